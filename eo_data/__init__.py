@@ -1,0 +1,1 @@
+"""Pixels in: sensors, bands and everything that feeds both encoders."""

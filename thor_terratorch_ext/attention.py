@@ -1,0 +1,166 @@
+"""Self-attention with a metric ALiBi bias, in three ways that compute the same numbers.
+
+* ``shared_bias``: the bias of a layout is built once and shared by all blocks and samples. Fastest on a CPU.
+* ``chunked``: queries are taken a chunk at a time and the bias is computed for the chunk, so that memory grows
+  linearly with the number of tokens.
+* ``flex``: PyTorch's FlexAttention computes the bias from coordinates inside the kernel. For CUDA.
+
+``auto`` takes ``shared_bias`` as long as the bias fits a memory budget and ``chunked`` beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from thor_terratorch_ext.alibi import alibi_bias
+
+BACKENDS = ("auto", "shared_bias", "chunked", "flex")
+
+#: Largest bias in bytes that ``auto`` keeps: twice that of THOR large on Sentinel-1 and 2 at 288 px and patch 8.
+MAX_BIAS_BYTES = 2**30
+QUERY_CHUNK = 256
+
+#: Maps query, key and value, each ``(B, H, N, head_dim)``, to ``(B, H, N, head_dim)``.
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def check_backend(backend: str) -> str:
+    """Return ``backend`` if it is known.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if backend not in BACKENDS:
+        msg = f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}."
+        raise ValueError(msg)
+    return backend
+
+
+def make_attend(backend: str, coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    """Prepare the attention of one layout for one device and dtype.
+
+    Parameters
+    ----------
+    backend : str
+        One of `BACKENDS`.
+    coordinates : Tensor
+        Token centres ``(N, 2)``, float64, in units of the largest patch footprint, on the device of the model.
+    slopes : Tensor
+        ALiBi slopes ``(H,)``.
+    dtype : torch.dtype
+        In which query, key and value come.
+    """
+    n_tokens, n_heads = coordinates.shape[0], slopes.numel()
+    bias_bytes = n_heads * n_tokens**2 * dtype.itemsize
+    if backend == "flex":
+        return _flex(coordinates.float(), slopes.float())
+    if backend == "shared_bias" or (backend == "auto" and bias_bytes <= MAX_BIAS_BYTES):
+        return _shared_bias(alibi_bias(coordinates, coordinates, slopes, dtype))
+    return _chunked(coordinates, slopes, dtype)
+
+
+def _shared_bias(bias: torch.Tensor) -> Attend:
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+    return attend
+
+
+def _chunked(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for start in range(0, coordinates.shape[0], QUERY_CHUNK):
+            rows = slice(start, start + QUERY_CHUNK)
+            bias = alibi_bias(coordinates[rows], coordinates, slopes, dtype)
+            parts.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias))
+        return torch.cat(parts, dim=2)
+
+    return attend
+
+
+@lru_cache(maxsize=1)
+def _compiled_flex_attention() -> Callable[..., torch.Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  (imports the compiler)
+
+    return torch.compile(flex_attention)
+
+
+def _flex(coordinates: torch.Tensor, slopes: torch.Tensor) -> Attend:
+    rows, columns = coordinates.unbind(dim=1)
+
+    def alibi(
+        score: torch.Tensor, _batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor
+    ) -> torch.Tensor:
+        squared = (rows[query] - rows[key]) ** 2 + (columns[query] - columns[key]) ** 2
+        return score - slopes[head] * torch.sqrt(squared)
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if query.is_cuda:
+            return _compiled_flex_attention()(query, key, value, score_mod=alibi)
+        from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415
+
+        return flex_attention(query, key, value, score_mod=alibi)
+
+    return attend
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused ``qkv`` linear layer.
+
+    Parameters
+    ----------
+    dim : int
+        Token width D.
+    n_heads : int
+        Number of heads; the scale is ``1 / sqrt(D / n_heads)``.
+    """
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        batch, length, dim = tokens.shape
+        qkv = self.qkv(tokens).view(batch, length, 3, self.n_heads, dim // self.n_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = attend(query, key, value).transpose(1, 2).reshape(batch, length, dim)
+        return self.proj(mixed)
+
+
+class Mlp(nn.Module):
+    """Two linear layers around an exact (erf) GELU."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block without dropout, layer scale or stochastic depth."""
+
+    def __init__(self, dim: int, n_heads: int, mlp_ratio: int = 4, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, n_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+
+    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        tokens = tokens + self.attn(self.norm1(tokens), attend)
+        return tokens + self.mlp(self.norm2(tokens))
