@@ -77,7 +77,7 @@ SENTINEL2 = Sensor(
     ),
 )
 
-#: Sentinel-1 GRD. A bare ``VV`` or ``VH`` means IW; cross- and co-polarised HH/HV exist in both modes and must say which.
+#: Sentinel-1 GRD. A bare ``VV`` or ``VH`` means IW; HH and HV exist in both modes and must say which.
 SENTINEL1 = Sensor(
     "Sentinel-1 SAR",
     (

@@ -1,1 +1,65 @@
-"""."""
+"""THOR (Sentinel-1/2/3, compute-adaptive patch sizes) as a TerraTorch backbone.
+
+``import thor_terratorch_ext`` registers ``thor_v1_tiny``, ``thor_v1_small``, ``thor_v1_base`` and ``thor_v1_large``
+(and their long published names) with TerraTorch: at once if TerraTorch is loaded, else as soon as it gets loaded. The
+import itself loads neither TerraTorch nor PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from thor_terratorch_ext.backbone import ThorBackbone, build_thor
+    from thor_terratorch_ext.bands import OLCIBands, SARThorBands, SLSTRBands
+    from thor_terratorch_ext.encoder import ThorEncoder
+    from thor_terratorch_ext.necks import THORGroupReshapeTokensToImage
+    from thor_terratorch_ext.registration import RegisterBackbones
+
+__all__ = [
+    "OLCIBands",
+    "RegisterBackbones",
+    "SARThorBands",
+    "SLSTRBands",
+    "THORGroupReshapeTokensToImage",
+    "ThorBackbone",
+    "ThorEncoder",
+    "build_thor",
+    "register",
+]
+
+_HOME = MappingProxyType(
+    {
+        "OLCIBands": "bands",
+        "RegisterBackbones": "registration",
+        "SARThorBands": "bands",
+        "SLSTRBands": "bands",
+        "THORGroupReshapeTokensToImage": "necks",
+        "ThorBackbone": "backbone",
+        "ThorEncoder": "encoder",
+        "build_thor": "backbone",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def register() -> None:
+    """Enter the backbones and the neck in TerraTorch's registries now (imports TerraTorch)."""
+    from thor_terratorch_ext.backbone import register as register_backbones  # noqa: PLC0415
+
+    register_backbones()
+
+
+@wrapt.when_imported("terratorch.registry")
+def _register_with(_registry: object) -> None:
+    register()

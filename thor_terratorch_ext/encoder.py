@@ -107,7 +107,8 @@ class ThorEncoder(nn.Module):
         self.band_embed = nn.ParameterDict(
             {
                 group.name: nn.Parameter(
-                    sinusoidal_embedding(group.index, self.variant.group_embed_dim).float(), requires_grad=False
+                    sinusoidal_embedding(group.index, self.variant.group_embed_dim).float(),
+                    requires_grad=False,
                 )
                 for group in GROUPS
             }
@@ -184,30 +185,42 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def split_groups(image: torch.Tensor, layout: TokenLayout) -> list[torch.Tensor]:
-    """Cut an image into one image per group, each at the pixel size of its group.
+def split_groups(images: Sequence[torch.Tensor], layout: TokenLayout) -> list[torch.Tensor]:
+    """Sort the channels of the input into one image per group, each at the pixel size of its group.
 
-    Groups whose image has another size are resized bilinearly (``align_corners=False``, no antialiasing) as the
-    published wrapper does: for a factor of 2 that is the mean of 2 x 2 pixels, for a factor of 6 the mean of the
-    central 2 x 2 of every 6 x 6.
+    Images of another size are resized bilinearly (``align_corners=False``, no antialiasing) as the published wrapper
+    does: for a factor of 2 that is the mean of 2 x 2 pixels, for a factor of 6 the mean of the central 2 x 2 of every
+    6 x 6.
 
     Parameters
     ----------
-    image : Tensor
-        ``(B, C, H, W)`` with channels in the order of the band selection.
+    images : sequence of Tensor
+        ``(B, C_i, H_i, W_i)``; their channels one after the other are the band selection.
     layout : TokenLayout
         The token layout.
 
     Returns
     -------
     list of Tensor
-        One ``(B, C_g, S_g, S_g)`` per group.
+        One ``(B, C_g, S_g, S_g)`` per group, channels in the order of the group's grid.
     """
+    sources = [(image, channel) for image in range(len(images)) for channel in range(images[image].shape[1])]
     parts = []
     for grid in layout.groups:
-        part = image[:, list(grid.positions)]
+        wanted = [sources[position] for position in grid.positions]
         size = (grid.image_size, grid.image_size)
-        if part.shape[-2:] != size:
-            part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
+        pieces, order = [], []
+        for index in sorted({image for image, _ in wanted}):
+            mine = [k for k, (image, _) in enumerate(wanted) if image == index]
+            piece = images[index][:, [wanted[k][1] for k in mine]]
+            if piece.shape[-2:] != size:
+                piece = F.interpolate(piece, size=size, mode="bilinear", align_corners=False)
+            pieces.append(piece)
+            order.extend(mine)
+        part = (
+            pieces[0]
+            if len(pieces) == 1
+            else torch.cat(pieces, dim=1)[:, sorted(range(len(order)), key=order.__getitem__)]
+        )
         parts.append(part)
     return parts

@@ -117,7 +117,11 @@ class TokenLayout:
 
 
 def resolve_layout(
-    selection: BandSelection, ground_cover: int, patch_sizes: Sequence[int], strategy: str = "min"
+    selection: BandSelection,
+    ground_cover: int,
+    patch_sizes: Sequence[int],
+    strategy: str = "min",
+    reference_patch_size: int = REFERENCE_PATCH_SIZE,
 ) -> TokenLayout:
     """Choose a patch size per group and lay the tokens out.
 
@@ -132,6 +136,8 @@ def resolve_layout(
     strategy : {'min', 'max', 'equal-min', 'equal-max'}
         ``min`` and ``max`` take each group's smallest or largest candidate. ``equal-min`` and ``equal-max`` give all
         groups the same number of patches per side, the largest or the smallest number that they have in common.
+    reference_patch_size : int
+        Of the patch-size embedding, in pixels. Another value than the published 4 departs from pre-training.
 
     Raises
     ------
@@ -156,7 +162,7 @@ def resolve_layout(
         grids.append(GroupGrid(group.index, channels, positions, gsd, patch_size, grid_size))
     # The published encoder takes the finest pixel size over all configured channels, wanted or not.
     finest = min(selection.group_gsd)
-    pi = tuple(grid.footprint / (REFERENCE_PATCH_SIZE * finest) for grid in grids)
+    pi = tuple(grid.footprint / (reference_patch_size * finest) for grid in grids)
     return TokenLayout(ground_cover, tuple(grids), pi)
 
 
@@ -169,9 +175,7 @@ def _choose(ground_cover: int, gsds: Sequence[int], choices: Sequence[Sequence[i
         return [choice[0] for choice in choices]
     if strategy == "max":
         return [choice[-1] for choice in choices]
-    grid_sizes = [
-        {ground_cover // (gsd * p): p for p in choice} for gsd, choice in zip(gsds, choices, strict=True)
-    ]
+    grid_sizes = [{ground_cover // (gsd * p): p for p in choice} for gsd, choice in zip(gsds, choices, strict=True)]
     common = set.intersection(*(set(sizes) for sizes in grid_sizes))
     if not common:
         offers = "; ".join(

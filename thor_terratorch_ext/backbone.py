@@ -1,0 +1,304 @@
+"""THOR as a TerraTorch backbone: an image with named bands in, a list of feature maps or tokens out."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from eo_data.arguments import as_bool, as_ints, from_text, one_of
+from eo_data.checkpoints import LoadReport
+from thor_terratorch_ext.cache import LayoutCache
+from thor_terratorch_ext.channels import CHANNELS, BandSelection, select_bands
+from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
+from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, split_groups
+from thor_terratorch_ext.images import ImageReader
+from thor_terratorch_ext.layout import TokenLayout, resolve_layout
+from thor_terratorch_ext.necks import (
+    MERGE_METHODS,
+    GroupedChannels,
+    THORGroupReshapeTokensToImage,
+    merge_maps,
+    token_maps,
+)
+from thor_terratorch_ext.parameters import InputParams, read_config
+
+#: Registered names and the variant behind each: the short names and the published long ones.
+MODEL_NAMES: Mapping[str, str] = MappingProxyType(
+    {f"thor_v1_{variant}": variant for variant in VARIANTS}
+    | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in VARIANTS}
+)
+
+
+class ThorBackbone(nn.Module):
+    """THOR encoder with named bands and checked geometry.
+
+    Parameters
+    ----------
+    variant : str
+        ``tiny``, ``small``, ``base`` or ``large``.
+    model_bands : sequence of str or Enum, or mapping of str to sequence, optional
+        Band of each input channel, in order. A mapping names the bands of each image of a multi-modal input.
+        Defaults to `thor_terratorch_ext.channels.DEFAULT_BANDS`.
+    out_indices : int or sequence of int, optional
+        Blocks whose output is wanted: indices (negative ones count from the end) or, for one int n, the last n.
+        Each block is returned once, in the order of the blocks. Defaults to all blocks.
+    input_params : mapping, optional
+        ``ground_covers`` ([2880], metres), ``flexivit_patch_size_seqs`` ([8], pixels), ``select_patch_strategy``
+        (``min``), ``flexivit_ref_patch_size`` (4).
+    merge_method : {None, 'mean', 'sum', 'concat'}
+        How the groups are merged to one map per feature. ``None`` returns tokens.
+    return_channel_params : bool
+        Return ``(features, channel parameters)`` as `THORGroupReshapeTokensToImage` wants it.
+    input_gsd : float or mapping, optional
+        Pixel size of the input in metres (per image for a multi-modal input). When stated, the input must cover the
+        ground cover exactly; without a stated ground cover, the ground cover follows from the size of each input.
+        When not stated, an input of another size is resized to the ground cover, with a warning.
+    on_nan : {'raise', 'mask'}
+        ``raise`` refuses NaN and infinity. ``mask`` replaces them by 0, which is the mean of a normalised band.
+    attention : {'auto', 'shared_bias', 'chunked', 'flex'}
+        See `thor_terratorch_ext.attention`.
+
+    Attributes
+    ----------
+    out_channels : list of int
+        Channels of each returned feature.
+    bands : list of str
+        THOR channel of each input channel.
+    groups : dict of str to list of str
+        Selected channels of each group in use.
+    ground_cover, input_size, lowest_gsd : int
+        Metres, pixels at the finest GSD in use, metres. The first two are ``None`` if they follow the input.
+
+    Raises
+    ------
+    ValueError
+        For arguments that make no sense; the message names the valid ones.
+    """
+
+    #: Switches TerraTorch's own padding off, which would change the ground cover.
+    patch_size = None
+
+    def __init__(
+        self,
+        variant: str = "base",
+        model_bands: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
+        out_indices: int | Sequence[int] | None = None,
+        input_params: Mapping[str, object] | None = None,
+        merge_method: str | None = None,
+        return_channel_params: bool = False,  # noqa: FBT001, FBT002
+        input_gsd: float | Mapping[str, float] | None = None,
+        on_nan: str = "raise",
+        attention: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
+        self.return_channel_params = as_bool("return_channel_params", return_channel_params)
+        self.params = InputParams.parse(input_params)
+        self.reader = ImageReader.parse(model_bands, input_gsd, on_nan)
+        self.selection: BandSelection = select_bands(self.reader.bands)
+        self.model = ThorEncoder(variant, attention)
+        self.out_indices = _block_indices(out_indices, self.model.variant.depth)
+        self.load_report: LoadReport | None = None
+        self._layouts = LayoutCache(max_entries=16)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Set the attributes that the published wrapper has."""
+        groups = self.selection.groups()
+        follows_input = self.reader.gsd is not None and not self.params.ground_cover_stated
+        self.bands = list(self.selection.channels)
+        self.groups = {group.name: list(self.selection.members(group)) for group in groups}
+        self.channels = list(CHANNELS)
+        self.lowest_gsd = self.selection.lowest_gsd
+        self.ground_cover = None if follows_input else self.params.ground_cover
+        self.input_size = None if follows_input else self.params.ground_cover // self.lowest_gsd
+        self.single_embedding_shape = self.model.variant.embed_dim
+        width = self.single_embedding_shape * (len(groups) if self.merge_method == "concat" else 1)
+        in_tokens = len(groups) if self.merge_method is None else 0
+        self.out_channels = GroupedChannels([width] * len(self.out_indices), in_tokens)
+        if self.ground_cover is not None:
+            self.layout(self.ground_cover)
+
+    def layout(self, ground_cover: int) -> TokenLayout:
+        """Token layout of an image with a side of ``ground_cover`` metres.
+
+        Raises
+        ------
+        ValueError
+            If the patch size does not divide it; the message names the nearest values that do.
+        """
+        params = self.params
+        return self._layouts.get(
+            ground_cover,
+            None,
+            lambda: resolve_layout(
+                self.selection, ground_cover, params.patch_sizes, params.strategy, params.reference_patch_size
+            ),
+        )
+
+    def forward(
+        self, x: torch.Tensor | Mapping[str, torch.Tensor], ground_cover: float | None = None, **_: object
+    ) -> Any:  # noqa: ANN401  (list of tensors, or a tuple with the channel parameters)
+        """Encode a batch.
+
+        Parameters
+        ----------
+        x : Tensor or mapping of str to Tensor
+            Normalised image ``(B, C, H, W)`` with one channel per band, or one such image per modality.
+        ground_cover : float, optional
+            Side of this batch's images on the ground in metres, instead of the model's.
+
+        Returns
+        -------
+        list of Tensor
+            One feature per wanted block: tokens ``(B, N, D)``, or maps ``(B, D', n, n)`` with a merge method.
+            With ``return_channel_params``, a tuple of that list and the layout per channel.
+
+        Raises
+        ------
+        ValueError
+            For a wrong number of channels, a size or ground cover that does not fit, NaN, or a missing modality.
+        """
+        stated = self.ground_cover if ground_cover is None else ground_cover
+        images, cover = self.reader.read(x, stated)
+        layout = self.layout(cover)
+        self.reader.check_size(images, layout, self.selection)
+        features = self.model.forward_intermediates(split_groups(images, layout), layout, self.out_indices)
+        if self.merge_method is not None:
+            sizes = [group.grid_size for group in layout.groups]
+            features = [merge_maps(token_maps(feature, sizes), self.merge_method) for feature in features]
+        if self.return_channel_params:
+            return features, layout.channel_params(self.selection)
+        return features
+
+    def freeze(self) -> None:
+        """Stop training the encoder; it stays in eval mode from here on."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> ThorBackbone:  # noqa: FBT001, FBT002
+        """Set the mode; a frozen encoder stays in eval mode."""
+        trainable = any(parameter.requires_grad for parameter in self.parameters())
+        return super().train(mode and trainable)
+
+
+def _block_indices(out_indices: object, depth: int) -> list[int]:
+    given = from_text(out_indices)
+    if given is None:
+        return list(range(depth))
+    if isinstance(given, int) and not isinstance(given, bool):
+        if not 1 <= given <= depth:
+            msg = f"out_indices={given} asks for the last {given} blocks; valid: 1..{depth}, or a list of indices."
+            raise ValueError(msg)
+        return list(range(depth - given, depth))
+    asked = as_ints("out_indices", given, "[2, 5, 8, 11]")
+    outside = [index for index in asked if not -depth <= index < depth]
+    if outside:
+        msg = f"out_indices {outside} do not exist: this variant has {depth} blocks, valid {-depth}..{depth - 1}."
+        raise ValueError(msg)
+    blocks = [index % depth for index in asked]
+    ordered = sorted(set(blocks))
+    if ordered != blocks:
+        msg = f"out_indices {list(asked)} are returned as {ordered}: each block once, in the order of the blocks."
+        warnings.warn(msg, stacklevel=4)
+    return ordered
+
+
+def build_thor(
+    variant: str,
+    *,
+    pretrained: bool = True,
+    ckpt: str | Path | None = None,
+    config: object = None,
+    model_ckpt_type: str = DEFAULT_PREFIX,
+    revision: str | None = None,
+    **arguments: Any,  # noqa: ANN401
+) -> ThorBackbone:
+    """Build a THOR backbone with its weights.
+
+    Parameters
+    ----------
+    variant : str
+        ``tiny``, ``small``, ``base`` or ``large``.
+    pretrained : bool
+        Load the published weights (from the Hugging Face cache or the network) unless ``ckpt`` is given.
+    ckpt : str or Path, optional
+        Weights to load: a published file, ``.safetensors``, or a TerraTorch checkpoint of a fine-tuned model. Is
+        loaded whatever ``pretrained`` says.
+    config : mapping, str or Path, optional
+        THOR configuration; its ``models.<model_ckpt_type>.input_params`` replace ``input_params``.
+    model_ckpt_type : str
+        Prefix of the encoder in the checkpoint.
+    revision : str, optional
+        Hugging Face revision of the published weights.
+    **arguments
+        Arguments of `ThorBackbone`.
+
+    Returns
+    -------
+    ThorBackbone
+        With ``load_report`` telling what was loaded; ``None`` means random weights.
+
+    Raises
+    ------
+    TypeError
+        For an unknown argument.
+    ValueError
+        For a wrong value, or weights that do not fit (`eo_data.checkpoints.CheckpointError`).
+    """
+    arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
+    _refuse_unknown(arguments)
+    settings = read_config(config, model_ckpt_type)
+    if "input_params" in settings:
+        arguments["input_params"] = settings["input_params"]
+    file = from_text(str(ckpt)) if ckpt is not None else settings.get("ckpt")
+    backbone = ThorBackbone(variant, **arguments)
+    if file is not None or as_bool("pretrained", pretrained):
+        path = str(file) if file is not None else None
+        backbone.load_report = load_checkpoint(backbone.model, path, model_ckpt_type, revision)
+    return backbone
+
+
+def _refuse_unknown(arguments: Mapping[str, object]) -> None:
+    own = [name for name in inspect.signature(ThorBackbone).parameters if name != "variant"]
+    valid = (*own, "pretrained", "ckpt", "config", "model_ckpt_type", "revision")
+    for name in arguments:
+        if name in own:
+            continue
+        near = difflib.get_close_matches(name, valid, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        if name == "patch_size":
+            hint = " The patch size is set by input_params: {flexivit_patch_size_seqs: [8]}."
+        msg = f"THOR has no argument {name!r}.{hint} Valid: {', '.join(valid)}."
+        raise TypeError(msg)
+
+
+def _factory(name: str, variant: str) -> Callable[..., ThorBackbone]:
+    def build(**arguments: Any) -> ThorBackbone:  # noqa: ANN401
+        try:
+            return build_thor(variant, **arguments)
+        except KeyError as error:
+            # TerraTorch's registry takes a KeyError for "no such model" and hides it.
+            msg = f"Building {name} failed on the missing key {error}."
+            raise RuntimeError(msg) from error
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
+    return build
+
+
+def register() -> None:
+    """Enter the backbones and the neck in TerraTorch's registries (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
+
+    for name, variant in MODEL_NAMES.items():
+        TERRATORCH_BACKBONE_REGISTRY.register(_factory(name, variant))
+    TERRATORCH_NECK_REGISTRY.register(THORGroupReshapeTokensToImage)
