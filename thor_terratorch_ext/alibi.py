@@ -11,6 +11,9 @@ import math
 
 import torch
 
+#: Rows of a bias that are computed at a time, which bounds the temporary memory.
+_ROWS = 256
+
 
 def alibi_slopes(n_heads: int) -> torch.Tensor:
     """Slope of each head.
@@ -73,10 +76,10 @@ def alibi_bias(
     Tensor
         ``(1, H, Q, K)``.
     """
-    distance = pairwise_distance(queries, keys).to(torch.float32)
-    bias = torch.empty((1, slopes.numel(), *distance.shape), dtype=dtype, device=distance.device)
-    for head, slope in enumerate(slopes.tolist()):
-        torch.mul(distance, -slope, out=bias[0, head]) if dtype == torch.float32 else bias[0, head].copy_(
-            distance * -slope
-        )
+    shape = (1, slopes.numel(), queries.shape[0], keys.shape[0])
+    bias = torch.empty(shape, dtype=dtype, device=queries.device)
+    factors = -slopes.to(dtype=torch.float32, device=queries.device)[:, None, None]
+    for start in range(0, queries.shape[0], _ROWS):
+        rows = slice(start, start + _ROWS)
+        bias[0, :, rows] = factors * pairwise_distance(queries[rows], keys).to(torch.float32)
     return bias

@@ -4,23 +4,55 @@ from __future__ import annotations
 
 from enum import Enum
 
-SARThorBands = Enum(
-    "SARThorBands",
-    {name: name for name in (f"{m}_{p}" for m in ("IW", "EW") for p in ("VV", "VH", "HV", "HH"))},
-)
-SARThorBands.__doc__ = "Sentinel-1 bands by acquisition mode and polarisation."
 
-OLCIBands = Enum("OLCIBands", {name: name for name in (f"OA{i:02d}_REFLECTANCE" for i in range(1, 22))})
-OLCIBands.__doc__ = "Sentinel-3 OLCI top-of-atmosphere reflectances."
+class SARThorBands(Enum):
+    """Sentinel-1 bands by acquisition mode and polarisation."""
 
-SLSTRBands = Enum(
-    "SLSTRBands",
-    {
-        name: name
-        for name in (
-            *(f"S{i}_REFLECTANCE_AN" for i in range(1, 7)),
-            *(f"S{i}_BT_IN" for i in range(7, 10)),
-        )
-    },
-)
-SLSTRBands.__doc__ = "Sentinel-3 SLSTR reflectances and brightness temperatures."
+    IW_VV = "IW_VV"
+    IW_VH = "IW_VH"
+    IW_HV = "IW_HV"
+    IW_HH = "IW_HH"
+    EW_VV = "EW_VV"
+    EW_VH = "EW_VH"
+    EW_HV = "EW_HV"
+    EW_HH = "EW_HH"
+
+
+class OLCIBands(Enum):
+    """Sentinel-3 OLCI top-of-atmosphere reflectances."""
+
+    OA01_REFLECTANCE = "OA01_REFLECTANCE"
+    OA02_REFLECTANCE = "OA02_REFLECTANCE"
+    OA03_REFLECTANCE = "OA03_REFLECTANCE"
+    OA04_REFLECTANCE = "OA04_REFLECTANCE"
+    OA05_REFLECTANCE = "OA05_REFLECTANCE"
+    OA06_REFLECTANCE = "OA06_REFLECTANCE"
+    OA07_REFLECTANCE = "OA07_REFLECTANCE"
+    OA08_REFLECTANCE = "OA08_REFLECTANCE"
+    OA09_REFLECTANCE = "OA09_REFLECTANCE"
+    OA10_REFLECTANCE = "OA10_REFLECTANCE"
+    OA11_REFLECTANCE = "OA11_REFLECTANCE"
+    OA12_REFLECTANCE = "OA12_REFLECTANCE"
+    OA13_REFLECTANCE = "OA13_REFLECTANCE"
+    OA14_REFLECTANCE = "OA14_REFLECTANCE"
+    OA15_REFLECTANCE = "OA15_REFLECTANCE"
+    OA16_REFLECTANCE = "OA16_REFLECTANCE"
+    OA17_REFLECTANCE = "OA17_REFLECTANCE"
+    OA18_REFLECTANCE = "OA18_REFLECTANCE"
+    OA19_REFLECTANCE = "OA19_REFLECTANCE"
+    OA20_REFLECTANCE = "OA20_REFLECTANCE"
+    OA21_REFLECTANCE = "OA21_REFLECTANCE"
+
+
+class SLSTRBands(Enum):
+    """Sentinel-3 SLSTR reflectances and brightness temperatures."""
+
+    S1_REFLECTANCE_AN = "S1_REFLECTANCE_AN"
+    S2_REFLECTANCE_AN = "S2_REFLECTANCE_AN"
+    S3_REFLECTANCE_AN = "S3_REFLECTANCE_AN"
+    S4_REFLECTANCE_AN = "S4_REFLECTANCE_AN"
+    S5_REFLECTANCE_AN = "S5_REFLECTANCE_AN"
+    S6_REFLECTANCE_AN = "S6_REFLECTANCE_AN"
+    S7_BT_IN = "S7_BT_IN"
+    S8_BT_IN = "S8_BT_IN"
+    S9_BT_IN = "S9_BT_IN"

@@ -70,12 +70,10 @@ def sinusoidal_embedding(position: float, dim: int) -> torch.Tensor:
     Returns
     -------
     Tensor
-        Float64 ``(dim,)``; the frequencies and phases are rounded to float32 as in the published encoder.
+        Float64 ``(dim,)``. The published encoder computes it in float32, 1.5e-5 off at the largest position (192).
     """
-    half = dim // 2
-    exponent = torch.arange(half, dtype=torch.float64) / half
-    frequency = (1.0 / 10000.0**exponent).float()
-    phase = (torch.tensor(position, dtype=torch.float32) * frequency).double()
+    exponent = torch.arange(dim // 2, dtype=torch.float64) / (dim // 2)
+    phase = position * 10000.0**-exponent
     return torch.cat([phase.sin(), phase.cos()])
 
 

@@ -106,7 +106,7 @@ class ImageReader:
             height, width = image.shape[-2:]
             if (height, width) != (side, side):
                 msg = (
-                    f"THOR resizes the input from {height} x {width} px to {side} x {side} px, because the ground cover "
+                    f"THOR resizes the input from {height} x {width} px to {side} x {side} px, as the ground cover "
                     f"is {layout.ground_cover} m and the finest band has {finest} m. If the pixels of the input have "
                     "that size already, this changes the scale: state input_gsd, so that the ground cover follows the "
                     "input or a mismatch is an error."
@@ -122,7 +122,7 @@ class ImageReader:
                 if len(x) == 1:
                     return [(next(iter(x.values())), self.modalities[0])]
                 msg = (
-                    f"The input has the modalities {list(x)}, but model_bands is a plain list. Name the bands of each: "
+                    f"The input has the modalities {list(x)}, but model_bands is a plain list. Name each one's bands: "
                     f"model_bands={{{next(iter(x))!r}: ['VV', 'VH'], ...}}."
                 )
                 raise ValueError(msg)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -109,8 +110,8 @@ class PatchEmbedding(nn.Module):
 
     def _group_kernel(self, grid: GroupGrid) -> tuple[torch.Tensor, torch.Tensor]:
         """Kernel ``(D, C*p*p)`` and bias ``(D,)`` of a group with the mean over its bands folded in."""
-        convs = [self.patch_embed[weight_name(channel)] for channel in grid.channels]
-        weights, biases = [conv.weight for conv in convs], [conv.bias for conv in convs]
+        convs = [cast("nn.Conv2d", self.patch_embed[weight_name(channel)]) for channel in grid.channels]
+        weights, biases = [conv.weight for conv in convs], [cast("torch.Tensor", conv.bias) for conv in convs]
         frozen = not any(t.requires_grad or t.is_inference() for t in (*weights, *biases))
         if not frozen:
             return _fold(weights, biases, grid.patch_size)
