@@ -47,7 +47,7 @@ def as_int(name: str, value: object) -> int:
         For anything else.
     """
     parsed = from_text(value)
-    if isinstance(parsed, bool) or not isinstance(parsed, int | float) or parsed != int(parsed):
+    if isinstance(parsed, bool) or not isinstance(parsed, int | float) or parsed % 1 != 0:
         msg = f"{name} must be a whole number, got {value!r}."
         raise ValueError(msg)
     return int(parsed)
