@@ -1,0 +1,45 @@
+"""Configs as a user runs them, pointed at data of the test and at THOR tiny with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+#: Where each config expects its data, and how the files of the parts are called.
+DATA_ROOT = "datasets/sen1floods11_v1.1"
+SAMPLE = "datasets/sample/v1.1"
+
+
+def replace_text(node: Any, old: str, new: str) -> Any:
+    if isinstance(node, dict):
+        return {key: replace_text(value, old, new) for key, value in node.items()}
+    if isinstance(node, list):
+        return [replace_text(value, old, new) for value in node]
+    return node.replace(old, new) if isinstance(node, str) else node
+
+
+@pytest.fixture
+def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write a copy of a config that runs here: other data root and output folder, tiny, no download, no bar."""
+
+    def adapt(name: str, data_root: Path, batch_size: int = 4, **model_args: Any) -> Path:
+        config = yaml.safe_load((root / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for old in (DATA_ROOT, SAMPLE):
+            config = replace_text(config, old, str(data_root))
+        config = replace_text(config, "output/", f"{tmp_path}/output/")
+        trainer = config["trainer"]
+        trainer["enable_progress_bar"] = False
+        trainer["callbacks"] = [c for c in trainer["callbacks"] if "ProgressBar" not in c["class_path"]]
+        config["data"]["init_args"].update(num_workers=0, batch_size=batch_size)
+        model = config["model"]["init_args"]
+        model["plot_on_val"] = False
+        model["model_args"].update({"backbone": "thor_v1_tiny", "backbone_pretrained": False} | model_args)
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return file
+
+    return adapt

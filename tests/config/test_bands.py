@@ -1,0 +1,125 @@
+"""Through the whole pipeline of every config, each physical band of the files lands in its own encoder channel.
+
+The published configs of THOR feed 13 bands to a 10-band model by position: COASTAL_AEROSOL is read as BLUE and CIRRUS
+as VV, and nothing fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from eo_data.sensors import SENTINEL2
+from thor_terratorch_ext.channels import weight_name
+
+#: File order of the chips and the kernel that each band must reach; None for bands that THOR must not see.
+S2_KERNELS = {
+    "B1": None,
+    "B2": "S2:Blue",
+    "B3": "S2:Green",
+    "B4": "S2:Red",
+    "B5": "S2:RE1",
+    "B6": "S2:RE2",
+    "B7": "S2:RE3",
+    "B8": "S2:NIR",
+    "B8A": "S2:RE4",
+    "B9": None,
+    "B10": None,
+    "B11": "S2:SWIR1",
+    "B12": "S2:SWIR2",
+}
+S1_KERNELS = {"VV": "S1:VV", "VH": "S1:VH"}
+SIDE = 288
+CONFIGS = {
+    "quickstart_fit": S2_KERNELS,
+    "sen1floods11_thor_S2": S2_KERNELS,
+    "sen1floods11_thor_S1": S1_KERNELS,
+    "sen1floods11_thor_multimodal": S2_KERNELS | S1_KERNELS,
+}
+
+
+def test_every_config_is_covered_here(root: Path) -> None:
+    assert {file.stem for file in (root / "config").glob("*thor*.yaml")} | {"quickstart_fit"} == set(CONFIGS)
+    assert list(S2_KERNELS) == [band.aliases[0] for band in SENTINEL2.bands]
+
+
+def write(file: Path, pixels: np.ndarray, nodata: float | None) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    transform = rasterio.transform.from_origin(500_000, 4_000_000, 10, 10)
+    count, height, width = pixels.shape
+    profile = {"count": count, "height": height, "width": width, "dtype": pixels.dtype, "nodata": nodata}
+    with rasterio.open(file, "w", driver="GTiff", crs="EPSG:32630", transform=transform, **profile) as target:
+        target.write(pixels)
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chip 00 is flat; in chip 01, 02, ... the first, second, ... physical band is brighter. Both layouts."""
+    folder = tmp_path_factory.mktemp("chips")
+    names = [*S2_KERNELS, *S1_KERNELS]
+    ids = [f"Nowhere_{k:02d}" for k in range(len(names) + 1)]
+    hand = "data/flood_events/HandLabeled"
+    layouts = (
+        ("data/S2L1CHand", "data/S1GRDHand", "data/LabelHand", "splits"),
+        (f"{hand}/S2Hand", f"{hand}/S1Hand", f"{hand}/LabelHand", "splits/flood_handlabeled"),
+    )
+    for s2_folder, s1_folder, label_folder, split_folder in layouts:
+        for k, chip in enumerate(ids):
+            s2 = np.full((13, SIDE, SIDE), 1000, np.int16)
+            s1 = np.full((2, SIDE, SIDE), -12, np.float32)
+            if 1 <= k <= 13:
+                s2[k - 1] += 500
+            elif k > 13:
+                s1[k - 14] += 5
+            write(folder / s2_folder / f"{chip}_S2Hand.tif", s2, 0)
+            write(folder / s1_folder / f"{chip}_S1Hand.tif", s1, float("nan"))
+            write(folder / label_folder / f"{chip}_LabelHand.tif", np.zeros((1, SIDE, SIDE), np.int16), None)
+        (folder / split_folder).mkdir(parents=True, exist_ok=True)
+        for split in ("train", "valid", "test"):
+            (folder / split_folder / f"flood_{split}_data.txt").write_text("\n".join(ids) + "\n")
+    return folder
+
+
+def kernel_gradients(encoder: Any, image: Any) -> dict[str, torch.Tensor]:
+    """Gradient of the patch tokens with respect to each kernel, which is linear in the pixels that it reads."""
+    encoder.zero_grad()
+    tokens: list[torch.Tensor] = []
+    hook = encoder.model.ind_patch_embed.register_forward_hook(lambda _m, _i, out: tokens.append(out))
+    encoder(image)
+    hook.remove()
+    torch.stack([t.sum() for t in tokens]).sum().backward()
+    kernels = encoder.model.ind_patch_embed.patch_embed
+    return {name: conv.weight.grad.clone() for name, conv in kernels.items() if conv.weight.grad is not None}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_physical_band_moves_its_own_encoder_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
+    from terratorch.cli_tools import build_lightning_cli
+
+    file = adapted(name, chips, batch_size=1, backbone_out_indices=[0])
+    cli = build_lightning_cli(["--config", str(file)], run=False)
+    data, encoder = cli.datamodule, cli.model.model.encoder
+    data.setup("validate")
+    gradients = {}
+    for batch in data.val_dataloader():
+        names = batch["filename"]
+        chip = Path(next(iter(names.values()))[0] if isinstance(names, dict) else names[0]).name[:10]
+        batch.pop("filename")
+        ready = data.on_after_batch_transfer(batch, 0)
+        gradients[chip] = kernel_gradients(encoder, ready["image"])
+
+    expected = CONFIGS[name]
+    assert (
+        set(gradients["Nowhere_00"]) == {k for k in expected.values() if k} == {weight_name(c) for c in encoder.bands}
+    )
+    for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
+        flat, bright = gradients["Nowhere_00"], gradients[f"Nowhere_{k:02d}"]
+        moved = {kernel for kernel in flat if not torch.allclose(flat[kernel], bright[kernel], rtol=1e-4, atol=1e-4)}
+        kernel = expected.get(band)
+        assert moved == ({kernel} if kernel else set()), f"{band} moved {moved}"

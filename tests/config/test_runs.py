@@ -1,0 +1,193 @@
+"""The configs run: fit, test and predict, with finite losses, weights that arrive, and maps in their place."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import yaml
+from rasterio.windows import Window
+
+from thor_terratorch_ext import build_thor
+
+S2_10 = [
+    *("BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2"),
+    *("RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"),
+]
+
+
+def terratorch(*arguments: str) -> Any:
+    from terratorch.cli_tools import build_lightning_cli
+
+    return build_lightning_cli(list(arguments))
+
+
+def losses(folder: Path) -> list[float]:
+    values = []
+    for file in folder.glob("**/metrics.csv"):
+        with file.open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        values += [float(v) for row in rows for k, v in row.items() if k and k.endswith("/loss") and v]
+    return values
+
+
+def check_maps(maps: Path, images: Path, expected: int) -> None:
+    files = sorted(maps.glob("*.tif"))
+    assert len(files) == expected
+    for file in files:
+        with rasterio.open(file) as out, rasterio.open(images / file.name.replace("_pred.tif", ".tif")) as source:
+            assert out.crs == source.crs
+            assert out.transform == source.transform
+            assert out.shape == source.shape
+            assert set(np.unique(out.read(1))) <= {-1, 0, 1}
+
+
+@pytest.fixture
+def sample(root: Path) -> Path:
+    return root / "datasets" / "sample" / "v1.1"
+
+
+def test_quickstart_fits_tests_and_predicts_georeferenced_maps(
+    sample: Path, adapted: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = str(adapted("quickstart_fit", sample))
+    out = tmp_path / "output" / "quickstart"
+    fitted = terratorch("fit", "--config", config, "--trainer.max_epochs", "2")
+    values = losses(out)
+    assert len(values) >= 6
+    assert np.isfinite(values).all()
+
+    checkpoint = out / "last.ckpt"
+    torch.load(checkpoint, weights_only=True)  # plain hyper-parameters only
+    tuned = build_thor("tiny", ckpt=checkpoint, pretrained=False, model_bands=S2_10)
+    for key, value in fitted.model.model.encoder.model.state_dict().items():
+        assert torch.equal(value, tuned.model.state_dict()[key]), key
+
+    terratorch("test", "--config", config, "--ckpt_path", str(checkpoint))
+    maps = out / "maps"
+    terratorch("predict", "--config", config, "--ckpt_path", str(checkpoint), "--predict_output_dir", str(maps))
+    check_maps(maps, sample / "data/flood_events/HandLabeled/S2Hand", 16)
+
+
+def test_a_frozen_backbone_neither_trains_nor_leaves_eval_mode(sample: Path, adapted: Callable[..., Path]) -> None:
+    from terratorch.cli_tools import build_lightning_cli
+
+    config = yaml.safe_load((file := adapted("quickstart_fit", sample)).read_text())
+    config["model"]["init_args"]["freeze_backbone"] = True
+    config["trainer"] |= {"max_epochs": 1, "logger": False, "enable_checkpointing": False}
+    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
+    file.write_text(yaml.safe_dump(config))
+    cli = build_lightning_cli(["--config", str(file)], run=False)
+    encoder = cli.model.model.encoder
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    modes: set[bool] = set()
+    encoder.register_forward_hook(lambda module, *_: modes.add(module.training))
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert modes == {False}
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert all(p.requires_grad for p in cli.model.model.decoder.parameters())
+
+
+def cut(source: Path, target: Path, names: dict[str, str], chips: list[str], side: int) -> list[str]:
+    """Cut the top left quarter of real chips in four tiles."""
+    ids = []
+    for chip in chips:
+        for row in (0, side):
+            for column in (0, side):
+                ids.append(f"{chip}r{row}c{column}")
+                for folder, suffix in names.items():
+                    with rasterio.open(source / "data" / folder / f"{chip}_{suffix}.tif") as data:
+                        window = Window(column, row, side, side)
+                        profile = {
+                            "driver": "GTiff",
+                            "width": side,
+                            "height": side,
+                            "count": data.count,
+                            "dtype": data.dtypes[0],
+                            "crs": data.crs,
+                            "nodata": data.nodata,
+                            "transform": data.window_transform(window),
+                        }
+                        file = target / "data" / folder / f"{ids[-1]}_{suffix}.tif"
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                        with rasterio.open(file, "w", **profile) as out:
+                            out.write(data.read(window=window))
+    (target / "splits").mkdir()
+    for split in ("train", "valid", "test"):
+        (target / "splits" / f"flood_{split}_data.txt").write_text("\n".join(ids) + "\n")
+    return ids
+
+
+REAL = {
+    "sen1floods11_thor_S1": (
+        {"S1GRDHand": "S1Hand", "LabelHand": "LabelHand"},
+        ["India_900498", "Pakistan_849790", "Spain_7370579", "USA_905409"],
+    ),
+    "sen1floods11_thor_S2": ({"S2L1CHand": "S2Hand", "LabelHand": "LabelHand"}, ["Spain_7370579"]),
+    "sen1floods11_thor_multimodal": (
+        {"S2L1CHand": "S2Hand", "S1GRDHand": "S1Hand", "LabelHand": "LabelHand"},
+        ["Spain_7370579"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_floods_fit_test_and_predict_with_finite_losses(
+    name: str, shared: Path, adapted: Callable[..., Path], tmp_path: Path
+) -> None:
+    names, chips = REAL[name]
+    ids = cut(shared / "data" / "sen1floods11_v1.1", tmp_path / "real", names, chips, 96)
+    file = adapted(name, tmp_path / "real")
+    config = yaml.safe_load(file.read_text())
+    for transform in config["data"]["init_args"]["train_transform"]:
+        if "RandomCrop" in transform["class_path"]:
+            transform["init_args"] = {"height": 64, "width": 64}
+    # Tiles of 96 px through windows of 64 px: tiled inference is exercised too.
+    config["model"]["init_args"]["tiled_inference_parameters"] = {"crop": 64, "stride": 32}
+    file.write_text(yaml.safe_dump(config))
+    out = tmp_path / "output" / name
+    terratorch("fit", "--config", str(file), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1")
+    checkpoint = str(out / "last.ckpt")
+    terratorch("test", "--config", str(file), "--ckpt_path", checkpoint)
+    terratorch("predict", "--config", str(file), "--ckpt_path", checkpoint, "--predict_output_dir", str(out / "maps"))
+    values = losses(out)
+    assert len(values) >= 3
+    assert np.isfinite(values).all()
+    check_maps(out / "maps", tmp_path / "real" / "data" / next(iter(names)), len(ids))
+
+
+def test_custom_modules_path_registers_the_backbones_from_the_project_root(
+    sample: Path, root: Path, adapted: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Without our callback in the config; a subprocess, because here the backbones are registered already."""
+    file = adapted("quickstart_fit", sample)
+    config = yaml.safe_load(file.read_text())
+    config["trainer"] |= {"callbacks": [], "logger": False, "fast_dev_run": True}
+    config["custom_modules_path"] = "./thor_terratorch_ext"
+    file.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "terratorch", "fit", "--config", str(file)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_class_path_of_ours_registers_the_backbones_from_any_directory(
+    sample: Path, adapted: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = adapted("quickstart_fit", sample)
+    config = yaml.safe_load(file.read_text())
+    config["trainer"] |= {"logger": False, "fast_dev_run": True}
+    file.write_text(yaml.safe_dump(config))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [str(Path(sys.executable).parent / "terratorch"), "fit", "--config", str(file)]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr[-3000:]
