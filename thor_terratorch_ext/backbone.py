@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from eo_data.arguments import as_bool, as_ints, from_text, one_of
+from eo_data.cache import LayoutCache
 from eo_data.checkpoints import LoadReport
-from thor_terratorch_ext.cache import LayoutCache
 from thor_terratorch_ext.channels import CHANNELS, BandSelection, select_bands
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, split_groups

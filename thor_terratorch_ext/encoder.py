@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from eo_data.cache import LayoutCache
 from thor_terratorch_ext.alibi import alibi_slopes
 from thor_terratorch_ext.attention import Attend, Block, check_backend, make_attend
-from thor_terratorch_ext.cache import LayoutCache
 from thor_terratorch_ext.channels import GROUPS
 from thor_terratorch_ext.layout import TokenLayout
 from thor_terratorch_ext.patch_embedding import PatchEmbedding

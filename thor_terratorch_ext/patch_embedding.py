@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from thor_terratorch_ext.cache import LayoutCache
+from eo_data.cache import LayoutCache
 from thor_terratorch_ext.channels import WEIGHT_NAMES, weight_name
 from thor_terratorch_ext.layout import GroupGrid
 
