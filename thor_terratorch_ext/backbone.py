@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
 
 from eo_data.arguments import as_bool, as_ints, from_text, one_of
 from eo_data.cache import LayoutCache
 from eo_data.checkpoints import LoadReport
+from eo_data.host import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
 from thor_terratorch_ext.channels import CHANNELS, BandSelection, select_bands
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, split_groups
@@ -36,8 +34,12 @@ MODEL_NAMES: Mapping[str, str] = MappingProxyType(
     | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in VARIANTS}
 )
 
+_HINTS: Mapping[str, str] = MappingProxyType(
+    {"patch_size": "The patch size is set by input_params: {flexivit_patch_size_seqs: [8]}."}
+)
 
-class ThorBackbone(nn.Module):
+
+class ThorBackbone(FreezableBackbone):
     """THOR encoder with named bands and checked geometry.
 
     Parameters
@@ -82,9 +84,6 @@ class ThorBackbone(nn.Module):
     ValueError
         For arguments that make no sense; the message names the valid ones.
     """
-
-    #: Switches TerraTorch's own padding off, which would change the ground cover.
-    patch_size = None
 
     def __init__(
         self,
@@ -179,16 +178,6 @@ class ThorBackbone(nn.Module):
             return features, layout.channel_params(self.selection)
         return features
 
-    def freeze(self) -> None:
-        """Stop training the encoder; it stays in eval mode from here on."""
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> ThorBackbone:  # noqa: FBT001, FBT002
-        """Set the mode; a frozen encoder stays in eval mode."""
-        trainable = any(parameter.requires_grad for parameter in self.parameters())
-        return super().train(mode and trainable)
-
 
 def _block_indices(out_indices: object, depth: int) -> list[int]:
     given = from_text(out_indices)
@@ -255,7 +244,9 @@ def build_thor(
         For a wrong value, or weights that do not fit (`eo_data.checkpoints.CheckpointError`).
     """
     arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
-    _refuse_unknown(arguments)
+    own = constructor_arguments(ThorBackbone, "variant")
+    valid = (*own, "pretrained", "ckpt", "config", "model_ckpt_type", "revision")
+    refuse_unknown("THOR", arguments, valid, _HINTS)
     settings = read_config(config, model_ckpt_type)
     if "input_params" in settings:
         arguments["input_params"] = settings["input_params"]
@@ -267,38 +258,12 @@ def build_thor(
     return backbone
 
 
-def _refuse_unknown(arguments: Mapping[str, object]) -> None:
-    own = [name for name in inspect.signature(ThorBackbone).parameters if name != "variant"]
-    valid = (*own, "pretrained", "ckpt", "config", "model_ckpt_type", "revision")
-    for name in arguments:
-        if name in own:
-            continue
-        near = difflib.get_close_matches(name, valid, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        if name == "patch_size":
-            hint = " The patch size is set by input_params: {flexivit_patch_size_seqs: [8]}."
-        msg = f"THOR has no argument {name!r}.{hint} Valid: {', '.join(valid)}."
-        raise TypeError(msg)
-
-
-def _factory(name: str, variant: str) -> Callable[..., ThorBackbone]:
-    def build(**arguments: Any) -> ThorBackbone:  # noqa: ANN401
-        try:
-            return build_thor(variant, **arguments)
-        except KeyError as error:
-            # TerraTorch's registry takes a KeyError for "no such model" and hides it.
-            msg = f"Building {name} failed on the missing key {error}."
-            raise RuntimeError(msg) from error
-
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
-    return build
-
-
 def register() -> None:
     """Enter the backbones and the neck in TerraTorch's registries (imports TerraTorch)."""
     from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
 
     for name, variant in MODEL_NAMES.items():
-        TERRATORCH_BACKBONE_REGISTRY.register(_factory(name, variant))
+        doc = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
+        factory = registry_factory(name, doc, lambda variant=variant, **arguments: build_thor(variant, **arguments))
+        TERRATORCH_BACKBONE_REGISTRY.register(factory)
     TERRATORCH_NECK_REGISTRY.register(THORGroupReshapeTokensToImage)
