@@ -1,4 +1,4 @@
-"""Configs as a user runs them, pointed at data of the test and at THOR tiny with random weights."""
+"""Configs as a user runs them, pointed at data of the test and at the smallest encoder with random weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def replace_text(node: Any, old: str, new: str) -> Any:
 
 @pytest.fixture
 def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write a copy of a config that runs here: other data root and output folder, tiny, no download, no bar."""
+    """Write a copy of a config that runs here: other folders, the smallest encoder, no download and no bar."""
 
     def adapt(name: str, data_root: Path, batch_size: int = 4, **model_args: Any) -> Path:
         config = yaml.safe_load((root / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -37,7 +37,8 @@ def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
         config["data"]["init_args"].update(num_workers=0, batch_size=batch_size)
         model = config["model"]["init_args"]
         model["plot_on_val"] = False
-        model["model_args"].update({"backbone": "thor_v1_tiny", "backbone_pretrained": False} | model_args)
+        smallest = "anysat_tiny" if model["model_args"]["backbone"].startswith("anysat") else "thor_v1_tiny"
+        model["model_args"].update({"backbone": smallest, "backbone_pretrained": False} | model_args)
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(config), encoding="utf-8")
         return file

@@ -15,6 +15,7 @@ import pytest
 import rasterio
 import torch
 
+from anysat_ext.modalities import MODALITIES
 from eo_data.sensors import SENTINEL2
 from thor_terratorch_ext.channels import weight_name
 
@@ -36,16 +37,23 @@ S2_KERNELS = {
 }
 S1_KERNELS = {"VV": "S1:VV", "VH": "S1:VH"}
 SIDE = 288
-CONFIGS = {
+THOR_CONFIGS = {
     "quickstart_fit": S2_KERNELS,
     "sen1floods11_thor_S2": S2_KERNELS,
     "sen1floods11_thor_S1": S1_KERNELS,
     "sen1floods11_thor_multimodal": S2_KERNELS | S1_KERNELS,
 }
+#: AnySat's channel of each physical band.
+S2_CHANNELS = {esa: ("s2", esa) if kernel else None for esa, kernel in S2_KERNELS.items()}
+ANYSAT_CONFIGS = {
+    "quickstart_anysat": S2_CHANNELS,
+    "sen1floods11_anysat_S2": S2_CHANNELS,
+    "sen1floods11_anysat_S1S2": S2_CHANNELS | {"VV": ("s1-asc", "VV"), "VH": ("s1-asc", "VH")},
+}
 
 
 def test_every_config_is_covered_here(root: Path) -> None:
-    assert {file.stem for file in (root / "config").glob("*thor*.yaml")} | {"quickstart_fit"} == set(CONFIGS)
+    assert {file.stem for file in (root / "config").glob("*.yaml")} == {*THOR_CONFIGS, *ANYSAT_CONFIGS}
     assert list(S2_KERNELS) == [band.aliases[0] for band in SENTINEL2.bands]
 
 
@@ -98,28 +106,53 @@ def kernel_gradients(encoder: Any, image: Any) -> dict[str, torch.Tensor]:
     return {name: conv.weight.grad.clone() for name, conv in kernels.items() if conv.weight.grad is not None}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_each_physical_band_moves_its_own_encoder_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
+def batches_by_chip(file: Path) -> tuple[Any, dict[str, Any]]:
+    """Encoder of a config, and the normalised image of each chip as the encoder gets it."""
     from terratorch.cli_tools import build_lightning_cli
 
-    file = adapted(name, chips, batch_size=1, backbone_out_indices=[0])
     cli = build_lightning_cli(["--config", str(file)], run=False)
-    data, encoder = cli.datamodule, cli.model.model.encoder
+    data = cli.datamodule
     data.setup("validate")
-    gradients = {}
+    images = {}
     for batch in data.val_dataloader():
-        names = batch["filename"]
+        names = batch.pop("filename")
         chip = Path(next(iter(names.values()))[0] if isinstance(names, dict) else names[0]).name[:10]
-        batch.pop("filename")
-        ready = data.on_after_batch_transfer(batch, 0)
-        gradients[chip] = kernel_gradients(encoder, ready["image"])
+        images[chip] = data.on_after_batch_transfer(batch, 0)["image"]
+    return cli.model.model.encoder, images
 
-    expected = CONFIGS[name]
-    assert (
-        set(gradients["Nowhere_00"]) == {k for k in expected.values() if k} == {weight_name(c) for c in encoder.bands}
-    )
+
+@pytest.mark.parametrize("name", THOR_CONFIGS)
+def test_each_physical_band_moves_its_own_thor_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
+    encoder, images = batches_by_chip(adapted(name, chips, batch_size=1, backbone_out_indices=[0]))
+    gradients = {chip: kernel_gradients(encoder, image) for chip, image in images.items()}
+    expected = THOR_CONFIGS[name]
+    flat = gradients["Nowhere_00"]
+    assert set(flat) == {k for k in expected.values() if k} == {weight_name(c) for c in encoder.bands}
     for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
-        flat, bright = gradients["Nowhere_00"], gradients[f"Nowhere_{k:02d}"]
+        bright = gradients[f"Nowhere_{k:02d}"]
         moved = {kernel for kernel in flat if not torch.allclose(flat[kernel], bright[kernel], rtol=1e-4, atol=1e-4)}
         kernel = expected.get(band)
         assert moved == ({kernel} if kernel else set()), f"{band} moved {moved}"
+
+
+@pytest.mark.parametrize("name", ANYSAT_CONFIGS)
+def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
+    encoder, images = batches_by_chip(adapted(name, chips, batch_size=1))
+
+    def channels(image: Any) -> dict[tuple[str, str], torch.Tensor]:
+        data = encoder.reader.read(image, {})
+        return {
+            (modality, band): data[modality][:, :, k]
+            for modality in data
+            if modality in MODALITIES
+            for k, band in enumerate(MODALITIES[modality].bands)
+        }
+
+    expected = ANYSAT_CONFIGS[name]
+    flat = channels(images["Nowhere_00"])
+    assert set(flat) == {channel for channel in expected.values() if channel}
+    for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
+        bright = channels(images[f"Nowhere_{k:02d}"])
+        moved = {channel for channel in flat if not torch.equal(flat[channel], bright[channel])}
+        channel = expected.get(band)
+        assert moved == ({channel} if channel else set()), f"{band} moved {moved}"

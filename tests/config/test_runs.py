@@ -77,6 +77,17 @@ def test_quickstart_fits_tests_and_predicts_georeferenced_maps(
     check_maps(maps, sample / "data/flood_events/HandLabeled/S2Hand", 16)
 
 
+def test_anysat_quickstart_fits_tests_and_predicts(sample: Path, adapted: Callable[..., Path], tmp_path: Path) -> None:
+    config = str(adapted("quickstart_anysat", sample))
+    out = tmp_path / "output" / "quickstart_anysat"
+    terratorch("fit", "--config", config, "--trainer.max_epochs", "1")
+    checkpoint = str(out / "last.ckpt")
+    terratorch("test", "--config", config, "--ckpt_path", checkpoint)
+    terratorch("predict", "--config", config, "--ckpt_path", checkpoint, "--predict_output_dir", str(out / "maps"))
+    assert np.isfinite(losses(out)).all()
+    check_maps(out / "maps", sample / "data/flood_events/HandLabeled/S2Hand", 16)
+
+
 def test_a_frozen_backbone_neither_trains_nor_leaves_eval_mode(sample: Path, adapted: Callable[..., Path]) -> None:
     from terratorch.cli_tools import build_lightning_cli
 
@@ -137,6 +148,10 @@ REAL = {
         {"S2L1CHand": "S2Hand", "S1GRDHand": "S1Hand", "LabelHand": "LabelHand"},
         ["Spain_7370579"],
     ),
+}
+REAL |= {
+    "sen1floods11_anysat_S2": REAL["sen1floods11_thor_S2"],
+    "sen1floods11_anysat_S1S2": REAL["sen1floods11_thor_multimodal"],
 }
 
 

@@ -1,0 +1,224 @@
+"""AnySat as a TerraTorch backbone: named bands and dated frames in, a list with one feature map out."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from anysat_ext.checkpoint import load_checkpoint
+from anysat_ext.dense import unscramble_dense
+from anysat_ext.encoder import SIZES, AnySat
+from anysat_ext.images import SeriesReader
+from eo_data.arguments import as_bool, as_int, from_text, one_of
+from eo_data.checkpoints import LoadReport
+from eo_data.host import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+
+OUTPUTS = ("patch", "dense", "tile")
+DEFAULT_PREFIX = "target_encoder"
+
+#: Registered names and the size behind each.
+MODEL_NAMES: Mapping[str, str] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
+
+_HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "model_bands": "Name the bands per modality: bands={'s2': ['BLUE', ...]}.",
+        "out_indices": "AnySat returns one feature; choose it with output='patch', 'dense' or 'tile'.",
+        "dates": "Dates belong to a batch; a constant for all samples is default_date.",
+    }
+)
+
+
+class AnySatBackbone(FreezableBackbone):
+    """AnySat with named bands, dates that are never guessed, and one feature map out.
+
+    Parameters
+    ----------
+    size : str
+        ``tiny``, ``small`` or ``base``.
+    modalities : sequence of str, or mapping of str to str
+        AnySat modalities of the input. A mapping gives the name that each has in the data:
+        ``{"S2L1C": "s2", "S1GRD": "s1-asc"}``. A tensor input is the single modality.
+    bands : mapping of str to sequence of str, optional
+        Band of each input channel by modality, under either name; any order, TerraTorch or ESA names. All bands of
+        the modality must be there, no others. ``DATE`` among them is a constant plane per frame with the day of the
+        year, the one form of dates that survives tiled inference. Defaults to AnySat's own order.
+    patch_size : int
+        Side of a patch in metres, a positive multiple of 10. In a TerraTorch config set ``backbone_padding: null``
+        beside it: the factory takes ``backbone_patch_size`` for pixels and pads by it otherwise.
+    output : {'patch', 'dense', 'tile'}
+        ``patch``: ``(B, D, n, n)``. ``dense``: ``(B, 2 D, n r, n r)``, at pixel resolution for 10 m sensors; the
+        sub-patches of aerial images are where they belong, not in the published order. ``tile``: ``(B, D, 1, 1)``.
+    output_modality : str, optional
+        Whose sub-patches ``dense`` shows; the first modality by default.
+    default_date : int, str or mapping, optional
+        Day of the year (1 January = 0) or date ``YYYY-MM-DD`` for samples that come without dates, for all
+        modalities or by modality. Without it, missing dates are an error.
+    crop : bool
+        Drop rows and columns that fill no patch instead of raising an error.
+    reduce_scale, attention, memory_budget
+        See `anysat_ext.encoder.AnySat`.
+
+    Attributes
+    ----------
+    out_channels : list of int
+        ``[D]``, or ``[2 D]`` for ``dense``.
+
+    Raises
+    ------
+    ValueError
+        For arguments that make no sense; the message names the valid ones.
+    """
+
+    def __init__(
+        self,
+        size: str = "base",
+        modalities: Sequence[str] | Mapping[str, str] = ("s2",),
+        bands: Mapping[str, Sequence[object]] | None = None,
+        patch_size: int = 10,
+        output: str = "patch",
+        output_modality: str | None = None,
+        default_date: int | str | Mapping[str, int | str] | None = None,
+        crop: bool = False,  # noqa: FBT001, FBT002
+        reduce_scale: str = "published",
+        attention: str = "sdpa",
+        memory_budget: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.reader = SeriesReader.parse(from_text(modalities), from_text(bands), _days(default_date))
+        self.patch_metres = as_int("patch_size", patch_size)
+        if self.patch_metres <= 0 or self.patch_metres % 10:
+            msg = f"patch_size must be a positive multiple of 10 metres (10, 20, 40, ...), got {patch_size!r}."
+            raise ValueError(msg)
+        self.output = str(one_of("output", output, OUTPUTS))
+        names = self.reader.modality_names
+        self.output_modality = self.reader.resolve(output_modality) if output_modality else names[0]
+        self.crop = as_bool("crop", crop)
+        self.model = AnySat(
+            size,
+            names,
+            reduce_scale=reduce_scale,
+            attention=attention,
+            memory_budget=None if memory_budget is None else as_int("memory_budget", memory_budget),
+        )
+        width = self.model.size.embed_dim
+        self.out_channels = [2 * width if self.output == "dense" else width]
+        self.load_report: LoadReport | None = None
+
+    def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> list[torch.Tensor]:  # noqa: ANN401
+        """Encode a batch.
+
+        Parameters
+        ----------
+        x : Tensor or mapping of str to Tensor
+            Normalised ``(B, C, T, H, W)`` or ``(B, C, H, W)`` (one frame), or one of these per modality, with
+            ``<modality>_dates`` ``(B, T)`` beside it: day of the year, 1 January = 0.
+        **batch
+            Other keys of the batch. ``<modality>_dates``, or ``dates`` for a single modality, is used where ``x`` has
+            none; the rest is ignored.
+
+        Returns
+        -------
+        list of Tensor
+            One map, see ``output``.
+
+        Raises
+        ------
+        ValueError
+            For missing or misshapen dates, wrong channels, tiles that do not divide, NaN.
+        """
+        data = self.reader.read(x, batch)
+        features = self.model(data, self.patch_metres, self.output, self.output_modality, crop=self.crop)
+        if self.output == "tile":
+            return [features[:, :, None, None]]
+        if self.output == "dense":
+            features = unscramble_dense(features, self.patch_metres, self.output_modality)
+        return [features.permute(0, 3, 1, 2).contiguous()]
+
+
+def _days(default_date: object) -> object:
+    """Turn dates into days of the year, 1 January = 0."""
+    given = from_text(default_date)
+    if isinstance(given, Mapping):
+        return {str(name): _days(value) for name, value in given.items()}
+    if isinstance(given, str):
+        try:
+            given = datetime.date.fromisoformat(given)
+        except ValueError as error:
+            msg = f"default_date must be a day of the year 0..365 or a date YYYY-MM-DD, got {default_date!r}."
+            raise ValueError(msg) from error
+    if isinstance(given, datetime.date):
+        # 31 December is day 364 in leap years too, as in the project's calendar.
+        return min(given.timetuple().tm_yday - 1, 364)
+    if given is None:
+        return None
+    day = as_int("default_date", given)
+    if not 0 <= day <= 365:
+        msg = f"default_date must be a day of the year 0..365 (1 January = 0) or a date YYYY-MM-DD, got {given!r}."
+        raise ValueError(msg)
+    return day
+
+
+def build_anysat(
+    size: str,
+    *,
+    pretrained: bool = True,
+    ckpt: str | Path | None = None,
+    model_ckpt_type: str = DEFAULT_PREFIX,
+    revision: str | None = None,
+    **arguments: Any,  # noqa: ANN401
+) -> AnySatBackbone:
+    """Build an AnySat backbone with its weights.
+
+    Parameters
+    ----------
+    size : str
+        ``tiny``, ``small`` or ``base``; only base has published weights.
+    pretrained : bool
+        Load ``models/AnySat.pth`` of ``g-astruc/AnySat`` (Hugging Face cache or network) unless ``ckpt`` is given.
+    ckpt : str or Path, optional
+        Weights to load, whatever ``pretrained`` says: the published file, the training checkpoint,
+        ``.safetensors``, or a TerraTorch checkpoint of a fine-tuned model.
+    model_ckpt_type : str
+        Prefix of the encoder in a file that holds several.
+    revision : str, optional
+        Hugging Face revision of the published weights.
+    **arguments
+        Arguments of `AnySatBackbone`.
+
+    Returns
+    -------
+    AnySatBackbone
+        With ``load_report`` telling what was loaded; ``None`` means random weights.
+
+    Raises
+    ------
+    TypeError
+        For an unknown argument.
+    ValueError
+        For a wrong value, or weights that do not fit (`eo_data.checkpoints.CheckpointError`).
+    """
+    arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
+    own = constructor_arguments(AnySatBackbone, "size")
+    valid = (*own, "pretrained", "ckpt", "model_ckpt_type", "revision")
+    refuse_unknown("AnySat", arguments, valid, _HINTS)
+    file = from_text(str(ckpt)) if ckpt is not None else None
+    backbone = AnySatBackbone(size, **arguments)
+    if file is not None or as_bool("pretrained", pretrained):
+        path = str(file) if file is not None else None
+        backbone.load_report = load_checkpoint(backbone.model, path, model_ckpt_type, revision)
+    return backbone
+
+
+def register() -> None:
+    """Enter the backbones in TerraTorch's registry (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY  # noqa: PLC0415
+
+    for name, size in MODEL_NAMES.items():
+        doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
+        factory = registry_factory(name, doc, lambda size=size, **arguments: build_anysat(size, **arguments))
+        TERRATORCH_BACKBONE_REGISTRY.register(factory)

@@ -1,0 +1,43 @@
+"""A small cache for what depends on the token layout, dtype and device only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+
+class LayoutCache:
+    """Least-recently-used cache that never travels with its owner.
+
+    Copies and pickles of a module start with an empty cache, and nothing in it enters a state dict.
+
+    Parameters
+    ----------
+    max_entries : int
+        Number of keys that are kept.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        self.max_entries = max_entries
+        self._entries: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
+
+    def get(self, key: Hashable, version: Hashable, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Return the value of ``key`` if it was made for ``version``, else make it anew in its place."""
+        entry = self._entries.pop(key, None)
+        if entry is None or entry[0] != version:
+            entry = (version, make())
+        self._entries[key] = entry
+        while len(self._entries) > self.max_entries:
+            self._entries.popitem(last=False)
+        return entry[1]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayoutCache:
+        return LayoutCache(self.max_entries)
+
+    def __reduce__(self) -> tuple[type[LayoutCache], tuple[int]]:
+        return LayoutCache, (self.max_entries,)
