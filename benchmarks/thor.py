@@ -55,9 +55,9 @@ class Ratio(NamedTuple):
         return f"{self.median:.2f} ({self.lowest:.2f}..{self.highest:.2f}; CPU {self.cpu:.2f})"
 
 
-def build_ours(variant: str, case: str, attention: str = "auto") -> ThorBackbone:
+def build_ours(variant: str, case: str, attention: str = "auto", cover: int = GROUND_COVER) -> ThorBackbone:
     """Build our model for a case."""
-    params = {"ground_covers": [GROUND_COVER], "flexivit_patch_size_seqs": [8]}
+    params = {"ground_covers": [cover], "flexivit_patch_size_seqs": [8]}
     return build_thor(
         variant,
         pretrained=False,
@@ -68,9 +68,9 @@ def build_ours(variant: str, case: str, attention: str = "auto") -> ThorBackbone
     ).eval()
 
 
-def build_peer(variant: str, case: str) -> Any:  # noqa: ANN401
+def build_peer(variant: str, case: str, cover: int = GROUND_COVER) -> Any:  # noqa: ANN401
     """Build the peer's model for a case; importing it replaces ``forward`` of timm's ``Attention`` and ``Block``."""
-    from rs_embed.embedders._vendor.thor_vit import load_thor_model
+    from rs_embed.embedders._vendor.thor_vit import load_thor_model  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,14 +79,14 @@ def build_peer(variant: str, case: str) -> Any:  # noqa: ANN401
             model_bands=list(CASES[case]),
             out_indices=LAST,
             pretrained=False,
-            input_params={"ground_covers": [GROUND_COVER], "flexivit_patch_size_seqs": [8]},
+            input_params={"ground_covers": [cover], "flexivit_patch_size_seqs": [8]},
         ).eval()
 
 
-def make_input(case: str, batch: int) -> torch.Tensor:
+def make_input(case: str, batch: int, side: int = SIDE) -> torch.Tensor:
     """Return normalised images at the native size."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, len(CASES[case]), SIDE, SIDE, generator=generator)
+    return torch.randn(batch, len(CASES[case]), side, side, generator=generator)
 
 
 def measure(function: Callable[[], object]) -> tuple[float, float]:
@@ -170,12 +170,20 @@ def status(key: str) -> int:
 
 
 def probe(kind: str, variant: str, case: str, batch: int, threads: int) -> None:
-    """Print the peak memory in bytes of the first forward pass above the loaded model; for a fresh process."""
+    """Print the peak memory in bytes of the first forward pass above the loaded model; for a fresh process.
+
+    A tiny model on a tiny image goes first: the code that a first forward pass loads is no part of the peak.
+    """
     torch.set_num_threads(threads)
-    model = build_peer(variant, case) if kind == "peer" else build_ours(variant, case, kind.removeprefix("ours:"))
-    image = make_input(case, batch)
+
+    def build(size: str, cover: int) -> Any:  # noqa: ANN401
+        if kind == "peer":
+            return build_peer(size, case, cover)
+        return build_ours(size, case, kind.removeprefix("ours:"), cover)
+
     with torch.inference_mode():
-        torch.matmul(torch.ones(256, 256), torch.ones(256, 256))
+        build("tiny", 320)(make_input(case, 1, side=32))
+        model, image = build(variant, GROUND_COVER), make_input(case, batch)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         before = status("VmRSS")
         model(image)

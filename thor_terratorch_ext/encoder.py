@@ -84,7 +84,7 @@ class ThorEncoder(nn.Module):
     ----------
     variant : str
         One of `VARIANTS`.
-    attention : {'auto', 'shared_bias', 'chunked', 'flex'}
+    attention : {'auto', 'shared_bias', 'distance', 'chunked', 'flex'}
         See `thor_terratorch_ext.attention`.
 
     Raises

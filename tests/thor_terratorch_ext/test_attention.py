@@ -19,7 +19,7 @@ def _layout(cover: int = 1280) -> TokenLayout:
     return resolve_layout(select_bands(["RED", "SWIR_1", "VV"]), cover, [8])
 
 
-@pytest.mark.parametrize("backend", ["shared_bias", "chunked", "flex"])
+@pytest.mark.parametrize("backend", ["shared_bias", "distance", "chunked", "flex"])
 def test_backends_agree_with_attention_written_out(backend: str) -> None:
     layout = _layout()
     slopes = alibi_slopes(3)
@@ -46,12 +46,29 @@ def test_auto_bounds_the_memory_of_the_bias(monkeypatch: pytest.MonkeyPatch) -> 
     layout, slopes = _layout(2880), alibi_slopes(3)
     query = torch.randn(1, 3, layout.n_tokens, 64)
     whole = make_attend("auto", layout.coordinates(), slopes, torch.float32)(query, query, query)
-    assert calls == [(1, 3, layout.n_tokens, layout.n_tokens)]
+    assert calls == [(1, 1, layout.n_tokens, layout.n_tokens)]  # distances only, once for all heads
+    trained = query.clone().requires_grad_()
+    with_gradient = make_attend("auto", layout.coordinates(), slopes, torch.float32)(trained, trained, trained)
+    torch.testing.assert_close(with_gradient, whole, rtol=1e-5, atol=1e-5)
+    with_gradient.sum().backward()
+    assert trained.grad is not None
     monkeypatch.setattr(attention, "MAX_BIAS_BYTES", 10_000)
     calls.clear()
     parts = make_attend("auto", layout.coordinates(), slopes, torch.float32)(query, query, query)
     assert max(shape[2] for shape in calls) <= attention.QUERY_CHUNK
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_without_gradients_the_mlp_goes_in_chunks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MLP_CHUNK", 7)
+    layout = _layout()
+    encoder = ThorEncoder("tiny").eval()
+    images = [torch.randn(2, len(g.channels), g.image_size, g.image_size) for g in layout.groups]
+    with torch.no_grad():
+        chunked = encoder.forward_intermediates(images, layout, [0, 5, 11])
+    whole = encoder.forward_intermediates(images, layout, [0, 5, 11])
+    for first, second in zip(chunked, whole, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
 def test_adding_a_coarse_group_rescales_the_bias_of_all() -> None:
@@ -86,7 +103,7 @@ def test_the_bias_is_shared_over_the_batch_and_built_once_per_layout(monkeypatch
 
 
 def test_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="Valid: auto, shared_bias, chunked, flex"):
+    with pytest.raises(ValueError, match="Valid: auto, shared_bias, distance, chunked, flex"):
         ThorEncoder("tiny", attention="flash")
 
 
