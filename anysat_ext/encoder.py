@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from anysat_ext.attention import RelativePositions, check_backend
-from anysat_ext.cache import LayoutCache
 from anysat_ext.chunking import check_budget
 from anysat_ext.dense import dense_map
 from anysat_ext.grid import TileLayout, check_reduce_scale, patch_scale
@@ -24,6 +23,7 @@ from anysat_ext.modalities import MODALITIES, select_modalities
 from anysat_ext.positions import sincos_2d
 from anysat_ext.projectors import make_projector
 from anysat_ext.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
+from eo_data.cache import LayoutCache
 
 OUTPUTS = ("patch", "tile", "dense", "all")
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.attention import BlockAttention, RelativePositions, attend, split_heads
-from anysat_ext.cache import LayoutCache
 from anysat_ext.chunking import even_slices, in_chunks, rows_per_chunk
 from anysat_ext.grid import TileLayout
 from anysat_ext.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
+from eo_data.cache import LayoutCache
 
 MLP_RATIO = 4
 #: The spatial encoder keeps PyTorch's epsilon; the blocks of the tile are built with another one. Source: upstream.
