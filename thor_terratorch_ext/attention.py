@@ -31,7 +31,7 @@ MAX_BIAS_BYTES = 2**30
 LONG_SEQUENCE = 2048
 QUERY_CHUNK = 256
 #: Tokens that go through the MLP at a time without gradients, which bounds the memory of its hidden layer.
-MLP_CHUNK = 1024
+MLP_CHUNK = 512
 
 #: Maps query, key and value, each ``(B, H, N, head_dim)``, to ``(B, H, N, head_dim)``.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

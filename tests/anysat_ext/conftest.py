@@ -75,6 +75,15 @@ class Golden:
         return data
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for one another on a busy machine take a hundred times as long on tensors of this size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> Golden:
     """The golden folder of AnySat."""

@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40)
     count = parser.parse_args().count
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # threads that wait for one another on a busy machine take many times as long
     rng = np.random.default_rng(SEED)
     for config in [draw(rng, index) for index in range(count)]:
         try:
