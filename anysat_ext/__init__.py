@@ -16,14 +16,16 @@ import wrapt
 if TYPE_CHECKING:
     from anysat_ext.backbone import AnySatBackbone, build_anysat
     from anysat_ext.encoder import AnySat
+    from anysat_ext.preprocess import AnySatPreprocess
     from anysat_ext.registration import RegisterBackbones
 
-__all__ = ["AnySat", "AnySatBackbone", "RegisterBackbones", "build_anysat", "register"]
+__all__ = ["AnySat", "AnySatBackbone", "AnySatPreprocess", "RegisterBackbones", "build_anysat", "register"]
 
 _HOME = MappingProxyType(
     {
         "AnySat": "encoder",
         "AnySatBackbone": "backbone",
+        "AnySatPreprocess": "preprocess",
         "RegisterBackbones": "registration",
         "build_anysat": "backbone",
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from thor_terratorch_ext.bands import OLCIBands, SARThorBands, SLSTRBands
     from thor_terratorch_ext.encoder import ThorEncoder
     from thor_terratorch_ext.necks import THORGroupReshapeTokensToImage
+    from thor_terratorch_ext.preprocess import ThorPreprocess
     from thor_terratorch_ext.registration import RegisterBackbones
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "THORGroupReshapeTokensToImage",
     "ThorBackbone",
     "ThorEncoder",
+    "ThorPreprocess",
     "build_thor",
     "register",
 ]
@@ -41,6 +43,7 @@ _HOME = MappingProxyType(
         "THORGroupReshapeTokensToImage": "necks",
         "ThorBackbone": "backbone",
         "ThorEncoder": "encoder",
+        "ThorPreprocess": "preprocess",
         "build_thor": "backbone",
     }
 )

@@ -1,0 +1,276 @@
+"""AnySat's preprocessing: square tiles, normalisation and frames, the same for fine-tuning and frozen embeddings.
+
+Rules and defaults are those of rs-embed's AnySat page, as constructor arguments. Where the adapter of rs-embed 0.3.1
+departs from the page, an argument offers both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from anysat_ext.modalities import CELL_METRES
+from eo_data.arguments import one_of
+from eo_data.calendar_date import day_of_year, parse_date
+from eo_data.frames import bins, coerce_frames, midpoint
+from eo_data.geometry import INDIVISIBLE, NON_SQUARE, plan_square
+from eo_data.normalisation import Normaliser, normaliser
+from eo_data.plan import Crop, GeometryPlan, apply_before
+from eo_data.preprocess import check_georeference, filled, moved, moved_label, normalised
+from eo_data.raster import Raster
+from eo_data.sample import Image, Sample, SampleError
+from eo_data.units import InputUnit
+
+#: Side in pixels that rs-embed brings every tile to; it stands for 240 m then.
+ADAPTER_SIDE = 24
+RATIO = "VV/VH"
+
+
+@dataclass(frozen=True)
+class AnySatPreprocess:
+    """Samples in physical units to AnySat's input.
+
+    Parameters
+    ----------
+    normalization : str, or mapping of str to str
+        ``per_tile_zscore``: every tile by its own mean and deviation per band over frames and pixels. ``dataset``:
+        with ``means`` and ``stds``. ``unit_scale``: reflectance limited to 0..1. ``none``. By modality where they
+        differ.
+    patch_size : int
+        Side of a patch in metres, a positive multiple of 10; that of the backbone.
+    image_size : int or None
+        Side in pixels to resample 10 m sensors to; the pixels count as 10 m then, whatever they were (rs-embed: 24).
+        ``None`` keeps the pixels.
+    non_square : {'error', 'crop', 'pad_reflect', 'stretch'}
+        ``stretch``: the page's plain resampling; ``pad_reflect``: that of rs-embed 0.3.1.
+    indivisible : {'error', 'crop'}
+        Sides that patches do not divide; ``crop`` keeps the centre that all modalities cover.
+    clip : bool
+        Limit reflectance to 0..1 (digital numbers 0..10000) before anything else.
+    ratio : sequence of str
+        Modalities to which the band ``VV/VH`` is appended, in the values of the files (TreeSatAI, PASTIS).
+    means, stds : mapping of str to sequence of float, optional
+        Statistics by modality for ``dataset``.
+    frames, start, end
+        For arrays without dates only, see `prepare_array`: number of frames, and the window that is split into them.
+
+    Raises
+    ------
+    ValueError
+        For a setting out of range or an unknown name.
+    """
+
+    normalization: str | Mapping[str, str] = "per_tile_zscore"
+    patch_size: int = 10
+    image_size: int | None = ADAPTER_SIDE
+    non_square: str = "error"
+    indivisible: str = "error"
+    clip: bool = True
+    ratio: Sequence[str] = ()
+    means: Mapping[str, Sequence[float]] | None = None
+    stds: Mapping[str, Sequence[float]] | None = None
+    frames: int = 8
+    start: str = "2022-06-01"
+    end: str = "2022-09-01"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.patch_size <= 0 or self.patch_size % CELL_METRES:
+            msg = f"patch_size must be a positive multiple of 10 metres, got {self.patch_size!r}."
+            raise ValueError(msg)
+        if self.frames < 1:
+            msg = f"frames must be at least 1, got {self.frames!r}."
+            raise ValueError(msg)
+        one_of("non_square", self.non_square, NON_SQUARE)
+        one_of("indivisible", self.indivisible, INDIVISIBLE)
+        given = self.normalization
+        for name in given.values() if isinstance(given, Mapping) else [given]:
+            if name == "dataset" and (self.means is None or self.stds is None):
+                msg = "normalization: dataset needs means and stds; `python -m eo_data.statistics` computes them."
+                raise ValueError(msg)
+            if name != "dataset":
+                normaliser(name, "anysat")
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Crop, resample, normalise and fill all images; the label follows the first one.
+
+        Parameters
+        ----------
+        sample : Sample
+            Images and dated series over the same ground, each with its own pixel size.
+
+        Returns
+        -------
+        Sample
+            Normalised float32 images without NaN, square, of a whole number of patches.
+
+        Raises
+        ------
+        SampleError
+            For extents or sides that do not fit.
+        """
+        check_georeference(sample)
+        side = self._common_side(sample)
+        images: dict[str, Image] = {}
+        label = sample.label
+        for i, (name, image) in enumerate(sample.images.items()):
+            try:
+                plans = self._plans(image, side)
+            except ValueError as error:
+                msg = f"{sample.id}: {name!r}: {error}"
+                raise SampleError(msg) from error
+            images[name] = self._prepared(name, image, plans)
+            if i == 0:
+                for plan in plans:
+                    label = moved_label(label, plan)
+        return replace(sample, images=images, label=label)
+
+    def describe(self, image: Image) -> dict[str, object]:
+        """Return what would be done to an image on its own: geometry, normalisation, patches."""
+        plans = self._plans(image, None)
+        record = plans[-1].describe() if plans else {}
+        side = plans[-1].final_hw[0] if plans else image.raster.height
+        metres = side * (CELL_METRES if self.image_size and image.pixel_size == CELL_METRES else image.pixel_size)
+        chosen = self.normalization if isinstance(self.normalization, str) else "by modality"
+        return {
+            "preprocess": "AnySatPreprocess",
+            "raw_input_hw": (image.raster.height, image.raster.width),
+            **{key: value for key, value in record.items() if key != "raw_input_hw"},
+            "normalization": chosen,
+            "patch_size_m": self.patch_size,
+            "tokens": {"patches": round(metres / self.patch_size) ** 2, "frames": len(image.observed)},
+        }
+
+    def _common_side(self, sample: Sample) -> float | None:
+        """Metres that all modalities cover with whole patches; ``None`` unless cropping to them is asked for."""
+        if self.indivisible != "crop" or self.image_size is not None:
+            return None
+        covers = [min(image.ground_cover) for image in sample.images.values()]
+        side = min(covers) // self.patch_size * self.patch_size
+        if side == 0:
+            msg = f"{sample.id}: the images cover {min(covers):g} m, less than a patch of {self.patch_size} m."
+            raise SampleError(msg)
+        return side
+
+    def _plans(self, image: Image, side: float | None) -> list[GeometryPlan]:
+        height, width = image.raster.height, image.raster.width
+        if side is not None:
+            return [_centre_plan(height, width, round(side / image.pixel_size))]
+        if self.image_size is not None:
+            if image.pixel_size != CELL_METRES:
+                msg = (
+                    f"image_size resamples sensors of 10 m, but these pixels have {image.pixel_size:g} m. Set "
+                    "image_size: null."
+                )
+                raise ValueError(msg)
+            self._warn_of_resampling(image)
+            patch = self.patch_size // CELL_METRES
+            return [plan_square(height, width, patch, self.image_size, self.non_square, self.indivisible)]
+        patch_px = self.patch_size / image.pixel_size
+        if patch_px < 1 or patch_px != round(patch_px):
+            _check_whole_patches(image, self.patch_size)
+            return []
+        return [plan_square(height, width, round(patch_px), None, self.non_square, self.indivisible)]
+
+    def _warn_of_resampling(self, image: Image) -> None:
+        if self.image_size is not None and (image.raster.height, image.raster.width) != (self.image_size,) * 2:
+            msg = (
+                f"image_size resamples {image.raster.height} x {image.raster.width} px to {self.image_size} px, which "
+                f"AnySat takes for {self.image_size * CELL_METRES} m. Set image_size: null to keep the scale."
+            )
+            warnings.warn(msg, stacklevel=5)
+
+    def _prepared(self, name: str, image: Image, plans: Sequence[GeometryPlan]) -> Image:
+        if name in self.ratio:
+            image = _with_ratio(name, image)
+        if self.clip and image.unit is InputUnit.REFLECTANCE:
+            image = replace(image, raster=image.raster.with_pixels(np.clip(image.raster.pixels, 0, 1)))
+        for plan in plans:
+            image = moved(image, plan)
+        return filled(normalised(image, self._normaliser(name)))
+
+    def _normaliser(self, name: str) -> Normaliser:
+        chosen = self.normalization
+        if isinstance(chosen, Mapping):
+            if name not in chosen:
+                msg = f"normalization has no entry for {name!r}; it has {list(chosen)}."
+                raise SampleError(msg)
+            chosen = chosen[name]
+        if chosen != "dataset":
+            return normaliser(chosen, "anysat")
+        if self.means is None or self.stds is None or name not in self.means or name not in self.stds:
+            msg = f"means and stds have no entry for {name!r}; they have {list(self.means or ())}."
+            raise SampleError(msg)
+        return normaliser("zscore", "own", mean=self.means[name], std=self.stds[name], provenance="config")
+
+    def prepare_array(self, pixels: np.ndarray, *, keep_frames: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Prepare Sentinel-2 digital numbers without dates as rs-embed's adapter does.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            ``(10, H, W)``, repeated for every frame, or ``(T, 10, H, W)``, whose last frame is repeated or left out
+            until there are ``frames``. Digital numbers 0..10000; NaN and infinite values count as 0.
+        keep_frames : bool
+            Keep the T of a series, as rs-embed 0.3.1 does.
+
+        Returns
+        -------
+        ndarray, ndarray
+            Float32 ``(T, 10, h, w)`` and the day of the year ``(T,)`` int64 of the middle of each equal part of the
+            window from ``start`` to ``end``.
+
+        Raises
+        ------
+        ValueError
+            For another number of bands or dimensions.
+        """
+        series = np.asarray(pixels, dtype=np.float32)
+        if series.ndim not in (3, 4) or series.shape[-3] != 10:
+            msg = f"Expected 10 bands as (10, H, W) or (T, 10, H, W), got shape {series.shape}."
+            raise ValueError(msg)
+        n = len(series) if keep_frames and series.ndim == 4 else self.frames
+        series = np.clip(np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0), 0, 10000)
+        raster = Raster(coerce_frames(series, n), np.ones((n, *series.shape[-2:]), dtype=bool), None, None)
+        if self.image_size is not None:
+            height, width = series.shape[-2:]
+            plan = plan_square(height, width, 1, self.image_size, self.non_square, "error")
+            raster = apply_before(plan, raster)
+        chosen = str(self.normalization)
+        scaled = raster.pixels / np.float32(1e4) if normaliser(chosen, "anysat").name == "unit_scale" else raster.pixels
+        window = bins(parse_date(self.start), parse_date(self.end), n)
+        days = np.array([day_of_year(midpoint(*part)) for part in window], dtype=np.int64)
+        return np.nan_to_num(self._normaliser("s2")(scaled)), days
+
+
+def _centre_plan(height: int, width: int, side: int) -> GeometryPlan:
+    """Keep the central square."""
+    square = plan_square(side, side, side)
+    crop = Crop((height - side) // 2, (width - side) // 2, side, side)
+    return replace(square, input_hw=(height, width), before=(crop,), reason="crop")
+
+
+def _check_whole_patches(image: Image, patch_size: int) -> None:
+    height, width = image.ground_cover
+    if height != width or height % patch_size:
+        msg = (
+            f"{height:g} x {width:g} m do not split into patches of {patch_size} m. Crop the images, choose another "
+            "patch_size, or set indivisible: crop."
+        )
+        raise ValueError(msg)
+
+
+def _with_ratio(name: str, image: Image) -> Image:
+    """Append VV / VH, with the published guard against division by zero."""
+    bands = [band.upper().removeprefix("IW_") for band in image.bands]
+    if "VV" not in bands or "VH" not in bands:
+        msg = f"The ratio of {name!r} needs the bands VV and VH, got {list(image.bands)}."
+        raise SampleError(msg)
+    pixels = image.raster.pixels
+    vv, vh = (pixels[..., bands.index(band), :, :] for band in ("VV", "VH"))
+    ratio = (vv / (vh + np.float32(1e-10)))[..., None, :, :]
+    together = np.concatenate([pixels, ratio], axis=-3)
+    return replace(image, raster=image.raster.with_pixels(together), bands=(*image.bands, RATIO))

@@ -1,0 +1,325 @@
+"""Data modules for TerraTorch's command line, by class path."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from eo_data.augmentation import Augmentation
+from eo_data.catalogue import SPLITS, Record, check_complete, from_folders, from_index, read_split, without_label
+from eo_data.dataset import EoDataset, SampleReader, collate
+from eo_data.dates import dates_from_index
+from eo_data.images import FramePolicy, ImageReader
+from eo_data.labels import TASKS
+from eo_data.preprocess import Preprocess
+from eo_data.sample import SampleError
+from eo_data.sampler import SameModalitiesBatchSampler
+from eo_data.sen1floods11 import chip_dates, event_dates
+from eo_data.sources import ImageSource, LabelSource
+
+
+class ChipDataModule(LightningDataModule):
+    """Chips: one image per modality and sample.
+
+    Samples are found by file patterns or listed in an index; images, labels and dates are joined by name. What the
+    encoder sees is made by ``preprocess``, in training and in prediction alike.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the data set.
+    modalities : mapping of str to ImageSource
+        Modalities in the order of the batch, under the names that the backbone knows.
+    preprocess : Preprocess
+        Of the encoder: ``thor_terratorch_ext.ThorPreprocess``, ``anysat_ext.AnySatPreprocess``, or
+        ``eo_data.preprocess.DatasetNormalise`` for others.
+    label : LabelSource, optional
+        The labels; not needed to predict.
+    task : {'segmentation', 'regression', 'classification'}
+        What is learned.
+    index : str, optional
+        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalogue.from_index`.
+    train_split, val_split, test_split, predict_split : str, optional
+        Files below ``root`` that name the samples of a split. Without: the column ``split`` of the index; to predict,
+        the test split or else all samples.
+    batch_size, num_workers : int
+        As for a data loader.
+    train_transform, val_transform : sequence, optional
+        Geometric transforms of Albumentations, before ``preprocess``.
+    dates_as : {'auto', 'dict', 'plane', 'none'}
+        How dates go along: as an entry of the image dictionary, or as one more channel per frame, named ``DATE`` in
+        the backbone's bands. ``auto`` takes the channel when the task infers by tiles, which keeps dates in no other
+        form.
+    missing_modality : {'omit', 'zeros'}
+        Samples without an optional modality: batches hold only samples with the same modalities, or zeros (the mean)
+        stand in, marked in ``valid`` and in the mask of frames.
+    georeference : {'predict', 'always', 'never'}
+        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. Some backbones of others take
+        no further entries.
+    on_error : {'raise', 'skip'}
+        ``skip`` reads every sample once before the run, leaves out those that cannot be used, and lists them with
+        the reason in ``skipped`` and in ``skipped_file``.
+    skipped_file : str
+        Where that list goes, CSV.
+    rgb : sequence of str
+        Bands of the quick-look, by default red, green, blue.
+    drop_last : bool
+        Leave out the last incomplete batch of training.
+
+    Attributes
+    ----------
+    skipped : list of (str, str, str)
+        Split, id and reason of samples that were left out.
+
+    Raises
+    ------
+    ValueError
+        For arguments that make no sense; the message names the valid ones.
+    """
+
+    #: Overridden where samples are series.
+    frames: FramePolicy | None = None
+
+    def __init__(
+        self,
+        root: str,
+        modalities: dict[str, ImageSource],
+        preprocess: Preprocess,
+        label: LabelSource | None = None,
+        task: str = "segmentation",
+        index: str | None = None,
+        train_split: str | None = None,
+        val_split: str | None = None,
+        test_split: str | None = None,
+        predict_split: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 2,
+        train_transform: list[Any] | None = None,
+        val_transform: list[Any] | None = None,
+        dates_as: str = "auto",
+        missing_modality: str = "omit",
+        georeference: str = "predict",
+        on_error: str = "raise",
+        skipped_file: str = "skipped.csv",
+        rgb: Sequence[str] = (),
+        drop_last: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        super().__init__()
+        _one_of("task", task, TASKS)
+        _one_of("dates_as", dates_as, ("auto", "dict", "plane", "none"))
+        _one_of("missing_modality", missing_modality, ("omit", "zeros"))
+        _one_of("georeference", georeference, ("predict", "always", "never"))
+        _one_of("on_error", on_error, ("raise", "skip"))
+        if not modalities:
+            msg = "modalities is empty. Name at least one, such as {S2: {files: ..., bands: [...]}}."
+            raise ValueError(msg)
+        if batch_size < 1:
+            msg = f"batch_size must be at least 1, got {batch_size}."
+            raise ValueError(msg)
+        self.root = Path(root)
+        self.modalities = dict(modalities)
+        self.preprocess = preprocess
+        self.label = label
+        self.task = task
+        self.index = index
+        self.splits = {"train": train_split, "val": val_split, "test": test_split, "predict": predict_split}
+        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
+        self.transforms = {"train": train_transform, "val": val_transform}
+        self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
+        self.on_error, self.skipped_file = on_error, Path(skipped_file)
+        self.rgb = tuple(rgb)
+        self.skipped: list[tuple[str, str, str]] = []
+        self.train_dataset: EoDataset | None = None
+        self.val_dataset: EoDataset | None = None
+        self.test_dataset: EoDataset | None = None
+        self.predict_dataset: EoDataset | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the samples of the splits that a stage needs.
+
+        Raises
+        ------
+        ValueError
+            If a folder, file or split is missing or empty, samples are doubled or incomplete.
+        """
+        needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+        records = self._records()
+        for split in needed.get(stage or "", SPLITS):
+            setattr(self, f"{split}_dataset", self.dataset(split, records))
+
+    def dataset(self, split: str, records: Sequence[Record] | None = None) -> EoDataset:
+        """Make the data set of one split.
+
+        Parameters
+        ----------
+        split : {'train', 'val', 'test', 'predict'}
+            Which.
+        records : sequence of Record, optional
+            All samples, if they are known already.
+        """
+        _one_of("split", split, SPLITS)
+        chosen = self._of_split(split, self._records() if records is None else records)
+        label = None if split == "predict" else self.label
+        if split != "predict" and label is None:
+            msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
+            raise ValueError(msg)
+        reader = SampleReader(self._readers(chosen), label, self.task)
+        transforms = self.transforms.get(split)
+        dataset = EoDataset(
+            without_label(chosen) if split == "predict" else chosen,
+            reader,
+            self.preprocess,
+            Augmentation(transforms) if transforms else None,
+            dates_as=self._dates_as(),
+            as_dict=len(self.modalities) > 1,
+            georeference=self.georeference == "always" or (self.georeference == "predict" and split == "predict"),
+            fill_missing=self.missing_modality == "zeros",
+            rgb=self.rgb,
+        )
+        return self._usable(dataset, split) if self.on_error == "skip" else dataset
+
+    def _records(self) -> list[Record]:
+        if self.index is not None:
+            return from_index(self.root / self.index, self.root, self.modalities)
+        return from_folders(self.root, self.modalities, self.label)
+
+    def _of_split(self, split: str, records: Sequence[Record]) -> list[Record]:
+        name = self.splits[split]
+        stated = [record for record in records if record.split == split]
+        if name is not None:
+            chosen = read_split(self.root / name, records)
+        elif any(record.split for record in records) and (split != "predict" or stated):
+            chosen = stated
+        elif split == "predict":
+            test = self.splits["test"]
+            chosen = read_split(self.root / test, records) if test else list(records)
+        else:
+            msg = f"Which samples are for {split!r}? Set {split}_split to a file, or give an index with a column split."
+            raise ValueError(msg)
+        if not chosen:
+            msg = f"The split {split!r} has no samples."
+            raise ValueError(msg)
+        check_complete(chosen, self.modalities)
+        return chosen
+
+    def _readers(self, records: Sequence[Record]) -> dict[str, ImageReader]:
+        return {
+            name: ImageReader(name, source, None if source.static else self.frames, self._date_index(source, records))
+            for name, source in self.modalities.items()
+        }
+
+    def _date_index(self, source: ImageSource, records: Sequence[Record]) -> Mapping[str, date | Sequence[date]]:
+        if source.date_index is None:
+            return {}
+        path = self.root / source.date_index
+        if path.suffix != ".geojson":
+            return dates_from_index(path)
+        events = event_dates(path)
+        of_chip = {record.id: chip_dates(record.id.rsplit("/", 1)[-1], events) for record in records}
+        radar = (source.sensor or "").startswith("sentinel1")
+        return {chip: dates.s1 if radar else dates.s2 for chip, dates in of_chip.items()}
+
+    def _dates_as(self) -> str:
+        if self.dates_as != "auto":
+            return self.dates_as
+        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
+        return "plane" if getattr(module, "tiled_inference_parameters", None) else "dict"
+
+    def _usable(self, dataset: EoDataset, split: str) -> EoDataset:
+        """Read everything once and leave out what cannot be used."""
+        good = []
+        for i, record in enumerate(dataset.records):
+            try:
+                dataset.check(i)
+            except SampleError as error:
+                self.skipped.append((split, record.id, str(error)))
+            else:
+                good.append(record)
+        lost = [entry for entry in self.skipped if entry[0] == split]
+        if lost:
+            self._write_skipped()
+            warnings.warn(
+                f"{len(lost)} of {len(dataset)} samples of {split!r} are left out (list: {self.skipped_file}); first: "
+                f"{lost[0][1]}: {lost[0][2]}",
+                stacklevel=3,
+            )
+        if not good:
+            msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
+            raise ValueError(msg)
+        dataset.records = good
+        return dataset
+
+    def _write_skipped(self) -> None:
+        self.skipped_file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.skipped_file.with_name(f".{self.skipped_file.name}.partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("split", "id", "reason"))
+            writer.writerows(self.skipped)
+        partial.replace(self.skipped_file)
+
+    def _loader(self, split: str) -> DataLoader[dict[str, Any]]:
+        dataset: EoDataset | None = getattr(self, f"{split}_dataset")
+        if dataset is None:
+            msg = f"Call setup before the data loader of {split!r}."
+            raise ValueError(msg)
+        options: dict[str, Any] = {
+            "num_workers": self.num_workers,
+            "collate_fn": collate,
+            "persistent_workers": self.num_workers > 0 and split in ("train", "val"),
+        }
+        shuffle, drop_last = split == "train", split == "train" and self.drop_last
+        if self.missing_modality == "omit" and any(source.optional for source in self.modalities.values()):
+            groups = [tuple(record.files) for record in dataset.records]
+            sampler = SameModalitiesBatchSampler(groups, self.batch_size, shuffle=shuffle, drop_last=drop_last)
+            return DataLoader(dataset, batch_sampler=sampler, **options)
+        return DataLoader(dataset, batch_size=self.batch_size, shuffle=shuffle, drop_last=drop_last, **options)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the training samples, shuffled."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the validation samples."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the test samples."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the samples to predict."""
+        return self._loader("predict")
+
+
+class TimeSeriesDataModule(ChipDataModule):
+    """Series: several dated files per sample, a NetCDF or Zarr cube, or an HDF5 series.
+
+    Parameters
+    ----------
+    frames : FramePolicy, optional
+        How acquisitions become frames; all of them by default.
+    **arguments
+        As for `ChipDataModule`. All modalities that are not ``static`` are dated, whatever ``dated`` says.
+    """
+
+    def __init__(self, frames: FramePolicy | None = None, **arguments: Any) -> None:  # noqa: ANN401
+        super().__init__(**arguments)
+        self.frames = frames or FramePolicy()
+        self.modalities = {
+            name: source if source.static else replace(source, dated=True) for name, source in self.modalities.items()
+        }
+
+
+def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        msg = f"{name} must be one of {', '.join(valid)}, got {value!r}."
+        raise ValueError(msg)

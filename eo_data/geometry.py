@@ -1,0 +1,396 @@
+"""From the size of a raster to the crops, pads and resizes that make it fit an encoder.
+
+Planning needs numbers only: no pixels, no files, no weights. THOR's policy and its record are those of rs-embed 0.3.1
+(model page ``thor``); AnySat's are those of its model page, with rs-embed 0.3.1's reflected border as an option.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eo_data.arguments import one_of
+from eo_data.plan import Crop, GeometryPlan, Pad, Resize, Step, apply_after, apply_before, at_least, centred
+from eo_data.tiling import TilePlan, cut_tiles, owned_spans, plan_tiles, tile_starts
+
+__all__ = [
+    "Crop",
+    "GeometryPlan",
+    "Pad",
+    "Resize",
+    "SnapPolicy",
+    "TilePlan",
+    "apply_after",
+    "apply_before",
+    "cut_tiles",
+    "nominal_pixel_size",
+    "owned_spans",
+    "patch_tokens",
+    "plan_snap",
+    "plan_square",
+    "plan_tiles",
+    "side_unit",
+    "snapped_side",
+    "tile_starts",
+]
+
+RESIZE_MODES = ("native_snap", "fixed")
+SHAPE_ADJUSTS = ("crop", "pad")
+INPUT_PREPS = ("resize", "tile")
+NON_SQUARE = ("error", "crop", "pad_reflect", "stretch")
+INDIVISIBLE = ("error", "crop")
+#: rs-embed warns of reflected borders from this ratio of the sides on; they make up half of the square then.
+_LONG = 2
+
+
+@dataclass(frozen=True)
+class SnapPolicy:
+    """THOR's geometry: rs-embed's settings with their defaults.
+
+    Parameters
+    ----------
+    patch_size : int
+        Pixels of a patch at the finest GSD.
+    image_size : int
+        Side in pixels of the ``fixed`` rule; a multiple of what the patch size and the GSDs need.
+    resize_mode : str
+        ``native_snap`` crops or pads to the nearest side that divides; ``fixed`` resamples to ``image_size``.
+    shape_adjust : str
+        ``crop`` or ``pad``: how a nearly square raster becomes square.
+    shape_tol_px : int
+        Largest difference of the sides in pixels that counts as nearly square; beyond it, ``fixed``.
+    max_native_side : int
+        Largest snapped side in pixels; beyond it, ``fixed``.
+    max_native_tokens : int
+        Most patches over all GSDs of a snapped side; beyond it, ``fixed``, where no limit holds.
+    input_prep : str
+        ``resize``, or ``tile`` for tiles of a larger raster: forces ``fixed``, so that their grids stay aligned.
+    fill_value : float
+        What a padded border holds, in the raster's unit before normalisation.
+
+    Raises
+    ------
+    ValueError
+        For a setting out of range or an unknown mode.
+    """
+
+    patch_size: int = 8
+    image_size: int = 288
+    resize_mode: str = "native_snap"
+    shape_adjust: str = "crop"
+    shape_tol_px: int = 8
+    max_native_side: int = 384
+    max_native_tokens: int = 3000
+    input_prep: str = "resize"
+    fill_value: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "image_size", "max_native_side", "max_native_tokens"):
+            at_least(name, getattr(self, name), 1)
+        at_least("shape_tol_px", self.shape_tol_px, 0)
+        one_of("resize_mode", self.resize_mode, RESIZE_MODES)
+        one_of("shape_adjust", self.shape_adjust, SHAPE_ADJUSTS)
+        one_of("input_prep", self.input_prep, INPUT_PREPS)
+
+
+def nominal_pixel_size(metres: float, gsds: Iterable[int], tolerance: float = 0.25) -> int:
+    """Return the whole number of metres that a measured pixel stands for.
+
+    The nearest GSD (in ratio), if ``metres`` is off by less than ``tolerance``; else the nearest whole number, if
+    ``metres`` is off by at most 5 %. So 9.98 m, and the 7.9 m from west to east of a 10 m pixel in degrees at a
+    latitude of 38, are 10 m to Sentinel-2's GSDs, and Landsat's 30.0 m stays 30 m. Of pixels in degrees, measure the
+    side from north to south, which does not shrink with latitude.
+
+    Parameters
+    ----------
+    metres : float
+        Measured, see :func:`eo_data.raster.ground_pixel_size`. A size that the user declares needs no rounding.
+    gsds : iterable of int
+        GSDs in metres of the bands that the encoder reads.
+    tolerance : float
+        Share of the GSD, 0 <= tolerance < 1.
+
+    Raises
+    ------
+    ValueError
+        If neither rule fits, or for values out of range.
+    """
+    known = _gsds(gsds)
+    if not math.isfinite(metres) or metres <= 0 or not 0 <= tolerance < 1:
+        msg = f"Expected metres > 0 and a tolerance from 0 to below 1, got {metres!r} and {tolerance!r}."
+        raise ValueError(msg)
+    nearest = min(known, key=lambda gsd: abs(math.log(metres / gsd)))
+    if abs(metres / nearest - 1) < tolerance:
+        return nearest
+    whole = round(metres)
+    if whole < 1 or abs(metres / whole - 1) > 0.05:
+        msg = (
+            f"A pixel of {metres:.4g} m is neither one of the GSDs {known} m nor a whole number of metres. "
+            "Resample the raster to one of them, or declare pixel_size if the measurement is wrong."
+        )
+        raise ValueError(msg)
+    return whole
+
+
+def plan_snap(height: int, width: int, pixel_size: float, band_gsds: Iterable[int], policy: SnapPolicy) -> GeometryPlan:
+    """Plan THOR's geometry as rs-embed does.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the raster in pixels.
+    pixel_size : int
+        Metres, nominal: what the caller declares, or :func:`nominal_pixel_size` of a measurement.
+    band_gsds : iterable of int
+        GSDs in metres of the bands that THOR gets.
+    policy : SnapPolicy
+        The rules.
+
+    Raises
+    ------
+    ValueError
+        For sizes out of range, or if the ``fixed`` rule applies and THOR cannot take ``image_size`` (rs-embed fails
+        on those later, inside the model).
+    """
+    size = (at_least("height", height, 1), at_least("width", width, 1))
+    metres = _whole_metres(pixel_size)
+    gsds = _gsds(band_gsds)
+    unit = side_unit(metres, policy.patch_size, gsds)
+    record: dict[str, object] = {
+        "resize_mode_requested": policy.resize_mode,
+        "input_prep_mode": policy.input_prep,
+        "raw_input_hw": size,
+        "requested_image_size": policy.image_size,
+        "shape_adjust": policy.shape_adjust,
+        "shape_tol_px": policy.shape_tol_px,
+        "max_native_side": policy.max_native_side,
+        "max_native_tokens": policy.max_native_tokens,
+        "shape_adjust_applied": "none",
+    }
+    if policy.input_prep == "tile":
+        return _fixed(size, metres, gsds, policy, "tile_preserve_stitch_geometry", record)
+    if policy.resize_mode == "fixed":
+        return _fixed(size, metres, gsds, policy, "fixed_mode", record)
+    record["raw_aspect_diff_px"] = abs(height - width)
+    if abs(height - width) > policy.shape_tol_px:
+        return _fixed(size, metres, gsds, policy, "rectangular_above_tolerance", record)
+    if height != width:
+        record["shape_adjust_applied"] = f"{policy.shape_adjust}_to_square"
+    square = min(size) if policy.shape_adjust == "crop" else max(size)
+    side = snapped_side(square, unit)
+    tokens = patch_tokens(side, metres, policy.patch_size, gsds)
+    record |= {"square_side": square, "side_unit": unit, "snapped_side": side, "estimated_patch_tokens": tokens}
+    if side > policy.max_native_side:
+        return _fixed(size, metres, gsds, policy, "native_side_limit", record)
+    if tokens is None or tokens > policy.max_native_tokens:
+        return _fixed(size, metres, gsds, policy, "native_token_limit", record)
+    adjust = "none" if side == square else "pad_to_valid_side" if side > square else "crop_to_valid_side"
+    record |= {"snap_adjust_applied": adjust, "preprocess_strategy": "native_snap"}
+    cover = side * metres
+    record |= _outcome("native_snap_applied", side, cover, tokens)
+    to_square = centred(size, (square, square), policy.fill_value)
+    to_side = centred((square, square), (side, side), policy.fill_value)
+    return GeometryPlan(
+        input_hw=size,
+        before=(*to_square, *to_side),
+        resize=None,
+        reason="native_snap_applied",
+        final_hw=(side, side),
+        effective_image_size=side,
+        estimated_patch_tokens=tokens,
+        ground_cover_m=cover,
+        true_ground_cover_m=(cover, cover),
+        record=tuple(record.items()),
+    )
+
+
+def _fixed(
+    size: tuple[int, int],
+    metres: int,
+    gsds: tuple[int, ...],
+    policy: SnapPolicy,
+    reason: str,
+    record: dict[str, object],
+) -> GeometryPlan:
+    """Plan the resampling to ``image_size``; the encoder is told ``image_size`` pixels of the raster's pixel size."""
+    side = policy.image_size
+    tokens = patch_tokens(side, metres, policy.patch_size, gsds)
+    if tokens is None:
+        unit = side_unit(metres, policy.patch_size, gsds)
+        lower = max(unit, side // unit * unit)
+        msg = (
+            f"image_size must be a multiple of {unit} for patches of {policy.patch_size} pixels, GSDs of {gsds} m and "
+            f"pixels of {metres} m, got {side}; the nearest are {lower} and {lower + unit}. It is needed because the "
+            f"raster of {size[0]} x {size[1]} pixels falls under the fixed rule ({reason})."
+        )
+        raise ValueError(msg)
+    cover = side * metres
+    described = record | {"preprocess_strategy": "fixed_resize"} | _outcome(reason, side, cover, tokens)
+    resize = None if size == (side, side) else (side, side)
+    return GeometryPlan(
+        input_hw=size,
+        before=(),
+        resize=resize,
+        reason=reason,
+        final_hw=(side, side),
+        effective_image_size=side,
+        estimated_patch_tokens=tokens,
+        ground_cover_m=cover,
+        true_ground_cover_m=(size[0] * metres, size[1] * metres),
+        record=tuple(described.items()),
+    )
+
+
+def _outcome(reason: str, side: int, cover: int, tokens: int) -> dict[str, object]:
+    return {
+        "preprocess_reason": reason,
+        "final_hw": (side, side),
+        "effective_image_size": side,
+        "ground_cover_m": cover,
+        "estimated_patch_tokens": tokens,
+    }
+
+
+def side_unit(pixel_size: int, patch_size: int, band_gsds: Iterable[int]) -> int:
+    """Return the number of pixels that a side must be a multiple of, so that every GSD gets whole patches.
+
+    A patch of GSD g covers ``patch_size * g`` metres, which must be whole pixels for the least common multiple of
+    ``patch_size * g / gcd(pixel_size, patch_size * g)`` over the GSDs.
+    """
+    covers = [patch_size * gsd for gsd in band_gsds]
+    return math.lcm(*(cover // math.gcd(pixel_size, cover) for cover in covers))
+
+
+def snapped_side(side: int, unit: int) -> int:
+    """Return the multiple of ``unit`` (at least one) that is nearest to ``side``; ties go down."""
+    lower = max(unit, side // unit * unit)
+    upper = max(unit, -(-side // unit) * unit)
+    return lower if abs(side - lower) <= abs(upper - side) else upper
+
+
+def patch_tokens(side: int, pixel_size: int, patch_size: int, band_gsds: Iterable[int]) -> int | None:
+    """Return the number of patches over all distinct GSDs, or ``None`` if one GSD does not get whole patches."""
+    cover = side * pixel_size
+    patches = [patch_size * gsd for gsd in set(band_gsds)]
+    if any(cover % patch for patch in patches):
+        return None
+    return sum((cover // patch) ** 2 for patch in patches)
+
+
+def plan_square(
+    height: int,
+    width: int,
+    patch_px: int,
+    image_size: int | None = None,
+    non_square: str = "error",
+    indivisible: str = "error",
+) -> GeometryPlan:
+    """Plan AnySat's geometry: a square tile whose side is a multiple of the patch.
+
+    All steps come before normalisation, which AnySat's adapter does per tile on the resized pixels.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the raster in pixels.
+    patch_px : int
+        Side of a patch in pixels of this raster (a patch of 40 m is 4 pixels of 10 m).
+    image_size : int, optional
+        Side in pixels to resample to; rs-embed takes 24. Patches count the resampled pixels then.
+    non_square : str
+        ``error``; ``crop`` to the centre; ``pad_reflect`` mirrors the border around the centre and repeats the edge
+        where that is too narrow to mirror (rs-embed 0.3.1); ``stretch`` resamples to ``image_size`` as it is (the
+        model page).
+    indivisible : str
+        ``error``; ``crop`` leaves out the last rows and columns, as the published encoder does silently.
+
+    Raises
+    ------
+    ValueError
+        For sizes out of range, an unknown choice, ``stretch`` without ``image_size``, or where ``error`` is chosen.
+    """
+    size = (at_least("height", height, 1), at_least("width", width, 1))
+    at_least("patch_px", patch_px, 1)
+    one_of("non_square", non_square, NON_SQUARE)
+    one_of("indivisible", indivisible, INDIVISIBLE)
+    steps = _to_square(size, non_square, image_size)
+    side = max(size) if non_square == "pad_reflect" else min(size)
+    if image_size is not None:
+        square = size if non_square == "stretch" else (side, side)
+        side = at_least("image_size", image_size, 1)
+        if square != (side, side):
+            steps = (*steps, Resize(side, side))
+    final = side // patch_px * patch_px
+    if final == 0 or (final < side and indivisible == "error"):
+        valid = ", ".join(str(n) for n in range(1, side + 1) if side % n == 0)
+        msg = (
+            f"A side of {side} pixels does not split into patches of {patch_px} pixels; patches of {valid} fit. Choose "
+            "another patch size or image_size, or set indivisible='crop' for a raster that is larger than a patch."
+        )
+        raise ValueError(msg)
+    if final < side:
+        steps = (*steps, Crop(0, 0, final, final))
+    record = {
+        "raw_input_hw": size,
+        "requested_image_size": image_size,
+        "non_square": non_square,
+        "indivisible": indivisible,
+        "patch_px": patch_px,
+        "geometry_steps": tuple(repr(step) for step in steps),
+        "final_hw": (final, final),
+    }
+    reason = "+".join(type(step).__name__.lower() for step in steps) or "as_is"
+    return GeometryPlan(
+        input_hw=size,
+        before=steps,
+        resize=None,
+        reason=reason,
+        final_hw=(final, final),
+        effective_image_size=final,
+        estimated_patch_tokens=(final // patch_px) ** 2,
+        ground_cover_m=None,
+        true_ground_cover_m=None,
+        record=tuple(record.items()),
+    )
+
+
+def _to_square(size: tuple[int, int], non_square: str, image_size: int | None) -> tuple[Step, ...]:
+    short, long = min(size), max(size)
+    if short == long:
+        return ()
+    if non_square == "error" or (non_square == "stretch" and image_size is None):
+        msg = (
+            f"The encoder needs a square, got {size[0]} x {size[1]} pixels with non_square={non_square!r}. Set "
+            "non_square to 'crop' or 'pad_reflect', or to 'stretch' together with image_size."
+        )
+        raise ValueError(msg)
+    if non_square == "crop":
+        return centred(size, (short, short))
+    if non_square == "stretch":
+        return ()
+    if long >= _LONG * short:
+        msg = (
+            f"Most of the square around {size[0]} x {size[1]} pixels is a made-up border. Cut the raster into squares."
+        )
+        warnings.warn(msg, stacklevel=3)
+    return centred(size, (long, long), mode="reflect" if long - short < short else "edge")
+
+
+def _gsds(band_gsds: Iterable[int]) -> tuple[int, ...]:
+    gsds = tuple(sorted({at_least("Each of band_gsds", gsd, 1) for gsd in band_gsds}))
+    if not gsds:
+        msg = "band_gsds must name at least one GSD in metres, such as (10, 20), got none."
+        raise ValueError(msg)
+    return gsds
+
+
+def _whole_metres(pixel_size: float) -> int:
+    if not math.isfinite(pixel_size) or pixel_size <= 0 or pixel_size % 1 != 0:
+        msg = (
+            f"pixel_size must be a positive whole number of metres, got {pixel_size!r}. Declare the nominal size (10 "
+            "for Sentinel-2), or take nominal_pixel_size(...) of a measured one."
+        )
+        raise ValueError(msg)
+    return int(pixel_size)

@@ -1,0 +1,135 @@
+"""Labels: class rasters, value rasters and scalars, checked against what the config declares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.errors import RasterioError
+
+from eo_data.catalogue import Record
+from eo_data.preprocess import IGNORED
+from eo_data.raster import Raster
+from eo_data.sample import Image, SampleError
+from eo_data.sources import LabelSource
+
+TASKS = ("segmentation", "regression", "classification")
+
+
+def read_label(record: Record, source: LabelSource, task: str, reference: Image) -> Raster | float | int | None:
+    """Read the label of a sample.
+
+    Parameters
+    ----------
+    record : Record
+        The sample.
+    source : LabelSource
+        Classes, values to ignore, remapping.
+    task : {'segmentation', 'regression', 'classification'}
+        What is learned. Regression takes rasters or one value per sample.
+    reference : Image
+        The image that a label raster must lie on.
+
+    Returns
+    -------
+    Raster, float, int or None
+        Float32 ``(1, H, W)`` with -1 where there is no label; a class; a value; ``None`` without a label.
+
+    Raises
+    ------
+    SampleError
+        For an unreadable file, another grid than the image, values outside the classes, or no label at all in it.
+    """
+    if record.label is None:
+        return None
+    if not isinstance(record.label, Path):
+        return _scalar(record, source, task)
+    if task == "classification":
+        msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
+        raise SampleError(msg)
+    values, missing, transform, crs = _read(record.label)
+    _check_grid(record, values, transform, reference)
+    missing |= np.isin(values, np.asarray(source.ignore, dtype=np.float64))
+    if task == "segmentation":
+        values = _classes(record, values, missing, source)
+    pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
+    return Raster(pixels[None], ~missing, transform or reference.raster.transform, crs or reference.raster.crs)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None]:
+    try:
+        with rasterio.open(path) as file:
+            if file.count != 1:
+                msg = f"The label {path} has {file.count} bands, expected one."
+                raise SampleError(msg)
+            values = file.read(1)
+            missing = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+            if file.nodata is not None and np.isfinite(file.nodata):
+                missing |= values == file.nodata
+            located = file.crs is not None
+            return values, missing, file.transform if located else None, file.crs.to_wkt() if located else None
+    except (RasterioError, OSError) as error:
+        msg = f"The label {path} cannot be read: {error}. The file may be truncated; copy it again."
+        raise SampleError(msg) from error
+
+
+def _check_grid(record: Record, values: np.ndarray, transform: Affine | None, reference: Image) -> None:
+    raster = reference.raster
+    if values.shape != (raster.height, raster.width):
+        msg = (
+            f"{record.id}: the label {record.label} has {values.shape} pixels, the image {raster.height} x "
+            f"{raster.width} (height x width). They must lie on one grid."
+        )
+        raise SampleError(msg)
+    if transform is None or raster.transform is None:
+        return
+    tolerance = 0.5 * max(raster.pixel_size)
+    if abs(transform.c - raster.transform.c) > tolerance or abs(transform.f - raster.transform.f) > tolerance:
+        msg = (
+            f"{record.id}: the label starts at {(transform.c, transform.f)}, the image at "
+            f"{(raster.transform.c, raster.transform.f)}: they show different ground. Check which files "
+            "belong together."
+        )
+        raise SampleError(msg)
+
+
+def _classes(record: Record, values: np.ndarray, missing: np.ndarray, source: LabelSource) -> np.ndarray:
+    """Classes 0..n-1, remapped and checked."""
+    result = values
+    if source.remap:
+        result = np.full(values.shape, -2, dtype=np.int64)
+        for value, new in source.remap.items():
+            result[values == int(value)] = int(new)
+        missing |= np.isin(result, np.asarray(source.ignore, dtype=np.float64))
+    observed = result[~missing]
+    if source.classes is None:
+        msg = "Segmentation needs the number of classes: set classes in the label source."
+        raise SampleError(msg)
+    wrong = np.unique(np.concatenate([observed[observed < 0], observed[observed >= source.classes]]))
+    if wrong.size == 0 and observed.dtype.kind == "f":
+        wrong = np.unique(observed[observed != np.floor(observed)])
+    if wrong.size:
+        listed = sorted({float(value) for value in values[~missing & np.isin(result, wrong)]})[:8]
+        covered = f" remap covers {sorted(source.remap)}." if source.remap else ""
+        msg = (
+            f"{record.id}: the label {record.label} holds {listed}, expected classes 0..{source.classes - 1}. Set "
+            f"classes, remap values to classes, or list them in ignore.{covered}"
+        )
+        raise SampleError(msg)
+    return result
+
+
+def _scalar(record: Record, source: LabelSource, task: str) -> float | int:
+    value = record.label
+    if task == "segmentation" or isinstance(value, Path) or value is None:
+        msg = f"{record.id}: segmentation needs a label raster, got {value!r}."
+        raise SampleError(msg)
+    if task == "regression":
+        return float(value)
+    new = source.remap.get(int(value), int(value)) if float(value).is_integer() else value
+    if not isinstance(new, int) or not 0 <= new < (source.classes or new + 1):
+        msg = f"{record.id}: the label is {value!r}, expected a class 0..{(source.classes or 0) - 1}."
+        raise SampleError(msg)
+    return new

@@ -1,0 +1,110 @@
+"""Quick-looks: an RGB of a sample beside its label and the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from eo_data.sensors import SENSORS
+
+#: Percentiles that a quick-look is stretched between.
+STRETCH = (2.0, 98.0)
+
+
+def rgb_indices(bands: Sequence[str], wanted: Sequence[str] = ()) -> list[int]:
+    """Channels to show as red, green and blue: the wanted ones, RED/GREEN/BLUE where they are, or the first ones.
+
+    Raises
+    ------
+    ValueError
+        If a wanted band is not there.
+    """
+    if wanted:
+        lacking = [band for band in wanted if band not in bands]
+        if lacking:
+            msg = f"rgb names {lacking}, but the bands are {list(bands)}."
+            raise ValueError(msg)
+        return [list(bands).index(band) for band in wanted]
+    canonical = [_canonical(band) for band in bands]
+    if all(name in canonical for name in ("RED", "GREEN", "BLUE")):
+        return [canonical.index(name) for name in ("RED", "GREEN", "BLUE")]
+    return [0, 1, 2] if len(bands) > 2 else [0]
+
+
+def _canonical(band: str) -> str:
+    optical = (SENSORS[key] for key in SENSORS if "sentinel2" in key)
+    names = {alias.upper(): b.name for sensor in optical for b in sensor.bands for alias in (b.name, *b.aliases)}
+    return names.get(band.upper(), band.upper())
+
+
+def stretched(pixels: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Scale channels ``(C, H, W)`` to ``(H, W, 1 or 3)`` in 0..1 between two percentiles; missing pixels are white."""
+    shown = np.asarray(pixels, dtype=np.float32)
+    seen = np.isfinite(shown).all(axis=0) if valid is None else valid & np.isfinite(shown).all(axis=0)
+    result = np.ones((*shown.shape[1:], len(shown)), dtype=np.float32)
+    for channel, plane in enumerate(shown):
+        if seen.any():
+            low, high = np.percentile(plane[seen], STRETCH)
+            scaled = np.clip((plane - low) / max(float(high - low), 1e-6), 0, 1)
+            result[..., channel] = np.where(seen, scaled, 1)
+    return result if result.shape[-1] == 3 else np.repeat(result[..., :1], 3, axis=-1)
+
+
+def plot_sample(
+    sample: Mapping[str, Any],
+    modality: str,
+    bands: Sequence[str],
+    rgb: Sequence[str] = (),
+    classes: int | None = None,
+    suptitle: str | None = None,
+) -> Figure:
+    """Draw image, label and prediction side by side.
+
+    Parameters
+    ----------
+    sample : mapping
+        With ``image`` (tensor, or mapping by modality; TerraTorch also flattens that mapping into the sample), and
+        what there is of ``mask`` and ``prediction``.
+    modality : str
+        Which image to show.
+    bands : sequence of str
+        Its bands.
+    rgb : sequence of str
+        Bands to show.
+    classes : int, optional
+        Number of classes, for one colour scale in label and prediction.
+    suptitle : str, optional
+        Title.
+    """
+    image = sample.get("image")
+    pixels = np.asarray(image[modality] if isinstance(image, Mapping) else sample[modality] if image is None else image)
+    frame = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels
+    panels: list[tuple[str, np.ndarray]] = [(modality, stretched(frame[rgb_indices(bands, rgb)]))]
+    panels += [
+        (key, np.asarray(sample[key]).squeeze())
+        for key in ("mask", "prediction")
+        if key in sample and np.asarray(sample[key]).squeeze().ndim == 2
+    ]
+    figure = Figure(figsize=(4 * len(panels), 4.4), layout="constrained")
+    for i, (title, panel) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        if panel.ndim == 3:
+            axes.imshow(panel)
+        else:
+            hidden = np.ma.masked_equal(panel, -1)
+            top = classes - 1 if classes else None
+            axes.imshow(
+                hidden,
+                cmap="tab20" if (classes or 0) > 2 else "viridis",
+                interpolation="nearest",
+                vmin=0 if classes else None,
+                vmax=top,
+            )
+        axes.set_title(title)
+        axes.set_axis_off()
+    if suptitle:
+        figure.suptitle(suptitle)
+    return figure

@@ -1,0 +1,327 @@
+"""Files to arrays: GeoTIFF and what else GDAL reads, one file per band, NetCDF and Zarr cubes, HDF5 series.
+
+Nothing is converted here: values are those of the file, NaN where the file says that there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from eo_data.bands import band_order, select_bands
+from eo_data.sample import SampleError
+from eo_data.sources import ImageSource
+
+_CUBES = (".nc", ".zarr")
+_HDF5 = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a file holds.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Float32 ``(C, H, W)``, or ``(T, C, H, W)`` of a cube, in the unit of the file, NaN where missing.
+    transform : affine.Affine or None
+        Of these pixels.
+    crs : str or None
+        WKT.
+    tags : mapping of str to str
+        Metadata of the file, where dates and product names may be.
+    frame_names : tuple of str
+        Product name of each frame, if the file has them.
+    frame_dates : tuple of date
+        Date of each frame, if the file has a time axis.
+    """
+
+    pixels: np.ndarray
+    transform: Affine | None
+    crs: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    frame_names: tuple[str, ...] = ()
+    frame_dates: tuple[date, ...] = ()
+
+
+def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
+    """Return the position among ``available`` of each band of a source, the substitutes in place.
+
+    Raises
+    ------
+    ValueError
+        If one is not there; the message lists what is.
+    """
+    wanted = [source.substitutes.get(band, band) for band in source.bands]
+    once = list(dict.fromkeys(wanted)) if source.substitutes else wanted
+    found = dict(zip(once, select_bands(available, once, source.table), strict=True))
+    return [found[band] for band in wanted]
+
+
+def read_file(path: Path, source: ImageSource) -> Reading:
+    """Read the wanted bands of one file.
+
+    Parameters
+    ----------
+    path : Path
+        A raster that GDAL reads, ``.nc``, ``.zarr`` or ``.h5``.
+    source : ImageSource
+        Which bands, and how the file is to be understood.
+
+    Raises
+    ------
+    SampleError
+        If the file cannot be read, has other bands, or is empty.
+    """
+    if not path.exists():
+        msg = f"There is no file {path}."
+        raise SampleError(msg)
+    suffix = path.suffix.lower()
+    try:
+        if suffix in _CUBES:
+            reading = _read_cube(path, source)
+        elif suffix in _HDF5:
+            reading = _read_hdf5(path, source)
+        else:
+            reading = _read_raster(path, source)
+    except (RasterioError, OSError) as error:
+        msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
+        raise SampleError(msg) from error
+    except ValueError as error:
+        if isinstance(error, SampleError):
+            raise
+        msg = f"{path}: {error}"
+        raise SampleError(msg) from error
+    if 0 in reading.pixels.shape:
+        msg = f"{path} holds no pixels: shape {reading.pixels.shape}."
+        raise SampleError(msg)
+    return reading
+
+
+def _read_raster(path: Path, source: ImageSource) -> Reading:
+    with rasterio.open(path) as file:
+        names = band_order(file.count, file.descriptions, source.file_bands, str(path), source.table)
+        indexes = [i + 1 for i in choose_bands(names, source)]
+        georeferenced = file.crs is not None or file.transform != Affine.identity()
+        crs = file.crs.to_wkt() if file.crs else None
+        tags = file.tags()
+        if source.resample_to is None:
+            return Reading(_pixels(file, indexes, source.nodata), file.transform if georeferenced else None, crs, tags)
+        transform, height, width = _grid(file, source.resample_to)
+        pixels = _warped(file, indexes, source, transform, height, width)
+        return Reading(pixels, transform, crs, tags)
+
+
+def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarray:  # noqa: ANN401
+    """Read bands as float32 with NaN where a band has no data."""
+    pixels = file.read(list(indexes), out_dtype="float32") if _fits_float32(file) else file.read(list(indexes))
+    pixels = pixels.astype(np.float32, copy=False)
+    for i, index in enumerate(indexes):
+        missing = file.nodatavals[index - 1] if nodata is None else nodata
+        if missing is not None and not np.isnan(missing):
+            pixels[i][pixels[i] == np.float32(missing)] = np.nan
+    flags = file.mask_flag_enums[indexes[0] - 1]
+    if MaskFlags.per_dataset in flags:
+        pixels[:, file.dataset_mask() == 0] = np.nan
+    return pixels
+
+
+def _fits_float32(file: Any) -> bool:  # noqa: ANN401
+    """Whether GDAL converts to float32 as numpy would."""
+    return all(dtype in ("uint8", "int8", "uint16", "int16", "float32") for dtype in file.dtypes)
+
+
+def _grid(file: Any, size: float) -> tuple[Affine, int, int]:  # noqa: ANN401
+    """Pixels of ``size`` over the ground of a file, from its upper left corner."""
+    if file.transform.b or file.transform.d:
+        msg = "resample_to needs a raster that is not rotated."
+        raise ValueError(msg)
+    left, bottom, right, top = file.bounds
+    height, width = (max(1, round(abs(side) / size)) for side in (top - bottom, right - left))
+    return Affine(size, 0.0, left, 0.0, -size, top), height, width
+
+
+def _warped(
+    file: Any,  # noqa: ANN401
+    indexes: Sequence[int],
+    source: ImageSource,
+    transform: Affine,
+    height: int,
+    width: int,
+) -> np.ndarray:
+    options: dict[str, Any] = {"transform": transform, "height": height, "width": width, "dtype": "float32"}
+    missing = file.nodata if source.nodata is None else source.nodata
+    with WarpedVRT(
+        file, crs=file.crs, resampling=Resampling[source.resampling], src_nodata=missing, nodata=np.nan, **options
+    ) as grid:
+        return np.asarray(grid.read(list(indexes)), dtype=np.float32)
+
+
+def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource) -> Reading:
+    """Read an image of which every band has its own file.
+
+    Parameters
+    ----------
+    paths, names : sequences
+        The files and the band of each.
+    source : ImageSource
+        Which bands to read. With ``resample_to`` all come to one grid; else they must be on one.
+
+    Raises
+    ------
+    SampleError
+        If a file cannot be read, a band is missing, or the grids differ.
+    """
+    first: Any = None
+    planes = []
+    try:
+        chosen = [paths[i] for i in choose_bands(names, source)]
+        for path in chosen:
+            with rasterio.open(path) as file:
+                if file.count != 1:
+                    msg = f"{path} has {file.count} bands, expected one, as the pattern has {{band}}."
+                    raise SampleError(msg)
+                crs = file.crs.to_wkt() if file.crs else None
+                if first is None:
+                    grid = (file.transform, file.height, file.width)
+                    first = (*(_grid(file, source.resample_to) if source.resample_to else grid), crs, file.tags())
+                if source.resample_to and crs == first[3]:
+                    planes.append(_warped(file, [1], source, *first[:3]))
+                    continue
+                if (file.transform, file.height, file.width, crs) != first[:4]:
+                    msg = (
+                        f"{path} has {file.height} x {file.width} pixels of {file.res}, but {chosen[0]} has another "
+                        "grid. Set resample_to to the pixel size that all bands shall have."
+                    )
+                    raise SampleError(msg)
+                planes.append(_pixels(file, [1], source.nodata))
+    except (RasterioError, OSError) as error:
+        msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
+        raise SampleError(msg) from error
+    transform, _, _, wkt, tags = first
+    return Reading(np.concatenate(planes), transform, wkt, tags)
+
+
+#: Names of dimensions in cubes.
+_DIMENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "time": ("t", "time"),
+        "band": ("band", "bands", "variable"),
+        "y": ("y", "lat", "latitude", "northing"),
+        "x": ("x", "lon", "longitude", "easting"),
+    }
+)
+
+
+def _read_cube(path: Path, source: ImageSource) -> Reading:
+    import xarray  # noqa: PLC0415
+
+    with xarray.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None) as cube:
+        array = _cube_array(cube, source)
+        time, y, x = (_dimension(array, axis) for axis in ("time", "y", "x"))
+        if y is None or x is None:
+            msg = f"the cube has the dimensions {array.dims}; expected y and x."
+            raise ValueError(msg)
+        order = [name for name in (time, "eo_band", y, x) if name is not None]
+        pixels = np.array(array.transpose(*order).values, dtype=np.float32)
+        if source.nodata is not None:
+            pixels[pixels == np.float32(source.nodata)] = np.nan
+        dates: tuple[date, ...] = ()
+        if time is not None:
+            from eo_data.dates import dates_from_time_axis  # noqa: PLC0415
+
+            dates = tuple(dates_from_time_axis(cube[time].values, cube[time].attrs.get("units")))
+        tags = {str(key): str(value) for key, value in cube.attrs.items()}
+        return Reading(pixels, _cube_transform(cube, y, x), _cube_crs(cube), tags, frame_dates=dates)
+
+
+def _dimension(array: Any, axis: str) -> str | None:  # noqa: ANN401
+    return next((name for name in array.dims if str(name).lower() in _DIMENSIONS[axis]), None)
+
+
+def _cube_array(cube: Any, source: ImageSource) -> Any:  # noqa: ANN401
+    """The wanted bands of a data set along a dimension ``eo_band``."""
+    import xarray  # noqa: PLC0415
+
+    for name, variable in cube.data_vars.items():
+        axis = _dimension(variable, "band")
+        if axis is not None and (source.dataset in (None, name)):
+            named = [str(value) for value in cube[axis].values] if axis in cube.coords else None
+            names = band_order(variable.sizes[axis], named or [None] * variable.sizes[axis], source.file_bands,
+                               str(name), source.table)  # fmt: skip
+            chosen = variable.isel({axis: choose_bands(names, source)})
+            return chosen.rename({axis: "eo_band"})
+    pattern = source.variables or "{band}"
+    before, _, after = pattern.partition("{band}")
+    found = [
+        str(name).removeprefix(before).removesuffix(after)
+        for name in cube.data_vars
+        if str(name).startswith(before) and str(name).endswith(after)
+    ]
+    chosen_names = [found[i] for i in choose_bands(found, source)]
+    planes = [_unsigned(cube[f"{before}{name}{after}"]) for name in chosen_names]
+    return xarray.concat(planes, dim="eo_band", coords="minimal", compat="override", join="exact")
+
+
+def _unsigned(variable: Any) -> Any:  # noqa: ANN401
+    """NetCDF 3 has no unsigned integers; files mark them by an attribute that xarray heeds only with a fill value."""
+    if str(variable.attrs.get("_Unsigned", "")).lower() == "true" and variable.dtype.kind == "i":
+        return variable.astype(variable.dtype.str.replace("i", "u"))
+    return variable
+
+
+def _cube_transform(cube: Any, y: str, x: str) -> Affine | None:  # noqa: ANN401
+    """Affine transform from the coordinates of pixel centres."""
+    if y not in cube.coords or x not in cube.coords:
+        return None
+    ys, xs = (np.asarray(cube[name].values, dtype=np.float64) for name in (y, x))
+    if len(ys) < 2 or len(xs) < 2:
+        return None
+    steps = (np.diff(xs), np.diff(ys))
+    for name, step in zip((x, y), steps, strict=True):
+        if np.abs(step - step.mean()).max() > 0.01 * abs(step.mean()):
+            msg = f"the coordinate {name!r} is not evenly spaced, so there is no affine transform. Regrid the cube."
+            raise ValueError(msg)
+    dx, dy = (float(step.mean()) for step in steps)
+    return Affine(dx, 0.0, float(xs[0]) - dx / 2, 0.0, dy, float(ys[0]) - dy / 2)
+
+
+def _cube_crs(cube: Any) -> str | None:  # noqa: ANN401
+    for variable in cube.variables.values():
+        for key in ("crs_wkt", "spatial_ref"):
+            if key in variable.attrs:
+                return str(variable.attrs[key])
+    return None
+
+
+def _read_hdf5(path: Path, source: ImageSource) -> Reading:
+    import h5py  # noqa: PLC0415
+
+    with h5py.File(path) as file:
+        arrays = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
+        lacking = [name for name in (source.dataset, source.products) if name and name not in arrays]
+        if not source.dataset or lacking:
+            msg = f"it has the arrays {arrays}; name the one to read in dataset (and in products), got {lacking}."
+            raise ValueError(msg)
+        item = file[source.dataset]
+        if item.ndim not in (3, 4):
+            msg = f"{source.dataset!r} has shape {item.shape}; expected (T, C, H, W) or (C, H, W)."
+            raise ValueError(msg)
+        names = band_order(item.shape[-3], [None] * item.shape[-3], source.file_bands, str(path), source.table)
+        pixels = np.asarray(item[()], dtype=np.float32)[..., choose_bands(names, source), :, :]
+        products = file[source.products][()] if source.products else ()
+        frames = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in products)
+    if source.nodata is not None:
+        pixels[pixels == np.float32(source.nodata)] = np.nan
+    return Reading(pixels, None, None, frame_names=frames)

@@ -1,0 +1,380 @@
+"""Per-band statistics of a data set, as a function and as the command ``python -m eo_data.statistics``.
+
+Streaming: files are read block by block, missing pixels are left out, and memory does not grow with the data set.
+The mean and the population standard deviation are those of all pixels together. The published loaders of AnySat
+average over images instead: the mean of the images' means and the mean of their standard deviations.
+
+Blocks are merged by the formula of Chan, Golub and LeVeque (1979) in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import yaml
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from eo_data.bands import UNNAMED, band_order, select_bands
+from eo_data.normalisation import ZScore
+from eo_data.sensors import SENSORS, Sensor
+from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit, check_range, to_physical
+
+#: Values read at once, over all bands.
+_BLOCK_VALUES = 1 << 22
+
+
+class BandStatistics:
+    """Mean, standard deviation, range and number of values per band, from any number of blocks.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names, in the order of the channels.
+    unit : InputUnit or str
+        Of the values.
+
+    Raises
+    ------
+    ValueError
+        For no or doubled bands, or an unknown unit.
+    """
+
+    def __init__(self, bands: Sequence[str], unit: InputUnit | str) -> None:
+        self.bands = tuple(bands)
+        if not self.bands or len(set(self.bands)) != len(self.bands):
+            msg = f"bands must name every channel once, got {list(self.bands)}."
+            raise ValueError(msg)
+        self.unit = as_unit(unit)
+        self.count = np.zeros(len(self.bands), dtype=np.int64)
+        self.missing = np.zeros(len(self.bands), dtype=np.int64)
+        self.mean = np.zeros(len(self.bands))
+        self.minimum = np.full(len(self.bands), np.inf)
+        self.maximum = np.full(len(self.bands), -np.inf)
+        self._squares = np.zeros(len(self.bands))
+
+    @property
+    def std(self) -> np.ndarray:
+        """Population standard deviation per band; 0 where there is no value."""
+        return np.sqrt(self._squares / np.maximum(self.count, 1))
+
+    def update(self, pixels: np.ndarray) -> None:
+        """Add a block ``(..., C, H, W)``; what is not finite counts as missing.
+
+        Raises
+        ------
+        ValueError
+            If the block has another number of bands.
+        """
+        block = np.asarray(pixels)
+        if block.ndim < 3 or block.shape[-3] != len(self.bands):
+            msg = f"Expected a block (..., {len(self.bands)}, H, W) for {list(self.bands)}, got shape {block.shape}."
+            raise ValueError(msg)
+        for band in range(len(self.bands)):
+            layer = block[..., band, :, :]
+            values = layer[np.isfinite(layer)].astype(np.float64)
+            self.missing[band] += layer.size - values.size
+            if values.size:
+                self._merge(band, values)
+
+    def _merge(self, band: int, values: np.ndarray) -> None:
+        mean = values.mean()
+        before, new = int(self.count[band]), values.size
+        apart = mean - self.mean[band]
+        self.count[band] = before + new
+        self.mean[band] += apart * new / (before + new)
+        self._squares[band] += np.square(values - mean).sum() + apart**2 * before * new / (before + new)
+        self.minimum[band] = min(self.minimum[band], values.min())
+        self.maximum[band] = max(self.maximum[band], values.max())
+
+    def write_yaml(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write the statistics to a file that `read_statistics` reads; the file appears complete or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Its folder is created.
+        provenance : mapping, optional
+            Plain values on where the statistics come from.
+
+        Raises
+        ------
+        ValueError
+            If a band has no value.
+        """
+        empty = [name for name, count in zip(self.bands, self.count, strict=True) if count == 0]
+        if empty:
+            msg = f"No valid value in band {', '.join(empty)}: all is no-data. Check the files and their no-data value."
+            raise ValueError(msg)
+        content = {
+            "bands": list(self.bands),
+            "unit": str(self.unit),
+            "means": self.mean.tolist(),
+            "stds": self.std.tolist(),
+            "minima": self.minimum.tolist(),
+            "maxima": self.maximum.tolist(),
+            "count": self.count.tolist(),
+            "missing": self.missing.tolist(),
+            "provenance": dict(provenance or {}),
+        }
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            unfinished.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """Statistics that were written by `BandStatistics.write_yaml`."""
+
+    bands: tuple[str, ...]
+    unit: InputUnit
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+    source: str
+
+    def zscore(self, bands: Sequence[str], unit: InputUnit | str, sensor: Sensor | None = None) -> ZScore:
+        """Return the z-score of bands in their order, matched by name.
+
+        Raises
+        ------
+        ValueError
+            If a band is not there, or the pixels are in another unit.
+        """
+        if as_unit(unit) is not self.unit:
+            msg = (
+                f"{self.source} has statistics in {self.unit}, but the pixels are in {as_unit(unit)}. Compute new ones."
+            )
+            raise ValueError(msg)
+        chosen = select_bands(self.bands, bands, sensor)
+        return ZScore([self.means[i] for i in chosen], [self.stds[i] for i in chosen], provenance=self.source)
+
+
+def read_statistics(path: str | Path) -> DatasetStatistics:
+    """Read statistics from a YAML file.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no YAML, or lacks an entry.
+    """
+    file = Path(path)
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"Statistics {str(file)!r} cannot be read: {error}. Compute them with `python -m eo_data.statistics`."
+        raise ValueError(msg) from error
+    lists = [content.get(key) if isinstance(content, Mapping) else None for key in ("bands", "means", "stds")]
+    if not all(isinstance(entry, list) and len(entry) == len(lists[0] or ()) for entry in lists):
+        msg = (
+            f"Statistics {str(file)!r} must hold the lists bands, means and stds, one entry per band, and a unit. "
+            "Compute them with `python -m eo_data.statistics`."
+        )
+        raise ValueError(msg)
+    bands, means, stds = (tuple(entry or ()) for entry in lists)
+    return DatasetStatistics(bands, as_unit(content.get("unit")), means, stds, str(file))
+
+
+def statistics_of_files(
+    files: Sequence[str | Path],
+    conversion: UnitConversion,
+    *,
+    sensor: Sensor | None = None,
+    file_bands: Sequence[str] | None = None,
+    select: Sequence[str] | None = None,
+    target: InputUnit | str | None = None,
+    nodata: float | None = None,
+    progress: bool = False,
+) -> BandStatistics:
+    """Compute the statistics of raster files, block by block.
+
+    Parameters
+    ----------
+    files : sequence of str or Path
+        What rasterio reads, one image per file. Bands are matched by name, so their order may differ.
+    conversion : UnitConversion
+        What the stored numbers are.
+    sensor : Sensor, optional
+        By which spellings of band names and their units are known.
+    file_bands : sequence of str, optional
+        Band order of the files, where they do not describe it (`eo_data.bands.band_order`).
+    select : sequence of str, optional
+        Bands to keep, in this order; all bands of the first file by default.
+    target : InputUnit or str, optional
+        Unit of the statistics. By default what an image in that unit becomes in a datamodule: the physical unit of
+        the sensor's bands; without a sensor reflectance for digital numbers, else the unit as it is.
+    nodata : float, optional
+        Value of missing pixels, instead of the files' own.
+    progress : bool
+        Whether to show a bar, if the terminal can.
+
+    Returns
+    -------
+    BandStatistics
+        Over all valid pixels.
+
+    Raises
+    ------
+    ValueError
+        For no files, an unreadable file, an unknown band order, a missing band, values that contradict the unit, or
+        bands of different units.
+    """
+    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415  (only the command shows a bar)
+
+    if not files:
+        msg = "There are no files to compute statistics of. Give file names or a pattern such as 'images/*.tif'."
+        raise ValueError(msg)
+    order = _order(files[0], file_bands, sensor)
+    wanted = select or [name for name in order if name != UNNAMED]
+    bands = [order[i] for i in select_bands(order, wanted, sensor)]
+    statistics = BandStatistics(bands, _target(conversion.unit, target, bands, sensor))
+    layout = "{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]"
+    with tqdm(total=len(files), disable=None if progress else True, bar_format=layout) as bar:
+        for path in files:
+            indexes = [i + 1 for i in select_bands(_order(path, file_bands, sensor), bands, sensor)]
+            for block, share in _blocks(path, indexes, nodata):
+                check_range(block, conversion.unit, str(path))
+                statistics.update(to_physical(block, conversion, statistics.unit))
+                bar.update(share)
+    return statistics
+
+
+def _target(unit: InputUnit, wanted: InputUnit | str | None, bands: Sequence[str], sensor: Sensor | None) -> InputUnit:
+    if wanted is not None:
+        return as_unit(wanted)
+    if unit is InputUnit.NATIVE or sensor is None:
+        return InputUnit.REFLECTANCE if unit is InputUnit.DIGITAL_NUMBER else unit
+    names = {sensor.canonical(band) for band in bands}
+    units = {PHYSICAL_UNITS[band.unit] for band in sensor.bands if band.name in names}
+    if len(units) != 1:
+        msg = (
+            f"The bands {', '.join(bands)} have {' and '.join(sorted(units)) or 'no known unit'} in {sensor.name}. "
+            "Select bands of one unit, or state the target unit."
+        )
+        raise ValueError(msg)
+    return units.pop()
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    try:
+        with rasterio.open(path) as file:
+            yield file
+    except RasterioError as error:
+        msg = f"{path} cannot be read: {error}. It may be truncated or no raster; copy it again or leave it out."
+        raise ValueError(msg) from error
+
+
+def _order(path: str | Path, file_bands: Sequence[str] | None, sensor: Sensor | None) -> tuple[str, ...]:
+    with _opened(path) as file:
+        return band_order(file.count, file.descriptions, file_bands, str(path), sensor)
+
+
+def _blocks(path: str | Path, indexes: Sequence[int], nodata: float | None) -> Iterator[tuple[np.ndarray, float]]:
+    """Blocks of a file as float32 ``(C, H, W)`` with NaN where there is no data, and their share of the file."""
+    with _opened(path) as file:
+        windows = _windows(file, len(indexes))
+        for window in windows:
+            pixels = file.read(list(indexes), window=window, masked=nodata is None)
+            values = np.ma.getdata(pixels).astype(np.float32)
+            values[np.ma.getmaskarray(pixels) if nodata is None else pixels == nodata] = np.nan
+            yield values, 1 / len(windows)
+
+
+def _windows(file: Any, n_bands: int) -> list[Window]:  # noqa: ANN401  (rasterio is untyped)
+    """Cover a file with windows of whole blocks, as many as fit into `_BLOCK_VALUES`; larger blocks are cut."""
+    limit = max(1, _BLOCK_VALUES // n_bands)
+    block_height, block_width = file.block_shapes[0]
+    width = min(file.width, block_width * max(1, limit // (block_height * block_width)))
+    height = min(file.height, block_height * max(1, limit // (block_height * width)), max(1, limit // width))
+    return [
+        Window(column, row, min(width, file.width - column), min(height, file.height - row))
+        for row in range(0, file.height, height)
+        for column in range(0, file.width, width)
+    ]
+
+
+def _expand(patterns: Sequence[str]) -> list[Path]:
+    """Return the files that names and patterns stand for, sorted, each once."""
+    files: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_file():
+            files.add(path)
+            continue
+        inside = str(path.relative_to(path.anchor))
+        found = [] if path.is_dir() else [p for p in Path(path.anchor).glob(inside) if p.is_file()]
+        if not found:
+            fault = "is a folder" if path.is_dir() else "matches no file"
+            msg = f"{pattern!r} {fault}. Give file names or a pattern such as 'images/*.tif' or 'images/**/*.tif'."
+            raise ValueError(msg)
+        files.update(found)
+    return sorted(files)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m eo_data.statistics",
+        description="Mean, standard deviation and range per band of a data set, as YAML. Missing pixels do not count.",
+    )
+    parser.add_argument("files", nargs="+", help="raster files, or patterns in quotes: 'images/**/*_S2.tif'")
+    parser.add_argument("--out", required=True, type=Path, help="YAML file to write")
+    parser.add_argument("--unit", required=True, choices=[str(unit) for unit in InputUnit], help="of the stored values")
+    parser.add_argument("--target", choices=[str(unit) for unit in InputUnit], help="of the statistics")
+    parser.add_argument("--sensor", choices=list(SENSORS), help="by which names and units of bands are known")
+    parser.add_argument("--bands", nargs="+", help="band order of the files, if they do not describe it")
+    parser.add_argument("--select", nargs="+", help="bands to keep, in this order (all by default)")
+    parser.add_argument("--scale", type=float, default=1e-4, help="of digital numbers (0.0001)")
+    parser.add_argument("--offset", type=float, default=0.0, help="added to digital numbers before the scale (0)")
+    parser.add_argument("--formula", help="for digital numbers, instead of scale and offset: worldcereal_s1")
+    parser.add_argument("--nodata", type=float, help="value of missing pixels, instead of the files' own")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; faults of the input end it with a message and exit code 2."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        files = _expand(given.files)
+        given.out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after hours of reading
+        conversion = UnitConversion(given.unit, given.scale, given.offset, given.formula)
+        statistics = statistics_of_files(
+            files,
+            conversion,
+            sensor=SENSORS[given.sensor] if given.sensor else None,
+            file_bands=given.bands,
+            select=given.select,
+            target=given.target,
+            nodata=given.nodata,
+            progress=True,
+        )
+        provenance: dict[str, Any] = {
+            "files": len(files),
+            "patterns": list(given.files),
+            "sensor": given.sensor,
+            "unit": given.unit,
+        }
+        if conversion.unit is InputUnit.DIGITAL_NUMBER:
+            provenance |= {"scale": given.scale, "offset": given.offset, "formula": given.formula}
+        statistics.write_yaml(
+            given.out, provenance | {"nodata": given.nodata, "std": "population, all pixels together"}
+        )
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

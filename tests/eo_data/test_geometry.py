@@ -1,0 +1,454 @@
+"""THOR's geometry is rs-embed's to the pixel, AnySat's is its page's, and every pixel keeps its place on the map."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from eo_data.geometry import (
+    Crop,
+    GeometryPlan,
+    Pad,
+    Resize,
+    SnapPolicy,
+    apply_after,
+    apply_before,
+    cut_tiles,
+    nominal_pixel_size,
+    owned_spans,
+    plan_snap,
+    plan_square,
+    plan_tiles,
+    side_unit,
+    tile_starts,
+)
+from eo_data.plan import centred
+from eo_data.raster import Raster
+from eo_data.tiling import snapped_length
+
+GOLDEN = 208
+S2 = (10, 20)
+
+
+def golden_rows(shared: Path) -> list[dict[str, Any]]:
+    return json.loads((shared / "golden" / "thor" / "adapter_prep.json").read_text(encoding="utf-8"))
+
+
+def plan_of(row: dict[str, Any]) -> GeometryPlan:
+    names = ("patch_size", "image_size", "resize_mode", "shape_adjust", "shape_tol_px", "max_native_side")
+    settings = {name: row[name] for name in (*names, "max_native_tokens", "fill_value")}
+    policy = SnapPolicy(input_prep=row["input_prep_mode"] or "resize", **settings)
+    return plan_snap(row["h"], row["w"], row["scale_m"], row["band_gsds"], policy)
+
+
+def plain_raster(pixels: np.ndarray, transform: Affine | None = None) -> Raster:
+    pixels = pixels.astype(np.float32)
+    return Raster(pixels, np.ones(pixels.shape[-2:], bool), transform, None)
+
+
+def golden_input(height: int, width: int) -> np.ndarray:
+    """Two channels of a million per channel, a thousand per row and one per column."""
+    channel, row, column = np.meshgrid(np.arange(2), np.arange(height), np.arange(width), indexing="ij")
+    return channel * 1_000_000 + row * 1000 + column
+
+
+class TestGolden:
+    def test_every_row_is_reproduced_or_refused_where_the_peer_fails(self, shared: Path) -> None:
+        rows = golden_rows(shared)
+        assert len(rows) == GOLDEN
+        outcomes = {"equal": 0, "refused by both": 0, "refused here, fails in the peer's model": 0}
+        for row in rows:
+            if "error" in row:
+                with pytest.raises(ValueError, match="must be a (positive )?whole number"):
+                    plan_of(row)
+                outcomes["refused by both"] += 1
+                continue
+            expected = row["out"]
+            if expected["meta"]["estimated_patch_tokens"] is None:
+                with pytest.raises(ValueError, match="image_size must be a multiple of"):
+                    plan_of(row)
+                outcomes["refused here, fails in the peer's model"] += 1
+                continue
+            plan = plan_of(row)
+            assert json.loads(json.dumps(plan.describe())) == expected["meta"], row
+            pixels = apply_before(plan, plain_raster(golden_input(row["h"], row["w"]))).pixels
+            assert list(pixels.shape) == expected["shape"], row
+            assert pixels[1, 0, 0] == expected["corner00"], row
+            assert pixels[1, -1, -1] == expected["corner11"], row
+            assert pixels.sum(dtype=np.float64) == expected["sum"], row
+            outcomes["equal"] += 1
+        assert list(outcomes.values()) == [200, 3, 5]
+
+    def test_the_end_to_end_cases_say_the_same(self, shared: Path) -> None:
+        """With its tiles: without a choice the peer tiles by 288 pixels, and ``auto`` snaps to tiles, then resizes."""
+        cases = json.loads((shared / "golden" / "thor" / "adapter_cases.json").read_text(encoding="utf-8"))["cases"]
+        for case in cases:
+            meta, environment, prep = case["meta"], case["env"], case["input_prep"]
+            policy = SnapPolicy(
+                patch_size=meta["patch_size"],
+                image_size=int(environment.get("RS_EMBED_THOR_IMG", 288)),
+                shape_adjust=environment.get("RS_EMBED_THOR_SHAPE_ADJUST", "crop"),
+                input_prep="resize" if prep in ("resize", "auto") else "tile",
+            )
+            size = tuple(case["input"]["shape"][1:])
+            if prep != "resize":
+                tile = prep["tile_size"] if isinstance(prep, dict) else 288
+                size = plan_tiles(*size, tile).snapped_hw if prep == "auto" else (tile, tile)
+            described = plan_snap(*size, 10, S2 if meta["modality"] == "s2" else (10,), policy).describe()
+            shared_keys = meta.keys() & described.keys()
+            assert len(shared_keys) >= 6, case["id"]
+            for key in shared_keys:
+                assert json.loads(json.dumps(described[key])) == meta[key], (case["id"], key)
+        assert len(cases) == 28
+
+
+class TestPlanSnap:
+    @pytest.mark.parametrize(
+        ("side", "snapped"), [(280, 272), (281, 288), (289, 288), (296, 288), (297, 304), (392, 384), (9, 16)]
+    )
+    def test_sides_go_to_the_nearest_multiple_and_ties_go_down(self, side: int, snapped: int) -> None:
+        plan = plan_snap(side, side, 10, S2, SnapPolicy())
+        assert plan.final_hw == (snapped, snapped)
+        assert plan.ground_cover_m == snapped * 10
+        assert not plan.resampled
+
+    def test_the_unit_is_the_least_side_with_whole_patches_of_every_gsd(self) -> None:
+        assert side_unit(10, 8, (10, 20)) == 16
+        assert side_unit(10, 8, (10,)) == 8
+        assert side_unit(10, 10, (10, 20)) == 20
+        assert side_unit(15, 8, (10, 20)) == 32  # 80 m and 160 m patches of 15 m pixels: 240 m and 480 m
+        assert side_unit(10, 8, (10, 20, 60)) == 48
+
+    def test_a_squeezed_raster_says_what_it_really_covers(self) -> None:
+        """The peer tells THOR 2880 m for any raster; the plan says so and tells the truth beside it."""
+        plan = plan_snap(512, 500, 10, S2, SnapPolicy())
+        assert (plan.reason, plan.resize, plan.before) == ("rectangular_above_tolerance", (288, 288), ())
+        assert plan.ground_cover_m == 2880
+        assert plan.true_ground_cover_m == (5120, 5000)
+        assert plan.resampled
+        image = plain_raster(np.ones((1, 512, 500)))
+        assert apply_after(plan, apply_before(plan, image)).pixels.shape == (1, 288, 288)
+
+    def test_the_fixed_rule_leaves_a_raster_of_its_size_alone(self) -> None:
+        plan = plan_snap(288, 288, 10, S2, SnapPolicy(input_prep="tile"))
+        assert plan.reason == "tile_preserve_stitch_geometry"
+        assert plan.resize is None
+        assert not plan.resampled
+        assert plan.true_ground_cover_m == (2880, 2880)
+
+    def test_gsds_count_once_and_in_any_order(self) -> None:
+        assert plan_snap(100, 100, 10, [20, 10, 20, 10], SnapPolicy()) == plan_snap(100, 100, 10, S2, SnapPolicy())
+
+    def test_padding_is_not_observed(self) -> None:
+        plan = plan_snap(300, 300, 10, S2, SnapPolicy(fill_value=-7))
+        image = apply_before(plan, plain_raster(np.ones((1, 300, 300))))
+        assert image.pixels.shape == (1, 304, 304)
+        assert (image.pixels[0][~image.valid] == -7).all()
+        assert image.valid.sum() == 300 * 300
+
+    def test_an_image_size_that_thor_cannot_take_is_refused_with_those_it_can(self) -> None:
+        policy = SnapPolicy(image_size=280, resize_mode="fixed")
+        with pytest.raises(ValueError, match=r"multiple of 16 .* got 280; the nearest are 272 and 288.*fixed_mode"):
+            plan_snap(288, 288, 10, S2, policy)
+        assert plan_snap(288, 288, 10, (10,), policy).final_hw == (280, 280)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((0, 5, 10, S2), "height must be a whole number >= 1, got 0"),
+            ((5, 2.5, 10, S2), "width must be a whole number >= 1, got 2.5"),
+            ((5, 5, 9.98, S2), "pixel_size must be a positive whole number of metres, got 9.98.*nominal_pixel_size"),
+            ((5, 5, 0, S2), "pixel_size must be a positive whole number"),
+            ((5, 5, math.nan, S2), "pixel_size must be a positive whole number"),
+            ((5, 5, 10, ()), "band_gsds must name at least one GSD"),
+            ((5, 5, 10, (10, 0)), "Each of band_gsds must be a whole number >= 1, got 0"),
+        ],
+    )
+    def test_impossible_sizes_are_refused(self, arguments: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            plan_snap(*arguments, SnapPolicy())
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "message"),
+        [
+            ("patch_size", 0, "patch_size must be a whole number >= 1, got 0"),
+            ("patch_size", True, "patch_size must be a whole number >= 1, got True"),
+            ("image_size", -1, "image_size must be a whole number >= 1"),
+            ("shape_tol_px", -1, "shape_tol_px must be a whole number >= 0"),
+            ("max_native_side", 0, "max_native_side must be"),
+            ("max_native_tokens", 2.5, "max_native_tokens must be"),
+            ("resize_mode", "native", "resize_mode must be one of native_snap, fixed, got 'native'"),
+            ("shape_adjust", "stretch", "shape_adjust must be one of crop, pad, got 'stretch'"),
+            ("input_prep", "auto", "input_prep must be one of resize, tile, got 'auto'"),
+        ],
+    )
+    def test_impossible_settings_are_refused(self, setting: str, value: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            SnapPolicy(**{setting: value})
+
+    def test_a_plan_is_for_one_size(self) -> None:
+        plan = plan_snap(300, 300, 10, S2, SnapPolicy())
+        with pytest.raises(ValueError, match=r"for rasters of \(300, 300\) pixels .*got \(300, 301\)"):
+            apply_before(plan, plain_raster(np.ones((1, 300, 301))))
+        with pytest.raises(ValueError, match=r"Expected \(304, 304\) pixels, got \(300, 300\). Call apply_before"):
+            apply_after(plan, plain_raster(np.ones((1, 300, 300))))
+
+
+class TestNominalPixelSize:
+    @pytest.mark.parametrize(
+        ("metres", "gsds", "nominal"),
+        [
+            (10.0, S2, 10),
+            (9.98, S2, 10),
+            (7.9, S2, 10),  # west to east at a latitude of 38 degrees
+            (19.3, S2, 20),
+            (30.0, S2, 30),
+            (29.9, S2, 30),
+            (15.0, S2, 15),  # just a quarter below 20: not close
+            (300.0, (240, 480), 300),
+            (0.98, (10,), 1),
+        ],
+    )
+    def test_measured_sizes(self, metres: float, gsds: tuple[int, ...], nominal: int) -> None:
+        assert nominal_pixel_size(metres, gsds) == nominal
+
+    def test_a_zero_tolerance_leaves_whole_numbers(self) -> None:
+        assert nominal_pixel_size(7.9, S2, tolerance=0) == 8
+
+    @pytest.mark.parametrize("metres", [1.5, 0.2, 5.4])
+    def test_sizes_far_from_everything_are_refused(self, metres: float) -> None:
+        with pytest.raises(ValueError, match="neither one of the GSDs .*10, 20.* nor a whole number"):
+            nominal_pixel_size(metres, S2)
+
+    @pytest.mark.parametrize(("metres", "tolerance"), [(0, 0.25), (-1, 0.25), (math.nan, 0.25), (10, 1), (10, -0.1)])
+    def test_impossible_values_are_refused(self, metres: float, tolerance: float) -> None:
+        with pytest.raises(ValueError, match="Expected metres > 0 and a tolerance"):
+            nominal_pixel_size(metres, S2, tolerance)
+
+
+class TestPlanSquare:
+    def test_a_square_that_divides_is_left_alone(self) -> None:
+        plan = plan_square(24, 24, 4)
+        assert (plan.before, plan.resize, plan.reason, plan.estimated_patch_tokens) == ((), None, "as_is", 36)
+        assert plan.describe()["final_hw"] == (24, 24)
+
+    def test_choices_for_rectangles(self) -> None:
+        assert plan_square(20, 33, 4, 24, "crop").before == (Crop(0, 6, 20, 20), Resize(24, 24))
+        assert plan_square(20, 33, 4, 24, "stretch").before == (Resize(24, 24),)
+        padded = plan_square(20, 33, 4, 24, "pad_reflect")
+        assert padded.before == (Pad(6, 0, 7, 0, mode="reflect"), Resize(24, 24))
+        assert padded.resampled
+        # Nothing to resample when the padded square has the size already.
+        assert not plan_square(20, 24, 4, 24, "pad_reflect").resampled
+
+    def test_a_narrow_strip_repeats_its_edge_and_warns(self) -> None:
+        with pytest.warns(UserWarning, match="made-up border"):
+            plan = plan_square(10, 24, 4, None, "pad_reflect")
+        assert plan.before == (Pad(7, 0, 7, 0, mode="edge"),)
+
+    def test_an_indivisible_side_loses_its_last_rows_and_columns_as_in_the_encoder(self) -> None:
+        """Of 24 pixels and patches of 50 m, the published encoder silently takes 4 x 4 patches from the top left."""
+        plan = plan_square(30, 30, 5, 24, indivisible="crop")
+        assert plan.before == (Resize(24, 24), Crop(0, 0, 20, 20))
+        assert (plan.final_hw, plan.estimated_patch_tokens) == ((20, 20), 16)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((20, 24, 4), "needs a square, got 20 x 24 .*'crop' or 'pad_reflect', or to 'stretch'"),
+            ((20, 24, 4, None, "stretch"), "needs a square.*together with image_size"),
+            ((24, 24, 5), "24 pixels does not split into patches of 5 pixels; patches of 1, 2, 3, 4, 6, 8, 12, 24 fit"),
+            ((3, 3, 4, None, "error", "crop"), "3 pixels does not split into patches of 4"),
+            ((24, 24, 0), "patch_px must be a whole number >= 1"),
+            ((0, 24, 4), "height must be"),
+            ((24, 24, 4, 0), "image_size must be a whole number >= 1, got 0"),
+            ((24, 24, 4, None, "pad"), "non_square must be one of error, crop, pad_reflect, stretch, got 'pad'"),
+            ((24, 24, 4, None, "crop", "pad"), "indivisible must be one of error, crop, got 'pad'"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, arguments: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            plan_square(*arguments)
+
+
+class TestTiles:
+    def test_starts_and_snap(self) -> None:
+        assert [tile_starts(length, 10) for length in (4, 10, 11, 20, 25)] == [
+            (0,), (0,), (0, 1), (0, 10), (0, 10, 15),
+        ]  # fmt: skip
+        # 10 % of 288 is 28.8: an overhang of 29 goes, one of 30 stays; nothing snaps below one tile.
+        assert [snapped_length(n, 288) for n in (200, 300, 317, 318, 605)] == [200, 288, 288, 318, 576]
+        assert snapped_length(300, 288, 0) == 300
+
+    def test_a_raster_a_little_larger_than_a_tile_is_shrunk_and_keeps_its_ground(self) -> None:
+        plan = plan_tiles(300, 600, 288)
+        assert (plan.snapped_hw, plan.row_starts, plan.column_starts, plan.count) == ((288, 576), (0,), (0, 288), 2)
+        left, right = cut_tiles(plan, plain_raster(np.ones((1, 300, 600)), Affine(10, 0, 0, 0, -10, 0)))
+        assert left.bounds == pytest.approx((0, -3000, 3000, 0))
+        assert right.bounds == pytest.approx((3000, -3000, 6000, 0))
+
+    def test_short_edges_repeat_the_last_row_and_column(self) -> None:
+        pixels = np.arange(6).reshape(1, 2, 3)
+        (tile,) = cut_tiles(plan_tiles(2, 3, 4), plain_raster(pixels, Affine.identity()))
+        assert tile.pixels.tolist() == [[[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]]
+        assert tile.valid.sum() == 6
+        assert tile.transform == Affine.identity()
+
+    def test_each_pixel_has_one_owner_that_shows_it(self) -> None:
+        for length in range(1, 60):
+            for tile in range(1, 20):
+                starts = tile_starts(length, tile)
+                spans = owned_spans(starts, tile, length)
+                assert [pixel for span in spans for pixel in range(*span)] == list(range(length))
+                for start, (first, stop) in zip(starts, spans, strict=True):
+                    assert start <= first < stop <= start + tile
+        assert owned_spans((0, 10, 15), 10, 25) == [(0, 10), (10, 17), (17, 25)]
+
+    def test_many_tiles_warn_and_too_many_are_refused(self) -> None:
+        with pytest.warns(UserWarning, match="make 65 tiles of 10 pixels, more than max_tiles=64"):
+            plan_tiles(10, 650, 10)
+        with pytest.raises(ValueError, match="make 1025 tiles .*max_tiles_hard=1024. Take a smaller area"):
+            plan_tiles(10, 10_250, 10)
+        assert plan_tiles(80, 80, 10).count == 64
+
+    def test_impossible_values_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="tile must be a whole number >= 1"):
+            plan_tiles(5, 5, 0)
+        with pytest.raises(ValueError, match="width must be a whole number >= 1"):
+            plan_tiles(5, 0, 5)
+        with pytest.raises(ValueError, match="snap_frac must be between 0 and 0.5 of a tile, got 0.6"):
+            plan_tiles(5, 5, 5, 0.6)
+        with pytest.raises(ValueError, match="length must be"):
+            tile_starts(0, 5)
+        with pytest.raises(ValueError, match=r"for rasters of \(5, 5\) pixels, got \(5, 6\)"):
+            next(cut_tiles(plan_tiles(5, 5, 5), plain_raster(np.ones((1, 5, 6)))))
+        for starts, length in (((), 5), ((1,), 5), ((0, 6), 11), ((0, 0), 5), ((0,), 6)):
+            with pytest.raises(ValueError, match="do not cover"):
+                owned_spans(starts, 5, length)
+
+
+def random_plans(count: int) -> list[tuple[str, GeometryPlan]]:
+    """THOR and AnySat in all modes on rasters of random sizes."""
+    rng = np.random.default_rng(7)
+    plans: list[tuple[str, GeometryPlan]] = []
+    while len(plans) < count:
+        height = int(rng.integers(20, 130))
+        near = max(20, height + int(rng.integers(-8, 9)))
+        width = near if rng.random() < 0.7 else int(rng.integers(max(20, height // 2), 2 * height))
+        patch, kind = int(rng.choice([2, 3, 4, 8])), len(plans) % 6
+        if kind < 2:
+            policy = SnapPolicy(patch, 96, shape_adjust=("crop", "pad")[kind], max_native_side=110)
+            plans.append((f"snap {kind}", plan_snap(height, width, 10, S2, policy)))
+        elif kind == 2:
+            policy = SnapPolicy(patch, 48, resize_mode="fixed")
+            plans.append(("fixed", plan_snap(height, width, 10, S2, policy)))
+        else:
+            choice = ("crop", "pad_reflect", "stretch")[kind - 3]
+            size = 24 if choice == "stretch" or rng.random() < 0.5 else None
+            plans.append((choice, plan_square(height, width, patch, size, choice, "crop")))
+    return plans
+
+
+TRANSFORMS = (Affine(1, 0, 5, 0, -1, 7), Affine(0.5, 0, -3, 0, -0.4, 2), Affine(0.8, 0.6, 3, 0.6, -0.8, -4))
+
+
+@pytest.mark.filterwarnings("ignore:Most of the square")
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_the_centre_of_every_output_pixel_maps_to_where_it_came_from(transform: Affine) -> None:
+    """Pixels that hold their own map coordinates: interpolating them gives the coordinates of the new centres."""
+    for name, plan in random_plans(60):
+        height, width = plan.input_hw
+        columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        image = plain_raster(np.stack(located(transform, columns, rows)), transform)
+        result = apply_after(plan, apply_before(plan, image))
+        assert (result.height, result.width) == plan.final_hw
+        columns, rows = np.meshgrid(np.arange(result.width) + 0.5, np.arange(result.height) + 0.5)
+        assert result.transform is not None
+        full = full_weight(plan)
+        assert full.any(), (name, plan)
+        for actual, expected in zip(result.pixels, located(result.transform, columns, rows), strict=True):
+            np.testing.assert_allclose(actual[full], expected[full], atol=2e-4, err_msg=f"{name} {plan}")
+
+
+def located(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    t = transform
+    return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+
+def full_weight(plan: GeometryPlan) -> np.ndarray:
+    """Output pixels that are made of pixels of the raster alone: none of a border, and not extrapolated at its edge."""
+    flags = np.zeros((1, *plan.input_hw))
+    flags[:, 1:-1, 1:-1] = 1
+    raster = plain_raster(flags)
+    for step in plan.before:
+        blank = isinstance(step, Pad)
+        raster = replace(step, value=0.0, mode="constant").apply(raster) if blank else step.apply(raster)
+    return apply_after(plan, raster).pixels[0] > 1 - 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:Most of the square")
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_painted_spot_is_found_at_the_same_map_coordinate(transform: Affine) -> None:
+    rng = np.random.default_rng(3)
+    found = 0
+    for name, plan in random_plans(120):
+        height, width = plan.input_hw
+        shrink = max(height / plan.final_hw[0], width / plan.final_hw[1], 1) if plan.resampled else 1
+        # Bilinear without antialias may step over a single pixel when it shrinks by more than two.
+        reach = 0 if shrink <= 2 else math.ceil(shrink / 2)
+        row, column = int(rng.integers(reach, height - reach)), int(rng.integers(reach, width - reach))
+        pixels = np.zeros((1, height, width), np.float32)
+        pixels[0, row - reach : row + reach + 1, column - reach : column + reach + 1] = 1
+        result = apply_after(plan, apply_before(plan, plain_raster(pixels, transform)))
+        assert result.transform is not None
+        painted = located(transform, np.array(column + 0.5), np.array(row + 0.5))
+        x, y = inverse(result.transform, *painted)
+        spot = np.where(result.valid, result.pixels[0], 0)  # a mirrored copy in a border is not the spot
+        if not (reach < x < result.width - reach and reach < y < result.height - reach):
+            continue  # cropped away
+        assert spot.max() > 0, (name, plan)
+        brightest_row, brightest_column = np.unravel_index(spot.argmax(), spot.shape)
+        weight = spot / spot.sum()
+        centre_x = float((weight * (np.arange(result.width) + 0.5)).sum())
+        centre_y = float((weight.T * (np.arange(result.height) + 0.5)).sum())
+        assert abs(centre_x - x) <= 1, (name, plan)
+        assert abs(centre_y - y) <= 1, (name, plan)
+        if reach == 0:
+            assert abs(brightest_column + 0.5 - x) <= 1, (name, plan)
+            assert abs(brightest_row + 0.5 - y) <= 1, (name, plan)
+        found += 1
+    assert found > 90
+
+
+def inverse(transform: Affine, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    t = transform
+    determinant = t.a * t.e - t.b * t.d
+    dx, dy = x - t.c, y - t.f
+    return float((t.e * dx - t.b * dy) / determinant), float((t.a * dy - t.d * dx) / determinant)
+
+
+def test_a_spot_in_overlapping_tiles_is_found_in_each_of_them() -> None:
+    pixels = np.zeros((1, 50, 70), np.float32)
+    pixels[0, 21, 47] = 1
+    seen = 0
+    transform = Affine(10, 0, 300, 0, -10, 900)
+    for tile in cut_tiles(plan_tiles(50, 70, 32, 0), plain_raster(pixels, transform)):
+        if tile.pixels.max() > 0:
+            row, column = np.unravel_index(tile.pixels[0].argmax(), (32, 32))
+            assert tile.transform is not None
+            assert located(tile.transform, column + 0.5, row + 0.5) == (300 + 475, 900 - 215)
+            seen += 1
+    assert seen == 4
+
+
+def test_odd_pixels_go_to_the_bottom_and_the_right() -> None:
+    assert centred((5, 5), (2, 2)) == (Crop(1, 1, 2, 2),)
+    assert centred((2, 3), (5, 5), -1.0) == (Pad(1, 1, 2, 1, -1.0),)
+    assert centred((3, 3), (3, 3)) == ()

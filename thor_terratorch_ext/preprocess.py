@@ -1,0 +1,281 @@
+"""THOR's preprocessing: geometry, units and statistics, the same for fine-tuning and for frozen embeddings.
+
+Rules and defaults are those of rs-embed's THOR adapter (0.3.1), as constructor arguments.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from eo_data.arguments import one_of
+from eo_data.geometry import SnapPolicy, plan_snap
+from eo_data.normalisation import Normaliser, normaliser
+from eo_data.plan import GeometryPlan
+from eo_data.preprocess import filled, moved, moved_label, normalised, resized, same_grid
+from eo_data.raster import Raster
+from eo_data.sample import Image, Sample, SampleError
+from eo_data.units import InputUnit, UnitConversion, to_physical
+from thor_terratorch_ext.channels import select_bands
+from thor_terratorch_ext.statistics import statistics_for
+
+#: Unit that the statistics of each sensor belong to.
+_UNITS: Mapping[str, InputUnit] = MappingProxyType(
+    {"S1": InputUnit.DECIBEL, "S2": InputUnit.REFLECTANCE, "S3": InputUnit.REFLECTANCE}
+)
+NAMES = ("thor_stats", "log1p_p99", "unit_scale", "none")
+
+
+@dataclass(frozen=True)
+class ThorPreprocess:
+    """Samples in physical units to THOR's input.
+
+    Parameters
+    ----------
+    normalization : str, or mapping of str to str
+        ``thor_stats``: z-score with the statistics of THOR's pre-training, Sentinel-2 as reflectance limited to 0..1,
+        Sentinel-1 in dB. ``log1p_p99``: rs-embed's rule for Sentinel-1 in linear power, which THOR was not trained
+        on. ``unit_scale``: reflectance limited to 0..1. ``none``. By modality where they differ.
+    patch_size : int
+        Pixels of a patch at the finest GSD. The backbone's ``flexivit_patch_size_seqs`` must be the same.
+    image_size : int
+        Side in pixels of the ``fixed`` rule.
+    resize_mode : {'native_snap', 'fixed'}
+        Crop or pad to the nearest side that patches divide, or resample to ``image_size``.
+    shape_adjust : {'crop', 'pad'}
+        How a nearly square image becomes square.
+    shape_tol_px : int
+        Difference of the sides in pixels that still counts as nearly square; beyond it, ``fixed``.
+    max_native_side, max_native_tokens : int
+        Limits of ``native_snap`` in pixels and tokens; beyond them, ``fixed``.
+    input_prep : {'resize', 'tile'}
+        ``tile`` forces the fixed rule, so that the grids of neighbouring tiles stay aligned.
+    fill_value : float
+        What a padded border holds, in the physical unit (reflectance 0, as digital number 0).
+    missing : {'mean', 'zero'}
+        What stands in for missing pixels: the mean of a normalised band, or, as in rs-embed, the number 0 before
+        normalisation. The validity mask tells either way.
+    means, stds : mapping of str to sequence of float, optional
+        Statistics by modality instead of THOR's own.
+
+    Raises
+    ------
+    ValueError
+        For a setting out of range or an unknown name.
+    """
+
+    normalization: str | Mapping[str, str] = "thor_stats"
+    patch_size: int = 8
+    image_size: int = 288
+    resize_mode: str = "native_snap"
+    shape_adjust: str = "crop"
+    shape_tol_px: int = 8
+    max_native_side: int = 384
+    max_native_tokens: int = 3000
+    input_prep: str = "resize"
+    fill_value: float = 0.0
+    missing: str = "mean"
+    means: Mapping[str, Sequence[float]] | None = None
+    stds: Mapping[str, Sequence[float]] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        _ = self.policy
+        one_of("missing", self.missing, ("mean", "zero"))
+        if (self.means is None) != (self.stds is None):
+            msg = "Give means and stds together, or neither."
+            raise ValueError(msg)
+        given = self.normalization
+        for name in given.values() if isinstance(given, Mapping) else [given]:
+            for dialect in ("thor_s1",) if name.startswith(("log", "s1_")) else ("thor_s2",):
+                normaliser(name, dialect, **({"mean": [0], "std": [1]} if name not in _WITHOUT_STATISTICS else {}))
+
+    @property
+    def policy(self) -> SnapPolicy:
+        """The geometry rules."""
+        return SnapPolicy(
+            self.patch_size,
+            self.image_size,
+            self.resize_mode,
+            self.shape_adjust,
+            self.shape_tol_px,
+            self.max_native_side,
+            self.max_native_tokens,
+            self.input_prep,
+            self.fill_value,
+        )
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Snap, normalise, fill and, by the ``fixed`` rule, resample all images and the label alike.
+
+        Parameters
+        ----------
+        sample : Sample
+            Single-date images on one grid, in the units of `eo_data.units`.
+
+        Returns
+        -------
+        Sample
+            Normalised float32 images without NaN; masks, transforms and the label follow.
+
+        Raises
+        ------
+        SampleError
+            For a series, images on different grids, a unit that the normalisation is not for, or a size that no
+            patch fits.
+        """
+        reference = same_grid(sample)
+        bands = [band for image in sample.images.values() for band in image.bands]
+        try:
+            plan = self._plan(reference, bands)
+        except ValueError as error:
+            msg = f"{sample.id}: {error}"
+            raise SampleError(msg) from error
+        images = {name: self._prepared(name, image, plan) for name, image in sample.images.items()}
+        return replace(sample, images=images, label=moved_label(sample.label, plan))
+
+    def plan(self, sample: Sample) -> GeometryPlan:
+        """Return the geometry plan of a sample."""
+        bands = [band for image in sample.images.values() for band in image.bands]
+        return self._plan(same_grid(sample), bands)
+
+    def describe(self, image: Image) -> dict[str, object]:
+        """Return what would be done to an image: geometry as rs-embed records it, normalisation, tokens per GSD."""
+        plan = self._plan(image, image.bands)
+        selection = select_bands(image.bands)
+        gsds = sorted({selection.gsd(channel) for channel in selection.channels})
+        cover = plan.ground_cover_m or 0
+        tokens = {f"{gsd} m": round(cover / (self.patch_size * gsd)) ** 2 for gsd in gsds}
+        return {
+            "preprocess": "ThorPreprocess",
+            **plan.describe(),
+            "true_ground_cover_m": plan.true_ground_cover_m,
+            "resampled": plan.resampled,
+            "normalization": self._normaliser("", image).describe() if isinstance(self.normalization, str) else None,
+            "tokens": tokens,
+        }
+
+    def _plan(self, image: Image, bands: Sequence[object]) -> GeometryPlan:
+        selection = select_bands(bands)
+        gsds = {selection.gsd(channel) for channel in selection.channels}
+        return plan_snap(image.raster.height, image.raster.width, image.pixel_size, gsds, self.policy)
+
+    def _prepared(self, name: str, image: Image, plan: GeometryPlan) -> Image:
+        if image.is_series:
+            msg = f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Composite it."
+            raise SampleError(msg)
+        self._warn_of_resampling(plan)
+        if self.missing == "zero":
+            zeros = np.nan_to_num(image.raster.pixels, nan=0.0, posinf=0.0, neginf=0.0)
+            image = replace(image, raster=image.raster.with_pixels(zeros))
+        return resized(filled(normalised(moved(image, plan), self._normaliser(name, image))), plan)
+
+    def _warn_of_resampling(self, plan: GeometryPlan) -> None:
+        if plan.resampled and plan.true_ground_cover_m and max(plan.true_ground_cover_m) != plan.ground_cover_m:
+            true = " x ".join(f"{side:g}" for side in plan.true_ground_cover_m)
+            msg = (
+                f"THOR's rule resamples {plan.input_hw[0]} x {plan.input_hw[1]} px ({true} m) to {plan.final_hw[0]} px "
+                f"and takes them for {plan.ground_cover_m:g} m ({plan.reason}). Raise max_native_side and "
+                "max_native_tokens, or cut tiles, to keep the scale."
+            )
+            warnings.warn(msg, stacklevel=4)
+
+    def _normaliser(self, name: str, image: Image) -> Normaliser:
+        chosen = self.normalization
+        if isinstance(chosen, Mapping):
+            if name not in chosen:
+                msg = f"normalization has no entry for {name!r}; it has {list(chosen)}."
+                raise SampleError(msg)
+            chosen = chosen[name]
+        sensor = _sensor(image.bands)
+        dialect = "thor_s1" if sensor == "S1" else "thor_s2" if sensor == "S2" else "own"
+        if chosen in _WITHOUT_STATISTICS:
+            _check_unit(name, image, chosen, sensor)
+            return normaliser(chosen, dialect)
+        _check_unit(name, image, "thor_stats", sensor)
+        if self.means is not None and self.stds is not None:
+            if name not in self.means or name not in self.stds:
+                msg = f"means and stds have no entry for {name!r}; they have {list(self.means)}."
+                raise SampleError(msg)
+            return normaliser(chosen, "own", mean=self.means[name], std=self.stds[name], provenance="config")
+        known = statistics_for(image.bands)
+        mean, std = [entry.mean for entry in known], [entry.std for entry in known]
+        return normaliser(chosen, dialect, mean=mean, std=std, provenance="THOR 1.0 pre-training")
+
+    def prepare_array(
+        self, pixels: np.ndarray, bands: Sequence[object], pixel_size: int = 10
+    ) -> tuple[np.ndarray, GeometryPlan]:
+        """Prepare an array as rs-embed's adapter does; for comparison, and for callers without files.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            ``(C, H, W)``: Sentinel-2 as digital numbers 0..10000, Sentinel-1 in dB, or in linear power for
+            ``log1p_p99``. NaN and infinite values count as 0.
+        bands : sequence of str
+            Name of each channel.
+        pixel_size : int
+            Metres.
+
+        Returns
+        -------
+        ndarray, GeometryPlan
+            Float32 ``(C, h, w)``, and what was done.
+
+        Raises
+        ------
+        SampleError, ValueError
+            As when called with a sample.
+        """
+        clean = np.nan_to_num(np.asarray(pixels, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        names = tuple(str(band) for band in bands)
+        if _sensor(names) == "S2":
+            clean = to_physical(np.clip(clean, 0, 10000), UnitConversion(InputUnit.DIGITAL_NUMBER), _UNITS["S2"])
+            unit = InputUnit.REFLECTANCE
+        else:
+            unit = InputUnit.LINEAR_POWER if self.normalization in _LOGARITHMS else InputUnit.DECIBEL
+        raster = Raster(clean, np.ones(clean.shape[1:], dtype=bool), None, None)
+        image = Image(raster, names, unit, float(pixel_size))
+        plan = self._plan(image, names)
+        return self._prepared("array", image, plan).raster.pixels, plan
+
+
+_LOGARITHMS = ("log1p_p99", "log1p", "s1_log_normalize", "log_normalize", "default", "auto")
+_WITHOUT_STATISTICS = (*_LOGARITHMS, "unit_scale", "unit", "reflectance", "none", "raw", "off")
+
+
+def _sensor(bands: Sequence[object]) -> str:
+    """``S1``, ``S2`` or ``S3``; bands of one image come from one of them.
+
+    Raises
+    ------
+    SampleError
+        If they come from several.
+    """
+    sensors = {channel.split(":")[0] for channel in select_bands(bands).channels}
+    if len(sensors) > 1:
+        msg = f"The bands {list(bands)} belong to several sensors ({', '.join(sorted(sensors))}). Make them modalities."
+        raise SampleError(msg)
+    return sensors.pop()
+
+
+def _check_unit(name: str, image: Image, chosen: str, sensor: str) -> None:
+    """Refuse units that a normalisation is not for."""
+    if chosen in ("none", "raw", "off") or image.unit is InputUnit.NATIVE:
+        return
+    expected = {_UNITS[sensor]}
+    if chosen in _LOGARITHMS:
+        expected = {InputUnit.LINEAR_POWER}
+    elif sensor == "S3":
+        expected |= {InputUnit.KELVIN}
+    if image.unit not in expected:
+        listed = " or ".join(sorted(expected))
+        msg = (
+            f"The normalisation {chosen!r} of {name!r} is for {listed}, but its values are {image.unit}. Set "
+            f"target_unit: {sorted(expected)[0]} for this modality, or choose another normalization."
+        )
+        raise SampleError(msg)
