@@ -46,7 +46,8 @@ class AnySatBackbone(FreezableBackbone):
     bands : mapping of str to sequence of str, optional
         Band of each input channel by modality, under either name; any order, TerraTorch or ESA names. All bands of
         the modality must be there, no others. ``DATE`` among them is a constant plane per frame with the day of the
-        year, the one form of dates that survives tiled inference. Defaults to AnySat's own order.
+        year, the one form of dates that survives tiled inference; -1 for a frame to leave out. Defaults to AnySat's own
+        order.
     patch_size : int
         Side of a patch in metres, a positive multiple of 10. In a TerraTorch config set ``backbone_padding: null``
         beside it: the factory takes ``backbone_patch_size`` for pixels and pads by it otherwise.
@@ -60,6 +61,8 @@ class AnySatBackbone(FreezableBackbone):
         modalities or by modality. Without it, missing dates are an error.
     crop : bool
         Drop rows and columns that fill no patch instead of raising an error.
+    allow_missing : bool
+        Take batches that lack some of the modalities; features come from the others.
     reduce_scale, attention, memory_budget
         See `anysat_ext.encoder.AnySat`.
 
@@ -84,19 +87,25 @@ class AnySatBackbone(FreezableBackbone):
         output_modality: str | None = None,
         default_date: int | str | Mapping[str, int | str] | None = None,
         crop: bool = False,  # noqa: FBT001, FBT002
+        allow_missing: bool = False,  # noqa: FBT001, FBT002
         reduce_scale: str = "published",
         attention: str = "sdpa",
         memory_budget: int | None = None,
     ) -> None:
         super().__init__()
-        self.reader = SeriesReader.parse(from_text(modalities), from_text(bands), _days(default_date))
+        self.reader = SeriesReader.parse(
+            from_text(modalities),
+            from_text(bands),
+            _days(default_date),
+            allow_missing=as_bool("allow_missing", allow_missing),
+        )
         self.patch_metres = as_int("patch_size", patch_size)
         if self.patch_metres <= 0 or self.patch_metres % 10:
             msg = f"patch_size must be a positive multiple of 10 metres (10, 20, 40, ...), got {patch_size!r}."
             raise ValueError(msg)
         self.output = str(one_of("output", output, OUTPUTS))
         names = self.reader.modality_names
-        self.output_modality = self.reader.resolve(output_modality) if output_modality else names[0]
+        self.output_modality = self.reader.resolve(output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
         self.model = AnySat(
             size,
@@ -132,11 +141,13 @@ class AnySatBackbone(FreezableBackbone):
             For missing or misshapen dates, wrong channels, tiles that do not divide, NaN.
         """
         data = self.reader.read(x, batch)
-        features = self.model(data, self.patch_metres, self.output, self.output_modality, crop=self.crop)
+        shown = self.output_modality or next(iter(data))
+        wanted = shown if self.output == "dense" else None
+        features = self.model(data, self.patch_metres, self.output, wanted, crop=self.crop)
         if self.output == "tile":
             return [features[:, :, None, None]]
         if self.output == "dense":
-            features = unscramble_dense(features, self.patch_metres, self.output_modality)
+            features = unscramble_dense(features, self.patch_metres, shown)
         return [features.permute(0, 3, 1, 2).contiguous()]
 
 

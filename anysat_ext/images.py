@@ -11,6 +11,8 @@ from anysat_ext.modalities import MODALITIES, Modality, select_modalities
 from eo_data.sensors import SENTINEL1, SENTINEL2, find_band, spelling
 
 DATE = "DATE"
+#: Value of the date plane of a frame that is not to be used, as `eo_data.dataset` writes it.
+UNUSED_FRAME = -1.0
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class Channels:
 
 @dataclass(frozen=True)
 class SeriesReader:
-    """What the backbone knows about its input: one `Channels` per image."""
+    """What the backbone knows about its input: one `Channels` per image, and whether a batch may lack some."""
 
     images: tuple[Channels, ...]
+    allow_missing: bool = False
 
     @classmethod
-    def parse(cls, modalities: object, bands: object, default_days: object) -> SeriesReader:
+    def parse(
+        cls, modalities: object, bands: object, default_days: object, *, allow_missing: bool = False
+    ) -> SeriesReader:
         """Check the arguments of the backbone.
 
         Raises
@@ -64,7 +69,8 @@ class SeriesReader:
             tuple(
                 _channels(source, MODALITIES[name], by_source.get(source), day_of.get(source))
                 for source, name in sources.items()
-            )
+            ),
+            allow_missing,
         )
 
     @property
@@ -107,14 +113,20 @@ class SeriesReader:
         extras = dict(batch) | (dict(x) if isinstance(x, Mapping) else {})
         data: dict[str, torch.Tensor] = {}
         for image in self.images:
+            if image.source not in images:
+                continue
             series = _as_series(images[image.source], image)
             name = image.modality.name
             if not image.modality.is_series:
                 data[name] = series[:, list(image.order), 0]
                 continue
             data[name] = series[:, list(image.order)].transpose(1, 2)
-            data[f"{name}_dates"] = self._dates(series, image, extras)
             mask = extras.get(f"{image.source}_mask", extras.get(f"{name}_mask"))
+            if image.date_plane is None:
+                data[f"{name}_dates"] = self._dates(series, image, extras)
+            else:
+                data[f"{name}_dates"], seen = _read_plane(series[:, image.date_plane], image.source)
+                mask = seen if mask is None and not bool(seen.all()) else mask
             if isinstance(mask, torch.Tensor):
                 data[f"{name}_mask"] = mask
         return data
@@ -127,18 +139,17 @@ class SeriesReader:
             msg = f"Expected a dict with the images {names}, got one tensor of shape {tuple(x.shape)}."
             raise ValueError(msg)
         lacking = [name for name in names if name not in x]
-        if lacking:
+        if lacking and not (self.allow_missing and len(lacking) < len(names)):
             msg = (
                 f"The images {lacking} are missing from the input, which has {list(x)}. If they have other names "
-                "there, say so: modalities={name in the data: AnySat modality}."
+                "there, say so: modalities={name in the data: AnySat modality}. If batches may lack some, set "
+                "allow_missing."
             )
             raise ValueError(msg)
         return x
 
     def _dates(self, series: torch.Tensor, image: Channels, extras: Mapping[str, object]) -> torch.Tensor:
         batch, frames = series.shape[0], series.shape[2]
-        if image.date_plane is not None:
-            return _read_plane(series[:, image.date_plane], image.source)
         names = [f"{image.source}_dates", f"{image.modality.name}_dates"]
         if len(self.images) == 1:
             names.append("dates")
@@ -246,9 +257,13 @@ def _as_series(image: torch.Tensor, channels: Channels) -> torch.Tensor:
     return series
 
 
-def _read_plane(plane: torch.Tensor, name: str) -> torch.Tensor:
-    """Day of the year per frame from planes ``(B, T, H, W)`` that are constant but for zeros of augmentations."""
-    days = plane.amax(dim=(-2, -1))
+def _read_plane(plane: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Day of the year per frame, and whether to use it, from planes ``(B, T, H, W)``.
+
+    Planes are constant but for zeros of augmentations. A frame to leave out has -1.
+    """
+    unused = plane.amin(dim=(-2, -1)) == UNUSED_FRAME
+    days = torch.where(unused, UNUSED_FRAME, plane.amax(dim=(-2, -1)))
     strange = (plane != 0) & (plane != days[..., None, None])
     if bool(strange.any()) or not bool(torch.isfinite(days).all()):
         msg = (
@@ -256,4 +271,4 @@ def _read_plane(plane: torch.Tensor, name: str) -> torch.Tensor:
             "out of normalisation (mean 0, standard deviation 1) and out of interpolating augmentations."
         )
         raise ValueError(msg)
-    return days
+    return days.clamp(min=0), ~unused

@@ -104,6 +104,32 @@ def test_tiled_inference_gives_every_window_its_own_samples_dates() -> None:
     torch.testing.assert_close(out[:, 0], plane[:, 0, 0])
 
 
+def test_a_frame_marked_in_the_date_plane_is_left_out() -> None:
+    image = series()
+    plane = DAYS[:, None, :, None, None].expand(2, 1, 3, 8, 8).float().clone()
+    plane[:, :, 1] = -1
+    masked = run(tiny(bands={"s2": [*S2, "DATE"]}), torch.cat([image, plane], dim=1))
+    kept = run(tiny(), image[:, :, [0, 2]], dates=DAYS[:, [0, 2]])
+    torch.testing.assert_close(masked, kept)
+
+
+def test_a_modality_that_a_batch_lacks_is_left_out_only_if_allowed() -> None:
+    arguments: dict[str, Any] = {"modalities": ["s2", "s1-asc"], "bands": None, "default_date": 100}
+    backbone = tiny(**arguments, allow_missing=True)
+    radar = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    alone = run(backbone, {"s1-asc": radar})
+    with torch.no_grad():
+        days = torch.full((2, 3), 100)
+        expected = backbone.model({"s1-asc": radar.transpose(1, 2), "s1-asc_dates": days}, 20)
+    torch.testing.assert_close(alone, expected.permute(0, 3, 1, 2))
+    dense = tiny(**arguments, allow_missing=True, output="dense")
+    assert run(dense, {"s1-asc": radar}).shape == (2, 512, 8, 8)
+    with pytest.raises(ValueError, match=r"\['s2'\] are missing.*allow_missing"):
+        run(tiny(**arguments), {"s1-asc": radar})
+    with pytest.raises(ValueError, match="are missing from the input"):
+        run(backbone, {"other": radar})
+
+
 def test_bands_are_read_by_name_in_any_order_and_spelling() -> None:
     image, order = series(), [9, 3, 0, 7, 1, 8, 2, 6, 4, 5]
     expected = run(tiny(), image, dates=DAYS)
