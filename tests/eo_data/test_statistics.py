@@ -296,7 +296,7 @@ def test_the_command_writes_what_the_function_computes(shared: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["nowhere/*.tif", "--unit", "decibel"], "'nowhere/*.tif' matches no file. Give file names or a pattern"),
-        ([".", "--unit", "decibel"], "'.' matches no file"),
+        ([".", "--unit", "decibel"], "'.' is a folder. Give file names"),
         (["x.tif", "--unit", "dn"], "invalid choice: 'dn'"),
         ([__file__, "--unit", "decibel", "--formula", "worldcereal_s1"], "is for the unit digital_number"),
         ([__file__, "--unit", "decibel"], "cannot be read"),
