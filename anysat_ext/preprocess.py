@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from eo_data.frames import bins, coerce_frames, midpoint
 from eo_data.geometry import INDIVISIBLE, NON_SQUARE, plan_square
 from eo_data.normalisation import Normaliser, normaliser
 from eo_data.plan import Crop, GeometryPlan, apply_before
-from eo_data.preprocess import check_georeference, filled, moved, moved_label, normalised
+from eo_data.preprocess import DatasetNormalise, PerBand, check_georeference, filled, moved, moved_label, normalised
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
 from eo_data.units import InputUnit
@@ -37,8 +37,8 @@ class AnySatPreprocess:
     ----------
     normalization : str, or mapping of str to str
         ``per_tile_zscore``: every tile by its own mean and deviation per band over frames and pixels. ``dataset``:
-        with ``means`` and ``stds``. ``unit_scale``: reflectance limited to 0..1. ``none``. By modality where they
-        differ.
+        with ``means`` and ``stds``, or ``statistics``. ``unit_scale``: reflectance limited to 0..1. ``none``. By
+        modality where they differ.
     patch_size : int
         Side of a patch in metres, a positive multiple of 10; that of the backbone.
     image_size : int or None
@@ -52,8 +52,8 @@ class AnySatPreprocess:
         Limit reflectance to 0..1 (digital numbers 0..10000) before anything else.
     ratio : sequence of str
         Modalities to which the band ``VV/VH`` is appended, in the values of the files (TreeSatAI, PASTIS).
-    means, stds : mapping of str to sequence of float, optional
-        Statistics by modality for ``dataset``.
+    means, stds, statistics : optional
+        For ``dataset``, see `eo_data.preprocess.DatasetNormalise`.
     frames, start, end
         For arrays without dates only, see `prepare_array`: number of frames, and the window that is split into them.
 
@@ -70,11 +70,13 @@ class AnySatPreprocess:
     indivisible: str = "error"
     clip: bool = True
     ratio: Sequence[str] = ()
-    means: Mapping[str, Sequence[float]] | None = None
-    stds: Mapping[str, Sequence[float]] | None = None
+    means: Mapping[str, PerBand] | None = None
+    stds: Mapping[str, PerBand] | None = None
+    statistics: str | Mapping[str, str] | None = None
     frames: int = 8
     start: str = "2022-06-01"
     end: str = "2022-09-01"
+    _dataset: DatasetNormalise | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -88,10 +90,9 @@ class AnySatPreprocess:
         one_of("indivisible", self.indivisible, INDIVISIBLE)
         given = self.normalization
         for name in given.values() if isinstance(given, Mapping) else [given]:
-            if name == "dataset" and (self.means is None or self.stds is None):
-                msg = "normalization: dataset needs means and stds; `python -m eo_data.statistics` computes them."
-                raise ValueError(msg)
-            if name != "dataset":
+            if name == "dataset":
+                object.__setattr__(self, "_dataset", DatasetNormalise(self.means, self.stds, self.statistics))
+            else:
                 normaliser(name, "anysat")
 
     def __call__(self, sample: Sample) -> Sample:
@@ -113,7 +114,7 @@ class AnySatPreprocess:
             For extents or sides that do not fit.
         """
         check_georeference(sample)
-        side = self._common_side(sample)
+        side = self._common_side(sample.images)
         images: dict[str, Image] = {}
         label = sample.label
         for i, (name, image) in enumerate(sample.images.items()):
@@ -130,7 +131,7 @@ class AnySatPreprocess:
 
     def describe(self, image: Image) -> dict[str, object]:
         """Return what would be done to an image on its own: geometry, normalisation, patches."""
-        plans = self._plans(image, None)
+        plans = self._plans(image, self._common_side({"this image": image}))
         record = plans[-1].describe() if plans else {}
         side = plans[-1].final_hw[0] if plans else image.raster.height
         metres = side * (CELL_METRES if self.image_size and image.pixel_size == CELL_METRES else image.pixel_size)
@@ -141,17 +142,21 @@ class AnySatPreprocess:
             **{key: value for key, value in record.items() if key != "raw_input_hw"},
             "normalization": chosen,
             "patch_size_m": self.patch_size,
-            "tokens": {"patches": round(metres / self.patch_size) ** 2, "frames": len(image.observed)},
+            "tokens": {
+                "patches": round(metres / self.patch_size) ** 2,
+                "sub-patches": round(metres / CELL_METRES) ** 2,
+            },
         }
 
-    def _common_side(self, sample: Sample) -> float | None:
+    def _common_side(self, images: Mapping[str, Image]) -> float | None:
         """Metres that all modalities cover with whole patches; ``None`` unless cropping to them is asked for."""
         if self.indivisible != "crop" or self.image_size is not None:
             return None
-        covers = [min(image.ground_cover) for image in sample.images.values()]
+        covers = [min(image.ground_cover) for image in images.values()]
         side = min(covers) // self.patch_size * self.patch_size
         if side == 0:
-            msg = f"{sample.id}: the images cover {min(covers):g} m, less than a patch of {self.patch_size} m."
+            covered = ", ".join(f"{name} {cover:g} m" for name, cover in zip(images, covers, strict=True))
+            msg = f"{covered}: less than a patch of {self.patch_size} m. Choose a smaller patch_size or larger images."
             raise SampleError(msg)
         return side
 
@@ -190,9 +195,9 @@ class AnySatPreprocess:
             image = replace(image, raster=image.raster.with_pixels(np.clip(image.raster.pixels, 0, 1)))
         for plan in plans:
             image = moved(image, plan)
-        return filled(normalised(image, self._normaliser(name)))
+        return filled(normalised(image, self._normaliser(name, image)))
 
-    def _normaliser(self, name: str) -> Normaliser:
+    def _normaliser(self, name: str, image: Image | None = None) -> Normaliser:
         chosen = self.normalization
         if isinstance(chosen, Mapping):
             if name not in chosen:
@@ -201,10 +206,10 @@ class AnySatPreprocess:
             chosen = chosen[name]
         if chosen != "dataset":
             return normaliser(chosen, "anysat")
-        if self.means is None or self.stds is None or name not in self.means or name not in self.stds:
-            msg = f"means and stds have no entry for {name!r}; they have {list(self.means or ())}."
-            raise SampleError(msg)
-        return normaliser("zscore", "own", mean=self.means[name], std=self.stds[name], provenance="config")
+        if self._dataset is None or image is None:
+            msg = "normalization: dataset is for samples; arrays without bands have none."
+            raise ValueError(msg)
+        return self._dataset.zscore(name, image)
 
     def prepare_array(self, pixels: np.ndarray, *, keep_frames: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Prepare Sentinel-2 digital numbers without dates as rs-embed's adapter does.
@@ -248,9 +253,11 @@ class AnySatPreprocess:
 
 def _centre_plan(height: int, width: int, side: int) -> GeometryPlan:
     """Keep the central square."""
-    square = plan_square(side, side, side)
     crop = Crop((height - side) // 2, (width - side) // 2, side, side)
-    return replace(square, input_hw=(height, width), before=(crop,), reason="crop")
+    steps = (crop,) if (height, width) != (side, side) else ()
+    record = {"geometry_steps": tuple(map(repr, steps)), "final_hw": (side, side)}
+    square = plan_square(side, side, side)
+    return replace(square, input_hw=(height, width), before=steps, reason="crop", record=tuple(record.items()))
 
 
 def _check_whole_patches(image: Image, patch_size: int) -> None:

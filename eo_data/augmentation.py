@@ -7,17 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
+from eo_data.preprocess import IGNORED
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
+
+#: OpenCV 5 takes no more than 128 channels at once; a series of 13 bands and 10 frames has more.
+CHANNELS = 64
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Geometric transforms of Albumentations, as TerraTorch's configs use them.
 
-    They act on physical values before normalisation. Values that are missing stay missing; the georeference is given
-    up, because a transform does not tell what it did.
+    They act on physical values before normalisation. Values that are missing stay missing, and so does a border that a
+    transform makes up (its label is ignored); the georeference is given up, because a transform does not tell what it
+    did. Random choices follow torch's global generator, which `lightning.seed_everything` sets in workers too.
 
     Parameters
     ----------
@@ -41,13 +47,26 @@ class Augmentation:
         if not steps:
             return sample
         planes, masks = _planes(sample)
-        compose = albumentations.Compose(steps)
+        # The last mask tells what a transform made up.
+        masks.append(np.ones(masks[0].shape, dtype=np.float32))
+        stacks = _stacks(np.concatenate(planes))
+        more = {name: "image" for name in stacks if name != "image"}
+        seed = int(torch.randint(2**31 - 1, (1,)))
+        compose = albumentations.Compose(steps, additional_targets=more, seed=seed)
         try:
-            result = compose(image=np.ascontiguousarray(np.moveaxis(np.concatenate(planes), 0, -1)), masks=masks)
+            result = compose(**stacks, masks=masks)
         except ValueError as error:
             msg = f"{sample.id}: the transforms refuse {planes[0].shape[-2:]} pixels: {error}"
             raise SampleError(msg) from error
-        return _rebuilt(sample, np.moveaxis(np.atleast_3d(result["image"]), -1, 0), list(result["masks"]))
+        moved = np.concatenate([np.moveaxis(np.atleast_3d(result[name]), -1, 0) for name in stacks])
+        *own, inside = result["masks"]
+        return _rebuilt(sample, moved, own, inside > 0.5)
+
+
+def _stacks(planes: np.ndarray) -> dict[str, np.ndarray]:
+    """Planes as images ``(H, W, n)`` of as many channels as OpenCV takes at once."""
+    parts = [planes[i : i + CHANNELS] for i in range(0, len(planes), CHANNELS)]
+    return {f"image{i or ''}": np.ascontiguousarray(np.moveaxis(part, 0, -1)) for i, part in enumerate(parts)}
 
 
 def _planes(sample: Sample) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -71,17 +90,18 @@ def _planes(sample: Sample) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return planes, masks
 
 
-def _rebuilt(sample: Sample, planes: np.ndarray, masks: list[np.ndarray]) -> Sample:
+def _rebuilt(sample: Sample, planes: np.ndarray, masks: list[np.ndarray], inside: np.ndarray) -> Sample:
+    planes = np.where(inside, planes, np.float32(np.nan))
     label: Any = sample.label
     if isinstance(label, Raster):
-        pixels = masks.pop()[None].astype(np.float32)
+        pixels = np.where(inside, masks.pop(), np.float32(IGNORED)).astype(np.float32)[None]
         label = Raster(pixels, np.ones_like(pixels[0], dtype=bool), None, None)
     images: dict[str, Image] = {}
     for name, image in sample.images.items():
         shape = image.raster.pixels.shape
         count, frames = int(np.prod(shape[:-2])), int(np.prod(image.raster.valid.shape[:-2]))
         own, planes = planes[:count], planes[count:]
-        valid, masks = np.stack(masks[:frames]) > 0.5, masks[frames:]
+        valid, masks = (np.stack(masks[:frames]) > 0.5) & inside, masks[frames:]
         pixels = np.ascontiguousarray(own, dtype=np.float32).reshape(*shape[:-2], *own.shape[-2:])
         raster = Raster(pixels, valid.reshape(*image.raster.valid.shape[:-2], *own.shape[-2:]), None, None)
         images[name] = replace(image, raster=raster)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -76,7 +76,7 @@ def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSou
         if not source.files:
             msg = f"The modality {name!r} has no file pattern. Set files, or give an index."
             raise ValueError(msg)
-        found[name] = _by_id(root, FilePattern(source.files))
+        found[name] = _by_id(root, FilePattern(source.files), source.spellings)
         if not found[name] and not source.optional:
             msg = f"No file below {root} matches the pattern {source.files!r} of {name!r}."
             raise ValueError(msg)
@@ -98,10 +98,10 @@ def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSou
     return records
 
 
-def _by_id(root: Path, pattern: FilePattern) -> dict[str, list[tuple[str | None, Path]]]:
+def _by_id(root: Path, pattern: FilePattern, bands: Iterable[str] = ()) -> dict[str, list[tuple[str | None, Path]]]:
     """Files (with their bands) by sample."""
     files: dict[str, list[tuple[str | None, Path]]] = {}
-    for match, path in pattern.find(root):
+    for match, path in pattern.find(root, bands):
         groups = match.groupdict()
         files.setdefault(groups.get("id") or root.resolve().name, []).append((groups.get("band"), path))
     return files
@@ -121,7 +121,7 @@ def check_complete(records: Sequence[Record], sources: Mapping[str, ImageSource]
             msg = (
                 f"{len(lacking)} of {len(records)} samples have no {name!r} (first: {', '.join(lacking[:3])}; pattern "
                 f"{source.files!r}). Add the files, name the complete samples in a split file, or declare the modality "
-                "optional: true."
+                "optional: true; or set on_error: skip."
             )
             raise ValueError(msg)
 
@@ -146,7 +146,7 @@ def _one_label(sample: str, pairs: Sequence[tuple[str | None, Path]]) -> Path:
     return pairs[0][1]
 
 
-def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource]) -> list[Record]:
+def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool = False) -> list[Record]:
     """Read an index with one row per sample.
 
     Parameters
@@ -159,6 +159,8 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource]) -> li
         Folder that paths start from.
     sources : mapping of str to ImageSource
         The modalities.
+    incomplete : bool
+        Let samples pass whose image files are not named or do not exist; reading them will fail.
 
     Raises
     ------
@@ -174,11 +176,15 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource]) -> li
     if missing:
         msg = f"The index {path} lacks the columns {missing}; it has {list(rows[0])}."
         raise ValueError(msg)
+    nameless = [i for i, row in enumerate(rows, start=1) if not _items(row.get("id"))]
+    if nameless:
+        msg = f"The index {path} has no id in the rows {nameless[:5]}. Every sample needs an id of its own."
+        raise ValueError(msg)
     doubled = [str(sample) for sample, n in Counter(str(row["id"]) for row in rows).items() if n > 1]
     if doubled:
         msg = f"The index {path} has doubled ids: {', '.join(doubled[:5])}. Every sample needs an id of its own."
         raise ValueError(msg)
-    return [_record(row, path, root, sources) for row in rows]
+    return [_record(row, path, root, sources, incomplete=incomplete) for row in rows]
 
 
 def _rows(path: Path) -> list[dict[str, object]]:
@@ -190,10 +196,7 @@ def _rows(path: Path) -> list[dict[str, object]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [dict(row) for row in csv.DictReader(file)]
     if suffix == ".json":
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
-        return [dict(row) for row in content]
+        return _json_rows(path)
     if suffix in (".parquet", ".geoparquet"):
         import pandas  # noqa: PLC0415
 
@@ -204,34 +207,58 @@ def _rows(path: Path) -> list[dict[str, object]]:
     raise ValueError(msg)
 
 
+def _json_rows(path: Path) -> list[dict[str, object]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"The index {path} cannot be read as JSON: {error}."
+        raise ValueError(msg) from error
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        return [dict(row) for row in content]
+    columns = list(content.values()) if isinstance(content, dict) else []
+    if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(content, values, strict=True)) for values in zip(*columns, strict=True)]
+    msg = (
+        f"The index {path} must be a list of objects, one per sample, or an object of lists of equal length, one per "
+        "column (pandas: to_json(orient='records'))."
+    )
+    raise ValueError(msg)
+
+
 def _items(value: object) -> list[object]:
-    """Entries of a cell: a list, or text separated by semicolons."""
-    if value is None or value == "" or (isinstance(value, float) and value != value):  # noqa: PLR0124
-        return []
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(";") if part.strip()]
+    """Entries of a cell: a list, or text separated by semicolons; none for an empty cell, NaN or NaT."""
     if isinstance(value, np.ndarray):
         return list(value.tolist())
-    return list(value) if isinstance(value, Sequence) else [value]
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(";") if part.strip()]
+    if isinstance(value, Sequence):
+        return list(value)
+    return [] if value is None or value != value else [value]  # noqa: PLR0124
 
 
-def _record(row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource]) -> Record:
+def _record(
+    row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool
+) -> Record:
     sample = str(row["id"])
     files: dict[str, tuple[Path, ...]] = {}
     dates: dict[str, tuple[date, ...]] = {}
     for name, source in sources.items():
         paths = tuple(root / str(item) for item in _items(row.get(name)))
         absent = [str(item) for item in paths if not item.exists()]
-        if absent or (not paths and not source.optional):
+        if not incomplete and (absent or (not paths and not source.optional)):
             fault = f"files that do not exist: {absent}" if absent else "no file"
             msg = f"The index {path} gives {sample!r} {fault} for {name!r}."
             raise ValueError(msg)
         if paths:
             files[name] = paths
-        stated = tuple(parse_date(item) for item in _items(row.get(f"{name}_dates")))
+        try:
+            stated = tuple(parse_date(item) for item in _items(row.get(f"{name}_dates")))
+        except ValueError as error:
+            msg = f"The index {path} has no usable date for {sample!r} in {name}_dates. {error}"
+            raise ValueError(msg) from error
         if stated:
             dates[name] = stated
-    split = row.get("split") or None
+    split = next((str(item) for item in _items(row.get("split"))), None)
     if split is not None and split not in SPLITS:
         msg = f"The index {path} puts {sample!r} into the split {split!r}. Valid: {', '.join(SPLITS)}."
         raise ValueError(msg)
@@ -275,7 +302,7 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
     if not path.is_file():
         msg = f"There is no split file {path}."
         raise ValueError(msg)
-    lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted:
         msg = f"The split file {path} names no sample."
@@ -311,6 +338,23 @@ def _names(records: Sequence[Record]) -> dict[str, list[Record]]:
             names.setdefault(name, []).append(record)
     exact = {record.id: [record] for record in records}
     return names | exact
+
+
+def check_labelled(records: Sequence[Record]) -> None:
+    """Refuse samples without a label, before a run rather than in the middle of it.
+
+    Raises
+    ------
+    ValueError
+        If there are some.
+    """
+    lacking = [record.id for record in records if record.label is None]
+    if lacking:
+        msg = (
+            f"{len(lacking)} of {len(records)} samples have no label (first: {', '.join(lacking[:3])}). Add them, name "
+            "the labelled samples in a split file, or set on_error: skip."
+        )
+        raise ValueError(msg)
 
 
 def without_label(records: Sequence[Record]) -> list[Record]:

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from eo_data.augmentation import Augmentation
-from eo_data.catalogue import SPLITS, Record, check_complete, from_folders, from_index, read_split, without_label
+from eo_data.catalogue import (
+    SPLITS,
+    Record,
+    check_complete,
+    check_labelled,
+    from_folders,
+    from_index,
+    read_split,
+    without_label,
+)
 from eo_data.dataset import EoDataset, SampleReader, collate
 from eo_data.dates import dates_from_index
 from eo_data.images import FramePolicy, ImageReader
@@ -23,7 +32,7 @@ from eo_data.preprocess import Preprocess
 from eo_data.sample import SampleError
 from eo_data.sampler import SameModalitiesBatchSampler
 from eo_data.sen1floods11 import chip_dates, event_dates
-from eo_data.sources import ImageSource, LabelSource
+from eo_data.sources import FilePattern, ImageSource, LabelSource
 
 
 class ChipDataModule(LightningDataModule):
@@ -151,8 +160,9 @@ class ChipDataModule(LightningDataModule):
             If a folder, file or split is missing or empty, samples are doubled or incomplete.
         """
         needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
-        records = self._records()
-        for split in needed.get(stage or "", SPLITS):
+        splits = needed.get(stage or "", SPLITS)
+        records = self._records(labelled=splits != ("predict",))
+        for split in splits:
             setattr(self, f"{split}_dataset", self.dataset(split, records))
 
     def dataset(self, split: str, records: Sequence[Record] | None = None) -> EoDataset:
@@ -166,11 +176,14 @@ class ChipDataModule(LightningDataModule):
             All samples, if they are known already.
         """
         _one_of("split", split, SPLITS)
-        chosen = self._of_split(split, self._records() if records is None else records)
+        known = self._records(labelled=split != "predict") if records is None else records
+        chosen = self._of_split(split, known)
         label = None if split == "predict" else self.label
         if split != "predict" and label is None:
             msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
             raise ValueError(msg)
+        if split != "predict" and self.on_error == "raise":
+            check_labelled(chosen)
         reader = SampleReader(self._readers(chosen), label, self.task)
         transforms = self.transforms.get(split)
         dataset = EoDataset(
@@ -186,10 +199,14 @@ class ChipDataModule(LightningDataModule):
         )
         return self._usable(dataset, split) if self.on_error == "skip" else dataset
 
-    def _records(self) -> list[Record]:
+    def _records(self, *, labelled: bool) -> list[Record]:
         if self.index is not None:
-            return from_index(self.root / self.index, self.root, self.modalities)
-        return from_folders(self.root, self.modalities, self.label)
+            incomplete = self.on_error == "skip"
+            return from_index(self.root / self.index, self.root, self.modalities, incomplete=incomplete)
+        label = self.label
+        if label and label.files and not labelled and not FilePattern(label.files).folder(self.root).is_dir():
+            label = None  # a config for training also predicts where there are no labels
+        return from_folders(self.root, self.modalities, label)
 
     def _of_split(self, split: str, records: Sequence[Record]) -> list[Record]:
         name = self.splits[split]
@@ -200,19 +217,23 @@ class ChipDataModule(LightningDataModule):
             chosen = stated
         elif split == "predict":
             test = self.splits["test"]
-            chosen = read_split(self.root / test, records) if test else list(records)
+            tested = [record for record in records if record.split == "test"]
+            chosen = read_split(self.root / test, records) if test else tested or list(records)
         else:
             msg = f"Which samples are for {split!r}? Set {split}_split to a file, or give an index with a column split."
             raise ValueError(msg)
         if not chosen:
             msg = f"The split {split!r} has no samples."
             raise ValueError(msg)
-        check_complete(chosen, self.modalities)
+        if self.on_error == "raise":
+            check_complete(chosen, self.modalities)
         return chosen
 
     def _readers(self, records: Sequence[Record]) -> dict[str, ImageReader]:
         return {
-            name: ImageReader(name, source, None if source.static else self.frames, self._date_index(source, records))
+            name: ImageReader(
+                name, source, None if source.static else self.frames, self._date_index(source, records), self.root
+            )
             for name, source in self.modalities.items()
         }
 
@@ -223,9 +244,17 @@ class ChipDataModule(LightningDataModule):
         if path.suffix != ".geojson":
             return dates_from_index(path)
         events = event_dates(path)
-        of_chip = {record.id: chip_dates(record.id.rsplit("/", 1)[-1], events) for record in records}
         radar = (source.sensor or "").startswith("sentinel1")
-        return {chip: dates.s1 if radar else dates.s2 for chip, dates in of_chip.items()}
+        of_chip: dict[str, date] = {}
+        for record in records:
+            try:
+                dates = chip_dates(record.id, events)
+            except ValueError:
+                if self.on_error == "skip":
+                    continue  # reading the chip will fail, for want of a date
+                raise
+            of_chip[record.id] = dates.s1 if radar else dates.s2
+        return of_chip
 
     def _dates_as(self) -> str:
         if self.dates_as != "auto":
@@ -236,6 +265,7 @@ class ChipDataModule(LightningDataModule):
     def _usable(self, dataset: EoDataset, split: str) -> EoDataset:
         """Read everything once and leave out what cannot be used."""
         good = []
+        self.skipped = [entry for entry in self.skipped if entry[0] != split]
         for i, record in enumerate(dataset.records):
             try:
                 dataset.check(i)
@@ -278,9 +308,17 @@ class ChipDataModule(LightningDataModule):
         }
         shuffle, drop_last = split == "train", split == "train" and self.drop_last
         if self.missing_modality == "omit" and any(source.optional for source in self.modalities.values()):
+            if split != "predict" and self.trainer is not None and self.trainer.world_size > 1:
+                msg = (
+                    "With several processes, the number of batches of equal modalities would differ between them and "
+                    "the run would hang. Set missing_modality: zeros, or use one device."
+                )
+                raise ValueError(msg)
             groups = [tuple(record.files) for record in dataset.records]
-            sampler = SameModalitiesBatchSampler(groups, self.batch_size, shuffle=shuffle, drop_last=drop_last)
-            return DataLoader(dataset, batch_sampler=sampler, **options)
+            order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+            return DataLoader(
+                dataset, batch_sampler=SameModalitiesBatchSampler(order, self.batch_size, drop_last, groups), **options
+            )
         return DataLoader(dataset, batch_size=self.batch_size, shuffle=shuffle, drop_last=drop_last, **options)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from eo_data.sample import Image, Sample, SampleError
 from eo_data.sources import LabelSource
 
 DATES_AS = ("dict", "plane", "none")
+#: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
+_NO_DATE = date(2000, 1, 1)
 #: Value of the date plane of a frame that is not observed.
 UNOBSERVED = -1.0
 
@@ -53,10 +56,11 @@ class SampleReader:
         SampleError
             If anything about it is wrong.
         """
-        images = {name: reader.read(record) for name, reader in self.images.items() if name in record.files}
-        if not images:
-            msg = f"{record.id} has no files of any modality."
+        lacking = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
+        if lacking or not record.files:
+            msg = f"{record.id} has no files of {', '.join(lacking) or 'any modality'}."
             raise SampleError(msg)
+        images = {name: reader.read(record) for name, reader in self.images.items() if name in record.files}
         sample = Sample(record.id, images)
         check_georeference(sample)
         if self.label is None:
@@ -132,7 +136,8 @@ class EoDataset(Dataset[dict[str, Any]]):
         dict
             ``image`` float32 ``(C, H, W)`` or ``(C, T, H, W)``, or a dictionary of them by modality; ``mask`` int64
             ``(H, W)`` with -1 ignored (float32 for regression) or ``label``; ``filename``; with a georeference
-            ``crs`` (WKT), ``bounds`` float64 ``(4,)`` left, bottom, right, top of the pixels in ``image``, ``valid``
+            ``crs`` (WKT), ``bounds`` float64 ``(4,)`` left, bottom, right, top of the pixels in ``image``,
+            ``geotransform`` float64 ``(6,)`` in GDAL's order and ``raster_shape`` of these pixels, ``valid``
             bool ``(H, W)``, ``acquired``, the dates and where they came from.
 
         Raises
@@ -169,8 +174,17 @@ class EoDataset(Dataset[dict[str, Any]]):
         """Draw a quick-look beside label and prediction, as TerraTorch's tasks ask for during validation."""
         from eo_data.plots import plot_sample  # noqa: PLC0415
 
-        name, reader = next(iter(self.reader.images.items()))
-        return plot_sample(sample, name, reader.source.bands, self.rgb, self._n_classes(), suptitle)
+        images = sample.get("image", sample)
+        there = [name for name in self.reader.images if not isinstance(images, Mapping) or name in images]
+        if not there:
+            msg = f"The sample has no image of {', '.join(self.reader.images)}; it has {', '.join(sample)}."
+            raise ValueError(msg)
+        source = self.reader.images[there[0]].source
+        bands, rgb = (
+            [(source.table.canonical(band) if source.table else None) or band for band in names]
+            for names in (source.bands, self.rgb)
+        )
+        return plot_sample(sample, there[0], bands, rgb, self._n_classes(), suptitle)
 
     def _n_classes(self) -> int | None:
         return self.reader.label.classes if self.reader.label and self.reader.task == "segmentation" else None
@@ -204,7 +218,7 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
     reference = sample.reference
     size = reader.nominal_pixel_size()
     height, width = (round(metres / size) for metres in reference.ground_cover)
-    frames = 0 if reader.frames is None else reader.frames.frames or len(reference.observed)
+    frames = 0 if reader.frames is None else reader.frames.count or len(reference.observed)
     lead = (frames,) if frames else ()
     pixels = np.full((*lead, len(reader.source.bands), height, width), np.nan, dtype=np.float32)
     transform = reference.raster.transform
@@ -212,7 +226,8 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
         x, y = reference.raster.width / width, reference.raster.height / height
         transform = Affine(transform.a * x, transform.b * y, transform.c, transform.d * x, transform.e * y, transform.f)
     raster = Raster(pixels, np.zeros((*lead, height, width), dtype=bool), transform, reference.raster.crs)
-    dates = (reference.dates[-1],) * (frames or 1) if reader.source.dated and reference.dates else ()
+    days = next((image.dates[-1:] for image in sample.images.values() if image.dates), (_NO_DATE,))
+    dates = days * (frames or 1) if reader.source.dated else ()
     return Image(
         raster,
         tuple(reader.source.bands),
@@ -229,7 +244,8 @@ def _tensor(image: Image, dates_as: str) -> torch.Tensor:
     """``(C, H, W)`` or ``(C, T, H, W)``, the date plane last among the channels."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
     if not torch.isfinite(pixels).all():
-        msg = f"{image.paths[0]}: values are missing after preprocessing; it has to fill them."
+        where = image.paths[0] if image.paths else ", ".join(image.bands)
+        msg = f"{where}: values are missing after preprocessing; it has to fill them."
         raise SampleError(msg)
     series = pixels.transpose(0, 1) if image.is_series else pixels
     if not image.dates or dates_as != "plane":
@@ -254,7 +270,12 @@ def _located(sample: Sample) -> dict[str, Any]:
     located: dict[str, Any] = {"valid": torch.from_numpy(valid.copy()), "acquired": acquired, "id": sample.id}
     if raster.transform is None:
         return located
-    return located | {"crs": raster.crs or "", "bounds": torch.tensor(raster.bounds, dtype=torch.float64)}
+    return located | {
+        "crs": raster.crs or "",
+        "bounds": torch.tensor(raster.bounds, dtype=torch.float64),
+        "geotransform": torch.tensor(raster.transform.to_gdal(), dtype=torch.float64),
+        "raster_shape": torch.tensor([raster.height, raster.width]),
+    }
 
 
 def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -266,6 +287,14 @@ def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         If they differ; the message names the samples and the remedy.
     """
     shapes = [_shapes(entry["image"]) for entry in entries]
+    for entry in entries:
+        if entry.keys() != entries[0].keys():
+            odd = sorted(entry.keys() ^ entries[0].keys())
+            msg = (
+                f"{entries[0]['filename']} and {entry['filename']} cannot be one batch: only one of them has "
+                f"{', '.join(odd)}. Do all files have a georeference? Use batch_size: 1, or georeference: never."
+            )
+            raise SampleError(msg)
     for entry, own in zip(entries, shapes, strict=True):
         if own != shapes[0]:
             msg = (

@@ -8,77 +8,23 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 
 from eo_data.calendar_date import parse_date
 from eo_data.catalogue import Record
 from eo_data.dates import DatedAs, resolve_date
-from eo_data.frames import Frames, all_acquisitions, composites, nearest
+from eo_data.frame_policy import FramePolicy
 from eo_data.quality import clear_mask
-from eo_data.raster import Raster
+from eo_data.raster import Raster, ground_pixel_size
 from eo_data.readers import Reading, read_bands, read_file
 from eo_data.sample import Image, SampleError
 from eo_data.sources import ImageSource
 from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, sentinel2_offset, to_physical
 
+__all__ = ["FramePolicy", "ImageReader"]
 
-@dataclass(frozen=True)
-class FramePolicy:
-    """How the acquisitions of a series become frames.
-
-    Parameters
-    ----------
-    mode : {'all', 'composites', 'nearest'}
-        ``all``: every acquisition, padded to ``frames`` by frames that are masked. ``composites``: one per equal part
-        of the window from ``start`` to ``end``. ``nearest``: the acquisition nearest to each of ``dates``.
-    frames : int, optional
-        Number of frames T. With ``all`` it may be left out; batches then need samples of equal length.
-    start, end : str, optional
-        Window of the composites, ISO dates, the end excluded.
-    method : {'median', 'mean', 'least_cloudy'}
-        What a composite is.
-    empty : {'mask', 'whole_window'}
-        Composite of a part without acquisitions: a masked frame, or the composite of the whole window (recorded).
-    dates : sequence of str
-        Wanted dates of ``nearest``.
-    max_days : int, optional
-        ``nearest``: farthest acquisition that still counts.
-    keep : {'first', 'least_cloudy'}, optional
-        ``all``: which of more than ``frames`` acquisitions to keep; an error otherwise.
-    """
-
-    mode: str = "all"
-    frames: int | None = None
-    start: str | None = None
-    end: str | None = None
-    method: str = "median"
-    empty: str = "mask"
-    dates: Sequence[str] = ()
-    max_days: int | None = None
-    keep: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check what belongs together."""
-        if self.mode not in ("all", "composites", "nearest"):
-            msg = f"mode must be all, composites or nearest, got {self.mode!r}."
-            raise ValueError(msg)
-        needs = {"composites": ("frames", "start", "end"), "nearest": ("dates",)}.get(self.mode, ())
-        lacking = [name for name in needs if not getattr(self, name)]
-        if lacking:
-            msg = f"Frames by {self.mode!r} need {', '.join(needs)}; {', '.join(lacking)} is not set."
-            raise ValueError(msg)
-
-    def apply(self, pixels: np.ndarray, dates: Sequence[date], clear: np.ndarray | None) -> Frames:
-        """Turn acquisitions ``(T, C, H, W)`` into frames."""
-        if self.mode == "composites":
-            window = parse_date(self.start), parse_date(self.end)
-            return composites(
-                pixels, dates, *window, int(self.frames or 0), method=self.method, clear=clear, empty=self.empty
-            )
-        if clear is not None:
-            pixels = np.where(clear[:, None], pixels, np.float32(np.nan))
-        if self.mode == "nearest":
-            return nearest(pixels, dates, [parse_date(day) for day in self.dates], self.max_days)
-        return all_acquisitions(pixels, dates, self.frames, keep=self.keep)
+#: Ratio of measured to nominal pixel size that counts as the same (Web Mercator and degrees stretch pixels).
+_NEARLY = 1.4
 
 
 @dataclass(frozen=True)
@@ -94,13 +40,16 @@ class ImageReader:
     frames : FramePolicy or None
         For series; ``None`` reads single images.
     index : mapping of str to date or sequence of date
-        Dates by sample.
+        Dates by sample, or by file.
+    root : Path, optional
+        Folder of the data set: what a ``date_pattern`` sees of a path is the part below it.
     """
 
     name: str
     source: ImageSource
     frames: FramePolicy | None = None
     index: Mapping[str, date | Sequence[date]] = field(default_factory=dict)
+    root: Path | None = None
 
     def read(self, record: Record) -> Image:
         """Read, convert and date one modality of a sample.
@@ -118,7 +67,7 @@ class ImageReader:
         dated = self._dates(record, paths, readings, len(pixels))
         converted, conversion_note = self._convert(pixels, readings, paths)
         if self.frames is not None:
-            return self._series(converted, dated, readings[0], paths, conversion_note)
+            return self._series(converted, self._clear(pixels, source), dated, readings[0], paths, conversion_note)
         if len(converted) != 1:
             msg = (
                 f"{record.id}: {self.name!r} has {len(converted)} frames ({', '.join(p.name for p in paths[:3])}). "
@@ -150,7 +99,7 @@ class ImageReader:
                 msg = f"{record.id}: {self.name!r} has {n_frames} frames but {len(stated)} dates."
                 raise SampleError(msg)
             return [DatedAs(day, "index" if self.name in record.dates else "time axis") for day in stated]
-        names = list(readings[0].frame_names) or [path.name for path in paths]
+        names = list(readings[0].frame_names) or [self._below_root(path) for path in paths]
         try:
             # The dates of a lone series have no id.
             entry = self.index.get(record.id, self.index.get("dates"))
@@ -183,11 +132,21 @@ class ImageReader:
         return resolve_date(
             name,
             tags=tags,
-            index=None if stated is None else {name: stated},
+            index=self._of_file(name) if stated is None else {name: stated},
             pattern=source.date_pattern,
             date_format=source.date_format,
             fallback=None if source.fallback_date is None else parse_date(source.fallback_date),
         )
+
+    def _below_root(self, path: Path) -> str:
+        below = self.root is not None and path.is_relative_to(self.root)
+        return path.relative_to(self.root).as_posix() if below and self.root else path.name
+
+    def _of_file(self, name: str) -> dict[str, date | list[date]] | None:
+        """Entries of the index for a file instead of a sample."""
+        keys = (name, Path(name).name, Path(name).stem)
+        found = {key: self.index[key] for key in keys if key in self.index}
+        return {key: list(day) if isinstance(day, Sequence) else day for key, day in found.items()} or None
 
     def target_unit(self) -> InputUnit:
         """Unit of the values that are handed on.
@@ -219,55 +178,63 @@ class ImageReader:
         """Stored numbers to physical values, once."""
         source, unit = self.source, InputUnit(self.source.unit)
         where = f"{self.name} ({paths[0]})"
-        n_bands = len(source.bands)
-        offset, notes = self._offset(readings, paths)
-        conversion = UnitConversion(unit, source.scale, offset, source.formula)
+        n_bands, target = len(source.bands), self.target_unit()
         try:
+            offsets, notes = self._offsets(readings, paths)
             check_range(pixels[:, :n_bands], unit, where)
-            converted = to_physical(pixels[:, :n_bands], conversion, self.target_unit())
+            # One offset for all frames, or one per frame: a series may span the change of January 2022.
+            parts = [pixels] if len(set(offsets)) == 1 else list(pixels[:, None])
+            converted = [
+                to_physical(part[:, :n_bands], UnitConversion(unit, source.scale, offset, source.formula), target)
+                for part, offset in zip(parts, offsets[: len(parts)], strict=True)
+            ]
         except ValueError as error:
             if isinstance(error, SampleError):
                 raise
             raise SampleError(str(error)) from error
-        if pixels.shape[1] > n_bands:
-            converted = np.concatenate([converted, pixels[:, n_bands:]], axis=1)
-        return converted, notes
+        return (converted[0] if len(converted) == 1 else np.concatenate(converted)), notes
 
-    def _offset(self, readings: Sequence[Reading], paths: Sequence[Path]) -> tuple[float, tuple[str, ...]]:
+    def _offsets(self, readings: Sequence[Reading], paths: Sequence[Path]) -> tuple[list[float], tuple[str, ...]]:
+        """One offset per reading."""
         given = self.source.offset
         if not isinstance(given, str):
-            return float(given), ()
-        offsets = {
-            sentinel2_offset(product_name=str(path), metadata=reading.tags)
-            for path, reading in zip(paths, readings, strict=len(paths) == len(readings))
-        }
-        if len(offsets) != 1 or None in offsets:
-            fault = "differ between frames" if len(offsets) > 1 else "cannot be told from its name or metadata"
-            msg = (
-                f"{self.name!r}: the digital number offset of {paths[0]} {fault}. State offset: -1000 (processing "
-                "baseline 04.00 and later, from 25 January 2022) or offset: 0."
-            )
-            raise SampleError(msg)
-        offset = float(offsets.pop() or 0.0)
-        return offset, (f"digital number offset {offset:g} from the product",)
+            return [float(given)] * len(readings), ()
+        offsets = []
+        for path, reading in zip(paths, readings, strict=len(paths) == len(readings)):
+            offset = sentinel2_offset(product_name=str(path), metadata=reading.tags)
+            if offset is None:
+                msg = (
+                    f"{self.name!r}: the digital number offset of {path} cannot be told from its name or metadata. "
+                    "State offset: -1000 (processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
+                )
+                raise SampleError(msg)
+            offsets.append(offset)
+        listed = ", ".join(f"{offset:g}" for offset in sorted(set(offsets)))
+        return offsets, (f"digital number offset {listed} from the product",)
+
+    def _clear(self, pixels: np.ndarray, source: ImageSource) -> np.ndarray | None:
+        """Where stored values show the ground; the classes of a quality layer must not be converted."""
+        if source.cloud_band is None:
+            return None
+        layer = pixels[:, list(source.bands).index(source.cloud_band)]
+        try:
+            return clear_mask(np.nan_to_num(layer, nan=0.0), source.cloud_kind)
+        except ValueError as error:
+            msg = f"{self.name!r}: cloud band {source.cloud_band!r}: {error}"
+            raise SampleError(msg) from error
 
     def _series(
         self,
         pixels: np.ndarray,
+        clear: np.ndarray | None,
         dated: Sequence[DatedAs],
         reading: Reading,
         paths: Sequence[Path],
         notes: tuple[str, ...],
     ) -> Image:
         policy = self.frames or FramePolicy()
-        n_bands = len(self.source.bands)
-        clear = None
-        band = self.source.cloud_band
-        if band is not None:
-            layer = self.source.bands.index(band) if band in self.source.bands else n_bands
-            clear = clear_mask(np.nan_to_num(pixels[:, layer], nan=0.0), self.source.cloud_kind)
         try:
-            frames = policy.apply(pixels[:, :n_bands], [entry.date for entry in dated], clear)
+            frames = policy.apply(pixels, [entry.date for entry in dated], clear)
         except ValueError as error:
             msg = f"{self.name!r} ({paths[0]}): {error}"
             raise SampleError(msg) from error
@@ -284,6 +251,7 @@ class ImageReader:
         paths: Sequence[Path],
         notes: tuple[str, ...],
     ) -> Image:
+        self._check_pixel_size(reading, pixels.shape[-2:])
         # As GDAL's mask of a data set: a pixel is missing when all of its bands are.
         valid = np.isfinite(pixels[..., 0, :, :])
         for band in range(1, pixels.shape[-3]):
@@ -307,6 +275,24 @@ class ImageReader:
             (*notes, *swaps),
         )
 
+    def _check_pixel_size(self, reading: Reading, size: tuple[int, ...]) -> None:
+        """Refuse pixels of another size than the encoder would take for granted, unless the config states one."""
+        if self.source.pixel_size is not None or reading.transform is None or reading.crs is None:
+            return
+        try:
+            # In degrees, pixels are narrower than high; the longer side is the one that products are named after.
+            measured = max(ground_pixel_size(reading.transform, reading.crs, size[0], size[1]))
+        except ValueError as error:
+            msg = f"{self.name!r}: {error}"
+            raise SampleError(msg) from error
+        nominal = self.nominal_pixel_size()
+        if not 1 / _NEARLY < measured / nominal < _NEARLY:
+            msg = (
+                f"{self.name!r} has pixels of {measured:.4g} m, but its bands have a GSD of {nominal:g} m, which the "
+                f"encoder would be told. Set pixel_size: {measured:.4g} (metres) if the image is meant, or resample_to."
+            )
+            raise SampleError(msg)
+
     def nominal_pixel_size(self) -> float:
         """Pixel size in metres that the encoder takes for granted.
 
@@ -326,13 +312,23 @@ class ImageReader:
         raise SampleError(msg)
 
 
+def _same_transform(one: Affine | None, other: Affine | None) -> bool:
+    """Whether two transforms differ by no more than rounding, a thousandth of a pixel."""
+    if one is None or other is None:
+        return one is other
+    slack = 1e-3 * min(abs(one.a) + abs(one.b), abs(one.d) + abs(one.e))
+    origins = abs(one.c - other.c) <= slack and abs(one.f - other.f) <= slack
+    sides = zip((one.a, one.b, one.d, one.e), (other.a, other.b, other.d, other.e), strict=True)
+    return origins and all(abs(a - b) <= slack / 1000 for a, b in sides)
+
+
 def _stack(readings: Sequence[Reading], paths: Sequence[Path]) -> np.ndarray:
     """Frames ``(T, C, H, W)`` of files that lie on one grid."""
     first = readings[0]
     if len(readings) == 1:
         return first.pixels if first.pixels.ndim == 4 else first.pixels[None]
     for reading, path in zip(readings, paths, strict=True):
-        same = (reading.transform, reading.crs) == (first.transform, first.crs)
+        same = reading.crs == first.crs and _same_transform(reading.transform, first.transform)
         if reading.pixels.shape != first.pixels.shape or not same:
             msg = (
                 f"{path} {reading.pixels.shape} lies on another grid than {paths[0]} {first.pixels.shape} (size, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from affine import Affine
 from rasterio.errors import RasterioError
 
 from eo_data.catalogue import Record
-from eo_data.preprocess import IGNORED
+from eo_data.preprocess import IGNORED, same_crs, same_directions
 from eo_data.raster import Raster
 from eo_data.sample import Image, SampleError
 from eo_data.sources import LabelSource
@@ -50,8 +52,11 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image)
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
     values, missing, transform, crs = _read(record.label)
-    _check_grid(record, values, transform, reference)
+    _check_grid(record, values, transform, crs, reference)
     missing |= np.isin(values, np.asarray(source.ignore, dtype=np.float64))
+    if missing.all():
+        msg = f"{record.id}: the label {record.label} holds no label: all pixels are no-data or listed in ignore."
+        raise SampleError(msg)
     if task == "segmentation":
         values = _classes(record, values, missing, source)
     pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
@@ -75,7 +80,9 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None
         raise SampleError(msg) from error
 
 
-def _check_grid(record: Record, values: np.ndarray, transform: Affine | None, reference: Image) -> None:
+def _check_grid(
+    record: Record, values: np.ndarray, transform: Affine | None, crs: str | None, reference: Image
+) -> None:
     raster = reference.raster
     if values.shape != (raster.height, raster.width):
         msg = (
@@ -85,11 +92,16 @@ def _check_grid(record: Record, values: np.ndarray, transform: Affine | None, re
         raise SampleError(msg)
     if transform is None or raster.transform is None:
         return
+    if not same_crs(crs, raster.crs):
+        msg = f"{record.id}: the label {record.label} has another CRS than the image. Warp it to the image's grid."
+        raise SampleError(msg)
     tolerance = 0.5 * max(raster.pixel_size)
-    if abs(transform.c - raster.transform.c) > tolerance or abs(transform.f - raster.transform.f) > tolerance:
+    label = replace(raster, transform=transform)
+    apart = max(abs(a - b) for a, b in zip(label.bounds, raster.bounds, strict=True))
+    if apart > tolerance or not same_directions(label, raster):
         msg = (
-            f"{record.id}: the label starts at {(transform.c, transform.f)}, the image at "
-            f"{(raster.transform.c, raster.transform.f)}: they show different ground. Check which files "
+            f"{record.id}: the label {record.label} covers {label.bounds}, the image {raster.bounds} (left, bottom, "
+            "right, top), or their rows run in opposite directions: they show different ground. Check which files "
             "belong together."
         )
         raise SampleError(msg)
@@ -102,7 +114,8 @@ def _classes(record: Record, values: np.ndarray, missing: np.ndarray, source: La
         result = np.full(values.shape, -2, dtype=np.int64)
         for value, new in source.remap.items():
             result[values == int(value)] = int(new)
-        missing |= np.isin(result, np.asarray(source.ignore, dtype=np.float64))
+        # Values to ignore are those of the file; a class may well have the number of one of them.
+        missing |= result == int(IGNORED)
     observed = result[~missing]
     if source.classes is None:
         msg = "Segmentation needs the number of classes: set classes in the label source."
@@ -126,10 +139,15 @@ def _scalar(record: Record, source: LabelSource, task: str) -> float | int:
     if task == "segmentation" or isinstance(value, Path) or value is None:
         msg = f"{record.id}: segmentation needs a label raster, got {value!r}."
         raise SampleError(msg)
+    if not math.isfinite(value):
+        msg = f"{record.id}: the label is {value!r}, expected a number."
+        raise SampleError(msg)
     if task == "regression":
         return float(value)
-    new = source.remap.get(int(value), int(value)) if float(value).is_integer() else value
-    if not isinstance(new, int) or not 0 <= new < (source.classes or new + 1):
-        msg = f"{record.id}: the label is {value!r}, expected a class 0..{(source.classes or 0) - 1}."
+    new = source.remap.get(int(value), -1 if source.remap else int(value)) if float(value).is_integer() else -1
+    if not 0 <= new < (source.classes or new + 1):
+        highest = "" if source.classes is None else str(source.classes - 1)
+        covered = f", after remap of {sorted(source.remap)}" if source.remap else ""
+        msg = f"{record.id}: the label is {value!r}, expected a class 0..{highest}{covered}."
         raise SampleError(msg)
     return new

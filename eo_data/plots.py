@@ -10,12 +10,15 @@ from matplotlib.figure import Figure
 
 from eo_data.sensors import SENSORS
 
+#: Red, green and blue in nm, and how far a band may be off.
+RGB_NM = (665.0, 560.0, 490.0)
+RGB_TOLERANCE_NM = 40.0
 #: Percentiles that a quick-look is stretched between.
 STRETCH = (2.0, 98.0)
 
 
 def rgb_indices(bands: Sequence[str], wanted: Sequence[str] = ()) -> list[int]:
-    """Channels to show as red, green and blue: the wanted ones, RED/GREEN/BLUE where they are, or the first ones.
+    """Channels to show as red, green and blue: the wanted ones, those nearest to 665, 560 and 490 nm, or the first.
 
     Raises
     ------
@@ -28,16 +31,25 @@ def rgb_indices(bands: Sequence[str], wanted: Sequence[str] = ()) -> list[int]:
             msg = f"rgb names {lacking}, but the bands are {list(bands)}."
             raise ValueError(msg)
         return [list(bands).index(band) for band in wanted]
-    canonical = [_canonical(band) for band in bands]
-    if all(name in canonical for name in ("RED", "GREEN", "BLUE")):
-        return [canonical.index(name) for name in ("RED", "GREEN", "BLUE")]
+    wavelengths = _wavelengths(bands)
+    if wavelengths:
+        nearest = [min(wavelengths, key=lambda i: abs(wavelengths[i] - wanted_nm)) for wanted_nm in RGB_NM]
+        if all(abs(wavelengths[i] - nm) < RGB_TOLERANCE_NM for i, nm in zip(nearest, RGB_NM, strict=True)):
+            return nearest
+    upper = [band.upper() for band in bands]
+    if all(name in upper for name in "RGB"):
+        return [upper.index(name) for name in "RGB"]
     return [0, 1, 2] if len(bands) > 2 else [0]
 
 
-def _canonical(band: str) -> str:
-    optical = (SENSORS[key] for key in SENSORS if "sentinel2" in key)
-    names = {alias.upper(): b.name for sensor in optical for b in sensor.bands for alias in (b.name, *b.aliases)}
-    return names.get(band.upper(), band.upper())
+def _wavelengths(bands: Sequence[str]) -> dict[int, float]:
+    """Central wavelength in nm of the optical bands, if one sensor has all bands."""
+    for sensor in SENSORS.values():
+        known = {alias.upper(): band for band in sensor.bands for alias in (band.name, *band.aliases)}
+        if all(band.upper() in known for band in bands):
+            found = {i: known[band.upper()].wavelength_nm for i, band in enumerate(bands)}
+            return {i: nm for i, nm in found.items() if nm is not None}
+    return {}
 
 
 def stretched(pixels: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -82,29 +94,35 @@ def plot_sample(
     image = sample.get("image")
     pixels = np.asarray(image[modality] if isinstance(image, Mapping) else sample[modality] if image is None else image)
     frame = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels
-    panels: list[tuple[str, np.ndarray]] = [(modality, stretched(frame[rgb_indices(bands, rgb)]))]
+    observed = np.asarray(sample["valid"], dtype=bool) if "valid" in sample else None
+    shown = observed if observed is not None and observed.shape == frame.shape[-2:] else None
+    panels: list[tuple[str, np.ndarray]] = [(modality, stretched(frame[rgb_indices(bands, rgb)], shown))]
     panels += [
         (key, np.asarray(sample[key]).squeeze())
         for key in ("mask", "prediction")
         if key in sample and np.asarray(sample[key]).squeeze().ndim == 2
     ]
+    low, high = _common_range([panel for _, panel in panels[1:]], classes)
     figure = Figure(figsize=(4 * len(panels), 4.4), layout="constrained")
     for i, (title, panel) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
         if panel.ndim == 3:
             axes.imshow(panel)
         else:
-            hidden = np.ma.masked_equal(panel, -1)
-            top = classes - 1 if classes else None
-            axes.imshow(
-                hidden,
-                cmap="tab20" if (classes or 0) > 2 else "viridis",
-                interpolation="nearest",
-                vmin=0 if classes else None,
-                vmax=top,
-            )
+            hidden = np.ma.masked_invalid(np.ma.masked_equal(panel, -1))
+            cmap = "tab20" if (classes or 0) > 2 else "viridis"
+            axes.imshow(hidden, cmap=cmap, interpolation="nearest", vmin=low, vmax=high)
         axes.set_title(title)
         axes.set_axis_off()
     if suptitle:
         figure.suptitle(suptitle)
     return figure
+
+
+def _common_range(panels: Sequence[np.ndarray], classes: int | None) -> tuple[float | None, float | None]:
+    """One colour scale for label and prediction: the classes, or the range of the first panel, which is the label."""
+    if classes:
+        return 0, classes - 1
+    seen = [panel[np.isfinite(panel) & (panel != -1)] for panel in panels]
+    values = next((part for part in seen if part.size), None)
+    return (None, None) if values is None else (float(values.min()), float(values.max()))

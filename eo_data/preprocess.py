@@ -6,7 +6,7 @@ The same object is used by fit and by predict, so that a frozen embedding and a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from eo_data.normalisation import Normaliser, ZScore, fill_missing
 from eo_data.plan import GeometryPlan, apply_before
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
+from eo_data.statistics import DatasetStatistics, read_statistics
 
 #: Label of pixels that do not count.
 IGNORED = -1.0
@@ -38,51 +39,89 @@ class Preprocess(Protocol):
         ...
 
 
+#: A number per band, by name or in the order of the bands.
+PerBand = Mapping[str, float] | Sequence[float]
+
+
 @dataclass(frozen=True)
 class DatasetNormalise:
-    """Z-score with the statistics of a data set, for encoders without a preset of their own.
+    """Z-score with the statistics of a data set: for encoders without a preset, and within those that have one.
 
     Parameters
     ----------
-    means, stds : sequence of float, or mapping of str to sequence of float
-        Per band, by modality where there are several; in the physical unit of the images. The command
-        ``python -m eo_data.statistics`` computes them.
+    means, stds : mapping of str to mapping of str to float, optional
+        By modality, then by band; in the physical unit of the images. A list has the order of the bands.
+    statistics : str, or mapping of str to str, optional
+        Instead: files that ``python -m eo_data.statistics`` wrote, by modality where there are several.
 
     Raises
     ------
     ValueError
-        If means and stds do not fit together.
+        If there are neither or both, or a file cannot be read.
     """
 
-    means: Sequence[float] | Mapping[str, Sequence[float]]
-    stds: Sequence[float] | Mapping[str, Sequence[float]]
+    means: Mapping[str, PerBand] | None = None
+    stds: Mapping[str, PerBand] | None = None
+    statistics: str | Mapping[str, str] | None = None
+    _read: Mapping[str, DatasetStatistics] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that both are of one form."""
-        if isinstance(self.means, Mapping) != isinstance(self.stds, Mapping):
-            msg = "means and stds must both be lists, or both mappings of modality to list."
+        """Check the arguments and read the files."""
+        given = (self.means is not None, self.stds is not None, self.statistics is not None)
+        if given not in ((True, True, False), (False, False, True)):
+            msg = "Give means and stds, or statistics (a file that `python -m eo_data.statistics` wrote)."
             raise ValueError(msg)
+        paths = {"": self.statistics} if isinstance(self.statistics, str) else dict(self.statistics or {})
+        object.__setattr__(self, "_read", {name: read_statistics(path) for name, path in paths.items()})
 
     def __call__(self, sample: Sample) -> Sample:
         """Normalise and fill; the geometry stays."""
-        images = {name: normalised(image, self._scaling(name)) for name, image in sample.images.items()}
+        images = {name: normalised(image, self.zscore(name, image)) for name, image in sample.images.items()}
         return replace(sample, images={name: filled(image) for name, image in images.items()})
 
-    def _scaling(self, name: str) -> ZScore:
-        pair = []
-        for argument, values in (("means", self.means), ("stds", self.stds)):
-            if isinstance(values, Mapping):
-                if name not in values:
-                    msg = f"{argument} has no entry for {name!r}; it has {list(values)}."
-                    raise ValueError(msg)
-                values = values[name]  # noqa: PLW2901
-            pair.append(tuple(float(value) for value in values))
-        return ZScore(pair[0], pair[1], provenance="config")
+    def zscore(self, name: str, image: Image) -> ZScore:
+        """Return the normalisation of a modality.
+
+        Raises
+        ------
+        SampleError
+            If there are no statistics of the modality, a band or the unit.
+        """
+        try:
+            if self.statistics is not None:
+                statistics = self._read.get("") or self._of(name, self._read, "statistics")
+                return statistics.zscore(image.bands, image.unit)
+            means = _per_band(self._of(name, self.means or {}, "means"), image.bands, "means")
+            stds = _per_band(self._of(name, self.stds or {}, "stds"), image.bands, "stds")
+        except ValueError as error:
+            msg = f"{name!r}: {error}"
+            raise SampleError(msg) from error
+        return ZScore(means, stds, provenance="config")
+
+    @staticmethod
+    def _of[T](name: str, entries: Mapping[str, T], argument: str) -> T:
+        if name not in entries:
+            msg = f"{argument} has no entry for this modality; it has {list(entries)}."
+            raise ValueError(msg)
+        return entries[name]
 
     def describe(self, image: Image) -> dict[str, object]:
-        """Return the normalisation."""
+        """Return the geometry, which stays."""
         height, width = image.raster.height, image.raster.width
-        return {"preprocess": "DatasetNormalise", "raw_input_hw": [height, width], "final_hw": [height, width]}
+        return {"preprocess": "DatasetNormalise", "raw_input_hw": (height, width), "final_hw": (height, width)}
+
+
+def _per_band(values: PerBand, bands: Sequence[str], argument: str) -> list[float]:
+    if isinstance(values, Mapping):
+        lacking = [band for band in bands if band not in values]
+        if lacking:
+            msg = f"{argument} has no value for the bands {lacking}; it has {list(values)}."
+            raise ValueError(msg)
+        return [float(values[band]) for band in bands]
+    if len(values) != len(bands):
+        msg = f"{argument} has {len(values)} values for the {len(bands)} bands {', '.join(bands)}."
+        raise ValueError(msg)
+    return [float(value) for value in values]
 
 
 def normalised(image: Image, normalise: Normaliser) -> Image:
@@ -162,8 +201,14 @@ def check_georeference(sample: Sample) -> None:
     located = [(name, image.raster) for name, image in sample.images.items() if image.raster.transform is not None]
     for name, raster in located[1:]:
         first_name, first = located[0]
-        if raster.crs != first.crs and not _same_crs(raster.crs, first.crs):
+        if not same_crs(raster.crs, first.crs):
             msg = f"{sample.id}: {first_name!r} and {name!r} have different CRS. Warp them to one."
+            raise SampleError(msg)
+        if not same_directions(raster, first):
+            msg = (
+                f"{sample.id}: the rows or columns of {first_name!r} and {name!r} run in opposite directions. Warp "
+                "them to one grid, north up."
+            )
             raise SampleError(msg)
         tolerance = max(*raster.pixel_size, *first.pixel_size)
         if max(abs(a - b) for a, b in zip(raster.bounds, first.bounds, strict=True)) > tolerance:
@@ -174,9 +219,16 @@ def check_georeference(sample: Sample) -> None:
             raise SampleError(msg)
 
 
-def _same_crs(one: str | None, other: str | None) -> bool:
+def same_directions(one: Raster, other: Raster) -> bool:
+    """Whether rows run the same way on the map, and columns do; bounds would not tell."""
+    if one.transform is None or other.transform is None:
+        return True
+    return one.transform.a * other.transform.a >= 0 and one.transform.e * other.transform.e >= 0
+
+
+def same_crs(one: str | None, other: str | None) -> bool:
     """Whether two WKT mean one CRS, however it is written."""
-    if one is None or other is None:
+    if one is None or other is None or one == other:
         return True
     from pyproj import CRS  # noqa: PLC0415
 

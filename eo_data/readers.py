@@ -64,8 +64,12 @@ def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
         If one is not there; the message lists what is.
     """
     wanted = [source.substitutes.get(band, band) for band in source.bands]
-    once = list(dict.fromkeys(wanted)) if source.substitutes else wanted
+    # A quality layer such as SCL is no band of the sensor; its name is taken literally.
+    layers = [band for band in wanted if band == source.cloud_band]
+    rest = [band for band in wanted if band != source.cloud_band]
+    once = list(dict.fromkeys(rest)) if source.substitutes else rest
     found = dict(zip(once, select_bands(available, once, source.table), strict=True))
+    found |= dict(zip(layers, select_bands(available, layers, None), strict=True)) if layers else {}
     return [found[band] for band in wanted]
 
 
@@ -126,11 +130,13 @@ def _read_raster(path: Path, source: ImageSource) -> Reading:
 def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarray:  # noqa: ANN401
     """Read bands as float32 with NaN where a band has no data."""
     pixels = file.read(list(indexes), out_dtype="float32") if _fits_float32(file) else file.read(list(indexes))
-    pixels = pixels.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        pixels = pixels.astype(np.float32, copy=False)
     for i, index in enumerate(indexes):
         missing = file.nodatavals[index - 1] if nodata is None else nodata
         if missing is not None and not np.isnan(missing):
-            pixels[i][pixels[i] == np.float32(missing)] = np.nan
+            with np.errstate(over="ignore"):  # GDAL's -1.8e308 of float64 files is -inf in float32, like its pixels
+                pixels[i][pixels[i] == np.float32(missing)] = np.nan
     flags = file.mask_flag_enums[indexes[0] - 1]
     if MaskFlags.per_dataset in flags:
         pixels[:, file.dataset_mask() == 0] = np.nan
@@ -148,7 +154,13 @@ def _grid(file: Any, size: float) -> tuple[Affine, int, int]:  # noqa: ANN401
         msg = "resample_to needs a raster that is not rotated."
         raise ValueError(msg)
     left, bottom, right, top = file.bounds
-    height, width = (max(1, round(abs(side) / size)) for side in (top - bottom, right - left))
+    height, width = (round(abs(side) / size) for side in (top - bottom, right - left))
+    if min(height, width) < 1:
+        msg = (
+            f"resample_to is in the unit of the CRS and must not exceed the image, which covers {right - left:g} x "
+            f"{top - bottom:g}; got {size:g}. In a geographic CRS it is in degrees."
+        )
+        raise ValueError(msg)
     return Affine(size, 0.0, left, 0.0, -size, top), height, width
 
 
@@ -162,6 +174,8 @@ def _warped(
 ) -> np.ndarray:
     options: dict[str, Any] = {"transform": transform, "height": height, "width": width, "dtype": "float32"}
     missing = file.nodata if source.nodata is None else source.nodata
+    # Else GDAL takes a pixel's no-data for a value as long as another band has data there.
+    options["UNIFIED_SRC_NODATA"] = "NO"
     with WarpedVRT(
         file, crs=file.crs, resampling=Resampling[source.resampling], src_nodata=missing, nodata=np.nan, **options
     ) as grid:
@@ -185,6 +199,7 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
     """
     first: Any = None
     planes = []
+    path = paths[0]
     try:
         chosen = [paths[i] for i in choose_bands(names, source)]
         for path in chosen:
@@ -196,21 +211,37 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
                 if first is None:
                     grid = (file.transform, file.height, file.width)
                     first = (*(_grid(file, source.resample_to) if source.resample_to else grid), crs, file.tags())
-                if source.resample_to and crs == first[3]:
+                if source.resample_to and crs == first[3] and _covers_same(file, first):
                     planes.append(_warped(file, [1], source, *first[:3]))
                     continue
                 if (file.transform, file.height, file.width, crs) != first[:4]:
                     msg = (
                         f"{path} has {file.height} x {file.width} pixels of {file.res}, but {chosen[0]} has another "
-                        "grid. Set resample_to to the pixel size that all bands shall have."
+                        "grid (size, transform or CRS). For bands of different pixel size over one ground, set "
+                        "resample_to to the pixel size that all shall have."
                     )
                     raise SampleError(msg)
                 planes.append(_pixels(file, [1], source.nodata))
     except (RasterioError, OSError) as error:
         msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
         raise SampleError(msg) from error
+    except ValueError as error:
+        if isinstance(error, SampleError):
+            raise
+        msg = f"{path}: {error}"
+        raise SampleError(msg) from error
     transform, _, _, wkt, tags = first
-    return Reading(np.concatenate(planes), transform, wkt, tags)
+    georeferenced = wkt is not None or transform != Affine.identity()
+    return Reading(np.concatenate(planes), transform if georeferenced else None, wkt, tags)
+
+
+def _covers_same(file: Any, first: tuple[Affine, int, int, str | None, Mapping[str, str]]) -> bool:  # noqa: ANN401
+    """Whether a file shows the ground of the first band's grid, up to one of the coarser pixels."""
+    transform, height, width = first[:3]
+    left, top = transform.c, transform.f
+    ground = (left, top + height * transform.e, left + width * transform.a, top)
+    tolerance = max(*file.res, abs(transform.a), abs(transform.e))
+    return max(abs(a - b) for a, b in zip(file.bounds, ground, strict=True)) <= tolerance
 
 
 #: Names of dimensions in cubes.
@@ -243,7 +274,17 @@ def _read_cube(path: Path, source: ImageSource) -> Reading:
 
             dates = tuple(dates_from_time_axis(cube[time].values, cube[time].attrs.get("units")))
         tags = {str(key): str(value) for key, value in cube.attrs.items()}
-        return Reading(pixels, _cube_transform(cube, y, x), _cube_crs(cube), tags, frame_dates=dates)
+        pixels, transform = _north_up(pixels, _cube_transform(cube, y, x))
+        return Reading(pixels, transform, _cube_crs(cube), tags, frame_dates=dates)
+
+
+def _north_up(pixels: np.ndarray, transform: Affine | None) -> tuple[np.ndarray, Affine | None]:
+    """Turn rows that run from south to north round, as those of many cubes do: images and labels begin in the north."""
+    if transform is None or transform.e < 0:
+        return pixels, transform
+    t = transform
+    top = t.f + t.e * pixels.shape[-2]
+    return np.ascontiguousarray(pixels[..., ::-1, :]), Affine(t.a, t.b, t.c, t.d, -t.e, top)
 
 
 def _dimension(array: Any, axis: str) -> str | None:  # noqa: ANN401
@@ -254,14 +295,20 @@ def _cube_array(cube: Any, source: ImageSource) -> Any:  # noqa: ANN401
     """The wanted bands of a data set along a dimension ``eo_band``."""
     import xarray  # noqa: PLC0415
 
-    for name, variable in cube.data_vars.items():
-        axis = _dimension(variable, "band")
-        if axis is not None and (source.dataset in (None, name)):
-            named = [str(value) for value in cube[axis].values] if axis in cube.coords else None
-            names = band_order(variable.sizes[axis], named or [None] * variable.sizes[axis], source.file_bands,
-                               str(name), source.table)  # fmt: skip
-            chosen = variable.isel({axis: choose_bands(names, source)})
-            return chosen.rename({axis: "eo_band"})
+    stacked = {str(name): variable for name, variable in cube.data_vars.items() if _dimension(variable, "band")}
+    if stacked and source.variables is None:
+        if source.dataset is None and len(stacked) > 1:
+            msg = f"the variables {list(stacked)} all have bands; name the one to read in dataset."
+            raise ValueError(msg)
+        name = source.dataset or next(iter(stacked))
+        if name not in stacked:
+            msg = f"it has no variable {name!r} with bands (dataset); it has {list(stacked)}."
+            raise ValueError(msg)
+        variable = stacked[name]
+        axis = str(_dimension(variable, "band"))
+        named = [str(value) for value in cube[axis].values] if axis in cube.coords else [None] * variable.sizes[axis]
+        names = band_order(variable.sizes[axis], named, source.file_bands, name, source.table)
+        return _unsigned(variable).isel({axis: choose_bands(names, source)}).rename({axis: "eo_band"})
     pattern = source.variables or "{band}"
     before, _, after = pattern.partition("{band}")
     found = [

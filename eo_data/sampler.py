@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 
-class SameModalitiesBatchSampler(Sampler[list[int]]):
+class SameModalitiesBatchSampler(BatchSampler):
     """Puts only samples with the same modalities into one batch, so that a missing one is left out, not invented.
+
+    A batch goes out as soon as it is full; the incomplete ones come last. Lightning makes the sampler anew to predict,
+    with a sampler of its own, which is why that is an argument.
 
     Parameters
     ----------
-    groups : sequence of tuple of str
-        Modalities of each sample.
+    sampler : Sampler
+        Order of the samples, sequential or random.
     batch_size : int
         Largest batch.
-    shuffle : bool
-        Draw samples and batches in random order, by torch's global generator.
     drop_last : bool
         Leave out incomplete batches.
+    groups : sequence of tuple of str
+        Modalities of each sample.
     """
 
-    def __init__(self, groups: Sequence[tuple[str, ...]], batch_size: int, *, shuffle: bool, drop_last: bool) -> None:
-        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
-        self._members: dict[frozenset[str], list[int]] = {}
-        for i, group in enumerate(groups):
-            self._members.setdefault(frozenset(group), []).append(i)
+    def __init__(
+        self,
+        sampler: Sampler[int],
+        batch_size: int,
+        drop_last: bool,  # noqa: FBT001 (as in BatchSampler)
+        groups: Sequence[Sequence[str]],
+    ) -> None:
+        self.sampler = sampler
+        # Under the public names of BatchSampler, Lightning takes it for one that needs no further arguments.
+        self._size, self._drop_last = batch_size, drop_last
+        self._groups = [frozenset(group) for group in groups]
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch."""
-        batches = []
-        for members in self._members.values():
-            order = torch.randperm(len(members)).tolist() if self.shuffle else range(len(members))
-            chosen = [members[i] for i in order]
-            batches += [chosen[i : i + self.batch_size] for i in range(0, len(chosen), self.batch_size)]
-        batches = [batch for batch in batches if not self.drop_last or len(batch) == self.batch_size]
-        order = torch.randperm(len(batches)).tolist() if self.shuffle else range(len(batches))
-        for i in order:
-            yield batches[i]
+        waiting: dict[frozenset[str], list[int]] = {}
+        for i in self.sampler:
+            batch = waiting.setdefault(self._groups[i], [])
+            batch.append(i)
+            if len(batch) == self._size:
+                yield waiting.pop(self._groups[i])
+        if not self._drop_last:
+            yield from waiting.values()
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        sizes = [len(members) for members in self._members.values()]
-        if self.drop_last:
-            return sum(size // self.batch_size for size in sizes)
-        return sum(-(-size // self.batch_size) for size in sizes)
+        # A random order must not be drawn here; all samples take part in it anyway.
+        whole = len(self.sampler) == len(self._groups)  # type: ignore[arg-type]
+        indices = range(len(self._groups)) if whole else list(self.sampler)
+        sizes = Counter(self._groups[i] for i in indices).values()
+        return sum(size // self._size if self._drop_last else -(-size // self._size) for size in sizes)

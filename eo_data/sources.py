@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from eo_data.arguments import one_of
+from eo_data.calendar_date import parse_date
 from eo_data.sensors import SENSORS, Sensor
-from eo_data.units import InputUnit
+from eo_data.units import InputUnit, UnitConversion, as_unit
 
 #: What a pattern may hold, and the regular expression behind each.
 _TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")
@@ -55,34 +57,53 @@ class FilePattern:
         """Whether files name their sample."""
         return "{id}" in self.text
 
-    def regex(self) -> re.Pattern[str]:
-        """The pattern as a regular expression with the groups ``id`` and ``band``."""
+    def regex(self, bands: Iterable[str] = ()) -> re.Pattern[str]:
+        """Return the pattern as a regular expression with the groups ``id`` and ``band``.
+
+        Parameters
+        ----------
+        bands : iterable of str
+            What ``{band}`` may be, without regard to case; anything but a slash by default. Of ``{id}_{band}.tif`` and
+            ``tile_1_B02.tif`` only this tells that the band is ``B02``, not ``1_B02``.
+        """
+        known = "|".join(re.escape(band) for band in sorted(bands, key=len, reverse=True))
+        choices = _PIECES | ({"{band}": f"(?P<band>(?i:{known}))"} if known else {})
         pieces: list[str] = []
         last = 0
         for token in _TOKENS.finditer(self.text):
             pieces.append(re.escape(self.text[last : token.start()]))
-            piece = _PIECES[token.group()]
+            piece = choices[token.group()]
             name = token.group().strip("{}")
             pieces.append(f"(?P={name})" if piece in pieces and piece.startswith("(?P") else piece)
             last = token.end()
         pieces.append(re.escape(self.text[last:]))
         return re.compile("".join(pieces))
 
-    def find(self, root: Path) -> Iterator[tuple[re.Match[str], Path]]:
-        """Matching files (or Zarr folders) below ``root`` in the order of their names.
+    def folder(self, root: Path) -> Path:
+        """Return the folder below ``root`` that the fixed part of the pattern names."""
+        token = _TOKENS.search(self.text)
+        return root / PurePosixPath(self.text[: token.start()] + "x" if token else self.text).parent
+
+    def find(self, root: Path, bands: Iterable[str] = ()) -> Iterator[tuple[re.Match[str], Path]]:
+        """Matching files (or Zarr folders) below ``root`` in the order of their names; hidden ones are left out.
+
+        Parameters
+        ----------
+        root : Path
+            Folder that the pattern starts from.
+        bands : iterable of str
+            See `regex`.
 
         Raises
         ------
         ValueError
             If the fixed part of the pattern is no folder.
         """
-        token = _TOKENS.search(self.text)
-        fixed = PurePosixPath(self.text[: token.start()] + "x" if token else self.text).parent
-        folder = root / fixed
+        folder = self.folder(root)
         if not folder.is_dir():
             msg = f"There is no folder {folder} for the pattern {self.text!r}. Set the root folder or the pattern."
             raise ValueError(msg)
-        regex = self.regex()
+        regex = self.regex(bands)
         for path in _walk(folder):
             match = regex.fullmatch(path.relative_to(root).as_posix())
             if match:
@@ -91,9 +112,11 @@ class FilePattern:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
         if path.is_dir() and path.suffix != ".zarr":
             yield from _walk(path)
-        elif not path.name.startswith("."):
+        else:
             yield path
 
 
@@ -164,11 +187,11 @@ class ImageSource:
     sensor: str | None = None
     file_bands: Sequence[str] | None = None
     substitutes: Mapping[str, str] = field(default_factory=dict)
-    unit: InputUnit = InputUnit.REFLECTANCE
+    unit: InputUnit | str = InputUnit.REFLECTANCE
     scale: float = 1e-4
     offset: float | str = 0.0
     formula: str | None = None
-    target_unit: InputUnit | None = None
+    target_unit: InputUnit | str | None = None
     nodata: float | None = None
     pixel_size: float | None = None
     resample_to: float | None = None
@@ -194,18 +217,35 @@ class ImageSource:
         if self.sensor is not None and self.sensor not in SENSORS:
             msg = f"Unknown sensor {self.sensor!r}. Valid: {', '.join(SENSORS)}, or none for literal band names."
             raise ValueError(msg)
+        # Configs spell units by value (digital_number), for which the command line needs the type str.
+        object.__setattr__(self, "unit", as_unit(self.unit))
+        if self.target_unit is not None:
+            object.__setattr__(self, "target_unit", as_unit(self.target_unit))
         if isinstance(self.offset, str) and self.offset != "auto":
             msg = f"offset must be a number of digital numbers, such as -1000, or 'auto', got {self.offset!r}."
             raise ValueError(msg)
         if self.resampling not in ("bilinear", "nearest", "cubic", "average"):
             msg = f"resampling must be bilinear, nearest, cubic or average, got {self.resampling!r}."
             raise ValueError(msg)
+        UnitConversion(
+            as_unit(self.unit), self.scale, 0.0 if isinstance(self.offset, str) else self.offset, self.formula
+        )
+        one_of("cloud_kind", self.cloud_kind, ("scl", "qa_pixel", "mask"))
+        if self.fallback_date is not None:
+            parse_date(self.fallback_date)
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
             if value is not None and not value > 0:
                 msg = f"{name} must be positive, got {value!r}."
                 raise ValueError(msg)
         if self.files:
             FilePattern(self.files)
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """Every name that a band of the files may have: those of the config and, of its sensor, all aliases."""
+        own = {*self.bands, *(self.file_bands or ()), *self.substitutes.values()} | ({self.cloud_band} - {None})
+        table = self.table.bands if self.table else ()
+        return frozenset({str(name) for name in own} | {name for band in table for name in (band.name, *band.aliases)})
 
     @property
     def table(self) -> Sensor | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,7 +16,7 @@ from eo_data.arguments import one_of
 from eo_data.geometry import SnapPolicy, plan_snap
 from eo_data.normalisation import Normaliser, normaliser
 from eo_data.plan import GeometryPlan
-from eo_data.preprocess import filled, moved, moved_label, normalised, resized, same_grid
+from eo_data.preprocess import DatasetNormalise, PerBand, filled, moved, moved_label, normalised, resized, same_grid
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
 from eo_data.units import InputUnit, UnitConversion, to_physical
@@ -59,8 +59,8 @@ class ThorPreprocess:
     missing : {'mean', 'zero'}
         What stands in for missing pixels: the mean of a normalised band, or, as in rs-embed, the number 0 before
         normalisation. The validity mask tells either way.
-    means, stds : mapping of str to sequence of float, optional
-        Statistics by modality instead of THOR's own.
+    means, stds, statistics : optional
+        Statistics of a data set instead of THOR's own, see `eo_data.preprocess.DatasetNormalise`.
 
     Raises
     ------
@@ -79,16 +79,17 @@ class ThorPreprocess:
     input_prep: str = "resize"
     fill_value: float = 0.0
     missing: str = "mean"
-    means: Mapping[str, Sequence[float]] | None = None
-    stds: Mapping[str, Sequence[float]] | None = None
+    means: Mapping[str, PerBand] | None = None
+    stds: Mapping[str, PerBand] | None = None
+    statistics: str | Mapping[str, str] | None = None
+    _dataset: DatasetNormalise | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Check the settings."""
         _ = self.policy
         one_of("missing", self.missing, ("mean", "zero"))
-        if (self.means is None) != (self.stds is None):
-            msg = "Give means and stds together, or neither."
-            raise ValueError(msg)
+        if self.means is not None or self.stds is not None or self.statistics is not None:
+            object.__setattr__(self, "_dataset", DatasetNormalise(self.means, self.stds, self.statistics))
         given = self.normalization
         for name in given.values() if isinstance(given, Mapping) else [given]:
             for dialect in ("thor_s1",) if name.startswith(("log", "s1_")) else ("thor_s2",):
@@ -197,11 +198,8 @@ class ThorPreprocess:
             _check_unit(name, image, chosen, sensor)
             return normaliser(chosen, dialect)
         _check_unit(name, image, "thor_stats", sensor)
-        if self.means is not None and self.stds is not None:
-            if name not in self.means or name not in self.stds:
-                msg = f"means and stds have no entry for {name!r}; they have {list(self.means)}."
-                raise SampleError(msg)
-            return normaliser(chosen, "own", mean=self.means[name], std=self.stds[name], provenance="config")
+        if self._dataset is not None:
+            return self._dataset.zscore(name, image)
         known = statistics_for(image.bands)
         mean, std = [entry.mean for entry in known], [entry.std for entry in known]
         return normaliser(chosen, dialect, mean=mean, std=std, provenance="THOR 1.0 pre-training")

@@ -40,7 +40,7 @@ def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
         smallest = "anysat_tiny" if model["model_args"]["backbone"].startswith("anysat") else "thor_v1_tiny"
         model["model_args"].update({"backbone": smallest, "backbone_pretrained": False} | model_args)
         file = tmp_path / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return file
 
     return adapt

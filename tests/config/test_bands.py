@@ -67,11 +67,13 @@ def write(file: Path, pixels: np.ndarray, nodata: float | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Chip 00 is flat; in chip 01, 02, ... the first, second, ... physical band is brighter. Both layouts."""
+def chips(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
+    """Of an event with dates. Chip 00 is flat; in chip 01, 02, ... the first, second, ... physical band is brighter. Both layouts."""
     folder = tmp_path_factory.mktemp("chips")
+    events = "Sen1Floods11_Metadata.geojson"
+    (folder / events).write_bytes((shared / "data" / "sen1floods11_v1.1" / events).read_bytes())
     names = [*S2_KERNELS, *S1_KERNELS]
-    ids = [f"Nowhere_{k:02d}" for k in range(len(names) + 1)]
+    ids = [f"Somalia_{k:02d}" for k in range(len(names) + 1)]
     hand = "data/flood_events/HandLabeled"
     layouts = (
         ("data/S2L1CHand", "data/S1GRDHand", "data/LabelHand", "splits"),
@@ -126,10 +128,10 @@ def test_each_physical_band_moves_its_own_thor_channel(name: str, chips: Path, a
     encoder, images = batches_by_chip(adapted(name, chips, batch_size=1, backbone_out_indices=[0]))
     gradients = {chip: kernel_gradients(encoder, image) for chip, image in images.items()}
     expected = THOR_CONFIGS[name]
-    flat = gradients["Nowhere_00"]
+    flat = gradients["Somalia_00"]
     assert set(flat) == {k for k in expected.values() if k} == {weight_name(c) for c in encoder.bands}
     for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
-        bright = gradients[f"Nowhere_{k:02d}"]
+        bright = gradients[f"Somalia_{k:02d}"]
         moved = {kernel for kernel in flat if not torch.allclose(flat[kernel], bright[kernel], rtol=1e-4, atol=1e-4)}
         kernel = expected.get(band)
         assert moved == ({kernel} if kernel else set()), f"{band} moved {moved}"
@@ -149,10 +151,10 @@ def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path,
         }
 
     expected = ANYSAT_CONFIGS[name]
-    flat = channels(images["Nowhere_00"])
+    flat = channels(images["Somalia_00"])
     assert set(flat) == {channel for channel in expected.values() if channel}
     for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
-        bright = channels(images[f"Nowhere_{k:02d}"])
+        bright = channels(images[f"Somalia_{k:02d}"])
         moved = {channel for channel in flat if not torch.equal(flat[channel], bright[channel])}
         channel = expected.get(band)
         assert moved == ({channel} if channel else set()), f"{band} moved {moved}"

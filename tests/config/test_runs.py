@@ -95,7 +95,7 @@ def test_a_frozen_backbone_neither_trains_nor_leaves_eval_mode(sample: Path, ada
     config["model"]["init_args"]["freeze_backbone"] = True
     config["trainer"] |= {"max_epochs": 1, "logger": False, "enable_checkpointing": False}
     config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
     cli = build_lightning_cli(["--config", str(file)], run=False)
     encoder = cli.model.model.encoder
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
@@ -132,6 +132,8 @@ def cut(source: Path, target: Path, names: dict[str, str], chips: list[str], sid
                         file.parent.mkdir(parents=True, exist_ok=True)
                         with rasterio.open(file, "w", **profile) as out:
                             out.write(data.read(window=window))
+    events = "Sen1Floods11_Metadata.geojson"
+    (target / events).write_bytes((source / events).read_bytes())
     (target / "splits").mkdir()
     for split in ("train", "valid", "test"):
         (target / "splits" / f"flood_{split}_data.txt").write_text("\n".join(ids) + "\n")
@@ -168,7 +170,7 @@ def test_real_floods_fit_test_and_predict_with_finite_losses(
             transform["init_args"] = {"height": 64, "width": 64}
     # Tiles of 96 px through windows of 64 px: tiled inference is exercised too.
     config["model"]["init_args"]["tiled_inference_parameters"] = {"crop": 64, "stride": 32}
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
     out = tmp_path / "output" / name
     terratorch("fit", "--config", str(file), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1")
     checkpoint = str(out / "last.ckpt")
@@ -188,7 +190,7 @@ def test_custom_modules_path_registers_the_backbones_from_the_project_root(
     config = yaml.safe_load(file.read_text())
     config["trainer"] |= {"callbacks": [], "logger": False, "fast_dev_run": True}
     config["custom_modules_path"] = "./thor_terratorch_ext"
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
     command = [sys.executable, "-m", "terratorch", "fit", "--config", str(file)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr[-3000:]
@@ -200,7 +202,7 @@ def test_a_class_path_of_ours_registers_the_backbones_from_any_directory(
     file = adapted("quickstart_fit", sample)
     config = yaml.safe_load(file.read_text())
     config["trainer"] |= {"logger": False, "fast_dev_run": True}
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = [str(Path(sys.executable).parent / "terratorch"), "fit", "--config", str(file)]

@@ -1,0 +1,118 @@
+"""Small data sets that tests make themselves: GeoTIFFs, cubes and chips with known values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from eo_data.datamodules import ChipDataModule
+from eo_data.preprocess import DatasetNormalise
+from eo_data.sources import ImageSource, LabelSource
+
+LEFT, TOP = 500000.0, 5000000.0
+
+
+def _write_tif(path: Path, pixels: np.ndarray, bands: Sequence[str | None] = (), **options: Any) -> Path:  # noqa: ANN401
+    """Write ``(C, H, W)``; ``size`` is the pixel in metres, ``corner`` the upper left one, ``mask`` GDAL's own mask."""
+    size, corner = options.pop("size", 10.0), options.pop("corner", (LEFT, TOP))
+    mask, tags = options.pop("mask", None), options.pop("tags", {})
+    options.setdefault("crs", "EPSG:32632")
+    options.setdefault("transform", Affine(size, 0, corner[0], 0, -size, corner[1]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = pixels.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype, **options
+    ) as file:
+        file.write(pixels)
+        if bands:
+            file.descriptions = tuple(bands)
+        if mask is not None:
+            file.write_mask(mask)
+        file.update_tags(**tags)
+    return path
+
+
+@pytest.fixture
+def write_tif() -> Callable[..., Path]:
+    """Write a GeoTIFF of 10 m pixels in UTM."""
+    return _write_tif
+
+
+def _write_cube(path: Path, variables: dict[str, Any], coordinates: dict[str, Any], **attributes: object) -> Path:
+    import xarray
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cube = xarray.Dataset(variables, coords=coordinates, attrs=attributes)
+    if path.suffix == ".zarr":
+        cube.to_zarr(path)
+    else:
+        cube.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+@pytest.fixture
+def write_cube() -> Callable[..., Path]:
+    """Write a NetCDF or Zarr cube from variables and coordinates of xarray."""
+    return _write_cube
+
+
+def _pixel_centres(n: int, *, north_up: bool = True) -> dict[str, np.ndarray]:
+    y = TOP - 5 - 10 * np.arange(n)
+    return {"y": y if north_up else y[::-1], "x": LEFT + 5 + 10 * np.arange(n)}
+
+
+@pytest.fixture
+def pixel_centres() -> Callable[..., dict[str, np.ndarray]]:
+    """Coordinates of a cube of n x n pixels on the grid that `write_tif` uses."""
+    return _pixel_centres
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Callable[..., Path]:
+    """Write chips with a label each; chip i holds 1000 + 100 i and 2000 + 100 i, and its label is i."""
+
+    def write(names: Sequence[str] = ("a", "b", "c", "d"), side: int = 16, *, label: bool = True) -> Path:
+        root = tmp_path / "set"
+        for i, name in enumerate(names):
+            pixels = np.stack([np.full((side, side), value + 100 * i, dtype=np.uint16) for value in (1000, 2000)])
+            _write_tif(root / "img" / f"{name}_S2.tif", pixels, ("B2", "B3"))
+            if label:
+                _write_tif(root / "lab" / f"{name}_L.tif", np.full((1, side, side), i, dtype=np.int16))
+        (root / "all.txt").write_text("\n".join(names))
+        return root
+
+    return write
+
+
+@pytest.fixture
+def chip_module(tmp_path: Path) -> Callable[..., ChipDataModule]:
+    """Make a data module on `chips`, whose images come out as plain reflectance; arguments replace its own."""
+
+    def make(root: Path, kind: type[ChipDataModule] = ChipDataModule, **arguments: Any) -> ChipDataModule:  # noqa: ANN401
+        source = {
+            "files": "img/{id}_S2.tif",
+            "bands": ["BLUE", "GREEN"],
+            "sensor": "sentinel2_l2a",
+            "unit": "digital_number",
+        } | arguments.pop("source", {})
+        modalities = arguments.pop("modalities", {}) or {"S2": ImageSource(**source)}
+        counts = {name: len(entry.bands) for name, entry in modalities.items()}
+        plain = DatasetNormalise({n: [0.0] * c for n, c in counts.items()}, {n: [1.0] * c for n, c in counts.items()})
+        defaults = {
+            "preprocess": plain,
+            "label": LabelSource("lab/{id}_L.tif", classes=10),
+            "train_split": "all.txt",
+            "val_split": "all.txt",
+            "batch_size": 2,
+            "num_workers": 0,
+            "skipped_file": str(tmp_path / "out" / "skipped.csv"),
+        }
+        return kind(root=str(root), modalities=modalities, **(defaults | arguments))
+
+    return make
