@@ -68,7 +68,10 @@ def write(file: Path, pixels: np.ndarray, nodata: float | None) -> None:
 
 @pytest.fixture(scope="module")
 def chips(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
-    """Of an event with dates. Chip 00 is flat; in chip 01, 02, ... the first, second, ... physical band is brighter. Both layouts."""
+    """Chips of a known event, in both layouts.
+
+    Chip 00 is flat; in chip 01, 02, ... the first, second, ... physical band is brighter.
+    """
     folder = tmp_path_factory.mktemp("chips")
     events = "Sen1Floods11_Metadata.geojson"
     (folder / events).write_bytes((shared / "data" / "sen1floods11_v1.1" / events).read_bytes())

@@ -1,0 +1,113 @@
+"""The inspect command shows the truth about a sample, without TerraTorch and without weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eo_data import inspect
+
+
+@pytest.fixture
+def config(shared: Path, root: Path, tmp_path: Path) -> Path:
+    content = yaml.safe_load((root / "config" / "data" / "terramesh_thor_S1S2.yaml").read_text())
+    content["data"]["init_args"]["root"] = str(shared / "data" / "terramesh")
+    content["trainer"] = {"max_epochs": 1}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_every_step_is_printed_and_a_quick_look_is_written(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inspect.main(["--config", str(config), "--sample", "38D_378R_2_3", "--out", str(tmp_path / "look")])
+    printed = capsys.readouterr().out
+    for text in (
+        "sample      38D_378R_2_3  (2 of 2)",
+        "unit      digital_number -> reflectance",
+        "224 x 224 px of 10 m (nominal)",
+        "EPSG:32736",
+        "'10 m': 784, '20 m': 196",
+        "final_hw                     (224, 224)",
+        "label       none",
+    ):
+        assert text in printed, text
+    picture = tmp_path / "look" / "38D_378R_2_3_S2L2A.png"
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert str(picture) in printed
+
+
+def test_the_values_of_the_table_are_those_of_the_file(
+    config: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import rasterio
+
+    inspect.main(["--config", str(config), "--out", str(tmp_path)])
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("SWIR_2")]
+    numbers = row.split()[1:]
+    with rasterio.open(shared / "data" / "terramesh" / "S2L2A" / "282D_485L_3_3.tif") as file:
+        swir = file.read(12) / 1e4
+    assert numbers[0] == f"{swir.min():.4g}"
+    assert numbers[2] == f"{swir.max():.4g}"
+    assert float(numbers[4]) == pytest.approx((swir.mean() - 0.175772) / 0.156223, abs=1e-3)
+
+
+def test_later_configs_win_key_by_key(config: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"data": {"init_args": {"batch_size": 1}}}))
+    module = inspect.load_data_module([config, other])
+    assert module.batch_size == 1
+    assert list(module.modalities) == ["S2L2A", "S1RTC"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": None}, "no data section"),
+        ({"data": {"class_path": "lightning.pytorch.LightningDataModule"}}, "this config has"),
+        ({"sample": "7"}, "There is no sample '7'. There are 2, such as 282D_485L_3_3"),
+        ({"root": "/nowhere"}, "There is no folder /nowhere"),
+        ({"bands": ["BLUE", "VIOLET"]}, "VIOLET"),
+        ({"colour": "red"}, "colour"),
+        ({"file": None}, "There is no config"),
+    ],
+)
+def test_faults_end_with_a_message_and_exit_code_2(
+    change: dict[str, Any], message: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(config.read_text())
+    arguments = content["data"]["init_args"]
+    sample = change.get("sample", "0")
+    if "data" in change:
+        content["data"] = change["data"]
+    elif "root" in change:
+        arguments["root"] = change["root"]
+    elif "bands" in change:
+        arguments["modalities"]["S2L2A"]["bands"] = change["bands"]
+    elif "colour" in change:
+        arguments["colour"] = "red"
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    if "file" in change:
+        config.unlink()
+    with pytest.raises(SystemExit) as stopped:
+        inspect.main(["--config", str(config), "--sample", sample, "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_it_loads_no_terratorch(config: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from eo_data import inspect
+inspect.main(["--config", {str(config)!r}, "--out", {str(tmp_path)!r}])
+if "terratorch" in sys.modules:
+    raise SystemExit("inspect imported TerraTorch")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
