@@ -70,7 +70,7 @@ def test_arrays_are_prepared_as_the_page_and_the_adapter_say(shared: Path, golde
         )
         assert days.tolist() == case["doy0"], case["key"]
         compared.add(case["input"])
-    assert compared >= {"chw", "t3", "t8"}
+    assert compared >= {"chw", "t3", "t8", "rect"}
 
 
 def test_a_rectangle_is_stretched_as_the_page_says_or_refused() -> None:
