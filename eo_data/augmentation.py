@@ -42,6 +42,7 @@ class Augmentation:
             If its images have different sizes, or a transform refuses them.
         """
         import albumentations  # noqa: PLC0415
+        from albumentations.augmentations.crops.transforms import CropSizeError  # noqa: PLC0415
 
         steps = [step for step in self.transforms if type(step).__name__ != "ToTensorV2"]
         if not steps:
@@ -55,7 +56,7 @@ class Augmentation:
         compose = albumentations.Compose(steps, additional_targets=more, seed=seed)
         try:
             result = compose(**stacks, masks=masks)
-        except ValueError as error:
+        except (ValueError, CropSizeError) as error:
             msg = f"{sample.id}: the transforms refuse {planes[0].shape[-2:]} pixels: {error}"
             raise SampleError(msg) from error
         moved = np.concatenate([np.moveaxis(np.atleast_3d(result[name]), -1, 0) for name in stacks])

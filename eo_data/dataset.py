@@ -22,6 +22,7 @@ from eo_data.preprocess import Preprocess, check_georeference
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
 from eo_data.sources import LabelSource
+from eo_data.units import all_finite
 
 DATES_AS = ("dict", "plane", "none")
 #: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
@@ -243,7 +244,7 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
 def _tensor(image: Image, dates_as: str) -> torch.Tensor:
     """``(C, H, W)`` or ``(C, T, H, W)``, the date plane last among the channels."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
-    if not torch.isfinite(pixels).all():
+    if not all_finite(image.raster.pixels):
         where = image.paths[0] if image.paths else ", ".join(image.bands)
         msg = f"{where}: values are missing after preprocessing; it has to fill them."
         raise SampleError(msg)

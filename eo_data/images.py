@@ -12,7 +12,7 @@ from affine import Affine
 
 from eo_data.calendar_date import parse_date
 from eo_data.catalogue import Record
-from eo_data.dates import DatedAs, resolve_date
+from eo_data.dates import DatedAs, date_from_name, resolve_date
 from eo_data.frame_policy import FramePolicy
 from eo_data.quality import clear_mask
 from eo_data.raster import Raster, ground_pixel_size
@@ -65,9 +65,10 @@ class ImageReader:
         readings = self._readings(record, paths, source)
         pixels = _stack(readings, paths)
         dated = self._dates(record, paths, readings, len(pixels))
+        clear = self._clear(pixels, source) if self.frames is not None else None
         converted, conversion_note = self._convert(pixels, readings, paths)
         if self.frames is not None:
-            return self._series(converted, self._clear(pixels, source), dated, readings[0], paths, conversion_note)
+            return self._series(converted, clear, dated, readings[0], paths, conversion_note)
         if len(converted) != 1:
             msg = (
                 f"{record.id}: {self.name!r} has {len(converted)} frames ({', '.join(p.name for p in paths[:3])}). "
@@ -105,9 +106,8 @@ class ImageReader:
             entry = self.index.get(record.id, self.index.get("dates"))
         except ValueError as error:
             raise SampleError(str(error)) from error
-        if isinstance(entry, Sequence) and len(entry) != n_frames:
-            msg = f"{record.id}: {self.name!r} has {n_frames} frames but {len(entry)} dates in the index."
-            raise SampleError(msg)
+        if isinstance(entry, Sequence):
+            return self._in_order(record, names, entry, n_frames)
         if self.name in record.bands:
             names = names[:1]
         if len(names) != n_frames:
@@ -118,14 +118,31 @@ class ImageReader:
             raise SampleError(msg)
         found = []
         for i, name in enumerate(names):
-            own = entry[i] if isinstance(entry, Sequence) else entry
             tags = readings[i].tags if len(readings) == n_frames else readings[0].tags
             try:
-                found.append(self._date(name, own, tags))
+                found.append(self._date(name, entry, tags))
             except ValueError as error:
                 msg = f"{record.id}: {self.name!r}: {error}"
                 raise SampleError(msg) from error
         return found
+
+    def _in_order(self, record: Record, names: Sequence[str], days: Sequence[date], n_frames: int) -> list[DatedAs]:
+        """Dates that an index lists for a whole sample, one per frame in the order of the frames."""
+        if len(days) != n_frames:
+            msg = f"{record.id}: {self.name!r} has {n_frames} frames but {len(days)} dates in the index."
+            raise SampleError(msg)
+        for name, day in zip(names, days, strict=False):
+            try:
+                own = date_from_name(name) if len(names) == n_frames else None
+            except ValueError:
+                continue  # the name holds no clear date
+            if own not in (None, day):
+                msg = (
+                    f"{record.id}: the index gives {day} to {name!r}, whose name says {own}. List dates in the order "
+                    "of the files, or by the name of the file."
+                )
+                raise SampleError(msg)
+        return [DatedAs(day, "index") for day in days]
 
     def _date(self, name: str, stated: date | None, tags: Mapping[str, str]) -> DatedAs:
         source = self.source
@@ -185,7 +202,9 @@ class ImageReader:
             # One offset for all frames, or one per frame: a series may span the change of January 2022.
             parts = [pixels] if len(set(offsets)) == 1 else list(pixels[:, None])
             converted = [
-                to_physical(part[:, :n_bands], UnitConversion(unit, source.scale, offset, source.formula), target)
+                to_physical(
+                    part[:, :n_bands], UnitConversion(unit, source.scale, offset, source.formula), target, copy=False
+                )
                 for part, offset in zip(parts, offsets[: len(parts)], strict=True)
             ]
         except ValueError as error:

@@ -107,7 +107,7 @@ def _lines_of_image(module: ChipDataModule, name: str, image: Image, after: Samp
     yield f"  size      {frames}{raster.height} x {raster.width} px of {image.pixel_size:g} m (nominal)"
     if raster.transform is not None:
         yield f"  bounds    {', '.join(f'{value:.10g}' for value in raster.bounds)} ({_crs_name(raster.crs)})"
-    seen_frames = image.observed if image.dates else []
+    seen_frames = image.observed.tolist() if image.dates else []
     for day, origin, seen in list(zip(image.dates, image.date_sources, seen_frames, strict=True))[:12]:
         left_out = "" if seen else "  not observed: masked"
         yield f"  date      {day.isoformat()} = day {day_of_year(day)} of the year (from {origin}){left_out}"

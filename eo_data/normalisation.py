@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from eo_data.units import as_float32
+from eo_data.units import all_finite, as_float32
 
 #: Standard deviations are taken to be at least this.
 MIN_STD = 1e-6
@@ -82,7 +82,7 @@ class ZScore:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise ``(..., C, H, W)``; float32."""
-        values = _image(pixels)
+        values = _image(pixels, copy=False)
         if values.shape[-3] != len(self.mean):
             msg = (
                 f"Expected {len(self.mean)} bands, as many as there are statistics, got an array of shape "
@@ -91,11 +91,10 @@ class ZScore:
             raise ValueError(msg)
         mean = np.array(self.mean, dtype=np.float32)[:, None, None]
         std = np.array(self.std, dtype=np.float32)[:, None, None]
-        if self.clip is not None:
-            np.clip(values, *self.clip, out=values)
-        values -= mean
-        values /= np.maximum(std, np.float32(MIN_STD))
-        return values
+        limited = values if self.clip is None else np.clip(values, *self.clip)
+        result = np.subtract(limited, mean, out=None if limited is values else limited)
+        result /= np.maximum(std, np.float32(MIN_STD))
+        return result
 
     def describe(self) -> dict[str, Any]:
         """Name, statistics and provenance."""
@@ -237,11 +236,16 @@ class PerTileZScore:
         return _described(self) | {"provenance": "the tile itself"}
 
 
-def _image(pixels: np.ndarray) -> np.ndarray:
-    """Return a float32 copy with NaN where a value is missing or infinite, if there are a band and two image axes."""
+def _image(pixels: np.ndarray, *, copy: bool = True) -> np.ndarray:
+    """Return float32 with NaN where a value is missing or infinite, if there are a band and two image axes.
+
+    A copy; or the array itself, for who does not write into it, if nothing is missing.
+    """
     if np.ndim(pixels) < 3:
         msg = f"Expected an array of shape (..., C, H, W), got {np.shape(pixels)}. Give bands an axis of their own."
         raise ValueError(msg)
+    if not copy and np.asarray(pixels).dtype == np.float32 and all_finite(pixels):
+        return pixels
     return as_float32(pixels)
 
 
@@ -263,7 +267,7 @@ def _described(transform: Any) -> dict[str, Any]:  # noqa: ANN401  (any dataclas
 
 
 def fill_missing(pixels: np.ndarray, value: float = 0.0) -> np.ndarray:
-    """Return a float32 copy with a number in place of NaN and infinity.
+    """Return float32 with a number in place of NaN and infinity; the array itself if there is nothing to replace.
 
     Raises
     ------
@@ -273,9 +277,10 @@ def fill_missing(pixels: np.ndarray, value: float = 0.0) -> np.ndarray:
     if not math.isfinite(value):
         msg = f"Missing values must be filled with a finite number such as 0.0, got {value!r}."
         raise ValueError(msg)
-    values = np.array(pixels, dtype=np.float32)
-    values[~np.isfinite(values)] = value
-    return values
+    values = np.asarray(pixels, dtype=np.float32)
+    if all_finite(values):
+        return values
+    return np.where(np.isfinite(values), values, np.float32(value))
 
 
 def _names(make: Callable[..., Normaliser], *names: str) -> dict[str, Callable[..., Normaliser]]:

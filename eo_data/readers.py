@@ -65,8 +65,9 @@ def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
     """
     wanted = [source.substitutes.get(band, band) for band in source.bands]
     # A quality layer such as SCL is no band of the sensor; its name is taken literally.
-    layers = [band for band in wanted if band == source.cloud_band]
-    rest = [band for band in wanted if band != source.cloud_band]
+    layer = source.cloud_band if source.table and not source.table.canonical(source.cloud_band or "") else None
+    layers = [band for band in wanted if band == layer]
+    rest = [band for band in wanted if band != layer]
     once = list(dict.fromkeys(rest)) if source.substitutes else rest
     found = dict(zip(once, select_bands(available, once, source.table), strict=True))
     found |= dict(zip(layers, select_bands(available, layers, None), strict=True)) if layers else {}
@@ -129,23 +130,20 @@ def _read_raster(path: Path, source: ImageSource) -> Reading:
 
 def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarray:  # noqa: ANN401
     """Read bands as float32 with NaN where a band has no data."""
-    pixels = file.read(list(indexes), out_dtype="float32") if _fits_float32(file) else file.read(list(indexes))
-    with np.errstate(over="ignore"):
-        pixels = pixels.astype(np.float32, copy=False)
+    stored = file.read(list(indexes))
+    with np.errstate(over="ignore"):  # no-data such as -1.8e308 of float64 files is -inf in float32
+        pixels = stored.astype(np.float32, copy=False)
+    # In integers where they are ones: quicker, and exact.
     for i, index in enumerate(indexes):
         missing = file.nodatavals[index - 1] if nodata is None else nodata
         if missing is not None and not np.isnan(missing):
-            with np.errstate(over="ignore"):  # GDAL's -1.8e308 of float64 files is -inf in float32, like its pixels
-                pixels[i][pixels[i] == np.float32(missing)] = np.nan
+            found = stored[i] == missing
+            if found.any():
+                pixels[i][found] = np.nan
     flags = file.mask_flag_enums[indexes[0] - 1]
     if MaskFlags.per_dataset in flags:
         pixels[:, file.dataset_mask() == 0] = np.nan
     return pixels
-
-
-def _fits_float32(file: Any) -> bool:  # noqa: ANN401
-    """Whether GDAL converts to float32 as numpy would."""
-    return all(dtype in ("uint8", "int8", "uint16", "int16", "float32") for dtype in file.dtypes)
 
 
 def _grid(file: Any, size: float) -> tuple[Affine, int, int]:  # noqa: ANN401

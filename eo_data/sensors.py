@@ -11,6 +11,7 @@ products, and the variable names of openEO, WorldCereal and C2RCC files (aliases
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -263,7 +264,8 @@ def spelling(band: object) -> str:
     return value
 
 
-def _alias_table(sensors: Iterable[Sensor]) -> Mapping[str, Band]:
+@functools.lru_cache(maxsize=64)
+def _alias_table(sensors: tuple[Sensor, ...]) -> Mapping[str, Band]:
     table: dict[str, Band] = {}
     for sensor in sensors:
         for band in sensor.bands:

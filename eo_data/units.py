@@ -118,16 +118,25 @@ def as_unit(value: object) -> InputUnit:
     raise ValueError(msg)
 
 
-def as_float32(pixels: np.ndarray) -> np.ndarray:
-    """Return a float32 copy of an array of any shape, with NaN where a value is not finite."""
+def all_finite(values: np.ndarray) -> bool:
+    """Return whether no value is NaN or infinite: a sum tells it in one pass, and only a doubt takes a second one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+def as_float32(pixels: np.ndarray, *, copy: bool = True) -> np.ndarray:
+    """Return an array of any shape as float32, with NaN where a value is not finite.
+
+    A copy, unless ``copy`` is false and the array is float32 already; then its infinite values become NaN in place.
+    """
     with np.errstate(over="ignore"):  # no-data such as -1.8e308 becomes infinite, and then missing
-        values = np.array(pixels, dtype=np.float32)
-    if np.asarray(pixels).dtype.kind == "f":
-        values[~np.isfinite(values)] = np.nan
+        values = np.array(pixels, dtype=np.float32, copy=copy or None)
+    if np.asarray(pixels).dtype.kind == "f" and not all_finite(values):
+        values[np.isinf(values)] = np.nan
     return values
 
 
-def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUnit) -> np.ndarray:
+def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUnit, *, copy: bool = True) -> np.ndarray:
     """Convert stored values to another unit.
 
     Digital numbers become ``(number + offset) * scale``, or what the formula says. As a *target*, digital numbers
@@ -136,11 +145,13 @@ def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUni
     Parameters
     ----------
     pixels : ndarray
-        Any shape and numeric dtype; never changed.
+        Any shape and numeric dtype.
     conversion : UnitConversion
         What the values are.
     target : InputUnit
         What they shall be.
+    copy : bool
+        Leave ``pixels`` alone. If false, a float32 array is converted in place.
 
     Returns
     -------
@@ -155,11 +166,12 @@ def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUni
     """
     goal = as_unit(target)
     unit, formula = conversion.unit, conversion.formula
-    values = as_float32(pixels)
+    values = as_float32(pixels, copy=copy)
     if formula is not None and goal in _PHYSICAL:
         values, unit = _FORMULAS[formula].function(values), _FORMULAS[formula].unit
     elif unit is InputUnit.DIGITAL_NUMBER and goal in _PHYSICAL:
-        values += conversion.offset
+        if conversion.offset:
+            values += conversion.offset
         values *= conversion.scale
         return values
     elif unit is InputUnit.REFLECTANCE and goal is InputUnit.DIGITAL_NUMBER:
@@ -215,7 +227,7 @@ def check_range(pixels: np.ndarray, unit: InputUnit, source: str) -> None:
         raise ValueError(msg)
 
 
-def _sampled(pixels: np.ndarray, count: int = 65536) -> np.ndarray:
+def _sampled(pixels: np.ndarray, count: int = 16384) -> np.ndarray:
     array = np.asarray(pixels)
     step = max(1, math.isqrt(array.size // count))
     values = array[..., ::step, ::step].astype(np.float64).ravel()

@@ -18,7 +18,7 @@ from eo_data.sources import ImageSource, LabelSource
 LEFT, TOP = 500000.0, 5000000.0
 
 
-def _write_tif(path: Path, pixels: np.ndarray, bands: Sequence[str | None] = (), **options: Any) -> Path:  # noqa: ANN401
+def _write_tif(path: Path, pixels: np.ndarray, bands: Sequence[str | None] = (), **options: Any) -> Path:
     """Write ``(C, H, W)``; ``size`` is the pixel in metres, ``corner`` the upper left one, ``mask`` GDAL's own mask."""
     size, corner = options.pop("size", 10.0), options.pop("corner", (LEFT, TOP))
     mask, tags = options.pop("mask", None), options.pop("tags", {})
@@ -94,7 +94,7 @@ def chips(tmp_path: Path) -> Callable[..., Path]:
 def chip_module(tmp_path: Path) -> Callable[..., ChipDataModule]:
     """Make a data module on `chips`, whose images come out as plain reflectance; arguments replace its own."""
 
-    def make(root: Path, kind: type[ChipDataModule] = ChipDataModule, **arguments: Any) -> ChipDataModule:  # noqa: ANN401
+    def make(root: Path, kind: type[ChipDataModule] = ChipDataModule, **arguments: Any) -> ChipDataModule:
         source = {
             "files": "img/{id}_S2.tif",
             "bands": ["BLUE", "GREEN"],

@@ -50,7 +50,11 @@ def test_a_missing_image_does_not_shift_the_others(chips: Callable[..., Path]) -
 def test_modalities_are_joined_by_name(tmp_path: Path) -> None:
     _touch(tmp_path, "img/a_S2.tif", "img/c_S2.tif", "s1/b_S1.tif", "s1/c_S1.tif")
     records = _by_id(from_folders(tmp_path, {"S2": S2, "S1": S1}, None))
-    assert {key: sorted(record.files) for key, record in records.items()} == {"a": ["S2"], "b": ["S1"], "c": ["S1", "S2"]}
+    assert {key: sorted(record.files) for key, record in records.items()} == {
+        "a": ["S2"],
+        "b": ["S1"],
+        "c": ["S1", "S2"],
+    }
     with pytest.raises(ValueError, match=r"1 of 3 samples have no 'S2' \(first: b; pattern 'img/\{id\}_S2.tif'\)"):
         check_complete(list(records.values()), {"S2": S2, "S1": S1})
     check_complete([records["a"], records["c"]], {"S2": S2, "S1": S1})
@@ -90,7 +94,9 @@ def test_several_labels_of_one_chip_are_refused(tmp_path: Path) -> None:
 def test_several_files_of_one_band_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "a/x_B02.tif", "a/y_B02.tif", "a/x_B03.tif")
     source = ImageSource("{id}/*_{band}.tif", ["B2", "B3"], sensor="sentinel2_l2a")
-    with pytest.raises(ValueError, match=r"'a' has several files for the bands \['B02'\] of 'S2': x_B02.tif, y_B02.tif"):
+    with pytest.raises(
+        ValueError, match=r"'a' has several files for the bands \['B02'\] of 'S2': x_B02.tif, y_B02.tif"
+    ):
         from_folders(tmp_path, {"S2": source}, None)
     (tmp_path / "a/y_B02.tif").unlink()
     (record,) = from_folders(tmp_path, {"S2": source}, None)

@@ -94,7 +94,9 @@ def test_half_a_geotiff_is_refused_not_half_read(
     write_tif: Callable[..., Path], tmp_path: Path, layout: str, resample_to: float | None
 ) -> None:
     pixels = np.random.default_rng(0).integers(1, 4000, (2, 600, 600), dtype=np.uint16)
-    path = write_tif(tmp_path / "whole.tif", pixels, ("B2", "B3"), **({"compress": "deflate"} if layout != "plain" else {}))
+    path = write_tif(
+        tmp_path / "whole.tif", pixels, ("B2", "B3"), **({"compress": "deflate"} if layout != "plain" else {})
+    )
     if layout == "cog":
         rasterio.shutil.copy(str(path), str(tmp_path / "cog.tif"), driver="COG")
         path = tmp_path / "cog.tif"
@@ -192,9 +194,7 @@ def test_resampling_keeps_the_ground(write_tif: Callable[..., Path], tmp_path: P
     assert reading.pixels[0, 1, 1:3].tolist() == pytest.approx([250, 450])
     with pytest.raises(SampleError, match="resample_to is in the unit of the CRS .* covers 80 x 80; got 200"):
         read_file(path, _source("B2", resample_to=200))
-    degrees = write_tif(
-        tmp_path / "d.tif", ramp, ("B2",), crs="EPSG:4326", transform=Affine(9e-5, 0, 10, 0, -9e-5, 45)
-    )
+    degrees = write_tif(tmp_path / "d.tif", ramp, ("B2",), crs="EPSG:4326", transform=Affine(9e-5, 0, 10, 0, -9e-5, 45))
     with pytest.raises(SampleError, match="In a geographic CRS it is in degrees"):
         read_file(degrees, _source("B2", resample_to=20))
     rotated = write_tif(tmp_path / "r.tif", ramp, ("B2",), transform=Affine(10, 1, LEFT, 1, -10, TOP))
@@ -268,6 +268,8 @@ def test_a_cube_with_a_variable_per_band(
     tmp_path: Path,
     suffix: str,
 ) -> None:
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
     series = np.arange(2 * 3 * 3, dtype=np.int16).reshape(2, 3, 3)
     axes = ("t", "y", "x")
     variables = {"S2-B03": (axes, series + 300), "S2-B02": (axes, series + 200), "crs": ((), 0, {"crs_wkt": "WKT"})}
@@ -279,7 +281,7 @@ def test_a_cube_with_a_variable_per_band(
     assert reading.frame_dates == (date(2020, 12, 31), date(2021, 1, 1))
     assert reading.transform == Affine(10, 0, LEFT, 0, -10, TOP)
     assert (reading.crs, reading.tags["processing_level"]) == ("WKT", "L2A")
-    with pytest.raises(SampleError, match="Wanted bands that are not there: RED.*Available: B03, B02"):
+    with pytest.raises(SampleError, match="Wanted bands that are not there: RED. Available: B0"):
         read_file(path, _source("RED", variables="S2-{band}"))
 
 
@@ -297,7 +299,9 @@ def test_a_cube_with_a_band_axis(
     assert reading.pixels[1, :, 0, 2].tolist() == [22, 33]
     assert reading.frame_dates == (date(2021, 1, 5), date(2021, 1, 1))
     two = write_cube(tmp_path / "b.nc", {"s2": (axes, data), "other": (axes, data + 1)}, pixel_centres(3) | names)
-    with pytest.raises(SampleError, match=r"the variables \['s2', 'other'\] all have bands; name the one .* in dataset"):
+    with pytest.raises(
+        SampleError, match=r"the variables \['s2', 'other'\] all have bands; name the one .* in dataset"
+    ):
         read_file(two, _source())
     assert read_file(two, _source("BLUE", dataset="other")).pixels[1, 0, 0, 2] == 23
     with pytest.raises(SampleError, match=r"it has no variable 'third' with bands .dataset.; it has \['s2', 'other'\]"):
@@ -373,7 +377,7 @@ def test_hdf5(tmp_path: Path) -> None:
     data = np.zeros((3, 2, 4, 4), dtype=np.int16)
     data[2, 0], data[2, 1], data[0, 1, 0, 0] = 3, 2, -1
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["s2"], file["names"], file["flat"] = data, [b"S2A_20200101", "S2B_20200106", "x"], np.zeros((4, 4))
+        file["s2"], file["names"], file["flat"] = data, [b"S2A_20200101", b"S2B_20200106", b"x"], np.zeros((4, 4))
         file["one"] = data[2]
     reading = read_file(tmp_path / "a.h5", _source(dataset="s2", products="names", file_bands=["B3", "B2"], nodata=-1))
     assert reading.pixels[2, :, 0, 0].tolist() == [2, 3]

@@ -1,4 +1,4 @@
-"""Patterns stay below the root and split names right; configs with senseless values are refused before a file is read."""
+"""Patterns stay below the root and split names right; senseless configs are refused before a file is read."""
 
 from __future__ import annotations
 

@@ -1,0 +1,203 @@
+"""Labels lie on their image and hold the classes that the config declares; what means "no label" becomes -1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from eo_data.catalogue import Record
+from eo_data.labels import read_label
+from eo_data.raster import Raster
+from eo_data.sample import Image, SampleError
+from eo_data.sources import LabelSource
+from eo_data.units import InputUnit
+
+UTM32 = (
+    'PROJCS["WGS 84 / UTM zone 32N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+    'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",9],PARAMETER["scale_factor",0.9996],'
+    'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1],AUTHORITY["EPSG","32632"]]'
+)
+
+
+def _image(side: int = 4, transform: Affine | None = Affine(10, 0, 500000, 0, -10, 5000000)) -> Image:
+    pixels = np.ones((1, side, side), dtype=np.float32)
+    raster = Raster(pixels, np.ones((side, side), dtype=bool), transform, UTM32 if transform else None)
+    return Image(raster, ("B2",), InputUnit.REFLECTANCE, 10)
+
+
+def _plane(*values: float, dtype: str = "int16") -> np.ndarray:
+    """Return values in the first row, the rest 0."""
+    plane = np.zeros((1, 4, 4), dtype=dtype)
+    plane[0, 0, : len(values)] = values
+    return plane
+
+
+def _read(path: Path | float, task: str = "segmentation", image: Image | None = None, **source: object) -> Raster:
+    defaults = {"files": "{id}.tif", "classes": 3}
+    found = read_label(Record("x", {}, label=path), LabelSource(**(defaults | source)), task, image or _image())  # type: ignore[arg-type]
+    assert isinstance(found, Raster)
+    return found
+
+
+def _first_row(raster: Raster) -> list[float]:
+    return list(raster.pixels[0, 0].tolist())
+
+
+def test_no_label_is_none() -> None:
+    assert read_label(Record("x", {}), LabelSource("{id}.tif", classes=2), "segmentation", _image()) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "options", "source"),
+    [
+        ((0, 1, 2, -1), "int16", {}, {}),
+        ((0, 1, 2, 255), "uint8", {"nodata": 255}, {}),
+        ((0, 1, 2, 255), "uint8", {}, {"ignore": [255]}),
+        ((0, 1, 2, np.nan), "float32", {}, {}),
+        ((0, 1, 2, np.nan), "float64", {"nodata": np.nan}, {}),
+    ],
+)
+def test_all_ways_to_say_no_label(
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+    values: tuple[float, ...],
+    dtype: str,
+    options: dict[str, float],
+    source: dict[str, object],
+) -> None:
+    label = _read(write_tif(tmp_path / "x.tif", _plane(*values, dtype=dtype), **options), **source)
+    assert _first_row(label) == [0, 1, 2, -1]
+    assert label.valid[0].tolist() == [True, True, True, False]
+    assert label.pixels.dtype == np.float32
+
+
+def test_a_class_may_have_the_number_that_the_file_ignores(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """Files with 0 = no label and classes from 1 on: class 0 must survive the remapping."""
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1, 2, 3))
+    label = _read(path, ignore=[0], remap={1: 0, 2: 1, 3: 2})
+    assert _first_row(label) == [-1, 0, 1, 2]
+    # To remap a value to -1 is to ignore it.
+    assert _first_row(_read(path, ignore=[], remap={0: -1, 1: 0, 2: 1, 3: -1})) == [-1, 0, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("values", "source", "message"),
+    [
+        ((0, 3, 7), {}, r"x: the label .*x.tif holds \[3.0, 7.0\], expected classes 0..2. Set classes, remap"),
+        ((0, -2), {}, r"holds \[-2.0\], expected classes 0..2"),
+        ((0, 9), {"remap": {0: 0, 1: 1}}, r"holds \[9.0\], expected classes 0..2.*remap covers \[0, 1\]"),
+        ((0, 1), {"remap": {0: 0, 1: 5}}, r"holds \[1.0\], expected classes 0..2"),
+        ((0, 1), {"classes": None}, "Segmentation needs the number of classes: set classes in the label source"),
+    ],
+)
+def test_values_outside_the_classes_are_refused(
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+    values: tuple[float, ...],
+    source: dict[str, object],
+    message: str,
+) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(*values))
+    with pytest.raises(SampleError, match=message):
+        _read(path, **source)
+
+
+def test_fractions_are_no_classes(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(0.5, 1, dtype="float32"))
+    with pytest.raises(SampleError, match=r"holds \[0.5\], expected classes 0..2"):
+        _read(path)
+    assert _first_row(_read(path, "regression")) == [0.5, 1, 0, 0]
+
+
+def test_a_label_without_any_label_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """A batch of nothing but ignored pixels has the loss NaN."""
+    path = write_tif(tmp_path / "x.tif", np.full((1, 4, 4), -1, dtype=np.int16))
+    for task in ("segmentation", "regression"):
+        with pytest.raises(SampleError, match="x: the label .*x.tif holds no label: all pixels are no-data or listed"):
+            _read(path, task)
+
+
+def test_broken_label_files(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    two = write_tif(tmp_path / "two.tif", np.zeros((2, 4, 4), dtype=np.uint8))
+    with pytest.raises(SampleError, match="The label .*two.tif has 2 bands, expected one"):
+        _read(two)
+    noise = np.random.default_rng(0).integers(0, 3, (1, 300, 300), dtype=np.uint8)
+    whole = write_tif(tmp_path / "whole.tif", noise).read_bytes()
+    for name, content in (("half.tif", whole[: len(whole) // 2]), ("zero.tif", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SampleError, match=f"The label .*{name} cannot be read: .*may be truncated"):
+            _read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"corner": (500010.0, 5000000.0)}, r"covers \(500010.0, .* they show different ground"),
+        ({"size": 20.0}, "they show different ground"),
+        ({"crs": "EPSG:32633"}, "x: the label .*x.tif has another CRS than the image"),
+        ({"transform": Affine(10, 0, 500000, 0, 10, 4999960)}, "or their rows run in opposite directions"),
+    ],
+)
+def test_a_label_on_another_grid_is_refused(
+    write_tif: Callable[..., Path], tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1), **options)
+    with pytest.raises(SampleError, match=message):
+        _read(path)
+
+
+def test_a_label_of_another_size_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", np.zeros((1, 4, 5), dtype=np.uint8))
+    with pytest.raises(
+        SampleError, match=r"x: the label .*x.tif has \(4, 5\) pixels, the image 4 x 4 .height x width."
+    ):
+        _read(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_label_without_georeference_takes_that_of_the_image(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1), crs=None, transform=Affine.identity())
+    label = _read(path)
+    assert (label.transform, label.crs) == (_image().raster.transform, UTM32)
+    located = write_tif(tmp_path / "y.tif", _plane(0, 1))
+    assert _read(located, image=_image(transform=None)).transform == Affine(10, 0, 500000, 0, -10, 5000000)
+
+
+@pytest.mark.parametrize(
+    ("value", "task", "source", "expected"),
+    [
+        (2, "classification", {}, 2),
+        (2.0, "classification", {}, 2),
+        (11, "classification", {"remap": {11: 1}}, 1),
+        (7, "classification", {"classes": None}, 7),
+        (2.5, "regression", {}, 2.5),
+        (-40, "regression", {"classes": None}, -40.0),
+    ],
+)
+def test_scalars(value: float, task: str, source: dict[str, object], expected: float) -> None:
+    found = read_label(Record("x", {}, label=value), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
+    assert found == expected
+    assert isinstance(found, float if task == "regression" else int)
+
+
+@pytest.mark.parametrize(
+    ("value", "task", "source", "message"),
+    [
+        (3, "classification", {}, "x: the label is 3, expected a class 0..2"),
+        (-1, "classification", {}, "x: the label is -1, expected a class 0..2"),
+        (1.5, "classification", {}, "x: the label is 1.5, expected a class 0..2"),
+        (2, "classification", {"remap": {11: 1}}, r"x: the label is 2, expected a class 0..2, after remap of \[11\]"),
+        (float("nan"), "regression", {}, "x: the label is nan, expected a number"),
+        (float("inf"), "classification", {}, "x: the label is inf, expected a number"),
+        (1, "segmentation", {}, "x: segmentation needs a label raster, got 1"),
+        (Path("x.tif"), "classification", {}, "x: classification needs one class per sample, got the raster x.tif"),
+    ],
+)
+def test_wrong_scalars_are_refused(value: float | Path, task: str, source: dict[str, object], message: str) -> None:
+    with pytest.raises(SampleError, match=message):
+        read_label(Record("x", {}, label=value), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
