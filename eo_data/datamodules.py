@@ -69,7 +69,7 @@ class ChipDataModule(LightningDataModule):
         form.
     missing_modality : {'omit', 'zeros'}
         Samples without an optional modality: batches hold only samples with the same modalities, or zeros (the mean)
-        stand in, marked in ``valid`` and in the mask of frames.
+        stand in, marked in the mask of frames where the modality is dated.
     georeference : {'predict', 'always', 'never'}
         When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. Some backbones of others take
         no further entries.

@@ -150,7 +150,8 @@ class ImageSource:
     nodata : float, optional
         Value of missing pixels, instead of the file's own.
     pixel_size : float, optional
-        Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands.
+        Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands;
+        a georeference that contradicts it is an error.
     resample_to : float, optional
         Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
@@ -160,7 +161,7 @@ class ImageSource:
     date_pattern, date_format : str, optional
         Regular expression for the date in a path, see `eo_data.dates.date_from_name`.
     date_index : str, optional
-        File below the root with a date per sample: CSV, JSON, or the geojson of Sen1Floods11's events.
+        File below the root with a date per sample or per file: CSV, JSON, or the geojson of Sen1Floods11's events.
     fallback_date : str, optional
         Date for samples without one, recorded per sample.
     variables : str, optional

@@ -162,41 +162,40 @@ def test_a_loader_before_setup_is_refused(chip_module: Make) -> None:
 def _damage(root: Path, write_tif: WriteTif, kind: str) -> None:
     """Break chip c."""
     image, label = root / "img" / "c_S2.tif", root / "lab" / "c_L.tif"
-    pixels = np.full((2, 16, 16), 1000, dtype=np.uint16)
-    match kind:
-        case "truncated":
-            noise = np.random.default_rng(0).integers(1, 4000, (2, 300, 300), dtype=np.uint16)
-            content = write_tif(image, noise, ("B2", "B3")).read_bytes()
-            image.write_bytes(content[: len(content) // 2])
-        case "zero size":
-            image.write_bytes(b"")
-        case "text":
-            image.write_text("no raster")
-        case "band count":
-            write_tif(image, pixels[:1], ("B2",))
-        case "no names":
-            write_tif(image, pixels)
-        case "no data":
-            write_tif(image, pixels, ("B2", "B3"), nodata=1000)
-        case "nan":
-            write_tif(image, np.full((2, 16, 16), np.nan, dtype=np.float32), ("B2", "B3"))
-        case "unit":
-            write_tif(image, np.full((2, 16, 16), 0.25, dtype=np.float32), ("B2", "B3"))
-        case "pixel size":
-            write_tif(image, pixels, ("B2", "B3"), size=20)
-        case "not square":
-            write_tif(image, pixels[:, :12], ("B2", "B3"))
-            write_tif(label, np.zeros((1, 12, 16), dtype=np.int16))
-        case "classes":
-            write_tif(label, np.full((1, 16, 16), 77, dtype=np.int16))
-        case "no label at all":
-            write_tif(label, np.full((1, 16, 16), -1, dtype=np.int16))
-        case "label grid":
-            write_tif(label, np.zeros((1, 16, 16), dtype=np.int16), corner=(500080.0, 5000000.0))
-        case "label missing":
-            label.unlink()
-        case "label truncated":
-            label.write_bytes(label.read_bytes()[:100])
+    pixels, plane = np.full((2, 16, 16), 1000, dtype=np.uint16), np.zeros((1, 16, 16), dtype=np.int16)
+    noise = np.random.default_rng(0).integers(1, 4000, (2, 300, 300), dtype=np.uint16)
+    bands = ("B2", "B3")
+    files: dict[str, tuple[Any, ...]] = {
+        "truncated": (image, noise, bands),
+        "band count": (image, pixels[:1], bands[:1]),
+        "no names": (image, pixels),
+        "no data": (image, pixels, bands, {"nodata": 1000}),
+        "nan": (image, np.full((2, 16, 16), np.nan, dtype=np.float32), bands),
+        "unit": (image, np.full((2, 16, 16), 0.25, dtype=np.float32), bands),
+        "pixel size": (image, pixels, bands, {"size": 20}),
+        "not square": (image, pixels[:, :12], bands),
+        "classes": (label, plane + 77),
+        "no label at all": (label, plane - 1),
+        "label grid": (label, plane, (), {"corner": (500080.0, 5000000.0)}),
+    }
+    if kind in files:
+        path, array, *rest = files[kind]
+        write_tif(path, array, *rest[:1], **dict(*rest[1:]))
+    if kind == "truncated":
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    elif kind == "not square":
+        write_tif(label, plane[:, :12])
+    elif kind in ("zero size", "text"):
+        image.write_text("no raster" if kind == "text" else "")
+    elif kind == "label missing":
+        label.unlink()
+    elif kind == "label truncated":
+        label.write_bytes(label.read_bytes()[:100])
+
+
+def _run(module: ChipDataModule) -> None:
+    module.setup("fit")
+    list(module.val_dataloader())
 
 
 FAULTS = {
@@ -229,8 +228,7 @@ def test_a_bad_sample_stops_the_run_or_is_skipped_and_listed(
         arguments["preprocess"] = AnySatPreprocess(image_size=None, normalization="none")
     strict = chip_module(root, **arguments)
     with pytest.raises(ValueError, match=FAULTS[kind]):  # SampleError is one
-        strict.setup("fit")
-        list(strict.val_dataloader())
+        _run(strict)
     module = chip_module(root, on_error="skip", **arguments)
     with pytest.warns(UserWarning, match=r"1 of 4 samples of 'train' are left out .list: .*skipped.csv.; first: c: "):
         module.setup("fit")

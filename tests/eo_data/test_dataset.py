@@ -56,7 +56,7 @@ def _batch(module: ChipDataModule) -> dict[str, Any]:
 def _orders() -> list[list[str]]:
     bands = list(PAINTED)
     rng = np.random.default_rng(7)
-    return [bands, bands[::-1], *(list(rng.permutation(bands)) for _ in range(2))]
+    return [bands, bands[::-1], *([str(band) for band in rng.permutation(bands)] for _ in range(2))]
 
 
 @pytest.mark.parametrize("kind", ["stack", "file per band", "netcdf", "netcdf with bands"])

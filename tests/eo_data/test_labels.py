@@ -24,7 +24,10 @@ UTM32 = (
 )
 
 
-def _image(side: int = 4, transform: Affine | None = Affine(10, 0, 500000, 0, -10, 5000000)) -> Image:
+GRID = Affine(10, 0, 500000, 0, -10, 5000000)
+
+
+def _image(side: int = 4, transform: Affine | None = GRID) -> Image:
     pixels = np.ones((1, side, side), dtype=np.float32)
     raster = Raster(pixels, np.ones((side, side), dtype=bool), transform, UTM32 if transform else None)
     return Image(raster, ("B2",), InputUnit.REFLECTANCE, 10)
