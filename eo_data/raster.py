@@ -5,6 +5,7 @@ Steps return new objects; the pixels of a crop are a view of the old ones, so no
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -245,7 +246,7 @@ def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, wi
         msg = "The ground size of a pixel needs an affine transform and a CRS. Declare pixel_size for files without."
         raise ValueError(msg)
     try:
-        system = CRS.from_user_input(crs)
+        system = _system(crs)
     except CRSError as error:
         msg = f"The CRS {crs!r} cannot be read: {error}. Expected WKT or a code such as 'EPSG:4326'."
         raise ValueError(msg) from error
@@ -259,6 +260,11 @@ def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, wi
     return _geodesic(system, transform, (x - 0.5, y), (x + 0.5, y)), _geodesic(
         system, transform, (x, y - 0.5), (x, y + 0.5)
     )
+
+
+@functools.lru_cache(maxsize=32)
+def _system(crs: str) -> CRS:
+    return CRS.from_user_input(crs)
 
 
 def _geodesic(system: CRS, transform: Affine, start: tuple[float, float], stop: tuple[float, float]) -> float:

@@ -137,7 +137,8 @@ def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarr
     for i, index in enumerate(indexes):
         missing = file.nodatavals[index - 1] if nodata is None else nodata
         if missing is not None and not np.isnan(missing):
-            found = stored[i] == missing
+            exact = np.issubdtype(stored.dtype, np.integer) and float(missing).is_integer()
+            found = stored[i] == (int(missing) if exact else missing)
             if found.any():
                 pixels[i][found] = np.nan
     flags = file.mask_flag_enums[indexes[0] - 1]

@@ -88,8 +88,12 @@ class Sensor:
 
     def canonical(self, name: str) -> str | None:
         """Return the canonical name behind a name or alias, or ``None`` if the sensor has no such band."""
-        found = _alias_table((self,)).get(name.strip().upper())
+        found = self._by_name.get(name.strip().upper())
         return None if found is None else found.name
+
+    @functools.cached_property
+    def _by_name(self) -> Mapping[str, Band]:
+        return _alias_table([self])
 
 
 def _optical(name: str, gsd: float, wavelength_nm: float, *aliases: str) -> Band:
@@ -264,8 +268,7 @@ def spelling(band: object) -> str:
     return value
 
 
-@functools.lru_cache(maxsize=64)
-def _alias_table(sensors: tuple[Sensor, ...]) -> Mapping[str, Band]:
+def _alias_table(sensors: Iterable[Sensor]) -> Mapping[str, Band]:
     table: dict[str, Band] = {}
     for sensor in sensors:
         for band in sensor.bands:
