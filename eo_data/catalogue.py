@@ -19,6 +19,33 @@ SPLITS = ("train", "val", "test", "predict")
 
 
 @dataclass(frozen=True)
+class TileWindow:
+    """Part of a raster; all in pixels.
+
+    Parameters
+    ----------
+    top, left, side : int
+        Where it starts, and its side. It may reach over the end of the raster.
+    owned : tuple of int
+        Top, left, bottom and right of what this tile stands for, from its own corner.
+    of : tuple of int
+        Height and width of the raster.
+    """
+
+    top: int
+    left: int
+    side: int
+    owned: tuple[int, int, int, int]
+    of: tuple[int, int]
+
+    @property
+    def inside(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part within the raster."""
+        height, width = self.of
+        return self.top, self.left, min(self.side, height - self.top), min(self.side, width - self.left)
+
+
+@dataclass(frozen=True)
 class Record:
     """One sample before anything is read.
 
@@ -36,6 +63,10 @@ class Record:
         File of a label raster, or the label itself.
     split : str or None
         ``train``, ``val``, ``test`` or ``predict`` as an index states it.
+    window : TileWindow or None
+        The part of its rasters that the sample is.
+    raster_id : str
+        Id of the whole, for a part.
     """
 
     id: str
@@ -44,6 +75,8 @@ class Record:
     dates: Mapping[str, tuple[date, ...]] = field(default_factory=dict)
     label: Path | float | int | None = None
     split: str | None = None
+    window: TileWindow | None = None
+    raster_id: str = ""
 
 
 def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSource | None) -> list[Record]:

@@ -33,6 +33,7 @@ from eo_data.sample import SampleError
 from eo_data.sampler import SameModalitiesBatchSampler
 from eo_data.sen1floods11 import chip_dates, event_dates
 from eo_data.sources import FilePattern, ImageSource, LabelSource
+from eo_data.tiles import tile_windows, tiled
 
 
 class ChipDataModule(LightningDataModule):
@@ -82,6 +83,12 @@ class ChipDataModule(LightningDataModule):
         Bands of the quick-look, by default red, green, blue.
     drop_last : bool
         Leave out the last incomplete batch of training.
+    tile : int, optional
+        To predict: cut every raster into tiles of this side in pixels, read by window, so that rasters of any size
+        fit into memory. `eo_embed.EmbeddingTask` puts their grids together again.
+    tile_align : int
+        Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
+        patches of 8: 16).
 
     Attributes
     ----------
@@ -120,6 +127,8 @@ class ChipDataModule(LightningDataModule):
         skipped_file: str = "skipped.csv",
         rgb: Sequence[str] = (),
         drop_last: bool = False,  # noqa: FBT001, FBT002
+        tile: int | None = None,
+        tile_align: int = 16,
     ) -> None:
         super().__init__()
         _one_of("task", task, TASKS)
@@ -143,6 +152,9 @@ class ChipDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
+        self.tile, self.tile_align = tile, tile_align
+        if tile is not None:
+            list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
         self.rgb = tuple(rgb)
         self.skipped: list[tuple[str, str, str]] = []
@@ -186,8 +198,11 @@ class ChipDataModule(LightningDataModule):
             check_labelled(chosen)
         reader = SampleReader(self._readers(chosen), label, self.task)
         transforms = self.transforms.get(split)
+        if split == "predict":
+            chosen = without_label(chosen)
+            chosen = tiled(chosen, self.tile, self.tile_align) if self.tile else chosen
         dataset = EoDataset(
-            without_label(chosen) if split == "predict" else chosen,
+            chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,

@@ -149,7 +149,8 @@ class EoDataset(Dataset[dict[str, Any]]):
         sample = self.read(index)
         if self.augmentation is not None:
             sample = self.augmentation(sample)
-        return self._as_batch_entry(self.preprocess(sample))
+        entry = self._as_batch_entry(prepared := self.preprocess(sample))
+        return entry | _part(self.records[index], sample, prepared)
 
     def read(self, index: int) -> Sample:
         """Return a sample in physical units, before augmentation and preprocessing."""
@@ -212,6 +213,30 @@ class EoDataset(Dataset[dict[str, Any]]):
             plane = torch.from_numpy(np.ascontiguousarray(sample.label.pixels[0]))
             return {"mask": plane.long() if self.reader.task == "segmentation" else plane}
         return {"label": torch.tensor(float(sample.label), dtype=torch.float32)}  # type: ignore[arg-type]
+
+
+def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
+    """Which raster a tile is of, and which share of the tile (top, left, bottom, right in 0..1) it stands for.
+
+    Raises
+    ------
+    SampleError
+        If preprocessing has changed the tile's ground.
+    """
+    window = record.window
+    if window is None:
+        return {}
+    old, new = before.reference.raster, after.reference.raster
+    if old.transform is not None and new.transform is not None:
+        tolerance = 1e-3 * max(old.pixel_size)
+        if max(abs(a - b) for a, b in zip(old.bounds, new.bounds, strict=True)) > tolerance:
+            msg = (
+                f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
+                "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
+            )
+            raise SampleError(msg)
+    owned = torch.tensor(window.owned, dtype=torch.float64) / window.side
+    return {"owned": owned, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
 
 
 def _stand_in(sample: Sample, reader: ImageReader) -> Image:

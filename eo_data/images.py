@@ -16,7 +16,7 @@ from eo_data.dates import DatedAs, date_from_name, resolve_date
 from eo_data.frame_policy import FramePolicy
 from eo_data.quality import clear_mask
 from eo_data.raster import Raster, ground_pixel_size
-from eo_data.readers import Reading, read_bands, read_file
+from eo_data.readers import Reading, cut, read_bands, read_file
 from eo_data.sample import Image, SampleError
 from eo_data.sources import ImageSource
 from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, sentinel2_offset, to_physical
@@ -68,14 +68,30 @@ class ImageReader:
         clear = self._clear(pixels, source) if self.frames is not None else None
         converted, conversion_note = self._convert(pixels, readings, paths)
         if self.frames is not None:
-            return self._series(converted, clear, dated, readings[0], paths, conversion_note)
+            image = self._series(converted, clear, dated, readings[0], paths, conversion_note)
+            return self._checked(image, record)
         if len(converted) != 1:
             msg = (
                 f"{record.id}: {self.name!r} has {len(converted)} frames ({', '.join(p.name for p in paths[:3])}). "
                 "Read series with TimeSeriesDataModule, or narrow the pattern to one file."
             )
             raise SampleError(msg)
-        return self._image(converted[0], dated, np.ones(1, dtype=bool), readings[0], paths, conversion_note)
+        image = self._image(converted[0], dated, np.ones(1, dtype=bool), readings[0], paths, conversion_note)
+        return self._checked(image, record)
+
+    def _checked(self, image: Image, record: Record) -> Image:
+        """Refuse an image without data; of a large raster, parts may have none, and may reach over its end."""
+        if record.window is None:
+            if image.raster.valid.any():
+                return image
+            msg = f"{self.name!r} ({image.paths[0]}) has no valid pixel: all are no-data or NaN."
+            raise SampleError(msg)
+        if not image.raster.valid.any():
+            image = replace(image, observed=np.ones_like(image.observed))
+        side, raster = record.window.side, image.raster
+        if (raster.height, raster.width) != (side, side):
+            raster = raster.pad(0, 0, side - raster.height, side - raster.width, mode="edge")
+        return replace(image, raster=raster)
 
     def _with_cloud_band(self) -> ImageSource:
         band = self.source.cloud_band if self.frames else None
@@ -85,8 +101,8 @@ class ImageReader:
 
     def _readings(self, record: Record, paths: Sequence[Path], source: ImageSource) -> list[Reading]:
         if self.name in record.bands:
-            return [read_bands(paths, record.bands[self.name], source)]
-        return [read_file(path, source) for path in paths]
+            return [cut(read_bands(paths, record.bands[self.name], source), record.window)]
+        return [read_file(path, source, record.window) for path in paths]
 
     def _dates(
         self, record: Record, paths: Sequence[Path], readings: Sequence[Reading], n_frames: int
@@ -103,7 +119,7 @@ class ImageReader:
         names = list(readings[0].frame_names) or [self._below_root(path) for path in paths]
         try:
             # The dates of a lone series have no id.
-            entry = self.index.get(record.id, self.index.get("dates"))
+            entry = self.index.get(record.raster_id or record.id, self.index.get("dates"))
         except ValueError as error:
             raise SampleError(str(error)) from error
         if isinstance(entry, Sequence):
@@ -277,9 +293,6 @@ class ImageReader:
             if valid.all():
                 break
             valid |= np.isfinite(pixels[..., band, :, :])
-        if not valid.any():
-            msg = f"{self.name!r} ({paths[0]}) has no valid pixel: all are no-data or NaN."
-            raise SampleError(msg)
         observed = observed & valid.reshape(len(observed), -1).any(axis=1)
         swaps = tuple(f"{band} replaced by {other}" for band, other in self.source.substitutes.items())
         return Image(

@@ -6,7 +6,7 @@ Nothing is converted here: values are those of the file, NaN where the file says
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +18,10 @@ from affine import Affine
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from eo_data.bands import band_order, select_bands
+from eo_data.catalogue import TileWindow
 from eo_data.sample import SampleError
 from eo_data.sources import ImageSource
 
@@ -74,7 +76,7 @@ def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
     return [found[band] for band in wanted]
 
 
-def read_file(path: Path, source: ImageSource) -> Reading:
+def read_file(path: Path, source: ImageSource, window: TileWindow | None = None) -> Reading:
     """Read the wanted bands of one file.
 
     Parameters
@@ -83,6 +85,8 @@ def read_file(path: Path, source: ImageSource) -> Reading:
         A raster that GDAL reads, ``.nc``, ``.zarr`` or ``.h5``.
     source : ImageSource
         Which bands, and how the file is to be understood.
+    window : TileWindow, optional
+        The part to read. Rasters are read by window, cubes and HDF5 are read whole and cut.
 
     Raises
     ------
@@ -95,11 +99,11 @@ def read_file(path: Path, source: ImageSource) -> Reading:
     suffix = path.suffix.lower()
     try:
         if suffix in _CUBES:
-            reading = _read_cube(path, source)
+            reading = cut(_read_cube(path, source), window)
         elif suffix in _HDF5:
-            reading = _read_hdf5(path, source)
+            reading = cut(_read_hdf5(path, source), window)
         else:
-            reading = _read_raster(path, source)
+            reading = _read_raster(path, source, window)
     except (RasterioError, OSError) as error:
         msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
         raise SampleError(msg) from error
@@ -114,7 +118,20 @@ def read_file(path: Path, source: ImageSource) -> Reading:
     return reading
 
 
-def _read_raster(path: Path, source: ImageSource) -> Reading:
+def cut(reading: Reading, window: TileWindow | None) -> Reading:
+    """Keep the window of what was read whole."""
+    if window is None:
+        return reading
+    top, left, height, width = window.inside
+    pixels = reading.pixels[..., top : top + height, left : left + width]
+    t = reading.transform
+    moved = (
+        None if t is None else Affine(t.a, t.b, t.a * left + t.b * top + t.c, t.d, t.e, t.d * left + t.e * top + t.f)
+    )
+    return replace(reading, pixels=pixels, transform=moved)
+
+
+def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> Reading:
     with rasterio.open(path) as file:
         names = band_order(file.count, file.descriptions, source.file_bands, str(path), source.table)
         indexes = [i + 1 for i in choose_bands(names, source)]
@@ -122,15 +139,26 @@ def _read_raster(path: Path, source: ImageSource) -> Reading:
         crs = file.crs.to_wkt() if file.crs else None
         tags = file.tags()
         if source.resample_to is None:
-            return Reading(_pixels(file, indexes, source.nodata), file.transform if georeferenced else None, crs, tags)
+            if window is not None and file.shape != window.of:
+                msg = f"{path} has {file.shape} pixels, the first modality {window.of}. Tiles need one grid."
+                raise SampleError(msg)
+            part = None if window is None else Window(window.left, window.top, *window.inside[:1:-1])
+            transform = file.transform if part is None else file.window_transform(part)
+            pixels = _pixels(file, indexes, source.nodata, part)
+            return Reading(pixels, transform if georeferenced else None, crs, tags)
         transform, height, width = _grid(file, source.resample_to)
         pixels = _warped(file, indexes, source, transform, height, width)
-        return Reading(pixels, transform, crs, tags)
+        return cut(Reading(pixels, transform, crs, tags), window)
 
 
-def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarray:  # noqa: ANN401
+def _pixels(
+    file: Any,  # noqa: ANN401
+    indexes: Sequence[int],
+    nodata: float | None,
+    window: Window | None = None,
+) -> np.ndarray:
     """Read bands as float32 with NaN where a band has no data."""
-    stored = file.read(list(indexes))
+    stored = file.read(list(indexes), window=window)
     with np.errstate(over="ignore"):  # no-data such as -1.8e308 of float64 files is -inf in float32
         pixels = stored.astype(np.float32, copy=False)
     # In integers where they are ones: quicker, and exact.
@@ -143,7 +171,7 @@ def _pixels(file: Any, indexes: Sequence[int], nodata: float | None) -> np.ndarr
                 pixels[i][found] = np.nan
     flags = file.mask_flag_enums[indexes[0] - 1]
     if MaskFlags.per_dataset in flags:
-        pixels[:, file.dataset_mask() == 0] = np.nan
+        pixels[:, file.dataset_mask(window=window) == 0] = np.nan
     return pixels
 
 

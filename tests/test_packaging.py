@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -52,6 +55,14 @@ def test_the_readme_names_files_that_exist(root: Path) -> None:
 
 def test_the_configs_are_yaml_with_plain_numbers(root: Path) -> None:
     """PyYAML reads ``1e-4`` as text; the command line then hands a string to the optimiser."""
-    for file in (root / "config").glob("*.yaml"):
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        assert isinstance(config["model"]["init_args"]["lr"], float), file.name
+
+    def leaves(node: Any) -> Iterator[Any]:
+        if isinstance(node, dict | list):
+            for value in node.values() if isinstance(node, dict) else node:
+                yield from leaves(value)
+        else:
+            yield node
+
+    for file in (root / "config").rglob("*.yaml"):
+        for leaf in leaves(yaml.safe_load(file.read_text(encoding="utf-8"))):
+            assert not (isinstance(leaf, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", leaf)), (file, leaf)
