@@ -1,1 +1,25 @@
-"""Embedding export for `terratorch predict`. Nothing is here yet: the export comes with its own issue."""
+"""Embedding export for `terratorch predict`, and the way back: :func:`open_embeddings`.
+
+``import eo_embed`` loads neither PyTorch nor TerraTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eo_embed.opening import Export, open_embeddings
+    from eo_embed.task import EmbeddingTask
+
+__all__ = ["EmbeddingTask", "Export", "open_embeddings"]
+
+_HOME = MappingProxyType({"EmbeddingTask": "task", "Export": "opening", "open_embeddings": "opening"})
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

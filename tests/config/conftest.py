@@ -44,3 +44,28 @@ def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return adapt
+
+
+@pytest.fixture
+def exported(root: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write a copy of an export's config that runs here, one sample at a time."""
+
+    def adapt(name: str, data_root: Path, **arguments: Any) -> Path:
+        config = yaml.safe_load((root / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for old in (DATA_ROOT, SAMPLE):
+            config = replace_text(config, old, str(data_root))
+        config = replace_text(config, "output/", f"{tmp_path}/output/")
+        config["trainer"] |= {"enable_progress_bar": False, "callbacks": []}
+        config["data"]["init_args"] |= {"num_workers": 0, "batch_size": 1}
+        model = config["model"]["init_args"]
+        if "backbone" in model:
+            model["backbone"] = "anysat_tiny" if model["backbone"].startswith("anysat") else "thor_v1_tiny"
+            model["backbone_args"]["pretrained"] = False
+        else:
+            model["model_args"] |= {"backbone": "thor_v1_tiny", "backbone_pretrained": False}
+        model |= arguments
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        return file
+
+    return adapt

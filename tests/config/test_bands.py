@@ -52,8 +52,22 @@ ANYSAT_CONFIGS = {
 }
 
 
+#: Exports, ours and with TerraTorch's own task.
+EXPORT_CONFIGS = {
+    "embed_quickstart": S2_KERNELS,
+    "embed_thor_s2": S2_KERNELS,
+    "embed_thor_s1": S1_KERNELS,
+    "embed_thor_s1s2": S2_KERNELS | S1_KERNELS,
+    "embedding_generation_sen1floods11_S2": S2_KERNELS,
+    "embedding_generation_sen1floods11_S1": S1_KERNELS,
+}
+#: Series: the hand-computed pixels of test_data_configs.py cover the same data section.
+SERIES_CONFIGS = {"embed_anysat_s2"}
+
+
 def test_every_config_is_covered_here(root: Path) -> None:
-    assert {file.stem for file in (root / "config").glob("*.yaml")} == {*THOR_CONFIGS, *ANYSAT_CONFIGS}
+    covered = {*THOR_CONFIGS, *ANYSAT_CONFIGS, *EXPORT_CONFIGS, *SERIES_CONFIGS}
+    assert {file.stem for file in (root / "config").glob("*.yaml")} == covered
     assert list(S2_KERNELS) == [band.aliases[0] for band in SENTINEL2.bands]
 
 
@@ -133,6 +147,30 @@ def test_each_physical_band_moves_its_own_thor_channel(name: str, chips: Path, a
     expected = THOR_CONFIGS[name]
     flat = gradients["Somalia_00"]
     assert set(flat) == {k for k in expected.values() if k} == {weight_name(c) for c in encoder.bands}
+    for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
+        bright = gradients[f"Somalia_{k:02d}"]
+        moved = {kernel for kernel in flat if not torch.allclose(flat[kernel], bright[kernel], rtol=1e-4, atol=1e-4)}
+        kernel = expected.get(band)
+        assert moved == ({kernel} if kernel else set()), f"{band} moved {moved}"
+
+
+@pytest.mark.parametrize("name", EXPORT_CONFIGS)
+def test_each_physical_band_moves_its_own_channel_of_an_export(
+    name: str, chips: Path, exported: Callable[..., Path]
+) -> None:
+    from terratorch.cli_tools import build_lightning_cli
+
+    cli = build_lightning_cli(["--config", str(exported(name, chips))], run=False)
+    cli.datamodule.setup("predict")
+    encoder = cli.model.model.backbone if "embed_" in name else cli.model.model.encoder
+    encoder.requires_grad_(requires_grad=True)
+    gradients = {
+        Path(batch["filename"][0]).name[:10]: kernel_gradients(encoder, batch["image"])
+        for batch in cli.datamodule.predict_dataloader()
+    }
+    expected = EXPORT_CONFIGS[name]
+    flat = gradients["Somalia_00"]
+    assert set(flat) == {k for k in expected.values() if k}
     for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
         bright = gradients[f"Somalia_{k:02d}"]
         moved = {kernel for kernel in flat if not torch.allclose(flat[kernel], bright[kernel], rtol=1e-4, atol=1e-4)}

@@ -208,3 +208,40 @@ def test_a_class_path_of_ours_registers_the_backbones_from_any_directory(
     command = [str(Path(sys.executable).parent / "terratorch"), "fit", "--config", str(file)]
     done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_quick_start_export_holds_every_chip(sample: Path, exported: Callable[..., Path], tmp_path: Path) -> None:
+    import eo_embed
+
+    terratorch("predict", "--config", str(exported("embed_quickstart", sample)))
+    export = eo_embed.open_embeddings(tmp_path / "output" / "embed_quickstart")
+    assert len(export.ids) == len(export.pooled) == 16
+    with rasterio.open(sample / "data/flood_events/HandLabeled/S2Hand" / f"{export.ids[0]}_S2Hand.tif") as source:
+        left, top = source.transform.c, source.transform.f
+        step = source.transform.a
+    grid = export.grid(export.ids[0])
+    assert grid.shape == (192, 16, 16)
+    assert float(grid.x[0]) == pytest.approx(left + 4 * step, abs=1e-9)
+    assert float(grid.y[0]) == pytest.approx(top - 4 * step, abs=1e-9)
+
+
+def test_the_dated_series_is_exported_with_its_dates(
+    shared: Path, exported: Callable[..., Path], tmp_path: Path
+) -> None:
+    import eo_embed
+
+    file = exported("embed_anysat_s2", shared)
+    config = yaml.safe_load(file.read_text())
+    config["data"]["init_args"]["root"] = str(shared / "data" / "s2_l1c_timeseries_eolearn")
+    for settings in (
+        config["model"]["init_args"]["backbone_args"],
+        config["data"]["init_args"]["preprocess"]["init_args"],
+    ):
+        settings["patch_size"] = 100
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    terratorch("predict", "--config", str(file))
+    export = eo_embed.open_embeddings(tmp_path / "output" / "embed_anysat_s2")
+    (name,) = export.ids
+    assert export.grid(name).shape == (256, 10, 10)
+    (row,) = export.pooled.to_dict("records")
+    assert (str(row["start_datetime"])[:10], str(row["end_datetime"])[:10]) == ("2015-07-11", "2015-09-09")

@@ -1,0 +1,275 @@
+"""``terratorch predict`` with our export task: places, resume, failures, tiles, other backbones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import yaml
+
+import eo_embed
+
+BANDS = ["BLUE", "GREEN", "RED"]
+
+
+def write_raster(path: Path, height: int, width: int, crs: str, step: float, seed: int = 0) -> None:
+    """A raster of smooth noise, so that cells differ."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(500, 4000, (3, height // 8 + 1, width // 8 + 1))
+    pixels = np.kron(coarse, np.ones((8, 8)))[:, :height, :width] + rng.normal(0, 20, (3, height, width))
+    origin = (500_000.0, 4_000_000.0) if crs.startswith("EPSG:32") else (7.25, 48.5)
+    transform = rasterio.transform.from_origin(origin[0] + 100 * step * seed, origin[1], step, step)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"count": 3, "height": height, "width": width, "dtype": "int16", "nodata": 0}
+    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=transform, **profile) as file:
+        file.write(pixels.astype(np.int16))
+        file.descriptions = BANDS
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Path]:
+    """Write a config of an export with THOR tiny, whose weights come from the seed."""
+
+    def write(
+        root: Path, data: dict[str, Any] | None = None, preprocess: dict[str, Any] | None = None, **task: Any
+    ) -> Path:
+        source = {"files": "{id}.tif", "sensor": "sentinel2_l2a", "bands": BANDS, "unit": "digital_number"}
+        source |= {"pixel_size": 10}
+        arguments = {
+            "root": str(root),
+            "batch_size": 1,
+            "num_workers": 0,
+            "modalities": {"s2": source},
+            "preprocess": {"class_path": "thor_terratorch_ext.ThorPreprocess", "init_args": preprocess or {}},
+        } | (data or {})
+        model = {
+            "backbone": "thor_v1_tiny",
+            "backbone_args": {"pretrained": False, "model_bands": BANDS, "input_gsd": 10},
+            "out": str(tmp_path / "out"),
+            "output": "both",
+        } | task
+        content = {
+            "seed_everything": 0,
+            "trainer": {
+                "accelerator": "cpu",
+                "logger": False,
+                "enable_progress_bar": False,
+                "default_root_dir": str(tmp_path),
+            },
+            "data": {"class_path": "eo_data.datamodules.ChipDataModule", "init_args": arguments},
+            "model": {"class_path": "eo_embed.EmbeddingTask", "init_args": model},
+        }
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write
+
+
+def predict(config: Path, *arguments: str) -> Any:
+    from terratorch.cli_tools import build_lightning_cli
+
+    return build_lightning_cli(["predict", "--config", str(config), *arguments])
+
+
+def test_vectors_and_grids_come_back_with_their_place_and_dates(config: Any, tmp_path: Path, capsys: Any) -> None:
+    root = tmp_path / "data"
+    for i, folder in enumerate(("a", "b")):
+        write_raster(root / folder / "tile_20210304.tif", 64, 64, "EPSG:32631", 10, i)
+    source = {"files": "{id}.tif", "sensor": "sentinel2_l2a", "bands": BANDS, "unit": "digital_number", "dated": True}
+    predict(config(root, {"modalities": {"s2": source}, "dates_as": "none"}))
+    assert "items exported" in capsys.readouterr().out
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    assert export.ids == ("a/tile_20210304", "b/tile_20210304")
+    table = export.pooled.set_index("id")
+    grid = export.grid("b/tile_20210304")
+    assert grid.shape == (192, 8, 8)
+    assert (float(grid.x[0]), float(grid.y[0])) == (500_000 + 1000 + 40, 4_000_000 - 40)
+    np.testing.assert_allclose(
+        np.stack(table.loc["b/tile_20210304"].embedding), grid.values.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5
+    )
+    assert str(table.loc["a/tile_20210304"].datetime)[:10] == "2021-03-04"
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["state"] == "complete"
+    assert len(manifest["inputs"]) == 2
+    assert manifest["facts"]["data"]["preprocess"]["normalization"] == "thor_stats"
+
+
+@pytest.mark.parametrize(("crs", "step"), [("EPSG:32631", 10.0), ("EPSG:4326", 9e-5)])
+@pytest.mark.parametrize(
+    ("size", "preprocess"),
+    [((64, 64), {}), ((70, 67), {}), ((67, 70), {"shape_adjust": "pad"}), ((90, 60), {"image_size": 64})],
+)
+def test_every_cell_lies_where_its_content_comes_from(
+    size: tuple[int, int], preprocess: dict[str, Any], crs: str, step: float, config: Any, tmp_path: Path
+) -> None:
+    """A bright spot must show in the grid at its own map position, to half a cell."""
+    root = tmp_path / "data"
+    path = root / "tile.tif"
+    write_raster(path, *size, crs, step)
+    out = tmp_path / "out"
+    predict(config(root, preprocess=preprocess))
+    with rasterio.open(path, "r+") as file:
+        pixels = file.read()
+        row, column = 33, 29
+        pixels[:, row : row + 4, column : column + 4] = 9000
+        file.write(pixels)
+        x, y = file.transform * (column + 2, row + 2)
+    before = eo_embed.open_embeddings(out).grid("tile")
+    predict(config(root, preprocess=preprocess, overwrite=True))
+    after = eo_embed.open_embeddings(out).grid("tile")
+    change = np.abs(after.values - before.values).sum(axis=0)
+    r, c = np.unravel_index(change.argmax(), change.shape)
+    width, height = (abs(float(axis[1] - axis[0])) for axis in (after.x, after.y))
+    # The spot is half a patch wide, so the cell that changes most holds its centre or touches it.
+    assert abs(float(after.x[c]) - x) <= 0.76 * width
+    assert abs(float(after.y[r]) - y) <= 0.76 * height
+
+
+def test_a_finished_export_is_not_made_again_and_another_one_is_refused(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_raster(root / "one.tif", 64, 64, "EPSG:32631", 10)
+    predict(config(root))
+    grid = tmp_path / "out" / "grids" / "one.tif"
+    stamp = grid.stat().st_mtime_ns
+    write_raster(root / "two.tif", 64, 64, "EPSG:32631", 10, 1)
+    predict(config(root))
+    assert grid.stat().st_mtime_ns == stamp
+    assert eo_embed.open_embeddings(tmp_path / "out").ids == ("one", "two")
+    with pytest.raises(ValueError, match=r"(?s)task\.pooling.*mean.*max.*overwrite"):
+        predict(config(root, pooling="max"))
+    predict(config(root, pooling="max", overwrite=True))
+    assert len(eo_embed.open_embeddings(tmp_path / "out").pooled) == 2
+
+
+def test_bad_files_are_listed_and_the_rest_is_exported(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for i in range(3):
+        write_raster(root / f"good{i}.tif", 64, 64, "EPSG:32631", 10, i)
+    whole = (root / "good0.tif").read_bytes()
+    (root / "truncated.tif").write_bytes(whole[: len(whole) // 2])
+    with rasterio.open(root / "good1.tif") as file:
+        profile, pixels = file.profile, file.read()
+    with rasterio.open(root / "empty.tif", "w", **profile) as file:
+        file.write(np.zeros_like(pixels))
+        file.descriptions = BANDS
+    with rasterio.open(root / "onehand.tif", "w", **{**profile, "count": 1}) as file:
+        file.write(pixels[:1])
+    with rasterio.open(root / "holes.tif", "w", **{**profile, "dtype": "float32", "nodata": None}) as file:
+        spoilt = pixels.astype(np.float32)
+        spoilt[:, :32, :32] = np.nan
+        file.write(spoilt)
+        file.descriptions = BANDS
+    skip = {"on_error": "skip", "skipped_file": str(tmp_path / "skipped.csv")}
+    with pytest.warns(UserWarning, match="3 of 7 samples"), pytest.raises(ValueError, match="3 items could not be exp"):
+        predict(config(root, skip))
+    with pytest.warns(UserWarning, match="3 of 7 samples"):
+        predict(config(root, skip, on_error="skip"))
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    assert export.ids == ("good0", "good1", "good2", "holes")
+    rows = (tmp_path / "out" / "failures.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["empty", "onehand", "truncated"]
+    holes = export.grid("holes")
+    assert np.isnan(holes.values[:, :4, :4]).all()
+    assert np.isfinite(holes.values[:, 4:, 4:]).all()
+    assert export.pooled.set_index("id").loc["holes"].valid_fraction == pytest.approx(0.75)
+
+
+def test_tiles_of_a_large_raster_make_one_grid(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_raster(root / "big.tif", 200, 150, "EPSG:32631", 10)
+    predict(config(root, {"tile": 64, "tile_align": 8}, {"input_prep": "resize"}))
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    with rasterio.open(tmp_path / "out" / "grids" / "big.tif") as file:
+        assert file.shape == (25, 19)
+        assert file.transform == rasterio.Affine(80, 0, 500_000, 0, -80, 4_000_000)
+        mosaic = file.read()
+    assert np.isfinite(mosaic).all()
+    first = export.grid("big/r0_c0")
+    np.testing.assert_array_equal(mosaic[:, : first.shape[1], : first.shape[2]], first.values)
+    last = export.grid("big/r136_c88")
+    np.testing.assert_array_equal(mosaic[:, -last.shape[1] :, -last.shape[2] :], last.values)
+
+
+@pytest.mark.parametrize("grid_format", ["npz", "netcdf", "zarr"])
+def test_other_formats_hold_the_same_grid(grid_format: str, config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_raster(root / "tile.tif", 64, 64, "EPSG:32631", 10)
+    predict(config(root))
+    expected = eo_embed.open_embeddings(tmp_path / "out").grid("tile")
+    predict(config(root, grid_format=grid_format, overwrite=True))
+    found = eo_embed.open_embeddings(tmp_path / "out").grid("tile")
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.x, expected.x)
+
+
+def test_a_timm_backbone_exports_through_the_same_config(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_raster(root / "tile.tif", 64, 64, "EPSG:32631", 10)
+    arguments = {"pretrained": False, "in_chans": 3, "img_size": 64}
+    predict(config(root, backbone="timm_vit_tiny_patch16_224", backbone_args=arguments, layers=[-1, -2]))
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    assert set(export.layers) == {"layer_-1", "layer_-2"}
+    assert export.grid("tile", "layer_-2").shape == (192, 4, 4)
+
+
+def test_vectors_of_unit_length_and_bfloat16(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_raster(root / "tile.tif", 64, 64, "EPSG:32631", 10)
+    file = config(root, l2_normalise=True, dtype="int8_alphaearth")
+    predict(file, "--trainer.precision", "bf16-mixed")
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    assert np.linalg.norm(np.stack(export.pooled.embedding[0])) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(export.grid("tile").values, axis=0), 1, atol=0.05)
+
+
+def test_two_processes_export_the_same_rows_as_one(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for i in range(5):
+        write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
+    predict(config(root))
+    alone = eo_embed.open_embeddings(tmp_path / "out").pooled.set_index("id")
+    content = yaml.safe_load(config(root, out=str(tmp_path / "two")).read_text())
+    content["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    command = [str(Path(sys.executable).parent / "terratorch"), "predict", "--config", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: S603
+    assert done.returncode == 0, done.stderr[-3000:]
+    both = eo_embed.open_embeddings(tmp_path / "two").pooled.set_index("id")
+    assert sorted(both.index) == sorted(alone.index)
+    for name in alone.index:
+        np.testing.assert_allclose(both.loc[name].embedding, alone.loc[name].embedding, rtol=1e-5, atol=1e-6)
+    assert not list((tmp_path / "two").rglob(".partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "vector"}, "output must be one of pooled, grid, both"),
+        ({"pooling": "median"}, "pooling must be one of mean, max, cls"),
+        ({"grid_format": "png"}, "grid_format must be one of"),
+        ({"layers": []}, "layers is empty"),
+        ({"on_error": "ignore"}, "on_error must be one of"),
+        ({"dtype": "float64"}, "float64"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        eo_embed.EmbeddingTask("thor_v1_tiny", {"pretrained": False}, **arguments)
+
+
+def test_it_does_not_train() -> None:
+    task = eo_embed.EmbeddingTask("thor_v1_tiny", {"pretrained": False})
+    assert not any(parameter.requires_grad for parameter in task.parameters())
+    with pytest.raises(ValueError, match="terratorch predict"):
+        task.training_step({}, 0)
+    assert isinstance(task.model, torch.nn.Module)
