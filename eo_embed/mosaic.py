@@ -43,7 +43,7 @@ def mosaics(folder: Path, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
     for (raster, layer), paths in sorted(tiles.items()):
         if paths and not _scaled(paths[0]):
             path = item_path(folder / GRIDS, raster, layer, ".tif")
-            _merge(sorted(paths), path)
+            _merge(sorted(paths), path, raster)
             made.append(path.relative_to(folder).as_posix())
     return made
 
@@ -53,7 +53,7 @@ def _scaled(path: Path) -> bool:
         return any(scale != 1 for scale in tile.scales)
 
 
-def _merge(paths: Sequence[Path], out: Path) -> None:
+def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
     with rasterio.open(paths[0]) as first:
         profile = first.profile
         transform, crs, descriptions, tags = first.transform, first.crs, first.descriptions, first.tags()
@@ -76,7 +76,7 @@ def _merge(paths: Sequence[Path], out: Path) -> None:
     }
     with atomic_path(out) as partial, rasterio.open(partial, "w", **profile) as target:
         target.descriptions = descriptions
-        target.update_tags(**{key: value for key, value in tags.items() if key.islower()})
+        target.update_tags(**{key: value for key, value in tags.items() if key.islower()} | {"id": raster})
         for path, (row, column, height, width) in zip(paths, places, strict=True):
             with rasterio.open(path) as tile:
                 target.write(tile.read(), window=Window(column - left, row - top, width, height))

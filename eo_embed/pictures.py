@@ -26,7 +26,7 @@ from rasterio.windows import Window
 
 from eo_data.plots import STRETCH
 from eo_embed.atomic import PARTIAL, atomic_path
-from eo_embed.layout import GRIDS, item_path
+from eo_embed.layout import GRIDS
 from eo_embed.quantise import Encoding
 from eo_embed.quicklook import Ground, QuickLooks
 
@@ -118,6 +118,7 @@ class _Grid:
     """A grid file and what its tags say."""
 
     path: Path
+    below: Path
     id: str
     layer: str
     sources: tuple[str, ...]
@@ -173,8 +174,8 @@ def render_pca(
     target = place / "pictures" if out is None else Path(out)
     looks = QuickLooks(place, rgb_from)
     drawn = []
-    for layer, grids in _by_layer(_grids(place)).items():
-        projection = fit_projection(_sample(grids, layer, sample_values), components)
+    for grids in _by_layer(_grids(place)).values():
+        projection = fit_projection(_sample(grids, sample_values), components)
         for grid in grids:
             drawn.append(_draw(grid, projection, target, looks))
     return drawn
@@ -188,17 +189,17 @@ def _grids(folder: Path) -> list[_Grid]:
             "grid_format: geotiff."
         )
         raise ValueError(msg)
-    return [_described(path) for path in files]
+    return [_described(path, path.relative_to(folder / GRIDS)) for path in files]
 
 
-def _described(path: Path) -> _Grid:
+def _described(path: Path, below: Path) -> _Grid:
     try:
         with _opened(path) as file:
             tags = file.tags()
             encoding = Encoding(tags.get("quantisation", "float32"))
             sources = tuple(json.loads(tags.get("sources", "[]")))
-            name = tags.get("id", path.stem)
-            return _Grid(path, name, tags.get("layer", ""), sources, encoding, file.count, file.height, file.width)
+            name, layer = tags.get("id", path.stem), tags.get("layer", "")
+            return _Grid(path, below, name, layer, sources, encoding, file.count, file.height, file.width)
     except RasterioError as error:
         msg = f"{path} cannot be read: {error}. Remove it and export again: only what is missing is made."
         raise ValueError(msg) from error
@@ -222,7 +223,7 @@ def _opened(path: Path) -> Any:  # noqa: ANN401
         return rasterio.open(path)
 
 
-def _sample(grids: Sequence[_Grid], layer: str, values: int) -> np.ndarray:
+def _sample(grids: Sequence[_Grid], values: int) -> np.ndarray:
     """Draw each cell of the layer with the same chance, so that at most about ``values`` numbers come; no NaN."""
     dimensions = grids[0].count
     total = sum(grid.cells for grid in grids)
@@ -230,7 +231,7 @@ def _sample(grids: Sequence[_Grid], layer: str, values: int) -> np.ndarray:
     chosen = []
     for grid in grids:
         # A seed of its own for each grid: the draw does not depend on the order of files.
-        generator = np.random.default_rng(zlib.crc32(f"{layer}/{grid.id}".encode()))
+        generator = np.random.default_rng(zlib.crc32(grid.below.as_posix().encode()))
         for _, block in _blocks(grid):
             flat = block.reshape(dimensions, -1)
             taken = np.isfinite(flat).all(axis=0)
@@ -254,9 +255,11 @@ def _draw(grid: _Grid, projection: Projection, out: Path, looks: QuickLooks) -> 
     colours = np.concatenate([projection.colours(block) for _, block in _blocks(grid)], axis=1)
     with _opened(grid.path) as file:
         ground = Ground(file.transform, file.crs.to_wkt() if file.crs else None, grid.height, grid.width)
-    with atomic_path(item_path(out, grid.id, grid.layer, ".tif")) as partial:
+    # Named like the grid, not by its id: a mosaic of tiles lies there too.
+    named = out / grid.below
+    with atomic_path(named) as partial:
         _write_cog(partial, colours, ground)
-    png = item_path(out, grid.id, grid.layer, ".png")
+    png = named.with_name(f"{named.stem}.png")
     with atomic_path(png) as partial:
         _figure(grid, colours, looks.of(grid.id, grid.sources, ground), projection).savefig(partial, dpi=100)
     return png

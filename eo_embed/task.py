@@ -120,7 +120,7 @@ class EmbeddingTask(BaseTask):
         self.out = Path(out)
         self._export: tuple[Manifest, Ledger] | None = None
         self._counts = {"done": 0, "skipped": 0, "failed": 0, "cells": 0}
-        self._area, self._started, self._dimensions = 0.0, 0.0, 0
+        self._area, self._started, self._dimensions, self._gsd = 0.0, 0.0, 0, 0.0
         super().__init__()
 
     def configure_models(self) -> None:
@@ -258,7 +258,8 @@ class EmbeddingTask(BaseTask):
         counts["failed"] = len(failures)
         files = {file for entry in inputs for file in entry["files"]} | set(made)
         counts["bytes"] = sum((self.out / file).stat().st_size for file in files if (self.out / file).is_file())
-        if not manifest.is_complete or failures:
+        known = manifest.is_complete and ledger.is_covered_by(manifest)
+        if not known or failures != manifest.content["failures"]:
             manifest.complete(counts, inputs, failures, self._stac())
         ledger.close()
         print(summary_table(counts, time.perf_counter() - self._started, area, self.out))  # noqa: T201
@@ -269,12 +270,15 @@ class EmbeddingTask(BaseTask):
         stac: dict[str, Any] = {
             "emb:type": "chip" if given["output"] == "pooled" else "pixel",
             "data_type": "float32" if given["output"] == "pooled" else self.encoding.storage,
-            "emb:preprocessing": facts_of(getattr(self._data_module(), "preprocess", None) or {}),
+            "emb:runtime_parameters": {key: given[key] for key in ("layers", "pooling", "group_merge", "l2_normalise")},
         }
         if self._dimensions:
             stac["emb:dimensions"] = self._dimensions
+        if self._gsd:
+            stac["gsd"] = round(self._gsd, 3)
         if given["dtype"].startswith("int8") and given["output"] != "pooled":
-            stac["emb:quantization"] = {"method": given["dtype"], "original_dtype": "float32"}
+            method = "sqrt_scale" if given["dtype"] == "int8_alphaearth" else "linear"
+            stac["emb:quantization"] = {"method": method, "original_dtype": "float32", "quantized_dtype": "int8"}
         return stac
 
     def _write(
@@ -318,6 +322,8 @@ class EmbeddingTask(BaseTask):
     def _embedding(self, place: Place, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None) -> Embedding:
         whole = grid.shape[1:] if grid is not None else (1, 1)
         rows, columns = place.cells(whole)
+        cells = (rows.stop - rows.start) * (columns.stop - columns.start)
+        self._gsd = (place.area / cells) ** 0.5 if grid is not None else 0.0
         share = place.valid_share(whole)[rows, columns]
         if self.hparams["l2_normalise"]:
             pooled = None if pooled is None else pooled / max(float(np.linalg.norm(pooled)), 1e-12)
@@ -371,6 +377,9 @@ def _facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
         value = getattr(module, name, None)
         if value is not None:
             facts[name] = facts_of(value)
+    statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
+    if statistics_of is not None:
+        facts["statistics"] = {name: statistics_of(source.bands) for name, source in module.modalities.items()}
     return facts
 
 

@@ -160,6 +160,17 @@ class ThorPreprocess:
             "tokens": tokens,
         }
 
+    def statistics_of(self, bands: Sequence[object]) -> dict[str, dict[str, float]] | None:
+        """Return THOR's mean and standard deviation of bands as they are applied, for a manifest.
+
+        ``None`` where the normalisation uses none, or those of a data set, which the settings hold.
+        """
+        chosen = self.normalization if isinstance(self.normalization, str) else "thor_stats"
+        if chosen in _WITHOUT_STATISTICS or self._dataset is not None:
+            return None
+        known = zip(bands, statistics_for(bands), strict=True)
+        return {str(band): {"mean": entry.mean, "std": entry.std} for band, entry in known}
+
     def _plan(self, image: Image, bands: Sequence[object]) -> GeometryPlan:
         selection = select_bands(bands)
         gsds = {selection.gsd(channel) for channel in selection.channels}

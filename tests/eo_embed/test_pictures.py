@@ -118,6 +118,14 @@ def test_smaller_numbers_give_nearly_the_same_colours(tmp_path: Path, dtype: str
     assert (exact[3] == small[3]).all()
 
 
+def test_a_file_that_carries_the_id_of_another_does_not_replace_its_picture(tmp_path: Path) -> None:
+    """A mosaic has the tags of one of its tiles; names with a dot in them stay whole."""
+    _write(tmp_path, "raster.v1/tile.0", 0, 0)
+    (tmp_path / "grids" / "raster.v1.tif").write_bytes((tmp_path / "grids" / "raster.v1" / "tile.0.tif").read_bytes())
+    pictures = {path.relative_to(tmp_path / "pictures").as_posix() for path in render_pca(tmp_path)}
+    assert pictures == {"raster.v1.png", "raster.v1/tile.0.png"}
+
+
 def test_each_layer_has_its_own_analysis(tmp_path: Path) -> None:
     for layer in ("layer_3", "layer_11"):
         _write(tmp_path / "both", "tile", 0, 0 if layer == "layer_3" else 90, layer=layer)

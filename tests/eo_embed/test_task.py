@@ -100,7 +100,10 @@ def test_vectors_and_grids_come_back_with_their_place_and_dates(config: Any, tmp
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["state"] == "complete"
     assert len(manifest["inputs"]) == 2
-    assert manifest["facts"]["data"]["preprocess"]["normalization"] == "thor_stats"
+    data = manifest["facts"]["data"]
+    assert data["preprocess"]["normalization"] == "thor_stats"
+    assert data["statistics"]["s2"]["BLUE"] == {"mean": 0.17662, "std": 0.26452}
+    assert (manifest["emb:dimensions"], manifest["gsd"]) == (192, 80.0)
 
 
 @pytest.mark.parametrize(("crs", "step"), [("EPSG:32631", 10.0), ("EPSG:4326", 9e-5)])
@@ -193,6 +196,7 @@ def test_tiles_of_a_large_raster_make_one_grid(config: Any, tmp_path: Path) -> N
         assert file.transform == rasterio.Affine(80, 0, 500_000, 0, -80, 4_000_000)
         mosaic = file.read()
     assert np.isfinite(mosaic).all()
+    np.testing.assert_array_equal(export.grid("big").values, mosaic)
     first = export.grid("big/r0_c0")
     np.testing.assert_array_equal(mosaic[:, : first.shape[1], : first.shape[2]], first.values)
     last = export.grid("big/r136_c88")
