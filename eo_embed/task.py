@@ -317,6 +317,9 @@ class EmbeddingTask(BaseTask):
                 "dates": [day.isoformat() for day in item.dates],
                 "valid_fraction": item.valid_fraction,
                 "raster_id": place.raster_id,
+                "image_hw": list(place.valid.shape),
+                "grid_hw": list(item.shape),
+                "area_m2": round(place.area, 1),
             }
 
     def _embedding(self, place: Place, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None) -> Embedding:

@@ -100,6 +100,7 @@ def test_vectors_and_grids_come_back_with_their_place_and_dates(config: Any, tmp
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["state"] == "complete"
     assert len(manifest["inputs"]) == 2
+    assert (manifest["inputs"][0]["image_hw"], manifest["inputs"][0]["area_m2"]) == ([64, 64], 640.0**2)
     data = manifest["facts"]["data"]
     assert data["preprocess"]["normalization"] == "thor_stats"
     assert data["statistics"]["s2"]["BLUE"] == {"mean": 0.17662, "std": 0.26452}
