@@ -271,7 +271,6 @@ def _covers_same(file: Any, first: tuple[Affine, int, int, str | None, Mapping[s
     return max(abs(a - b) for a, b in zip(file.bounds, ground, strict=True)) <= tolerance
 
 
-#: Names of dimensions in cubes.
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "time": ("t", "time"),

@@ -101,6 +101,23 @@ def _canonical(plain: object) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what of a data module changes the numbers: sources, preprocessing with its statistics, frames, tiles.
+
+    Of data modules that are not ours only the class is known.
+    """
+    kind = type(module)
+    facts: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    for name in ("modalities", "preprocess", "frames", "dates_as", "missing_modality", "tile", "tile_align"):
+        value = getattr(module, name, None)
+        if value is not None:
+            facts[name] = facts_of(value)
+    statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
+    if statistics_of is not None:
+        facts["statistics"] = {name: statistics_of(source.bands) for name, source in module.modalities.items()}
+    return facts
+
+
 def fingerprint(facts: Mapping[str, Any]) -> str:
     """SHA-256 of the facts as canonical JSON, in hexadecimal digits.
 

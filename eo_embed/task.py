@@ -16,7 +16,7 @@ from torchgeo.trainers import BaseTask
 from eo_embed.embedding import Embedding
 from eo_embed.failures import Failures
 from eo_embed.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
-from eo_embed.fingerprint import facts_of, sha256_of_file
+from eo_embed.fingerprint import facts_of_data, sha256_of_file
 from eo_embed.geoparquet import PartWriter, merge
 from eo_embed.layout import POOLED
 from eo_embed.ledger import Ledger, open_export
@@ -194,7 +194,7 @@ class EmbeddingTask(BaseTask):
             "task": given,
             "weights_sha256": self.weights_sha256(),
             "precision": str(self.trainer.precision),
-            "data": _facts_of_data(self._data_module()),
+            "data": facts_of_data(self._data_module()),
         }
 
     def provenance(self) -> dict[str, Any]:
@@ -370,20 +370,6 @@ class EmbeddingTask(BaseTask):
             if parser is not None and config is not None:
                 return str(parser.dump(config, skip_none=False))
         return None
-
-
-def _facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What of a data module changes the numbers."""
-    kind = type(module)
-    facts: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
-    for name in ("modalities", "preprocess", "frames", "dates_as", "missing_modality", "tile", "tile_align"):
-        value = getattr(module, name, None)
-        if value is not None:
-            facts[name] = facts_of(value)
-    statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
-    if statistics_of is not None:
-        facts["statistics"] = {name: statistics_of(source.bands) for name, source in module.modalities.items()}
-    return facts
 
 
 def _image_size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-if importlib.util.find_spec("rs_embed") is None:
-    if os.environ.get("CI"):
-        msg = "CI compares with rs-embed, which is not installed: uv sync --group parity"
-        raise ModuleNotFoundError(msg)
-    pytest.skip("rs-embed, the peer, is not installed (uv sync --group parity)", allow_module_level=True)
-
 COUNT = 50
-SCRIPT = Path(__file__).with_name("compare_thor.py")
 #: What float32 costs us against float64. Where the peer is further from us than its tolerance, we must be this exact.
 OWN_ROUNDING = 5e-6
 
 
-@lru_cache(maxsize=1)
-def comparison() -> subprocess.CompletedProcess[str]:
-    """Run the comparison once, in a process of its own: importing the peer changes timm."""
-    environment = {key: value for key, value in os.environ.items() if key != "USE_FLEX_ATTENTION"}
-    command = [sys.executable, str(SCRIPT), "--count", str(COUNT)]
-    return subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, check=False, cwd=SCRIPT.parents[2], env=environment
-    )
-
-
-def results() -> list[dict[str, Any]]:
-    """One result per configuration."""
-    process = comparison()
-    assert process.returncode == 0, process.stderr[-4000:]
-    return [json.loads(line) for line in process.stdout.splitlines()]
+@pytest.fixture(scope="module")
+def results(compared: Any) -> list[dict[str, Any]]:
+    """One result per case."""
+    return compared("compare_thor", COUNT)
 
 
 @pytest.mark.parametrize("index", range(COUNT))
-def test_features_and_layout_are_the_peers(index: int) -> None:
-    result = results()[index]
+def test_features_and_layout_are_the_peers(index: int, results: Any) -> None:
+    result = results[index]
     config = result["config"]
     ours, theirs = result["shapes"]
     assert ours == theirs, config
@@ -59,13 +34,13 @@ def test_features_and_layout_are_the_peers(index: int) -> None:
     assert result["formula_error"] <= 1e-6, config
 
 
-def test_the_tolerance_is_kept_nearly_always() -> None:
-    beyond = [result["config"] for result in results() if result["error"] > result["tolerance"]]
+def test_the_tolerance_is_kept_nearly_always(results: Any) -> None:
+    beyond = [result["config"] for result in results if result["error"] > result["tolerance"]]
     assert len(beyond) <= 3, beyond
 
 
-def test_the_configurations_cover_what_differs() -> None:
-    configs = [result["config"] for result in results()]
+def test_the_configurations_cover_what_differs(results: Any) -> None:
+    configs = [result["config"] for result in results]
     assert {config["variant"] for config in configs} == {"tiny", "small", "base"}
     assert {config["strategy"] for config in configs} == {"min", "max", "equal-min", "equal-max"}
     assert {config["merge_method"] for config in configs} == {None, "mean", "sum", "concat"}
@@ -73,7 +48,7 @@ def test_the_configurations_cover_what_differs() -> None:
     bands = {band for config in configs for band in config["bands"]}
     assert any(band.startswith("EW_") for band in bands)
     assert any(band.endswith("_60") for band in bands)
-    params = [result["channel_params"][0] for result in results()]
+    params = [result["channel_params"][0] for result in results]
     assert any(len({entry["num_patch"] for entry in of_channel.values()}) > 2 for of_channel in params)
-    resized = [result["attributes"][0]["input_size"] not in result["config"]["shape"][2:] for result in results()]
+    resized = [result["attributes"][0]["input_size"] not in result["config"]["shape"][2:] for result in results]
     assert 10 <= sum(resized) <= 40
