@@ -118,6 +118,11 @@ class AnySatBackbone(FreezableBackbone):
         self.out_channels = [2 * width if self.output == "dense" else width]
         self.load_report: LoadReport | None = None
 
+    @property
+    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+        """Bands of the input channels by image."""
+        return {image.source: image.bands for image in self.reader.images}
+
     def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> list[torch.Tensor]:  # noqa: ANN401
         """Encode a batch.
 

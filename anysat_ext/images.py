@@ -171,7 +171,8 @@ class SeriesReader:
         msg = (
             f"{image.source!r} came without dates, and AnySat's features depend on them. Give the day of the year "
             f"(1 January = 0) of each frame, shape (B, T) = ({batch}, {frames}), as {names[0]!r} in the image dict or "
-            f"the batch, or as a constant plane named {DATE!r} in `bands`; or set default_date."
+            f"the batch, or as a constant plane named {DATE!r} in `bands` (with "
+            "eo_data's data modules: dated: true); or set default_date."
         )
         raise ValueError(msg)
 

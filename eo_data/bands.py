@@ -126,7 +126,7 @@ def _described_order(
     order = tuple(name for name in described if name)
     known = set(sensor.band_names) if sensor else set(order)
     shown = ", ".join(text or "(none)" for text in descriptions)
-    remedy = "Declare the names of its bands, in the order of the file, in the config."
+    remedy = "Declare the names of its bands, in the order of the file: file_bands: [...]."
     if len(order) != len(descriptions) or not known.intersection(order):
         whose = f" Not every band has one, or none is a band of {sensor.name}." if sensor and any(descriptions) else ""
         msg = (

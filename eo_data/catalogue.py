@@ -310,7 +310,8 @@ def _label(value: object, sample: str, path: Path, root: Path) -> Path | float |
         if file.is_file():
             return file
         msg = (
-            f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}."
+            f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}. "
+            "Add the file, correct the row, or leave it out."
         )
         raise ValueError(msg) from None
     return int(number) if number.is_integer() and "." not in text else number

@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
+from eo_data.agreement import check_bands
 from eo_data.augmentation import Augmentation
 from eo_data.catalogue import (
     SPLITS,
@@ -169,8 +170,12 @@ class ChipDataModule(LightningDataModule):
         Raises
         ------
         ValueError
-            If a folder, file or split is missing or empty, samples are doubled or incomplete.
+            If a folder, file or split is missing or empty, samples are doubled or incomplete, or a backbone of this
+            project expects other bands.
         """
+        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
+        if module is not None:
+            check_bands(module, self.modalities)
         needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
         splits = needed.get(stage or "", SPLITS)
         records = self._records(labelled=splits != ("predict",))

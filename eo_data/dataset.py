@@ -294,6 +294,7 @@ def _located(sample: Sample) -> dict[str, Any]:
         for day, source in zip(image.dates, image.date_sources, strict=True)
     )
     located: dict[str, Any] = {"valid": torch.from_numpy(valid.copy()), "acquired": acquired, "id": sample.id}
+    located["sources"] = "\n".join(dict.fromkeys(str(path) for image in sample.images.values() for path in image.paths))
     if raster.transform is None:
         return located
     return located | {

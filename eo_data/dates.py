@@ -310,7 +310,8 @@ def resolve_date(
         f"index ({'not given' if index is None else f'{len(index)} entries, none of this name'}); "
         f"pattern ({'not given' if pattern is None else f'{pattern!r} does not match'}); name (no date in it); "
         f"tags ({'not given' if tags is None else f'no acquisition date in: {_some(tags)}'}); fallback (not given). "
-        "Name the date in an index file, give a `pattern` for the file names, or set a `fallback` date."
+        "Name the date in an index file (date_index), give a pattern for the file names (date_pattern), or set a "
+        "fallback_date."
     )
     raise ValueError(msg)
 

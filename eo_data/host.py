@@ -19,6 +19,11 @@ class FreezableBackbone(nn.Module):
     #: Switches TerraTorch's own padding off: it takes the first ``patch_size`` that it finds in the modules.
     patch_size = None
 
+    @property
+    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+        """Bands of the input channels by image, ``None`` for a plain tensor; data modules compare theirs with them."""
+        return {}
+
     def freeze(self) -> None:
         """Stop training the encoder; it stays in eval mode from here on."""
         self.requires_grad_(False)

@@ -229,11 +229,25 @@ class ImageReader:
             raise SampleError(str(error)) from error
         return (converted[0] if len(converted) == 1 else np.concatenate(converted)), notes
 
+    def _refuse_forgotten_offset(self, readings: Sequence[Reading], paths: Sequence[Path]) -> None:
+        if InputUnit(str(self.source.unit).lower()) is not InputUnit.DIGITAL_NUMBER or self.source.formula is not None:
+            return
+        for path, reading in zip(paths, readings, strict=len(paths) == len(readings)):
+            known = sentinel2_offset(product_name=str(path), metadata=reading.tags)
+            if known:
+                msg = (
+                    f"{self.name!r}: {path} is a product whose digital numbers have an offset of {known:g}. State "
+                    "offset: auto, or offset: 0 if it has been taken off already."
+                )
+                raise SampleError(msg)
+
     def _offsets(self, readings: Sequence[Reading], paths: Sequence[Path]) -> tuple[list[float], tuple[str, ...]]:
         """One offset per reading."""
         given = self.source.offset
+        if given is None:
+            self._refuse_forgotten_offset(readings, paths)
         if not isinstance(given, str):
-            return [float(given)] * len(readings), ()
+            return [float(given or 0)] * len(readings), ()
         offsets = []
         for path, reading in zip(paths, readings, strict=len(paths) == len(readings)):
             offset = sentinel2_offset(product_name=str(path), metadata=reading.tags)
@@ -305,6 +319,7 @@ class ImageReader:
             observed,
             tuple(paths),
             (*notes, *swaps),
+            self.source.sensor,
         )
 
     def _check_pixel_size(self, reading: Reading, size: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from eo_data.normalisation import Normaliser, ZScore, fill_missing
 from eo_data.plan import GeometryPlan, apply_before
 from eo_data.raster import Raster
 from eo_data.sample import Image, Sample, SampleError
+from eo_data.sensors import SENSORS, Sensor
 from eo_data.statistics import DatasetStatistics, read_statistics
 
 #: Label of pixels that do not count.
@@ -90,11 +91,11 @@ class DatasetNormalise:
         try:
             if self.statistics is not None:
                 statistics = self._read.get("") or self._of(name, self._read, "statistics")
-                return statistics.zscore(image.bands, image.unit)
-            means = _per_band(self._of(name, self.means or {}, "means"), image.bands, "means")
-            stds = _per_band(self._of(name, self.stds or {}, "stds"), image.bands, "stds")
+                return statistics.zscore(image.bands, image.unit, _table(image))
+            means = _per_band(self._of(name, self.means or {}, "means"), image, "means")
+            stds = _per_band(self._of(name, self.stds or {}, "stds"), image, "stds")
         except ValueError as error:
-            msg = f"{name!r}: {error}"
+            msg = f"The statistics of {name!r} do not fit: {error}"
             raise SampleError(msg) from error
         return ZScore(means, stds, provenance="config")
 
@@ -111,8 +112,16 @@ class DatasetNormalise:
         return {"preprocess": "DatasetNormalise", "raw_input_hw": (height, width), "final_hw": (height, width)}
 
 
-def _per_band(values: PerBand, bands: Sequence[str], argument: str) -> list[float]:
+def _table(image: Image) -> Sensor | None:
+    return None if image.sensor is None else SENSORS[image.sensor]
+
+
+def _per_band(values: PerBand, image: Image, argument: str) -> list[float]:
+    bands, table = image.bands, _table(image)
     if isinstance(values, Mapping):
+        if table is not None:
+            bands = tuple(table.canonical(band) or band for band in bands)
+            values = {table.canonical(band) or band: value for band, value in values.items()}
         lacking = [band for band in bands if band not in values]
         if lacking:
             msg = f"{argument} has no value for the bands {lacking}; it has {list(values)}."

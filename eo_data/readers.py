@@ -105,7 +105,9 @@ def read_file(path: Path, source: ImageSource, window: TileWindow | None = None)
         else:
             reading = _read_raster(path, source, window)
     except (RasterioError, OSError) as error:
-        msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
+        msg = (
+            f"{path} cannot be read: {error.__cause__ or error}. The file may be truncated or no raster; copy it again."
+        )
         raise SampleError(msg) from error
     except ValueError as error:
         if isinstance(error, SampleError):
@@ -250,7 +252,9 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
                     raise SampleError(msg)
                 planes.append(_pixels(file, [1], source.nodata))
     except (RasterioError, OSError) as error:
-        msg = f"{path} cannot be read: {error}. The file may be truncated or no raster; copy it again."
+        msg = (
+            f"{path} cannot be read: {error.__cause__ or error}. The file may be truncated or no raster; copy it again."
+        )
         raise SampleError(msg) from error
     except ValueError as error:
         if isinstance(error, SampleError):

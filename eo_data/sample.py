@@ -39,6 +39,8 @@ class Image:
         Bool ``(T,)``: frames that exist and are not all missing.
     paths : tuple of Path
         Files that were read.
+    sensor : str or None
+        Key of `eo_data.sensors.SENSORS`, by which other spellings of the bands are known.
     notes : tuple of str
         What happened on the way that a user may want to know.
     """
@@ -52,6 +54,7 @@ class Image:
     observed: np.ndarray = field(default_factory=lambda: np.ones(1, dtype=bool))
     paths: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    sensor: str | None = None
 
     @property
     def is_series(self) -> bool:

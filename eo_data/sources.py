@@ -141,7 +141,8 @@ class ImageSource:
     unit : InputUnit
         What the stored numbers are.
     scale, offset
-        Reflectance = (digital number + offset) * scale. The offset may be ``auto``: -1000 for Sentinel-2 products of
+        Reflectance = (digital number + offset) * scale. Without an offset it is 0, unless the product's name or
+        metadata says otherwise, which is an error. It may be ``auto``: -1000 for Sentinel-2 products of
         processing baseline 04.00 and later, from the product name or the metadata of the file.
     formula : str, optional
         Named conversion from digital numbers that is not linear, see `eo_data.units`.
@@ -190,7 +191,7 @@ class ImageSource:
     substitutes: Mapping[str, str] = field(default_factory=dict)
     unit: InputUnit | str = InputUnit.REFLECTANCE
     scale: float = 1e-4
-    offset: float | str = 0.0
+    offset: float | str | None = None
     formula: str | None = None
     target_unit: InputUnit | str | None = None
     nodata: float | None = None
@@ -229,7 +230,10 @@ class ImageSource:
             msg = f"resampling must be bilinear, nearest, cubic or average, got {self.resampling!r}."
             raise ValueError(msg)
         UnitConversion(
-            as_unit(self.unit), self.scale, 0.0 if isinstance(self.offset, str) else self.offset, self.formula
+            as_unit(self.unit),
+            self.scale,
+            0.0 if isinstance(self.offset, str) or self.offset is None else self.offset,
+            self.formula,
         )
         one_of("cloud_kind", self.cloud_kind, ("scl", "qa_pixel", "mask"))
         if self.fallback_date is not None:

@@ -26,7 +26,7 @@ from rasterio.windows import Window
 from eo_data.bands import UNNAMED, band_order, select_bands
 from eo_data.normalisation import ZScore
 from eo_data.sensors import SENSORS, Sensor
-from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit, check_range, to_physical
+from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit, check_range, sentinel2_offset, to_physical
 
 #: Values read at once, over all bands.
 _BLOCK_VALUES = 1 << 22
@@ -337,10 +337,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bands", nargs="+", help="band order of the files, if they do not describe it")
     parser.add_argument("--select", nargs="+", help="bands to keep, in this order (all by default)")
     parser.add_argument("--scale", type=float, default=1e-4, help="of digital numbers (0.0001)")
-    parser.add_argument("--offset", type=float, default=0.0, help="added to digital numbers before the scale (0)")
+    parser.add_argument("--offset", help="added to digital numbers before the scale: a number, or auto (0)")
     parser.add_argument("--formula", help="for digital numbers, instead of scale and offset: worldcereal_s1")
     parser.add_argument("--nodata", type=float, help="value of missing pixels, instead of the files' own")
     return parser
+
+
+def _offset(stated: str | None, files: Sequence[Path]) -> float:
+    """Return the offset of digital numbers: as stated, or from the names and metadata of the products.
+
+    Raises
+    ------
+    ValueError
+        If it is to be found and files differ or do not say it; or if it is not stated, but the files have one.
+    """
+    if stated not in (None, "auto"):
+        return float(str(stated))
+    found: set[float | None] = set()
+    for path in files:
+        with rasterio.open(path) as file:
+            found.add(sentinel2_offset(product_name=str(path), metadata=file.tags()))
+    if stated is None and not any(found):
+        return 0.0
+    if stated is None or len(found) != 1 or None in found:
+        shown = ", ".join("unknown" if offset is None else f"{offset:g}" for offset in found)
+        msg = f"The products' offsets of digital numbers are: {shown}. State --offset -1000 or 0, or auto if all agree."
+        raise ValueError(msg)
+    return float(found.pop() or 0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -350,6 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         files = _expand(given.files)
         given.out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after hours of reading
+        given.offset = _offset(given.offset, files) if given.unit == InputUnit.DIGITAL_NUMBER else 0.0
         conversion = UnitConversion(given.unit, given.scale, given.offset, given.formula)
         statistics = statistics_of_files(
             files,

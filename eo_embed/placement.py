@@ -30,8 +30,8 @@ class Place:
     ----------
     id : str
         Id of the sample.
-    source : str
-        File, as the batch names it.
+    sources : tuple of str
+        Files of the input.
     transform : affine.Affine or None
         Of the pixels.
     crs : str or None
@@ -47,7 +47,7 @@ class Place:
     """
 
     id: str
-    source: str
+    sources: tuple[str, ...]
     transform: Affine | None
     crs: str | None
     valid: np.ndarray
@@ -113,7 +113,7 @@ def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = 
     return [
         Place(
             _text(batch.get("id"), i) or _relative(name, root),
-            name,
+            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
             _transform(batch, i, size, name),
             _crs(batch, i, name),
             _valid(batch, i, size),

@@ -36,6 +36,7 @@ _NOT_FOR_BACKBONE = frozenset(
         "filename",
         "id",
         "acquired",
+        "sources",
         "valid",
         "crs",
         "bounds",
@@ -344,7 +345,7 @@ class EmbeddingTask(BaseTask):
             place.crs,
             share.shape,
             place.dates,
-            (place.source,),
+            place.sources,
             float(place.valid.mean()),
         )
 

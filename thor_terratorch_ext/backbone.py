@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,6 +109,12 @@ class ThorBackbone(FreezableBackbone):
         self.load_report: LoadReport | None = None
         self._layouts = LayoutCache(max_entries=16)
         self._describe()
+
+    @property
+    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+        """THOR's name of each input channel by image."""
+        channels = iter(self.selection.channels)
+        return {name: tuple(itertools.islice(channels, len(bands))) for name, bands in self.reader.modalities}
 
     def _describe(self) -> None:
         """Set the attributes that the published wrapper has."""

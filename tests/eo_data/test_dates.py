@@ -236,7 +236,7 @@ def test_the_time_of_writing_must_be_allowed() -> None:
 
 
 def test_a_missing_date_names_all_that_was_tried_and_the_remedy() -> None:
-    with pytest.raises(ValueError, match="'a.tif'.*index \\(not given\\); pattern \\(not given\\).*`fallback` date"):
+    with pytest.raises(ValueError, match="'a.tif'.*index \\(not given\\); pattern.*set a fallback_date"):
         resolve_date("a.tif")
     with pytest.raises(ValueError, match="1 entries, none of this name.*'_x_\\(.*does not match.*in: no tags"):
         resolve_date("a.tif", index={"b": LEAP_DAY}, pattern=r"_x_(?P<date>\d{8})", tags={})

@@ -19,7 +19,7 @@ ROTATED = Affine(8.0, 3.0, 500_000.0, 3.0, -8.0, 4_000_000.0)
 
 
 def place(transform: Affine | None = UTM, height: int = 64, width: int = 48) -> Place:
-    return Place("a/tile", "a/tile.tif", transform, None, np.ones((height, width), dtype=bool), ())
+    return Place("a/tile", ("a/tile.tif",), transform, None, np.ones((height, width), dtype=bool), ())
 
 
 @pytest.mark.parametrize("transform", [UTM, ROTATED, Affine(1e-4, 0, 7.1, 0, -1e-4, 51.2)])
@@ -35,7 +35,7 @@ def test_the_share_of_observed_pixels_per_cell() -> None:
     valid = np.ones((16, 16), dtype=bool)
     valid[:8, :8] = False
     valid[8:12, 8:16] = False
-    found = Place("x", "x", UTM, None, valid, ()).valid_share((2, 2))
+    found = Place("x", ("x",), UTM, None, valid, ()).valid_share((2, 2))
     np.testing.assert_allclose(found, [[0, 1], [1, 0.5]])
 
 
@@ -86,8 +86,8 @@ def test_a_batch_without_names_is_refused() -> None:
 
 def test_area_is_of_the_ground_in_square_metres() -> None:
     utm, degrees = (rasterio.crs.CRS.from_epsg(code).to_wkt() for code in (32631, 4326))
-    assert Place("x", "x", UTM, utm, np.ones((10, 20), dtype=bool), ()).area == pytest.approx(20_000)
+    assert Place("x", ("x",), UTM, utm, np.ones((10, 20), dtype=bool), ()).area == pytest.approx(20_000)
     chip = Affine(1e-4, 0, 7.0, 0, -1e-4, 60.0)
-    found = Place("x", "x", chip, degrees, np.ones((100, 100), dtype=bool), ()).area
+    found = Place("x", ("x",), chip, degrees, np.ones((100, 100), dtype=bool), ()).area
     assert found == pytest.approx(1113.9 * 1113.9 * 0.5, rel=0.01)  # cos 60 degrees
     assert place().area == 0

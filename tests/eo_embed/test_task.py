@@ -204,6 +204,28 @@ def test_tiles_of_a_large_raster_make_one_grid(config: Any, tmp_path: Path) -> N
     np.testing.assert_array_equal(mosaic[:, -last.shape[1] :, -last.shape[2] :], last.values)
 
 
+def test_a_change_in_any_file_of_a_sample_makes_it_again(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("one", "two"):
+        write_raster(root / name / "tile.tif", 64, 64, "EPSG:32631", 10)
+    optical = {"sensor": "sentinel2_l2a", "unit": "digital_number", "pixel_size": 10}
+    modalities = {
+        "one": optical | {"files": "one/{id}.tif", "bands": ["BLUE", "GREEN"]},
+        "two": optical | {"files": "two/{id}.tif", "bands": ["RED"]},
+    }
+    arguments = {"pretrained": False, "model_bands": {"one": ["BLUE", "GREEN"], "two": ["RED"]}, "input_gsd": 10}
+    file = config(root, {"modalities": modalities}, backbone_args=arguments)
+    predict(file)
+    before = np.stack(eo_embed.open_embeddings(tmp_path / "out").pooled.embedding)
+    with rasterio.open(root / "two" / "tile.tif", "r+") as raster:
+        raster.write(raster.read() * 2)
+    predict(file)
+    export = eo_embed.open_embeddings(tmp_path / "out")
+    assert np.abs(np.stack(export.pooled.embedding) - before).max() > 1e-3
+    (entry,) = export.manifest["inputs"]
+    assert len(entry["sources"]) == 2
+
+
 @pytest.mark.parametrize("grid_format", ["npz", "netcdf", "zarr"])
 def test_other_formats_hold_the_same_grid(grid_format: str, config: Any, tmp_path: Path) -> None:
     root = tmp_path / "data"

@@ -1,0 +1,49 @@
+"""Bands that data and backbone name differently do not run in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+
+from anysat_ext import build_anysat
+from eo_data.agreement import check_bands
+from eo_data.sources import ImageSource
+from thor_terratorch_ext import build_thor
+
+S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+
+
+def source(bands: list[str], sensor: str | None = "sentinel2_l2a") -> ImageSource:
+    return ImageSource("{id}.tif", bands, sensor=sensor)
+
+
+def thor(bands: Any) -> nn.Module:
+    return nn.Sequential(build_thor("tiny", pretrained=False, model_bands=bands))
+
+
+def test_the_same_bands_in_other_spellings_agree() -> None:
+    check_bands(thor(["BLUE", "GREEN", "RED"]), {"s2": source(["B02", "B3", "red"])})
+    both = {"a": source(["B2", "B3"]), "b": source(["VV", "VH"], "sentinel1")}
+    check_bands(thor({"a": ["S2:Blue", "GREEN"], "b": ["VV_10", "IW_VH_10"]}), both)
+    olci = build_thor("tiny", pretrained=False, model_bands=["OA01_REFLECTANCE"], input_gsd=300)
+    check_bands(olci, {"s3": source(["Oa01"], "sentinel3_olci")})
+    check_bands(nn.Linear(1, 1), both)
+    anysat = build_anysat("tiny", pretrained=False, modalities=["s2"], bands={"s2": [*S2, "DATE"]})
+    check_bands(anysat, {"s2": source(S2)})
+    ratio = build_anysat("tiny", pretrained=False, modalities=["s1"])
+    check_bands(ratio, {"s1": source(["VV", "VH"], "sentinel1")})
+
+
+def test_a_swapped_order_is_refused_with_the_channel() -> None:
+    with pytest.raises(ValueError, match=r"channel 0 is B02 in the data and S2:Red in the backbone"):
+        check_bands(thor(["RED", "GREEN", "BLUE"]), {"s2": source(["B02", "B03", "B04"])})
+    swapped = build_anysat("tiny", pretrained=False, modalities={"x": "s2"}, bands={"x": [*S2[1:], S2[0]]})
+    with pytest.raises(ValueError, match="The bands of 'x' do not agree: channel 0 is BLUE"):
+        check_bands(swapped, {"x": source(S2)})
+
+
+def test_a_missing_band_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ValueError, match="the data has 2 and the backbone expects 3"):
+        check_bands(thor(["BLUE", "GREEN", "RED"]), {"s2": source(["BLUE", "GREEN"])})

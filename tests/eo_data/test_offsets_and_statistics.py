@@ -1,0 +1,62 @@
+"""Offsets of products and names of bands that a config or a statistics file must not lose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from eo_data.catalogue import Record
+from eo_data.images import ImageReader
+from eo_data.preprocess import DatasetNormalise
+from eo_data.raster import Raster
+from eo_data.sample import Image, Sample, SampleError
+from eo_data.sources import ImageSource
+from eo_data.statistics import main as statistics_command
+from eo_data.statistics import read_statistics
+from eo_data.units import InputUnit
+
+
+def test_the_offset_of_a_product_is_not_forgotten(tmp_path: Path) -> None:
+    name = "S2B_MSIL2A_20230612T102559_N0509_R108_T32ULC_20230612T134559"
+    pixels = np.full((2, 16, 16), 2500, np.int16)
+    profile = {"count": 2, "height": 16, "width": 16, "dtype": "int16", "crs": "EPSG:32632"}
+    transform = rasterio.transform.from_origin(500_000, 5_000_000, 10, 10)
+    with rasterio.open(tmp_path / f"{name}.tif", "w", driver="GTiff", transform=transform, **profile) as file:
+        file.write(pixels)
+        file.descriptions = ("B02", "B03")
+    read = {}
+    for offset in (None, "auto", 0, -1000):
+        source = ImageSource("{id}.tif", ["B02", "B03"], sensor="sentinel2_l2a", unit="digital_number", offset=offset)
+        record = Record(name, {"s2": (tmp_path / f"{name}.tif",)})
+        if offset is None:
+            with pytest.raises(SampleError, match=r"have an offset of -1000. State offset: auto, or offset: 0"):
+                ImageReader("s2", source).read(record)
+            continue
+        read[offset] = float(ImageReader("s2", source).read(record).raster.pixels[0, 0, 0])
+    assert read == pytest.approx({"auto": 0.15, 0: 0.25, -1000: 0.15})
+    out = tmp_path / "s2.yaml"
+    command = [str(tmp_path / "*.tif"), "--sensor", "sentinel2_l2a", "--unit", "digital_number", "--out", str(out)]
+    with pytest.raises(SystemExit):
+        statistics_command(command)
+    statistics_command([*command, "--offset", "auto"])
+    assert read_statistics(out).means == pytest.approx((0.15, 0.15))
+
+
+def test_statistics_know_their_bands_by_other_names(tmp_path: Path) -> None:
+    path = tmp_path / "s2.yaml"
+    path.write_text("bands: [BLUE, GREEN]\nunit: reflectance\nmeans: [0.1, 0.2]\nstds: [1.0, 2.0]\n")
+    raster = Raster(np.full((2, 4, 4), 0.6, np.float32), np.ones((4, 4), dtype=bool), None, None)
+    image = Image(raster, ("B03", "B02"), InputUnit.REFLECTANCE, 10.0, sensor="sentinel2_l2a")
+    for scaling in (
+        DatasetNormalise(statistics=str(path)),
+        DatasetNormalise({"s2": {"B2": 0.1, "GREEN": 0.2}}, {"s2": {"blue": 1.0, "B03": 2.0}}),
+    ):
+        result = scaling(Sample("here", {"s2": image})).images["s2"].raster.pixels[:, 0, 0]
+        np.testing.assert_allclose(result, [0.2, 0.5], rtol=1e-6)
+    other = replace(image, bands=("B03", "B12"))
+    with pytest.raises(SampleError, match="The statistics of 's2' do not fit"):
+        DatasetNormalise(statistics=str(path))(Sample("here", {"s2": other}))
