@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from affine import Affine
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset, default_collate
 
@@ -19,7 +18,7 @@ from eo_data.catalogue import Record
 from eo_data.images import ImageReader
 from eo_data.labels import read_label
 from eo_data.preprocess import Preprocess, check_georeference
-from eo_data.raster import Raster
+from eo_data.raster import Raster, scaled
 from eo_data.sample import Image, Sample, SampleError
 from eo_data.sources import LabelSource
 from eo_data.units import all_finite
@@ -247,10 +246,7 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
     frames = 0 if reader.frames is None else reader.frames.count or len(reference.observed)
     lead = (frames,) if frames else ()
     pixels = np.full((*lead, len(reader.source.bands), height, width), np.nan, dtype=np.float32)
-    transform = reference.raster.transform
-    if transform is not None:
-        x, y = reference.raster.width / width, reference.raster.height / height
-        transform = Affine(transform.a * x, transform.b * y, transform.c, transform.d * x, transform.e * y, transform.f)
+    transform = scaled(reference.raster.transform, reference.raster.width / width, reference.raster.height / height)
     raster = Raster(pixels, np.zeros((*lead, height, width), dtype=bool), transform, reference.raster.crs)
     days = next((image.dates[-1:] for image in sample.images.values() if image.dates), (_NO_DATE,))
     dates = days * (frames or 1) if reader.source.dated else ()
@@ -263,6 +259,7 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
         ("missing",) * len(dates),
         np.zeros(frames or 1, dtype=bool),
         notes=("missing in this sample",),
+        sensor=reader.source.sensor,
     )
 
 

@@ -72,7 +72,9 @@ def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def describe_sample(module: ChipDataModule, dataset: EoDataset, index: int) -> Iterator[str]:
+def describe_sample(
+    module: ChipDataModule, dataset: EoDataset, index: int, before: Sample, after: Sample
+) -> Iterator[str]:
     """Yield the lines of the report on one sample.
 
     Raises
@@ -80,9 +82,7 @@ def describe_sample(module: ChipDataModule, dataset: EoDataset, index: int) -> I
     ValueError
         If the sample cannot be used.
     """
-    before = dataset.read(index)
     entry = dataset[index]
-    after = dataset.preprocess(before)
     yield f"sample      {before.id}  ({index + 1} of {len(dataset)})"
     for name, image in before.images.items():
         yield from _lines_of_image(module, name, image, after)
@@ -165,12 +165,10 @@ def _crs_name(crs: str | None) -> str:
     return ":".join(authority) if authority else system.name
 
 
-def write_quick_look(dataset: EoDataset, index: int, folder: Path) -> Path:
+def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: Path) -> Path:
     """Write an RGB of the first modality before (physical values) and after preprocessing as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    before = dataset.read(index)
-    after = dataset.preprocess(before)
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     name = next(iter(before.images))
     for i, (title, sample) in enumerate((("physical values", before), ("what the encoder sees", after))):
@@ -178,7 +176,7 @@ def write_quick_look(dataset: EoDataset, index: int, folder: Path) -> Path:
         pixels = image.raster.pixels[len(image.raster.pixels) // 2] if image.is_series else image.raster.pixels
         valid = image.raster.valid[len(image.raster.valid) // 2] if image.is_series else image.raster.valid
         axes = figure.add_subplot(1, 2, i + 1)
-        axes.imshow(stretched(pixels[rgb_indices(image.bands, dataset.rgb)], valid))
+        axes.imshow(stretched(pixels[rgb_indices(image.bands, rgb)], valid))
         axes.set_title(f"{title}, {pixels.shape[-2]} x {pixels.shape[-1]} px")
         axes.set_axis_off()
     figure.suptitle(f"{before.id}: {name}")
@@ -205,8 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         module = load_data_module(options.config)
         dataset = module.dataset(options.split)
         index = _index(dataset, options.sample)
-        lines = list(describe_sample(module, dataset, index))
-        picture = write_quick_look(dataset, index, options.out)
+        before = dataset.read(index)
+        after = dataset.preprocess(before)
+        lines = list(describe_sample(module, dataset, index, before, after))
+        picture = write_quick_look(before, after, dataset.rgb, options.out)
     except (ValueError, ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write("\n".join([*lines, f"quick-look  {picture}"]) + "\n")

@@ -136,7 +136,7 @@ class Raster:
             )
             raise ValueError(msg)
         window = (..., slice(top, top + height), slice(left, left + width))
-        transform = _shifted(self.transform, left, top)
+        transform = shifted(self.transform, left, top)
         return replace(self, pixels=self.pixels[window], valid=self.valid[window], transform=transform)
 
     def pad(
@@ -172,7 +172,7 @@ class Raster:
         options: dict[str, Any] = {"constant_values": value} if mode == "constant" else {}
         pixels = np.pad(self.pixels, ((0, 0),) * (self.pixels.ndim - 2) + around, mode, **options)  # type: ignore[call-overload]
         valid = np.pad(self.valid, ((0, 0),) * (self.valid.ndim - 2) + around)
-        return replace(self, pixels=pixels, valid=valid, transform=_shifted(self.transform, -left, -top))
+        return replace(self, pixels=pixels, valid=valid, transform=shifted(self.transform, -left, -top))
 
     def resize(self, height: int, width: int, resampling: str = "bilinear") -> Raster:
         """Return the raster on a grid of other pixels over the same ground.
@@ -199,7 +199,7 @@ class Raster:
         if height < 1 or width < 1:
             msg = f"The new size must be at least 1 x 1 pixels, got {height} x {width}."
             raise ValueError(msg)
-        transform = _scaled(self.transform, self.width / width, self.height / height)
+        transform = scaled(self.transform, self.width / width, self.height / height)
         if resampling == "nearest":
             pixels = _interpolate(self.pixels, height, width, "nearest-exact")
             valid = _interpolate(self.valid.astype(np.float32), height, width, "nearest-exact") > 0
@@ -285,7 +285,7 @@ def _to_map(transform: Affine, x: float, y: float) -> tuple[float, float]:
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
 
-def _shifted(transform: Affine | None, x: float, y: float) -> Affine | None:
+def shifted(transform: Affine | None, x: float, y: float) -> Affine | None:
     """Move the origin by whole columns and rows (by hand, because affine 3 renames its operator)."""
     if transform is None:
         return None
@@ -294,7 +294,7 @@ def _shifted(transform: Affine | None, x: float, y: float) -> Affine | None:
     return Affine(t.a, t.b, new_x, t.d, t.e, new_y)
 
 
-def _scaled(transform: Affine | None, x: float, y: float) -> Affine | None:
+def scaled(transform: Affine | None, x: float, y: float) -> Affine | None:
     """Make pixels that are ``x`` times as wide and ``y`` times as high."""
     if transform is None:
         return None

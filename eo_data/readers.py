@@ -22,6 +22,7 @@ from rasterio.windows import Window
 
 from eo_data.bands import band_order, select_bands
 from eo_data.catalogue import TileWindow
+from eo_data.raster import shifted
 from eo_data.sample import SampleError
 from eo_data.sources import ImageSource
 
@@ -126,11 +127,7 @@ def cut(reading: Reading, window: TileWindow | None) -> Reading:
         return reading
     top, left, height, width = window.inside
     pixels = reading.pixels[..., top : top + height, left : left + width]
-    t = reading.transform
-    moved = (
-        None if t is None else Affine(t.a, t.b, t.a * left + t.b * top + t.c, t.d, t.e, t.d * left + t.e * top + t.f)
-    )
-    return replace(reading, pixels=pixels, transform=moved)
+    return replace(reading, pixels=pixels, transform=shifted(reading.transform, left, top))
 
 
 def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> Reading:
@@ -164,8 +161,9 @@ def _pixels(
     with np.errstate(over="ignore"):  # no-data such as -1.8e308 of float64 files is -inf in float32
         pixels = stored.astype(np.float32, copy=False)
     # In integers where they are ones: quicker, and exact.
+    declared = file.nodatavals
     for i, index in enumerate(indexes):
-        missing = file.nodatavals[index - 1] if nodata is None else nodata
+        missing = declared[index - 1] if nodata is None else nodata
         if missing is not None and not np.isnan(missing):
             exact = np.issubdtype(stored.dtype, np.integer) and float(missing).is_integer()
             found = stored[i] == (int(missing) if exact else missing)

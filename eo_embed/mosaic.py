@@ -12,6 +12,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from eo_data.raster import shifted
 from eo_embed.atomic import atomic_path
 from eo_embed.layout import GRIDS, item_path
 
@@ -61,8 +62,7 @@ def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
     top, left = min(row for row, *_ in places), min(column for _, column, *_ in places)
     bottom = max(row + height for row, _, height, _ in places)
     right = max(column + width for _, column, _, width in places)
-    t = transform
-    origin = Affine(t.a, t.b, t.a * left + t.b * top + t.c, t.d, t.e, t.d * left + t.e * top + t.f)
+    origin = shifted(transform, left, top)
     profile |= {
         "driver": "GTiff",
         "height": bottom - top,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
 
-from eo_data.raster import ground_pixel_size
+from eo_data.raster import ground_pixel_size, scaled, shifted
 
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
@@ -67,11 +67,8 @@ class Place:
         if self.transform is None:
             return None
         height, width = self.valid.shape
-        y, x = height / shape[0], width / shape[1]
-        t = self.transform
-        a, b, d, e = t.a * x, t.b * y, t.d * x, t.e * y
-        row, column = first
-        return Affine(a, b, a * column + b * row + t.c, d, e, d * column + e * row + t.f)
+        cells = scaled(self.transform, width / shape[1], height / shape[0])
+        return shifted(cells, first[1], first[0])
 
     def valid_share(self, shape: tuple[int, int]) -> np.ndarray:
         """Share of observed pixels per cell, float32 ``(h, w)``."""
@@ -114,8 +111,7 @@ def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = 
         Place(
             _text(batch.get("id"), i) or _relative(name, root),
             tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
-            _transform(batch, i, size, name),
-            _crs(batch, i, name),
+            *_georeference(batch, i, size, name),
             _valid(batch, i, size),
             _dates(batch, i),
             *_part(batch, i),
@@ -157,31 +153,23 @@ def _relative(name: str, root: Path | None) -> str:
     return path.with_suffix("").as_posix()
 
 
-def _transform(batch: Mapping[str, Any], index: int, size: tuple[int, int], name: str) -> Affine | None:
+def _georeference(
+    batch: Mapping[str, Any], index: int, size: tuple[int, int], name: str
+) -> tuple[Affine | None, str | None]:
+    """Transform and CRS: of the batch, or of the file if it has the size of the image."""
+    crs = _text(batch.get("crs"), index) or None
     if "geotransform" in batch:
-        return Affine.from_gdal(*(float(value) for value in batch["geotransform"][index]))
+        return Affine.from_gdal(*(float(value) for value in batch["geotransform"][index])), crs
     if "bounds" in batch:
         left, bottom, right, top = (float(value) for value in batch["bounds"][index])
-        return rasterio.transform.from_bounds(left, bottom, right, top, size[1], size[0])
-    found = _of_file(name, size)
-    return found[0] if found else None
-
-
-def _crs(batch: Mapping[str, Any], index: int, name: str) -> str | None:
-    if "crs" in batch:
-        return str(batch["crs"][index]) or None
-    found = _of_file(name, None)
-    return found[1] if found else None
-
-
-def _of_file(name: str, size: tuple[int, int] | None) -> tuple[Affine, str] | None:
+        return rasterio.transform.from_bounds(left, bottom, right, top, size[1], size[0]), crs
     try:
         with rasterio.open(name) as file:
-            if file.crs is None or (size is not None and file.shape != size):
-                return None
+            if file.crs is None or file.shape != size:
+                return None, None
             return file.transform, file.crs.to_wkt()
     except RasterioError:
-        return None
+        return None, None
 
 
 def _valid(batch: Mapping[str, Any], index: int, size: tuple[int, int]) -> np.ndarray:

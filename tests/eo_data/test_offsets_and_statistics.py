@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from eo_data.catalogue import Record
+from eo_data.datamodules import ChipDataModule
 from eo_data.images import ImageReader
 from eo_data.preprocess import DatasetNormalise
 from eo_data.raster import Raster
@@ -60,3 +61,23 @@ def test_statistics_know_their_bands_by_other_names(tmp_path: Path) -> None:
     other = replace(image, bands=("B03", "B12"))
     with pytest.raises(SampleError, match="The statistics of 's2' do not fit"):
         DatasetNormalise(statistics=str(path))(Sample("here", {"s2": other}))
+
+
+def test_a_modality_that_a_sample_lacks_is_normalised_by_any_band_name(tmp_path: Path) -> None:
+    transform = rasterio.transform.from_origin(500_000, 5_000_000, 10, 10)
+    profile = {"count": 1, "height": 16, "width": 16, "dtype": "float32", "crs": "EPSG:32632", "transform": transform}
+    for name in ("a/one", "a/two", "b/one"):
+        path = tmp_path / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        with rasterio.open(path, "w", driver="GTiff", **profile) as file:
+            file.write(np.full((1, 16, 16), 0.3, np.float32))
+    optical = {"bands": ["B02"], "file_bands": ["B02"], "sensor": "sentinel2_l2a"}
+    modalities = {
+        "a": ImageSource("a/{id}.tif", **optical),
+        "b": ImageSource("b/{id}.tif", optional=True, **optical),
+    }
+    scaling = DatasetNormalise({name: {"BLUE": 0.1} for name in "ab"}, {name: {"BLUE": 2.0} for name in "ab"})
+    data = ChipDataModule(str(tmp_path), modalities, scaling, num_workers=0, missing_modality="zeros")
+    data.setup("predict")
+    image = next(iter(data.predict_dataloader()))["image"]
+    assert image["b"][:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.0])
