@@ -1,0 +1,1 @@
+"""Around TerraTorch's fit, test and predict: callbacks for pictures, tables, label maps, reproducible runs, cached features."""
