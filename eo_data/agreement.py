@@ -5,10 +5,13 @@ Both name their bands in one config, and nothing else in TerraTorch compares the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
+from eo_data.facts import differences
 from eo_data.sensors import Sensor
 from eo_data.sources import ImageSource
 
@@ -20,7 +23,8 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     """Compare the bands of the data with those that the backbones in a model expect.
 
     Only backbones of this project say what they expect (``input_bands``); names that the sensor's table does not know
-    are not compared.
+    are not compared. A module with ``speaks_for_children``, such as several backbones that share the channels of an
+    image, answers for all modules in it.
 
     Parameters
     ----------
@@ -34,14 +38,36 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     ValueError
         If a channel holds another band than the backbone takes it for, or there are more or fewer of them.
     """
-    for module in model.modules():
-        expected = getattr(module, "input_bands", None)
-        if not isinstance(expected, Mapping):
-            continue
+    expected = getattr(model, "input_bands", None)
+    if isinstance(expected, Mapping):
         for name, bands in expected.items():
             own = next(iter(modalities)) if name is None and len(modalities) == 1 else name
             if own in modalities:
                 _compare(str(own), modalities[str(own)], bands)
+    if not getattr(model, "speaks_for_children", False):
+        for child in model.children():
+            check_bands(child, modalities)
+
+
+def check_inputs(trained_on: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> None:
+    """Compare what a checkpoint was trained on (`eo_data.facts.facts_of_inputs`) with what a data module makes.
+
+    Raises
+    ------
+    ValueError
+        If bands or preprocessing differ and that is not ``allowed``; then it is a warning.
+    """
+    other = differences(trained_on, now) if trained_on else []
+    if not other:
+        return
+    msg = (
+        f"The checkpoint was trained on other numbers than this data module makes: {'; '.join(other)}. Use the data "
+        "section of its config (`python -m eo_finetune.config CHECKPOINT` prints it), or set "
+        "allow_other_preprocess: true if this is intended."
+    )
+    if not allowed:
+        raise ValueError(msg)
+    warnings.warn(msg, stacklevel=3)
 
 
 def _compare(name: str, source: ImageSource, bands: Sequence[str]) -> None:

@@ -23,7 +23,8 @@ class Augmentation:
 
     They act on physical values before normalisation. Values that are missing stay missing, and so does a border that a
     transform makes up (its label is ignored); the georeference is given up, because a transform does not tell what it
-    did. Random choices follow torch's global generator, which `lightning.seed_everything` sets in workers too.
+    did. Random choices follow the seed that comes with a sample (`eo_data.sampler.Draw`), or else torch's global
+    generator, which `lightning.seed_everything` sets in workers too.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class Augmentation:
 
     transforms: Sequence[Any]
 
-    def __call__(self, sample: Sample) -> Sample:
+    def __call__(self, sample: Sample, seed: int | None = None) -> Sample:
         """Transform a sample.
 
         Raises
@@ -52,7 +53,7 @@ class Augmentation:
         masks.append(np.ones(masks[0].shape, dtype=np.float32))
         stacks = _stacks(np.concatenate(planes))
         more = {name: "image" for name in stacks if name != "image"}
-        seed = int(torch.randint(2**31 - 1, (1,)))
+        seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
         compose = albumentations.Compose(steps, additional_targets=more, seed=seed)
         try:
             result = compose(**stacks, masks=masks)

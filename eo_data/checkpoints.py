@@ -111,11 +111,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     CheckpointError
         If the file is missing, truncated, not safe to load, or holds no named tensors.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        msg = f"Checkpoint {str(path)!r} does not exist or is no file (looked for {str(file.absolute())!r})."
-        raise CheckpointError(msg)
-    content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    file, content = read_file(path)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not any(isinstance(v, torch.Tensor) for v in content.values()):
@@ -125,6 +121,21 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         )
         raise CheckpointError(msg)
     return {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def read_file(path: str | Path) -> tuple[Path, object]:
+    """Return a checkpoint's path and content, read without running code from it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, truncated or not safe to load.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        msg = f"Checkpoint {str(path)!r} does not exist or is no file (looked for {str(file.absolute())!r})."
+        raise CheckpointError(msg)
+    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
 
 
 def _describe(content: object) -> str:

@@ -10,10 +10,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_data.agreement import check_bands
+from eo_data.agreement import check_bands, check_inputs
 from eo_data.augmentation import Augmentation
 from eo_data.catalogue import (
     SPLITS,
@@ -27,13 +28,15 @@ from eo_data.catalogue import (
 )
 from eo_data.dataset import EoDataset, SampleReader, collate
 from eo_data.dates import dates_from_index
+from eo_data.facts import facts_of_inputs
 from eo_data.images import FramePolicy, ImageReader
 from eo_data.labels import TASKS
 from eo_data.preprocess import Preprocess
 from eo_data.sample import SampleError
-from eo_data.sampler import SameModalitiesBatchSampler
+from eo_data.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 from eo_data.sen1floods11 import chip_dates, event_dates
 from eo_data.sources import FilePattern, ImageSource, LabelSource
+from eo_data.splits import draw_fraction
 from eo_data.tiles import tile_windows, tiled
 
 
@@ -90,6 +93,13 @@ class ChipDataModule(LightningDataModule):
     tile_align : int
         Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
         patches of 8: 16).
+    train_fraction : float
+        Share of the training samples to learn from, stratified by their labels (`eo_data.splits`). Drawing it reads
+        all training labels once.
+    fraction_seed : int
+        Of that draw.
+    allow_other_preprocess : bool
+        Whether a checkpoint may be used that was trained with other bands or another preprocessing than this one.
 
     Attributes
     ----------
@@ -130,6 +140,9 @@ class ChipDataModule(LightningDataModule):
         drop_last: bool = False,  # noqa: FBT001, FBT002
         tile: int | None = None,
         tile_align: int = 16,
+        train_fraction: float = 1.0,
+        fraction_seed: int = 0,
+        allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         _one_of("task", task, TASKS)
@@ -154,6 +167,11 @@ class ChipDataModule(LightningDataModule):
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
         self.tile, self.tile_align = tile, tile_align
+        self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
+        self.allow_other_preprocess = allow_other_preprocess
+        if not 0 < train_fraction <= 1:
+            msg = f"train_fraction must be above 0 and at most 1, got {train_fraction}. 0.1 is 10 % of the samples."
+            raise ValueError(msg)
         if tile is not None:
             list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
@@ -202,6 +220,8 @@ class ChipDataModule(LightningDataModule):
         if split != "predict" and self.on_error == "raise":
             check_labelled(chosen)
         reader = SampleReader(self._readers(chosen), label, self.task)
+        if split == "train" and self.train_fraction < 1:
+            chosen = draw_fraction(chosen, reader.label_values, self.task, self.train_fraction, self.fraction_seed)
         transforms = self.transforms.get(split)
         if split == "predict":
             chosen = without_label(chosen)
@@ -335,11 +355,31 @@ class ChipDataModule(LightningDataModule):
                 )
                 raise ValueError(msg)
             groups = [tuple(record.files) for record in dataset.records]
-            order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+            order = self._shuffled(dataset) if shuffle else SequentialSampler(dataset)
             return DataLoader(
                 dataset, batch_sampler=SameModalitiesBatchSampler(order, self.batch_size, drop_last, groups), **options
             )
-        return DataLoader(dataset, batch_size=self.batch_size, shuffle=shuffle, drop_last=drop_last, **options)
+        sampler = self._shuffled(dataset) if shuffle else None
+        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, drop_last=drop_last, **options)
+
+    def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
+        """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return ShuffleByEpoch(len(dataset), torch.initial_seed(), epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""
+        return {"facts": facts_of_inputs(self)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with the data that a checkpoint was trained on.
+
+        Raises
+        ------
+        ValueError
+            If bands or preprocessing differ, unless ``allow_other_preprocess``.
+        """
+        check_inputs(state_dict.get("facts", {}), facts_of_inputs(self), allowed=self.allow_other_preprocess)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the training samples, shuffled."""

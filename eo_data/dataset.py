@@ -20,6 +20,7 @@ from eo_data.labels import read_label
 from eo_data.preprocess import Preprocess, check_georeference
 from eo_data.raster import Raster, scaled
 from eo_data.sample import Image, Sample, SampleError
+from eo_data.sampler import Draw
 from eo_data.sources import LabelSource
 from eo_data.units import all_finite
 
@@ -70,6 +71,20 @@ class SampleReader:
             msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
             raise SampleError(msg)
         return replace(sample, label=label)
+
+    def label_values(self, record: Record) -> np.ndarray | float | int:
+        """Return the class or value of a sample, or its labelled pixels ``(n,)``.
+
+        Raises
+        ------
+        SampleError
+            If it has none, or it does not suit the task.
+        """
+        label = None if self.label is None else read_label(record, self.label, self.task, None)
+        if label is None:
+            msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
+            raise SampleError(msg)
+        return label.pixels[0][label.valid] if isinstance(label, Raster) else label
 
 
 class EoDataset(Dataset[dict[str, Any]]):
@@ -128,8 +143,8 @@ class EoDataset(Dataset[dict[str, Any]]):
         """Return the number of samples."""
         return len(self.records)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a sample.
+    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+        """Return a sample; a `Draw` brings the seed of its random transforms.
 
         Returns
         -------
@@ -145,11 +160,16 @@ class EoDataset(Dataset[dict[str, Any]]):
         SampleError
             If the sample cannot be used.
         """
+        index, seed = index if isinstance(index, Draw) else (index, None)
         sample = self.read(index)
         if self.augmentation is not None:
-            sample = self.augmentation(sample)
-        entry = self._as_batch_entry(prepared := self.preprocess(sample))
-        return entry | _part(self.records[index], sample, prepared)
+            sample = self.augmentation(sample, seed)
+        return self.entry(sample, self.records[index])
+
+    def entry(self, sample: Sample, record: Record) -> dict[str, Any]:
+        """Preprocess a sample that is in physical units, and make it a dictionary of tensors."""
+        prepared = self.preprocess(sample)
+        return self._as_batch_entry(prepared) | _part(record, sample, prepared)
 
     def read(self, index: int) -> Sample:
         """Return a sample in physical units, before augmentation and preprocessing."""

@@ -20,7 +20,7 @@ from eo_data.sources import LabelSource
 TASKS = ("segmentation", "regression", "classification")
 
 
-def read_label(record: Record, source: LabelSource, task: str, reference: Image) -> Raster | float | int | None:
+def read_label(record: Record, source: LabelSource, task: str, reference: Image | None) -> Raster | float | int | None:
     """Read the label of a sample.
 
     Parameters
@@ -31,8 +31,8 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image)
         Classes, values to ignore, remapping.
     task : {'segmentation', 'regression', 'classification'}
         What is learned. Regression takes rasters or one value per sample.
-    reference : Image
-        The image that a label raster must lie on.
+    reference : Image or None
+        The image that a label raster must lie on; ``None`` leaves that unchecked, to look at labels alone.
 
     Returns
     -------
@@ -52,7 +52,9 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image)
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
     values, missing, transform, crs = _read(record.label)
-    _check_grid(record, values, transform, crs, reference)
+    if reference is not None:
+        _check_grid(record, values, transform, crs, reference)
+        transform, crs = transform or reference.raster.transform, crs or reference.raster.crs
     missing |= np.isin(values, np.asarray(source.ignore, dtype=np.float64))
     if missing.all():
         msg = f"{record.id}: the label {record.label} holds no label: all pixels are no-data or listed in ignore."
@@ -60,7 +62,7 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image)
     if task == "segmentation":
         values = _classes(record, values, missing, source)
     pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
-    return Raster(pixels[None], ~missing, transform or reference.raster.transform, crs or reference.raster.crs)
+    return Raster(pixels[None], ~missing, transform, crs)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None]:

@@ -1,11 +1,62 @@
-"""Batches of samples that have the same modalities."""
+"""The order of training samples, the same in every run, and batches of samples that have the same modalities."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import BatchSampler, Sampler
+
+
+class Draw(NamedTuple):
+    """Which sample comes next, and the seed of its random transforms."""
+
+    sample: int
+    seed: int
+
+
+def index_of(drawn: int | Draw) -> int:
+    """Return the number of the sample."""
+    return drawn.sample if isinstance(drawn, Draw) else drawn
+
+
+class ShuffleByEpoch(Sampler[Draw]):
+    """A random order that follows from a seed and the number of the epoch alone.
+
+    A run that goes on from a checkpoint sees the same samples, transformed alike, as one that was never interrupted;
+    the number of workers makes no difference either.
+
+    Parameters
+    ----------
+    size : int
+        Number of samples.
+    seed : int
+        Of the run.
+    epoch : int
+        The first epoch. Later ones are set by Lightning, or else counted.
+    """
+
+    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
+        self._size, self._seed, self._epoch = size, seed, epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch that the next pass is of."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield every sample once."""
+        # The factor keeps (seed 1, epoch 0) apart from (seed 0, epoch 1).
+        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + self._epoch) % 2**63)
+        order = torch.randperm(self._size, generator=generator).tolist()
+        seeds = torch.randint(2**31 - 1, (self._size,), generator=generator).tolist()
+        yield from (Draw(index, seeds[index]) for index in order)
+        self._epoch += 1
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._size
 
 
 class SameModalitiesBatchSampler(BatchSampler):
@@ -28,7 +79,7 @@ class SameModalitiesBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        sampler: Sampler[int],
+        sampler: Sampler[Any],
         batch_size: int,
         drop_last: bool,  # noqa: FBT001 (as in BatchSampler)
         groups: Sequence[Sequence[str]],
@@ -38,14 +89,15 @@ class SameModalitiesBatchSampler(BatchSampler):
         self._size, self._drop_last = batch_size, drop_last
         self._groups = [frozenset(group) for group in groups]
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         """Yield the indices of each batch."""
-        waiting: dict[frozenset[str], list[int]] = {}
-        for i in self.sampler:
-            batch = waiting.setdefault(self._groups[i], [])
-            batch.append(i)
+        waiting: dict[frozenset[str], list[Any]] = {}
+        for drawn in self.sampler:
+            group = self._groups[index_of(drawn)]
+            batch = waiting.setdefault(group, [])
+            batch.append(drawn)
             if len(batch) == self._size:
-                yield waiting.pop(self._groups[i])
+                yield waiting.pop(group)
         if not self._drop_last:
             yield from waiting.values()
 
@@ -53,6 +105,6 @@ class SameModalitiesBatchSampler(BatchSampler):
         """Return the number of batches."""
         # A random order must not be drawn here; all samples take part in it anyway.
         whole = len(self.sampler) == len(self._groups)  # type: ignore[arg-type]
-        indices = range(len(self._groups)) if whole else list(self.sampler)
+        indices = range(len(self._groups)) if whole else [index_of(drawn) for drawn in self.sampler]
         sizes = Counter(self._groups[i] for i in indices).values()
         return sum(size // self._size if self._drop_last else -(-size // self._size) for size in sizes)

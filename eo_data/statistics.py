@@ -231,7 +231,7 @@ def statistics_of_files(
         For no files, an unreadable file, an unknown band order, a missing band, values that contradict the unit, or
         bands of different units.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415  (only the command shows a bar)
+    from tqdm import tqdm  # noqa: PLC0415  (only the command shows a bar)
 
     if not files:
         msg = "There are no files to compute statistics of. Give file names or a pattern such as 'images/*.tif'."

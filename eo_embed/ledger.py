@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eo_data.facts import differences, facts_of
 from eo_embed import failures
 from eo_embed.atomic import PARTIAL, remove_partials, write_text
 from eo_embed.failures import Failures
-from eo_embed.fingerprint import differences, facts_of
 from eo_embed.layout import GRIDS, MANIFEST, PARTS, POOLED, ZARR_STORE
 from eo_embed.manifest import Manifest, read_manifest
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from eo_data.facts import facts_of, fingerprint
 from eo_embed.atomic import write_text
-from eo_embed.fingerprint import facts_of, fingerprint
 from eo_embed.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,10 +12,11 @@ import numpy as np
 import torch
 from torchgeo.trainers import BaseTask
 
+from eo_data.facts import facts_of_data, sha256_of_file, sha256_of_weights
+from eo_data.run_config import config_text
 from eo_embed.embedding import Embedding
 from eo_embed.failures import Failures
 from eo_embed.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
-from eo_embed.fingerprint import facts_of_data, sha256_of_file
 from eo_embed.geoparquet import PartWriter, merge
 from eo_embed.layout import POOLED
 from eo_embed.ledger import Ledger, open_export
@@ -205,17 +205,13 @@ class EmbeddingTask(BaseTask):
             "checkpoint": str(checkpoint) if checkpoint else None,
             "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and Path(checkpoint).is_file() else None,
             "software": {name: _version(name) for name in _PACKAGES},
-            "config": self._config_text(),
+            "config": config_text(self.trainer),
             "root": str(getattr(self._data_module(), "root", "")),
         }
 
     def weights_sha256(self) -> str:
         """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self._extractor().backbone.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of_weights(self._extractor().backbone)
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0, dataloader_idx: int = 0) -> None:
         """Encode a batch and write it, unless all of it has been written before."""
@@ -363,14 +359,6 @@ class EmbeddingTask(BaseTask):
 
     def _data_module(self) -> Any:  # noqa: ANN401
         return getattr(self.trainer, "datamodule", None)
-
-    def _config_text(self) -> str | None:
-        """The whole config, where Lightning's command line has put it."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            parser, config = getattr(callback, "parser", None), getattr(callback, "config", None)
-            if parser is not None and config is not None:
-                return str(parser.dump(config, skip_none=False))
-        return None
 
 
 def _image_size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:

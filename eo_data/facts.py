@@ -118,6 +118,16 @@ def facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
     return facts
 
 
+def facts_of_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what changes the numbers that an encoder sees, whatever files they come from.
+
+    Bands by modality, preprocessing with its statistics, and frames: what a checkpoint has to know of its training.
+    """
+    facts = facts_of_data(module)
+    kept = {key: facts[key] for key in ("preprocess", "statistics", "frames") if key in facts}
+    return kept | {"modalities": {name: {"bands": list(source.bands)} for name, source in module.modalities.items()}}
+
+
 def fingerprint(facts: Mapping[str, Any]) -> str:
     """SHA-256 of the facts as canonical JSON, in hexadecimal digits.
 
@@ -168,6 +178,17 @@ def _cut(one: str, other: str) -> tuple[str, str]:
         return ("..." if start else "") + text[start:end] + ("..." if end < len(text) else "")
 
     return part(one), part(other)
+
+
+def sha256_of_weights(module: Any) -> str:  # noqa: ANN401
+    """SHA-256 of the names and values in a torch module: random weights differ from run to run, and this shows it."""
+    import torch  # noqa: PLC0415  (only needed here)
+
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def sha256_of_file(path: str | Path) -> str:

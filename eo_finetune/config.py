@@ -1,0 +1,66 @@
+"""The config that a checkpoint was trained with: ``python -m eo_finetune.config CHECKPOINT --out predict.yaml``.
+
+The written config predicts with the trained model: same bands, same preprocessing, same arguments of the encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eo_data.checkpoints import CheckpointError, read_file
+from eo_embed.atomic import write_text
+from eo_finetune.checkpoints import CONFIG
+
+#: Parts of a config that every command of TerraTorch knows.
+_PARTS = ("seed_everything", "trainer", "data", "model", "custom_modules_path")
+
+
+def config_of(checkpoint: str | Path) -> dict[str, Any]:
+    """Return the config that a checkpoint carries.
+
+    Raises
+    ------
+    CheckpointError
+        If it carries none: `eo_finetune.BestCheckpoint` writes it.
+    """
+    _, content = read_file(checkpoint)
+    text = content.get(CONFIG) if isinstance(content, dict) else None
+    if not isinstance(text, str):
+        msg = (
+            f"{checkpoint} carries no config. Checkpoints of eo_finetune.BestCheckpoint do; for others, use the "
+            "config.yaml that TerraTorch wrote beside the logs of the run."
+        )
+        raise CheckpointError(msg)
+    config: dict[str, Any] = yaml.safe_load(text)
+    return {key: config[key] for key in _PARTS if config.get(key) is not None}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the config of a checkpoint."""
+    parser = argparse.ArgumentParser(prog="python -m eo_finetune.config", description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", help="a checkpoint of eo_finetune.BestCheckpoint, such as best.ckpt")
+    parser.add_argument("--root", help="another folder of data")
+    parser.add_argument("--out", help="file to write; printed without")
+    given = parser.parse_args(arguments)
+    try:
+        config = config_of(given.checkpoint)
+    except ValueError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    if given.root is not None:
+        config["data"]["init_args"]["root"] = given.root
+    text = yaml.safe_dump(config, sort_keys=False)
+    if given.out is None:
+        print(text)  # noqa: T201
+    else:
+        write_text(Path(given.out), text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

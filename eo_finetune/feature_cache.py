@@ -1,0 +1,270 @@
+"""Frozen features from disk: every image is encoded once, and the decoder trains on what was stored."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from eo_data.dataset import EoDataset, collate
+from eo_data.facts import facts_of, facts_of_data, fingerprint, sha256_of_weights
+from eo_finetune.cached_dataset import CachedDataset, Uncached, Variant
+from eo_finetune.variants import variants_of
+
+logger = logging.getLogger(__name__)
+
+#: What features are stored as.
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+#: Entries of a batch that TerraTorch's tasks do not hand to the model.
+_NOT_FOR_MODEL = frozenset(("image", "mask", "label", "filename"))
+
+
+class FrozenFeatureCache(Callback):
+    """Encode the training and validation samples once before the first epoch, then train the decoder from disk.
+
+    For tasks of TerraTorch with ``freeze_backbone: true`` and data modules of `eo_data`. The only random transforms
+    may be the eight flips and rotations of a square (``D4`` and its parts): every sample is encoded in each variant
+    that they can make, because an encoder's features of a turned image are not the turned features. The variant of
+    each step is the one that a run without the cache would draw, so that the losses are the same.
+
+    A folder below ``folder`` is named by the fingerprint of everything that changes features: data, preprocessing,
+    weights, arguments of the backbone, precision. Another run with the same facts finds its files there; an
+    interrupted run goes on. Old folders are never removed.
+
+    Validation is read from the cache unless it runs by tiles (``tiled_inference_on_validation``).
+
+    Parameters
+    ----------
+    folder : str
+        Where features are stored.
+    dtype : {'float32', 'float16', 'bfloat16'}
+        What features are stored as. The smaller ones need half of the disk and change the losses a little.
+    batch_size : int, optional
+        Of the encoding; that of the data module by default.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dtype.
+    """
+
+    def __init__(
+        self, folder: str = "output/feature_cache", dtype: str = "float32", batch_size: int | None = None
+    ) -> None:
+        if dtype not in DTYPES:
+            msg = f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}."
+            raise ValueError(msg)
+        self.folder = Path(folder)
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self._encoder: nn.Module | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Encode what is not stored yet, and put the stored samples in the place of the data sets.
+
+        Raises
+        ------
+        ValueError
+            If the backbone is not frozen, the data module is of another kind, transforms do more than flips and
+            rotations, or the disk is too small.
+        """
+        if stage != "fit":
+            return
+        encoder = _frozen_encoder(pl_module)
+        module: Any = getattr(trainer, "datamodule", None)
+        splits = ["train"] if getattr(pl_module, "tiled_inference_on_validation", False) else ["train", "val"]
+        for split in splits:
+            if not isinstance(getattr(module, f"{split}_dataset", None), EoDataset):
+                msg = (
+                    f"The feature cache needs a data module of eo_data (ChipDataModule, TimeSeriesDataModule), got "
+                    f"{type(module).__name__}. Leave FrozenFeatureCache out, or describe the data for ChipDataModule."
+                )
+                raise ValueError(msg)
+        folder = self.folder / fingerprint(self.facts(trainer, pl_module, encoder))[:16]
+        for split in splits:
+            dataset: EoDataset = getattr(module, f"{split}_dataset")
+            cached = CachedDataset(
+                dataset, folder / split, variants_of(dataset.augmentation), keep_images=split != "train"
+            )
+            self._fill(trainer, pl_module, cached, split)
+            setattr(module, f"{split}_dataset", cached)
+
+    def facts(self, trainer: Trainer, pl_module: LightningModule, encoder: nn.Module) -> dict[str, Any]:
+        """Return everything that changes the features of a sample."""
+        arguments: Mapping[str, Any] = pl_module.hparams.get("model_args") or {}
+        model: Any = pl_module.model
+        module: Any = trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "data": facts_of_data(module),
+            "label": facts_of([module.task, module.label]),
+            "backbone": {k: _plain(v) for k, v in arguments.items() if k.startswith("backbone")},
+            "weights_sha256": sha256_of_weights(encoder),
+            "padding": [str(getattr(model, name, None)) for name in ("patch_size", "padding")],
+            "precision": str(trainer.precision),
+            "dtype": self.dtype,
+        }
+
+    def _fill(self, trainer: Trainer, pl_module: LightningModule, cached: CachedDataset, split: str) -> None:
+        lacking = list(cached.lacking())
+        mine = lacking[trainer.global_rank :: trainer.world_size]
+        if mine:
+            logger.info("Encoding %d images of %r into %s", len(mine), split, cached.folder)
+            module: Any = trainer.datamodule  # type: ignore[attr-defined]
+            loader = DataLoader(
+                Uncached(cached, mine),
+                batch_size=self.batch_size or module.batch_size,
+                num_workers=module.num_workers,
+                collate_fn=_both,
+            )
+            cached.folder.mkdir(parents=True, exist_ok=True)
+            with torch.random.fork_rng(), _encoding(trainer, pl_module):
+                self._encode(trainer, pl_module, cached, loader, mine)
+        trainer.strategy.barrier()
+
+    def _encode(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        cached: CachedDataset,
+        loader: DataLoader[Any],
+        wanted: list[Variant],
+    ) -> None:
+        kept: list[Any] = []
+        model: Any = pl_module.model
+        hook = _frozen_encoder(pl_module).register_forward_hook(lambda *call: kept.append(call[-1]))
+        bar = tqdm(total=len(wanted), desc="Encoding", unit="image", disable=not trainer.is_global_zero)
+        done = 0
+        try:
+            for entries, batch in loader:
+                moved: Any = pl_module.transfer_batch_to_device(batch, trainer.strategy.root_device, 0)
+                with trainer.strategy.precision_plugin.val_step_context():
+                    # The whole model: padding is its own affair.
+                    model(moved["image"], **{k: v for k, v in moved.items() if k not in _NOT_FOR_MODEL})
+                features = [level.to("cpu", DTYPES[self.dtype]) for level in _levels(kept.pop())]
+                if done == 0:
+                    _check_disk(cached.folder, [level[0] for level in features], len(wanted))
+                for i, entry in enumerate(entries):
+                    cached.store(wanted[done + i], [level[i] for level in features], entry)
+                done += len(entries)
+                bar.update(len(entries))
+        finally:
+            hook.remove()
+            bar.close()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Let stored features pass where the encoder was."""
+        self._pass_stored(pl_module, batch)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """Put the encoder back, so that checkpoints hold it."""
+        self._put_back(pl_module)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:  # noqa: ANN401
+        """Let stored features pass where the encoder was."""
+        self._pass_stored(pl_module, batch)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """Put the encoder back."""
+        self._put_back(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Put the encoder back."""
+        self._put_back(pl_module)
+
+    def _pass_stored(self, pl_module: LightningModule, batch: Mapping[str, Any]) -> None:
+        if "features" in batch and self._encoder is None:
+            model: Any = pl_module.model
+            self._encoder, model.encoder = model.encoder, _Stored()
+
+    def _put_back(self, pl_module: LightningModule) -> None:
+        if self._encoder is not None:
+            model: Any = pl_module.model
+            model.encoder, self._encoder = self._encoder, None
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401
+    """A backbone that is given as a module counts by its weights and its text."""
+    return str(value) if isinstance(value, nn.Module) else facts_of(value)
+
+
+class _Stored(nn.Module):
+    """Stands where the encoder stood, and returns the features of the batch."""
+
+    def forward(self, _image: torch.Tensor, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
+        """Return the stored features; the image only says how large the output has to be."""
+        return features
+
+
+def _frozen_encoder(pl_module: LightningModule) -> nn.Module:
+    encoder = getattr(getattr(pl_module, "model", None), "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        msg = (
+            f"The feature cache needs a model with an encoder and a decoder (EncoderDecoderFactory), got "
+            f"{type(pl_module).__name__} without model.encoder."
+        )
+        raise ValueError(msg)
+    training = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad]
+    if training:
+        msg = (
+            f"The feature cache needs a frozen backbone, but {len(training)} of its parameters train ({training[0]} "
+            "...). Set freeze_backbone: true, or leave FrozenFeatureCache out."
+        )
+        raise ValueError(msg)
+    return encoder
+
+
+def _levels(features: object) -> list[torch.Tensor]:
+    if isinstance(features, list) and features and all(isinstance(level, torch.Tensor) for level in features):
+        return features
+    msg = (
+        f"The feature cache stores a list of tensors, but the backbone returns {type(features).__name__}. For THOR, "
+        "set backbone_merge_method and leave return_channel_params out."
+    )
+    raise ValueError(msg)
+
+
+@contextmanager
+def _encoding(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
+    """Without gradients, in eval mode, on the device of the run."""
+    modes = {module: module.training for module in pl_module.model.modules()}  # type: ignore[union-attr]
+    pl_module.model.to(trainer.strategy.root_device)
+    pl_module.model.eval()  # type: ignore[union-attr]
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _both(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Samples one by one, to store them, and as a batch, to encode them."""
+    return entries, collate(entries)
+
+
+def _check_disk(folder: Path, features: list[torch.Tensor], count: int) -> None:
+    """Refuse to fill a disk.
+
+    Raises
+    ------
+    ValueError
+        If all samples in all their variants need more than what is free.
+    """
+    own = sum(level.numel() * level.element_size() for level in features)
+    free = shutil.disk_usage(folder).free
+    if own * count > free:
+        msg = (
+            f"The feature cache would need {own * count / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are "
+            f"free ({count} images of {own / 1e6:.1f} MB). Take fewer out_indices, merge groups by mean, store dtype: "
+            "float16, leave D4 out, or choose another folder."
+        )
+        raise ValueError(msg)
