@@ -1,0 +1,253 @@
+"""How much of a label an embedding holds: ``python -m eo_embed.probe EXPORT LABELS``.
+
+Fits small models on pooled vectors of an export and scores them on samples that they have not seen, beside a baseline
+that sees no vector at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from eo_data.facts import facts_of, sha256_of_file
+from eo_embed.bootstrap import (
+    CLASS_SCORES,
+    OVERALL_SCORES,
+    REGRESSION_SCORES,
+    Bootstrap,
+    classification_scores,
+    regression_scores,
+)
+from eo_embed.opening import Export, open_embeddings
+from eo_embed.probe_checks import check_classes, check_division, class_order, notes_on
+from eo_embed.probe_groups import random_test, training_folds
+from eo_embed.probe_report import ProbeReport, Score, write_report
+from eo_embed.probe_table import TASKS, TEST, TRAIN, Columns, Labelled, join, read_table
+from eo_embed.probes import BASELINE, DEFAULT_PROBES, PROBES, Fitted, fit_baseline, fit_probe
+
+_CLASSIFICATION, _REGRESSION = TASKS
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How vectors are probed.
+
+    Parameters
+    ----------
+    task : {'classification', 'regression'}
+        What the labels are.
+    probes : sequence of str
+        Of `PROBES`; empty for the usual ones.
+    layer : str
+        Which layer's vectors; may be left out where there is only one.
+    test_fraction : float
+        Share of test samples of a random division, between 0 and 1.
+    seed : int
+        Of the division, the folds and the resamples.
+    bootstrap : int
+        Resamples for the confidence intervals; 0 for none.
+    k : int
+        Neighbours of ``knn``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown task or probe, or a number out of range.
+    """
+
+    task: str = _CLASSIFICATION
+    probes: Sequence[str] = ()
+    layer: str = ""
+    test_fraction: float = 0.2
+    seed: int = 0
+    bootstrap: int = 1000
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            msg = f"task must be one of {', '.join(TASKS)}, got {self.task!r}."
+            raise ValueError(msg)
+        unknown = [name for name in self.probes if name not in PROBES[self.task]]
+        if unknown:
+            msg = f"{self.task} has no probe {', '.join(unknown)}. Valid: {', '.join(PROBES[self.task])}."
+            raise ValueError(msg)
+        Bootstrap(self.bootstrap, self.seed)
+
+    @property
+    def classes(self) -> bool:
+        """Whether labels are classes."""
+        return self.task == _CLASSIFICATION
+
+
+def probe(
+    export: Export | str | Path,
+    labels: pd.DataFrame | str | Path,
+    columns: Columns | None = None,
+    options: ProbeOptions | None = None,
+) -> ProbeReport:
+    """Probe the pooled vectors of an export with labels.
+
+    Parameters
+    ----------
+    export : Export, str or Path
+        What `open_embeddings` opens.
+    labels : DataFrame, str or Path
+        Table, or its file, with a column ``id`` and those that ``columns`` names.
+    columns : Columns, optional
+        What the columns are called: ``label``, and by default neither split nor group. Without a split, samples are
+        divided at random; without a group, samples of one source raster stay together.
+    options : ProbeOptions, optional
+        Task, probes, seed ...
+
+    Returns
+    -------
+    ProbeReport
+        Scores with confidence intervals, predictions, confusion matrices.
+
+    Raises
+    ------
+    ValueError
+        If table and export do not fit, labels do not suit the task, there are too few samples, or a group is divided.
+    """
+    columns, options = columns or Columns(), options or ProbeOptions()
+    opened = export if isinstance(export, Export) else open_embeddings(export)
+    table = labels if isinstance(labels, pd.DataFrame) else read_table(labels)
+    data = join(opened, table, columns, options.task, options.layer)
+    if options.classes:
+        check_classes(data.labels)
+    test, how = _divide(data, columns, options)
+    names = [BASELINE, *dict.fromkeys(options.probes or DEFAULT_PROBES[options.task])]
+    fitted = dict(zip(names, _fit(data, test, names, options), strict=True))
+    classes = sorted(set(data.labels.tolist()), key=class_order) if options.classes else []
+    scores = [score for name in names for score in _scores(name, fitted[name], data, test, classes, options)]
+    facts = {
+        "export": str(opened.path),
+        "fingerprint": opened.manifest.get("fingerprint"),
+        "layer": options.layer,
+        "labels": None if isinstance(labels, pd.DataFrame) else str(labels),
+        "labels_sha256": None if isinstance(labels, pd.DataFrame) else sha256_of_file(labels),
+        "label": columns.label,
+        "task": options.task,
+        "split": f"column {columns.split!r}" if columns.split else how,
+        "test_fraction": None if columns.split else options.test_fraction,
+        "grouped_by": data.grouped_by,
+        "seed": options.seed,
+        "bootstrap": options.bootstrap,
+        "dimensions": data.vectors.shape[1],
+        "train": int((~test).sum()),
+        "test": int(test.sum()),
+        "test_groups": len(np.unique(data.groups[test])),
+        "counts": dict(data.counts),
+        "classes": {name: int((data.labels == name).sum()) for name in classes},
+        "probes": {name: dict(model.settings) for name, model in fitted.items()},
+        "software": {name: version(name) for name in ("numpy", "scikit-learn")},
+    }
+    notes = [*data.notes, *notes_on(data, test, columns), *(f"{n}: {text}" for n in names for text in fitted[n].notes)]
+    return ProbeReport(
+        options.task,
+        tuple(scores),
+        _predictions(data, test, fitted),
+        tuple(classes),
+        {n: confusion_matrix(data.labels[test], fitted[n].predicted, labels=classes) for n in names if classes},
+        facts_of(facts),
+        tuple(notes),
+    )
+
+
+def _divide(data: Labelled, columns: Columns, options: ProbeOptions) -> tuple[np.ndarray, str]:
+    if data.splits is None:
+        test, how = random_test(data.labels, data.groups, options.test_fraction, options.seed, classes=options.classes)
+    else:
+        test, how = data.splits == TEST, ""
+    check_division(data, test, columns, classes=options.classes)
+    return test, how
+
+
+def _fit(data: Labelled, test: np.ndarray, names: Sequence[str], options: ProbeOptions) -> Iterator[Fitted]:
+    vectors, labels = data.vectors[~test], data.labels[~test]
+    folds = training_folds(labels, data.groups[~test], options.seed, classes=options.classes)
+    for name in names:
+        if name == BASELINE:
+            yield fit_baseline(labels, int(test.sum()), classes=options.classes)
+        else:
+            yield fit_probe(name, vectors, labels, data.vectors[test], folds, options.k, classes=options.classes)
+
+
+def _scores(
+    name: str, fitted: Fitted, data: Labelled, test: np.ndarray, classes: Sequence[str], options: ProbeOptions
+) -> Iterator[Score]:
+    true, groups, bootstrap = data.labels[test], data.groups[test], Bootstrap(options.bootstrap, options.seed)
+    if len(np.unique(groups)) < 2:
+        bootstrap = Bootstrap(0)  # one group drawn again and again would give an interval of no width
+    if options.classes:
+        number = {text: i for i, text in enumerate(classes)}
+        coded = [np.array([number[text] for text in texts]) for texts in (true, fitted.predicted)]
+        found = classification_scores(coded[0], coded[1], len(classes), groups, bootstrap)
+        keys = [(metric, "") for metric in OVERALL_SCORES] + [(m, text) for m in CLASS_SCORES for text in classes]
+    else:
+        found = regression_scores(true, fitted.predicted, groups, bootstrap)
+        keys = [(metric, "") for metric in REGRESSION_SCORES]
+    for (metric, text), (value, low, high) in zip(keys, found.tolist(), strict=True):
+        ends = (np.nan, np.nan) if metric == "support" else (low, high)
+        yield Score(name, metric, text, value, *ends)
+
+
+def _predictions(data: Labelled, test: np.ndarray, fitted: dict[str, Fitted]) -> pd.DataFrame:
+    columns: dict[str, Any] = {"id": data.ids, "split": np.where(test, TEST, TRAIN), "label": data.labels}
+    for name, model in fitted.items():
+        columns[name] = pd.Series(model.predicted, index=np.flatnonzero(test)).reindex(range(len(test)))
+    return pd.DataFrame(columns)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m eo_embed.probe",
+        description="Score small models on the pooled vectors of an export, with confidence intervals.",
+    )
+    parser.add_argument("export", type=Path, help="folder of the export, with output: pooled or both")
+    parser.add_argument("labels", type=Path, help="table with a column id: CSV, Parquet, GeoJSON, GeoPackage")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="of the classes or values (label)")
+    parser.add_argument("--task", default=_CLASSIFICATION, choices=TASKS, help="classification by default")
+    every = sorted({name for names in PROBES.values() for name in names})
+    usual = "; ".join(f"{task}: {' '.join(names)}" for task, names in DEFAULT_PROBES.items())
+    parser.add_argument("--probe", nargs="+", default=[], choices=every, help=usual)
+    parser.add_argument("--layer", default="", help="if the export has several")
+    division = parser.add_mutually_exclusive_group()
+    division.add_argument("--split", metavar="COLUMN", help="with train and test; what is neither is left out")
+    division.add_argument("--test-fraction", type=float, default=0.2, help="of a random division (0.2)")
+    parser.add_argument("--group", metavar="COLUMN", help="never divided; the source raster by default, id for none")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples for the intervals (1000), 0 for none")
+    parser.add_argument("--k", type=int, default=5, help="neighbours of knn (5)")
+    parser.add_argument("--out", type=Path, help="folder of the report (EXPORT/probe)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; faults of the input end it with a message and exit code 2."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        options = ProbeOptions(
+            given.task, given.probe, given.layer, given.test_fraction, given.seed, given.bootstrap, given.k
+        )
+        report = probe(given.export, given.labels, Columns(given.label, given.split, given.group), options)
+        beside = given.export if given.export.is_dir() else given.export.parent
+        folder = write_report(report, given.out or beside / "probe")
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    notes = "".join(f"note: {note}\n" for note in report.notes)
+    sys.stdout.write(f"{report.table()}\n{notes}report in {folder}\n")
+
+
+if __name__ == "__main__":
+    main()
