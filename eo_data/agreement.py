@@ -5,6 +5,7 @@ Both name their bands in one config, and nothing else in TerraTorch compares the
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,6 +48,16 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     if not getattr(model, "speaks_for_children", False):
         for child in model.children():
             check_bands(child, modalities)
+
+
+def takes_further_entries(task: nn.Module | None) -> bool:
+    """Whether the model of a task takes entries of a batch that it does not know, which TerraTorch hands to it."""
+    model = getattr(task, "model", None)
+    parts = [part for part in (model, getattr(model, "encoder", None)) if isinstance(part, nn.Module)]
+    return all(
+        any(given.kind is given.VAR_KEYWORD for given in inspect.signature(part.forward).parameters.values())
+        for part in parts
+    )
 
 
 def check_inputs(trained_on: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> None:

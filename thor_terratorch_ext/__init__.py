@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from thor_terratorch_ext.backbone import ThorBackbone, build_thor
     from thor_terratorch_ext.bands import OLCIBands, SARThorBands, SLSTRBands
     from thor_terratorch_ext.encoder import ThorEncoder
+    from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
     from thor_terratorch_ext.necks import THORGroupReshapeTokensToImage
     from thor_terratorch_ext.preprocess import ThorPreprocess
     from thor_terratorch_ext.registration import RegisterBackbones
 
 __all__ = [
+    "MultiBackboneWrapper",
     "OLCIBands",
     "RegisterBackbones",
     "SARThorBands",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOME = MappingProxyType(
     {
+        "MultiBackboneWrapper": "multi_backbone",
         "OLCIBands": "bands",
         "RegisterBackbones": "registration",
         "SARThorBands": "bands",

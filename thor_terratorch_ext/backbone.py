@@ -20,6 +20,7 @@ from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, split_groups
 from thor_terratorch_ext.images import ImageReader
 from thor_terratorch_ext.layout import TokenLayout, resolve_layout
+from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
 from thor_terratorch_ext.necks import (
     MERGE_METHODS,
     GroupedChannels,
@@ -273,4 +274,6 @@ def register() -> None:
         doc = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
         factory = registry_factory(name, doc, lambda variant=variant, **arguments: build_thor(variant, **arguments))
         TERRATORCH_BACKBONE_REGISTRY.register(factory)
+    doc = "Several backbones as one; arguments as for `thor_terratorch_ext.multi_backbone.MultiBackboneWrapper`."
+    TERRATORCH_BACKBONE_REGISTRY.register(registry_factory("MultiBackboneWrapper", doc, MultiBackboneWrapper))
     TERRATORCH_NECK_REGISTRY.register(THORGroupReshapeTokensToImage)

@@ -47,3 +47,23 @@ def test_a_swapped_order_is_refused_with_the_channel() -> None:
 def test_a_missing_band_is_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="the data has 2 and the backbone expects 3"):
         check_bands(thor(["BLUE", "GREEN", "RED"]), {"s2": source(["BLUE", "GREEN"])})
+
+
+class Several(nn.Module):
+    """Backbones that share the channels of one image."""
+
+    speaks_for_children = True
+
+    def __init__(self, input_bands: dict[str | None, tuple[str, ...]], *encoders: nn.Module) -> None:
+        super().__init__()
+        self.input_bands = input_bands
+        self.encoders = nn.ModuleList(encoders)
+
+
+def test_a_module_that_speaks_for_its_children_is_asked_instead_of_them() -> None:
+    both = nn.Sequential(Several({None: ("BLUE", "GREEN", "RED")}, thor(["RED"]), thor(["BLUE", "GREEN"])))
+    check_bands(both, {"s2": source(["B02", "B03", "B04"])})
+    with pytest.raises(ValueError, match="channel 0 is RED in the data and BLUE in the backbone"):
+        check_bands(both, {"s2": source(["RED", "GREEN", "BLUE"])})
+    with pytest.raises(ValueError, match="the data has 3 and the backbone expects 1"):
+        check_bands(nn.Sequential(both, thor(["BLUE"])), {"s2": source(["BLUE", "GREEN", "RED"])})
