@@ -120,6 +120,10 @@ class BlockAttention(nn.Module):
 
         All keys have the same bias for the class token, which the softmax ignores.
         """
+        if type(self.qkv) is not nn.Linear:
+            # An adapter such as LoRA stands in its place, with weights that count only if it is called.
+            query, key, value = (split_heads(part) for part in self.qkv(tokens).chunk(3, dim=-1))
+            return self.proj(attend(self.backend, query[:, :, :1], key, value))
         dim = tokens.shape[-1]
         weight, bias = self.qkv.weight, self.qkv.bias
         query = split_heads(F.linear(tokens[:, :1], weight[:dim], bias[:dim]))

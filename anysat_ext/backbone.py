@@ -14,6 +14,7 @@ from anysat_ext.checkpoint import load_checkpoint
 from anysat_ext.dense import unscramble_dense
 from anysat_ext.encoder import SIZES, AnySat
 from anysat_ext.images import SeriesReader
+from anysat_ext.necks import ChannelLayerNorm
 from eo_data.arguments import as_bool, as_int, from_text, one_of
 from eo_data.checkpoints import LoadReport
 from eo_data.host import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
@@ -231,10 +232,11 @@ def build_anysat(
 
 
 def register() -> None:
-    """Enter the backbones in TerraTorch's registry (imports TerraTorch)."""
-    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY  # noqa: PLC0415
+    """Enter the backbones and the neck in TerraTorch's registries (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
 
     for name, size in MODEL_NAMES.items():
         doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
         factory = registry_factory(name, doc, lambda size=size, **arguments: build_anysat(size, **arguments))
         TERRATORCH_BACKBONE_REGISTRY.register(factory)
+    TERRATORCH_NECK_REGISTRY.register(ChannelLayerNorm)

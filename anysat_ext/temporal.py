@@ -70,6 +70,10 @@ class LearnedQueries(nn.Module):
         The queries do not depend on the input: query times key is one linear map ``D -> 16`` instead of ``D -> 128``,
         and the key's bias shifts all frames alike, which the softmax ignores.
         """
+        if type(self.fc1_k) is not nn.Linear:
+            # An adapter such as LoRA stands in its place, with weights that count only if it is called.
+            keys = self.fc1_k(frames).unflatten(-1, (N_HEADS, KEY_DIM))
+            return torch.einsum("hk,...hk->...h", self.Q, keys) / math.sqrt(KEY_DIM)
         weight = self.fc1_k.weight.view(N_HEADS, KEY_DIM, -1)
         folded = torch.einsum("hk,hkd->hd", self.Q, weight) / math.sqrt(KEY_DIM)
         return F.linear(frames, folded)

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_data.agreement import check_bands, check_inputs
+from eo_data.agreement import check_bands, check_inputs, takes_further_entries
 from eo_data.augmentation import Augmentation
 from eo_data.catalogue import (
     SPLITS,
@@ -75,9 +75,10 @@ class ChipDataModule(LightningDataModule):
     missing_modality : {'omit', 'zeros'}
         Samples without an optional modality: batches hold only samples with the same modalities, or zeros (the mean)
         stand in, marked in the mask of frames where the modality is dated.
-    georeference : {'predict', 'always', 'never'}
-        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. Some backbones of others take
-        no further entries.
+    georeference : {'auto', 'predict', 'always', 'never'}
+        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch hands them to the
+        backbone, and some backbones of others take no further entries: ``auto`` is ``predict`` unless the model is
+        such a one.
     on_error : {'raise', 'skip'}
         ``skip`` reads every sample once before the run, leaves out those that cannot be used, and lists them with
         the reason in ``skipped`` and in ``skipped_file``.
@@ -133,7 +134,7 @@ class ChipDataModule(LightningDataModule):
         val_transform: list[Any] | None = None,
         dates_as: str = "auto",
         missing_modality: str = "omit",
-        georeference: str = "predict",
+        georeference: str = "auto",
         on_error: str = "raise",
         skipped_file: str = "skipped.csv",
         rgb: Sequence[str] = (),
@@ -148,7 +149,7 @@ class ChipDataModule(LightningDataModule):
         _one_of("task", task, TASKS)
         _one_of("dates_as", dates_as, ("auto", "dict", "plane", "none"))
         _one_of("missing_modality", missing_modality, ("omit", "zeros"))
-        _one_of("georeference", georeference, ("predict", "always", "never"))
+        _one_of("georeference", georeference, ("auto", "predict", "always", "never"))
         _one_of("on_error", on_error, ("raise", "skip"))
         if not modalities:
             msg = "modalities is empty. Name at least one, such as {S2: {files: ..., bands: [...]}}."
@@ -233,11 +234,18 @@ class ChipDataModule(LightningDataModule):
             Augmentation(transforms) if transforms else None,
             dates_as=self._dates_as(),
             as_dict=len(self.modalities) > 1,
-            georeference=self.georeference == "always" or (self.georeference == "predict" and split == "predict"),
+            georeference=self._is_located(split),
             fill_missing=self.missing_modality == "zeros",
             rgb=self.rgb,
         )
         return self._usable(dataset, split) if self.on_error == "skip" else dataset
+
+    def _is_located(self, split: str) -> bool:
+        """Whether the georeference goes along."""
+        if self.georeference != "auto":
+            return self.georeference == "always" or (self.georeference == "predict" and split == "predict")
+        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
+        return split == "predict" and takes_further_entries(module)
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self.index is not None:

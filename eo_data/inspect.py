@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
@@ -22,6 +21,7 @@ from eo_data.catalogue import SPLITS
 from eo_data.datamodules import ChipDataModule
 from eo_data.dataset import EoDataset
 from eo_data.plots import rgb_indices, stretched
+from eo_data.run_config import read_config
 from eo_data.sample import Image, Sample
 
 #: What an encoder keeps per token while it runs, as a rule of thumb: 12 blocks of width 768 in float32.
@@ -34,7 +34,7 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
     Parameters
     ----------
     configs : sequence of path
-        TerraTorch configs; only their ``data`` is read.
+        TerraTorch configs, of which only ``data`` is read, or files of a data section alone.
 
     Raises
     ------
@@ -43,12 +43,8 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
     """
     merged: dict[str, Any] = {}
     for config in configs:
-        path = Path(config)
-        if not path.is_file():
-            msg = f"There is no config {path}."
-            raise ValueError(msg)
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        merged = _merge(merged, content.get("data") or {})
+        content = read_config(config) or {}
+        merged = _merge(merged, content.get("data") or {} if "class_path" not in content else content)
     if "class_path" not in merged:
         msg = f"{', '.join(map(str, configs))}: there is no data section with a class_path to inspect."
         raise ValueError(msg)

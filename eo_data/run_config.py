@@ -1,8 +1,11 @@
-"""The config of a run: what Lightning's command line has read, and what a checkpoint carries of it."""
+"""Configs: as files that include others, and as Lightning's command line has read them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 def config_text(trainer: Any) -> str | None:  # noqa: ANN401
@@ -12,3 +15,35 @@ def config_text(trainer: Any) -> str | None:  # noqa: ANN401
         if parser is not None and config is not None:
             return str(parser.dump(config, skip_none=False))
     return None
+
+
+def read_config(path: str | Path) -> Any:  # noqa: ANN401
+    """Read a config with the files that it includes, as Lightning's command line does.
+
+    A value such as ``data: data/floods.yaml`` stands for the content of that file, relative to the file that names it.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or is no YAML.
+    """
+    file = Path(path)
+    if not file.is_file():
+        msg = f"There is no config {file}."
+        raise ValueError(msg)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        msg = f"The config {file} is no YAML: {error}"
+        raise ValueError(msg) from error
+    return _with_includes(content, file.parent)
+
+
+def _with_includes(node: Any, folder: Path) -> Any:  # noqa: ANN401
+    if isinstance(node, dict):
+        return {key: _with_includes(value, folder) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_includes(value, folder) for value in node]
+    if isinstance(node, str) and node.endswith(".yaml") and (folder / node).is_file():
+        return read_config(folder / node)
+    return node

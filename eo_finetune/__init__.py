@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eo_finetune.checkpoints import BestCheckpoint
     from eo_finetune.feature_cache import FrozenFeatureCache
+    from eo_finetune.label_maps import LabelMapWriter
     from eo_finetune.learning_rates import LayerwiseLearningRates
     from eo_finetune.metrics_table import MetricsTable
     from eo_finetune.panels import PredictionPanels
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BestCheckpoint",
     "FrozenFeatureCache",
+    "LabelMapWriter",
     "LayerwiseLearningRates",
     "MetricsTable",
     "PredictionPanels",
@@ -30,6 +32,7 @@ _HOME = MappingProxyType(
     {
         "BestCheckpoint": "checkpoints",
         "FrozenFeatureCache": "feature_cache",
+        "LabelMapWriter": "label_maps",
         "LayerwiseLearningRates": "learning_rates",
         "MetricsTable": "metrics_table",
         "PredictionPanels": "panels",

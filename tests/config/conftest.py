@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from eo_data.run_config import read_config
+
 #: Where each config expects its data, and how the files of the parts are called.
 DATA_ROOT = "datasets/sen1floods11_v1.1"
 SAMPLE = "datasets/sample/v1.1"
+SMALLEST = {f"{kind}_{size}": f"{kind}_tiny" for kind in ("anysat", "thor_v1") for size in ("tiny", "base")}
 
 
 def replace_text(node: Any, old: str, new: str) -> Any:
@@ -22,23 +25,37 @@ def replace_text(node: Any, old: str, new: str) -> Any:
     return node.replace(old, new) if isinstance(node, str) else node
 
 
+def smallest(model_args: dict[str, Any]) -> dict[str, Any]:
+    """The smallest encoder of a kind, with random weights."""
+    backbone = model_args["backbone"]
+    if backbone == "resnet34":
+        return {"backbone": "resnet18", "smp_encoder_depth": 3, "smp_decoder_channels": [32, 16, 8]}
+    if backbone == "MultiBackboneWrapper":
+        small = [
+            entry | {"backbone": SMALLEST.get(entry["backbone"], entry["backbone"]), "pretrained": False}
+            for entry in model_args["backbone_encoders"]
+        ]
+        return {"backbone_encoders": small}
+    return {"backbone": SMALLEST[backbone], "backbone_pretrained": False}
+
+
 @pytest.fixture
 def adapted(root: Path, tmp_path: Path) -> Callable[..., Path]:
     """Write a copy of a config that runs here: other folders, the smallest encoder, no download and no bar."""
 
     def adapt(name: str, data_root: Path, batch_size: int = 4, **model_args: Any) -> Path:
-        config = yaml.safe_load((root / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        config = read_config(root / "config" / f"{name}.yaml")
         for old in (DATA_ROOT, SAMPLE):
             config = replace_text(config, old, str(data_root))
         config = replace_text(config, "output/", f"{tmp_path}/output/")
         trainer = config["trainer"]
         trainer["enable_progress_bar"] = False
+        trainer["callbacks"] += trainer.pop("callbacks+", [])
         trainer["callbacks"] = [c for c in trainer["callbacks"] if "ProgressBar" not in c["class_path"]]
         config["data"]["init_args"].update(num_workers=0, batch_size=batch_size)
         model = config["model"]["init_args"]
         model["plot_on_val"] = False
-        smallest = "anysat_tiny" if model["model_args"]["backbone"].startswith("anysat") else "thor_v1_tiny"
-        model["model_args"].update({"backbone": smallest, "backbone_pretrained": False} | model_args)
+        model["model_args"].update(smallest(model["model_args"]) | model_args)
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return file
@@ -51,7 +68,7 @@ def exported(root: Path, tmp_path: Path) -> Callable[..., Path]:
     """Write a copy of an export's config that runs here, one sample at a time."""
 
     def adapt(name: str, data_root: Path, **arguments: Any) -> Path:
-        config = yaml.safe_load((root / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        config = read_config(root / "config" / f"{name}.yaml")
         for old in (DATA_ROOT, SAMPLE):
             config = replace_text(config, old, str(data_root))
         config = replace_text(config, "output/", f"{tmp_path}/output/")

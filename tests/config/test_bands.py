@@ -42,6 +42,10 @@ THOR_CONFIGS = {
     "sen1floods11_thor_S2": S2_KERNELS,
     "sen1floods11_thor_S1": S1_KERNELS,
     "sen1floods11_thor_multimodal": S2_KERNELS | S1_KERNELS,
+    "pangaea_sen1floods11_thor_fcn": S2_KERNELS,
+    "pangaea_sen1floods11_thor_upernet": S2_KERNELS,
+    "sen1floods11_thor_anysat_S2": S2_KERNELS,
+    "sen1floods11_thor_timm_S2": S2_KERNELS,
 }
 #: AnySat's channel of each physical band.
 S2_CHANNELS = {esa: ("s2", esa) if kernel else None for esa, kernel in S2_KERNELS.items()}
@@ -49,6 +53,15 @@ ANYSAT_CONFIGS = {
     "quickstart_anysat": S2_CHANNELS,
     "sen1floods11_anysat_S2": S2_CHANNELS,
     "sen1floods11_anysat_S1S2": S2_CHANNELS | {"VV": ("s1-asc", "VV"), "VH": ("s1-asc", "VH")},
+    "sen1floods11_anysat_S1S2_probe": S2_CHANNELS | {"VV": ("s1", "VV"), "VH": ("s1", "VH")},
+    "sen1floods11_thor_anysat_S2": S2_CHANNELS,
+}
+#: Models that take a plain tensor: the bands in the order of their channels.
+S2_ORDER = [esa for esa, kernel in S2_KERNELS.items() if kernel]
+PLAIN_CONFIGS = {
+    "sen1floods11_unet_S1": ["VV", "VH"],
+    "sen1floods11_unet_S2": S2_ORDER,
+    "sen1floods11_thor_timm_S2": ["B4", "B3", "B2"],  # what the second encoder gets of it
 }
 
 
@@ -63,10 +76,19 @@ EXPORT_CONFIGS = {
 }
 #: Series: the hand-computed pixels of test_data_configs.py cover the same data section.
 SERIES_CONFIGS = {"embed_anysat_s2"}
+#: Of other data sets: test_other_recipes.py, and test_data_configs.py for TerraMesh's data section.
+OTHER_CONFIGS = {
+    "biomassters_anysat_S1S2",
+    "eurosat_thor_S2",
+    "hls_burnscars_thor",
+    "olci_thor_S3",
+    "pastis_anysat_S1S2",
+    "terramesh_thor_S1S2",
+}
 
 
 def test_every_config_is_covered_here(root: Path) -> None:
-    covered = {*THOR_CONFIGS, *ANYSAT_CONFIGS, *EXPORT_CONFIGS, *SERIES_CONFIGS}
+    covered = {*THOR_CONFIGS, *ANYSAT_CONFIGS, *PLAIN_CONFIGS, *EXPORT_CONFIGS, *SERIES_CONFIGS, *OTHER_CONFIGS}
     assert {file.stem for file in (root / "config").glob("*.yaml")} == covered
     assert list(S2_KERNELS) == [band.aliases[0] for band in SENTINEL2.bands]
 
@@ -126,7 +148,7 @@ def kernel_gradients(encoder: Any, image: Any) -> dict[str, torch.Tensor]:
 
 
 def batches_by_chip(file: Path) -> tuple[Any, dict[str, Any]]:
-    """Encoder of a config, and the normalised image of each chip as the encoder gets it."""
+    """Model of a config, and the normalised image of each chip as it gets it."""
     from terratorch.cli_tools import build_lightning_cli
 
     cli = build_lightning_cli(["--config", str(file)], run=False)
@@ -137,12 +159,39 @@ def batches_by_chip(file: Path) -> tuple[Any, dict[str, Any]]:
         names = batch.pop("filename")
         chip = Path(next(iter(names.values()))[0] if isinstance(names, dict) else names[0]).name[:10]
         images[chip] = data.on_after_batch_transfer(batch, 0)["image"]
-    return cli.model.model.encoder, images
+    return cli.model.model, images
+
+
+class _Routed(Exception):  # noqa: N818
+    """Carries what an encoder got, before anything is computed."""
+
+
+def routed(wrapper: Any, image: Any, index: int) -> Any:
+    """What one encoder of a MultiBackboneWrapper gets of an image."""
+
+    def stop(_module: Any, inputs: Any) -> None:
+        raise _Routed(inputs[0])
+
+    hook = wrapper.encoders[index].register_forward_pre_hook(stop)
+    try:
+        with torch.no_grad():
+            wrapper(image)
+    except _Routed as caught:
+        return caught.args[0]
+    finally:
+        hook.remove()
+    pytest.fail(f"Encoder {index} got nothing.")
 
 
 @pytest.mark.parametrize("name", THOR_CONFIGS)
 def test_each_physical_band_moves_its_own_thor_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
-    encoder, images = batches_by_chip(adapted(name, chips, batch_size=1, backbone_out_indices=[0]))
+    multi = "_thor_anysat_" in name or "_timm_" in name
+    levels = {} if multi or name.endswith("upernet") else {"backbone_out_indices": [0]}
+    model, images = batches_by_chip(adapted(name, chips, batch_size=1, **levels))
+    encoder = model.encoder.requires_grad_(requires_grad=True)
+    if multi:
+        images = {chip: routed(encoder, image, 0) for chip, image in images.items()}
+        encoder = encoder.encoders[0]
     gradients = {chip: kernel_gradients(encoder, image) for chip, image in images.items()}
     expected = THOR_CONFIGS[name]
     flat = gradients["Somalia_00"]
@@ -180,7 +229,11 @@ def test_each_physical_band_moves_its_own_channel_of_an_export(
 
 @pytest.mark.parametrize("name", ANYSAT_CONFIGS)
 def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
-    encoder, images = batches_by_chip(adapted(name, chips, batch_size=1))
+    model, images = batches_by_chip(adapted(name, chips, batch_size=1))
+    encoder = model.encoder
+    if "_thor_anysat_" in name:
+        images = {chip: routed(encoder, image, 1) for chip, image in images.items()}
+        encoder = encoder.encoders[1]
 
     def channels(image: Any) -> dict[tuple[str, str], torch.Tensor]:
         data = encoder.reader.read(image, {})
@@ -189,6 +242,7 @@ def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path,
             for modality in data
             if modality in MODALITIES
             for k, band in enumerate(MODALITIES[modality].bands)
+            if band != "VV/VH"  # moves with either
         }
 
     expected = ANYSAT_CONFIGS[name]
@@ -199,3 +253,17 @@ def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path,
         moved = {channel for channel in flat if not torch.equal(flat[channel], bright[channel])}
         channel = expected.get(band)
         assert moved == ({channel} if channel else set()), f"{band} moved {moved}"
+
+
+@pytest.mark.parametrize("name", PLAIN_CONFIGS)
+def test_each_physical_band_moves_its_own_channel_of_a_plain_tensor(
+    name: str, chips: Path, adapted: Callable[..., Path]
+) -> None:
+    model, images = batches_by_chip(adapted(name, chips, batch_size=1))
+    if "_timm_" in name:
+        images = {chip: routed(model.encoder, image, 1) for chip, image in images.items()}
+    order = PLAIN_CONFIGS[name]
+    assert images["Somalia_00"].shape[1] == len(order)
+    for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):
+        apart = (images[f"Somalia_{k:02d}"] - images["Somalia_00"]).abs().amax(dim=(0, 2, 3))
+        assert apart.nonzero().flatten().tolist() == ([order.index(band)] if band in order else []), band

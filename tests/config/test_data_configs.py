@@ -20,11 +20,12 @@ from rasterio.warp import Resampling, reproject
 
 from eo_data.datamodules import ChipDataModule
 from eo_data.inspect import load_data_module
+from eo_data.run_config import read_config
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 OLCI = [f"OA{i:02d}_REFLECTANCE" for i in range(1, 22)]
 FOLDERS = {
-    "sen1floods11_thor_S1S2": "sen1floods11_v1.1",
+    "sen1floods11_S1S2": "sen1floods11_v1.1",
     "sen1floods11_anysat_S1S2": "sen1floods11_v1.1",
     "terramesh_thor_S1S2": "terramesh",
     "eolearn_anysat_S2": "s2_l1c_timeseries_eolearn",
@@ -35,7 +36,7 @@ FOLDERS = {
 }
 #: Registered name and arguments of the backbone that a config is for.
 BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
-    "sen1floods11_thor_S1S2": (
+    "sen1floods11_S1S2": (
         "thor_v1_tiny",
         {"model_bands": {"S2L1C": S2, "S1GRD": ["VV", "VH"]}, "input_gsd": 10, "merge_method": "mean"},
     ),
@@ -67,8 +68,7 @@ def load(root: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Read a config with its root set to the shared data, ready to predict."""
 
     def read(name: str) -> ChipDataModule:
-        own = root / "config" / "data" / f"{name}.yaml"
-        content = yaml.safe_load((own if own.is_file() else root / "config" / f"{name}.yaml").read_text())
+        content = {"data": read_config(root / "config" / "data" / f"{name}.yaml")}
         arguments = content["data"]["init_args"]
         folder = tmp_path_factory.mktemp(name)
         arguments |= {"root": str(shared / "data" / FOLDERS[name]), "num_workers": 0, "batch_size": 1}
@@ -96,7 +96,7 @@ def numbers(path: Path, band: int) -> np.ndarray:
 
 def test_sen1floods11_for_thor(load: Any, shared: Path) -> None:
     data = shared / "data" / "sen1floods11_v1.1" / "data"
-    image = entry(load("sen1floods11_thor_S1S2"))["image"]
+    image = entry(load("sen1floods11_S1S2"))["image"]
     assert image["S2L1C"].shape == (10, 512, 512)
     red = numbers(data / "S2L1CHand" / "Spain_7370579_S2Hand.tif", 4)[100, 200]
     swir2 = numbers(data / "S2L1CHand" / "Spain_7370579_S2Hand.tif", 13)[100, 200]

@@ -43,7 +43,8 @@ def check_maps(maps: Path, images: Path, expected: int) -> None:
     files = sorted(maps.glob("*.tif"))
     assert len(files) == expected
     for file in files:
-        with rasterio.open(file) as out, rasterio.open(images / file.name.replace("_pred.tif", ".tif")) as source:
+        image = next(images.glob(f"{file.name.removesuffix('_pred.tif')}*.tif"))
+        with rasterio.open(file) as out, rasterio.open(image) as source:
             assert out.crs == source.crs
             assert out.transform == source.transform
             assert out.shape == source.shape

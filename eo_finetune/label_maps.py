@@ -1,0 +1,251 @@
+"""Predictions on the map: a GeoTIFF per sample, or per raster that was predicted by tiles; a table of classes."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from eo_embed.atomic import PARTIAL, atomic_path
+from eo_embed.placement import Place, places
+
+#: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
+NO_CLASS = -1
+#: TerraTorch's own writer, in whose place this one stands.
+_STOCK_WRITER = "CustomWriter"
+
+
+class LabelMapWriter(BasePredictionWriter):
+    """Write what a TerraTorch task predicts, with the georeference of the pixels that the encoder saw.
+
+    Unlike TerraTorch's writer, which it replaces, it does not take the georeference of the source file for granted
+    (the pixels may have been cropped), hides only pixels that were not observed (not those where one band happens to
+    hold the no-data value), keeps folders in names, and puts tiles of a raster (``tile`` of the data module) together
+    without holding the raster in memory.
+
+    Class maps are int16 with -1 for no data, other maps float32 with NaN. A class per sample goes to
+    ``predictions.csv``.
+
+    Parameters
+    ----------
+    folder : str, optional
+        Where to write; ``--predict_output_dir`` by default, or else ``maps`` in the trainer's ``default_root_dir``.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        super().__init__(write_interval="batch")
+        self.folder = folder
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the place of TerraTorch's writer."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "predict":
+            return
+        stated = self.folder or getattr(trainer, "predict_output_dir", None)
+        self._out = Path(stated) if stated else Path(trainer.default_root_dir) / "maps"
+        self._rows: list[tuple[str, ...]] = []
+        self._rasters: dict[Path, _Raster] = {}
+        others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
+        trainer.callbacks = others  # type: ignore[attr-defined]
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,  # noqa: ANN401
+        batch_indices: Sequence[int] | None,
+        batch: Mapping[str, Any],
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the predictions of a batch.
+
+        Raises
+        ------
+        ValueError
+            If a prediction has another size than its image, or tiles of one raster were resampled or are predicted
+            by several processes.
+        """
+        if prediction is None:
+            return
+        names = getattr(pl_module, "hparams", {}).get("class_names")
+        root = getattr(getattr(trainer, "datamodule", None), "root", None)
+        for values, suffix in _outputs(prediction):
+            located = places(batch, _size(batch["image"]), root)
+            for own, place in zip(values.detach().float().cpu().numpy(), located, strict=True):
+                if own.ndim < 2:
+                    self._rows.append(_row(place.id, own, names))
+                elif place.raster_id:
+                    if trainer.world_size > 1:
+                        msg = "Tiles of a raster can be put together by one process only. Set trainer.devices: 1."
+                        raise ValueError(msg)
+                    self._raster(place, suffix, batch, own).write(own, place)
+                else:
+                    write_map(self._out / f"{place.id}_{suffix}.tif", own, place, names)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish rasters and the table."""
+        for raster in self._rasters.values():
+            raster.finish()
+        if self._rows:
+            rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
+            with (
+                atomic_path(self._out / f"predictions{rank}.csv") as partial,
+                partial.open("w", newline="", encoding="utf-8") as file,
+            ):
+                csv.writer(file).writerows([("id", "prediction", "name"), *self._rows])
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Remove rasters that are not finished."""
+        for raster in getattr(self, "_rasters", {}).values():
+            raster.discard()
+
+    def _raster(self, place: Place, suffix: str, batch: Mapping[str, Any], own: np.ndarray) -> _Raster:
+        path = self._out / f"{place.raster_id}_{suffix}.tif"
+        if path not in self._rasters:
+            height, width = (int(side) for side in batch["raster_hw"][0])
+            self._rasters[path] = _Raster(path, place, (height, width), own)
+        return self._rasters[path]
+
+
+def write_map(path: Path, values: np.ndarray, place: Place, class_names: Sequence[str] | None = None) -> None:
+    """Write one map ``(H, W)`` or ``(C, H, W)``, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If it has another size than its image.
+    """
+    with atomic_path(path) as partial:
+        _write(partial, _masked(values, place), place.transform, place.crs, class_names)
+
+
+class _Raster:
+    """One map of a raster that is predicted by tiles, written window by window."""
+
+    def __init__(self, path: Path, place: Place, size: tuple[int, int], values: np.ndarray) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with rasterio.open(place.sources[0]) as source:
+                self._transform: Affine = source.transform
+                shape, crs = source.shape, source.crs
+        except RasterioError as error:
+            msg = f"The raster {place.sources[0]} that the tile {place.id} is of cannot be read: {error}."
+            raise ValueError(msg) from error
+        if shape != size:
+            msg = f"The tile {place.id} is of a raster of {size} pixels, but {place.sources[0]} has {shape}."
+            raise ValueError(msg)
+        bands = _bands(values)
+        self._file = rasterio.open(
+            self._partial,
+            "w",
+            driver="GTiff",
+            width=size[1],
+            height=size[0],
+            count=len(bands),
+            dtype=bands.dtype,
+            nodata=_no_data(bands),
+            crs=crs,
+            transform=self._transform,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            compress="deflate",
+            bigtiff="if_safer",
+        )
+
+    def write(self, values: np.ndarray, place: Place) -> None:
+        """Write what a tile stands for."""
+        masked = _masked(values, place)
+        rows, columns = place.cells(masked.shape[-2:])
+        transform = place.transform or Affine.identity()
+        if not np.allclose([transform.a, transform.e], [self._transform.a, self._transform.e], rtol=1e-3):
+            msg = (
+                f"The tile {place.id} was resampled: its pixels are {transform.a} wide, those of the raster "
+                f"{self._transform.a}. Keep the pixels (image_size: null; a native side that holds the tile)."
+            )
+            raise ValueError(msg)
+        column, row = ~self._transform * (transform.c, transform.f)
+        top, left = round(row) + rows.start, round(column) + columns.start
+        height = min(rows.stop - rows.start, self._file.height - top)
+        width = min(columns.stop - columns.start, self._file.width - left)
+        part = masked[:, rows.start : rows.start + height, columns.start : columns.start + width]
+        self._file.write(part, window=Window(left, top, width, height))
+
+    def finish(self) -> None:
+        """Close the file and give it its name."""
+        self._file.close()
+        self._partial.replace(self._path)
+
+    def discard(self) -> None:
+        """Remove what is not finished."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def _outputs(prediction: Any) -> Iterator[tuple[torch.Tensor, str]]:  # noqa: ANN401
+    """Tensors and their suffixes in what TerraTorch's ``predict_step`` returns: ``(values, file names)``."""
+    values = prediction[0] if isinstance(prediction, tuple) and not isinstance(prediction[1], str) else prediction
+    for one in values if isinstance(values, list) else [values]:
+        yield one if isinstance(one, tuple) else (one, "pred")
+
+
+def _size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    if isinstance(image, Mapping):
+        image = next(value for value in image.values() if value.ndim >= 4)
+    return int(image.shape[-2]), int(image.shape[-1])
+
+
+def _bands(values: np.ndarray) -> np.ndarray:
+    """Classes as int16 ``(1, H, W)``, numbers as float32 ``(C, H, W)``."""
+    bands = values[None] if values.ndim == 2 else values
+    classes = values.ndim == 2 and bool((values == np.round(values)).all())
+    return bands.astype(np.int16 if classes else np.float32)
+
+
+def _no_data(bands: np.ndarray) -> float:
+    return NO_CLASS if bands.dtype == np.int16 else float("nan")
+
+
+def _masked(values: np.ndarray, place: Place) -> np.ndarray:
+    bands = _bands(values)
+    if bands.shape[-2:] != place.valid.shape:
+        msg = (
+            f"The prediction for {place.id} has {bands.shape[-2:]} pixels, its image {place.valid.shape}: the model "
+            "has to return one value per pixel (rescale: true in model_args)."
+        )
+        raise ValueError(msg)
+    return np.where(place.valid, bands, np.asarray(_no_data(bands), dtype=bands.dtype))
+
+
+def _write(path: Path, bands: np.ndarray, transform: Affine | None, crs: str | None, names: Any) -> None:  # noqa: ANN401
+    count, height, width = bands.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype}
+    profile |= {"nodata": _no_data(bands), "compress": "deflate", "crs": crs}
+    if transform is not None:
+        profile["transform"] = transform
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(bands)
+        if names and bands.dtype == np.int16:
+            file.update_tags(**{f"class_{i}": name for i, name in enumerate(names)})
+
+
+def _row(sample: str, value: np.ndarray, names: Sequence[str] | None) -> tuple[str, ...]:
+    if value.ndim == 1 and value.size > 1:
+        return (sample, " ".join(f"{number:.6g}" for number in value), "")
+    number = float(value.reshape(-1)[0])
+    known = names is not None and number.is_integer() and 0 <= number < len(names)
+    return (sample, f"{number:.9g}", names[int(number)] if known and names else "")
