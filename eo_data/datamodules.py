@@ -178,6 +178,7 @@ class ChipDataModule(LightningDataModule):
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
         self.rgb = tuple(rgb)
         self.skipped: list[tuple[str, str, str]] = []
+        self._seed: int | None = None
         self.train_dataset: EoDataset | None = None
         self.val_dataset: EoDataset | None = None
         self.test_dataset: EoDataset | None = None
@@ -221,8 +222,6 @@ class ChipDataModule(LightningDataModule):
         if split != "predict" and self.on_error == "raise":
             check_labelled(chosen)
         reader = SampleReader(self._readers(chosen), label, self.task)
-        if split == "train" and self.train_fraction < 1:
-            chosen = draw_fraction(chosen, reader.label_values, self.task, self.train_fraction, self.fraction_seed)
         transforms = self.transforms.get(split)
         if split == "predict":
             chosen = without_label(chosen)
@@ -238,7 +237,11 @@ class ChipDataModule(LightningDataModule):
             fill_missing=self.missing_modality == "zeros",
             rgb=self.rgb,
         )
-        return self._usable(dataset, split) if self.on_error == "skip" else dataset
+        dataset = self._usable(dataset, split) if self.on_error == "skip" else dataset
+        if split == "train" and self.train_fraction < 1:
+            given = (reader.label_values, self.task, self.train_fraction, self.fraction_seed)
+            dataset.records = draw_fraction(dataset.records, *given)
+        return dataset
 
     def _is_located(self, split: str) -> bool:
         """Whether the georeference goes along."""
@@ -373,7 +376,9 @@ class ChipDataModule(LightningDataModule):
     def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
         """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        return ShuffleByEpoch(len(dataset), torch.initial_seed(), epoch)
+        if self._seed is None:  # loaders that are made later in a run must not take the seed of a step for it
+            self._seed = torch.initial_seed()
+        return ShuffleByEpoch(len(dataset), self._seed, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""

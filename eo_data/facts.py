@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, time
 from enum import Enum
@@ -16,6 +16,8 @@ import numpy as np
 
 #: Longest value that a list of differences shows whole.
 _SHOWN = 80
+#: Settings that say which files or dates; the content of a statistics file counts, as a private field.
+_OF_PLACE = frozenset(("statistics", "source", "start", "end", "dates"))
 #: Stands where one of two sets of facts has no such key.
 _ABSENT = "(absent)"
 
@@ -121,11 +123,25 @@ def facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
 def facts_of_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return what changes the numbers that an encoder sees, whatever files they come from.
 
-    Bands by modality, preprocessing with its statistics, and frames: what a checkpoint has to know of its training.
+    Bands and unit by modality, preprocessing with its statistics, and frames: what a checkpoint has to know of its
+    training. Not where files lie, nor the years that a series is of.
     """
+    from eo_data.images import ImageReader  # noqa: PLC0415  (reads with rasterio, which fingerprints do not need)
+
     facts = facts_of_data(module)
-    kept = {key: facts[key] for key in ("preprocess", "statistics", "frames") if key in facts}
-    return kept | {"modalities": {name: {"bands": list(source.bands)} for name, source in module.modalities.items()}}
+    kept = {key: _without(facts[key], _OF_PLACE) for key in ("preprocess", "frames") if key in facts}
+    kept |= {"statistics": facts["statistics"]} if "statistics" in facts else {}
+    sources = {
+        name: {"bands": list(source.bands), "unit": facts_of(ImageReader(name, source).target_unit())}
+        for name, source in module.modalities.items()
+    }
+    return kept | {"modalities": sources}
+
+
+def _without(facts: Any, keys: Collection[str]) -> Any:  # noqa: ANN401
+    if not isinstance(facts, dict):
+        return facts
+    return {key: _without(value, keys) for key, value in facts.items() if key not in keys}
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:

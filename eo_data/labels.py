@@ -12,6 +12,7 @@ from affine import Affine
 from rasterio.errors import RasterioError
 
 from eo_data.catalogue import Record
+from eo_data.npy import NPY, chosen_layer, read_npy_layer
 from eo_data.preprocess import IGNORED, same_crs, same_directions
 from eo_data.raster import Raster
 from eo_data.sample import Image, SampleError
@@ -51,7 +52,7 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image 
     if task == "classification":
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
-    values, missing, transform, crs = _read(record.label)
+    values, missing, transform, crs = _read(record.label, source.layer)
     if reference is not None:
         _check_grid(record, values, transform, crs, reference)
         transform, crs = transform or reference.raster.transform, crs or reference.raster.crs
@@ -65,14 +66,15 @@ def read_label(record: Record, source: LabelSource, task: str, reference: Image 
     return Raster(pixels[None], ~missing, transform, crs)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None]:
+def _read(path: Path, layer: int | None) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None]:
+    """Values ``(H, W)``, where they are missing, and the georeference."""
     try:
+        if path.suffix.lower() == NPY:
+            values = read_npy_layer(path, layer)
+            return values, _not_finite(values), None, None
         with rasterio.open(path) as file:
-            if file.count != 1:
-                msg = f"The label {path} has {file.count} bands, expected one."
-                raise SampleError(msg)
-            values = file.read(1)
-            missing = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+            values = file.read(chosen_layer(file.count, layer) + 1)
+            missing = _not_finite(values)
             if file.nodata is not None and np.isfinite(file.nodata):
                 missing |= values == file.nodata
             located = file.crs is not None
@@ -80,6 +82,13 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, Affine | None, str | None
     except (RasterioError, OSError) as error:
         msg = f"The label {path} cannot be read: {error}. The file may be truncated; copy it again."
         raise SampleError(msg) from error
+    except ValueError as error:
+        msg = f"The label {path} cannot be used: {error}"
+        raise SampleError(msg) from error
+
+
+def _not_finite(values: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
 
 
 def _check_grid(

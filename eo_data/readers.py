@@ -1,4 +1,4 @@
-"""Files to arrays: GeoTIFF and what else GDAL reads, one file per band, NetCDF and Zarr cubes, HDF5 series.
+"""Files to arrays: GeoTIFF and what else GDAL reads, one file per band, NetCDF and Zarr cubes, HDF5 and NumPy series.
 
 Nothing is converted here: values are those of the file, NaN where the file says that there is none.
 """
@@ -6,7 +6,6 @@ Nothing is converted here: values are those of the file, NaN where the file says
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -20,61 +19,15 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from eo_data.bands import band_order, select_bands
+from eo_data.bands import band_order
 from eo_data.catalogue import TileWindow
-from eo_data.raster import shifted
+from eo_data.npy import NPY, read_npy
+from eo_data.reading import Reading, choose_bands, cut
 from eo_data.sample import SampleError
 from eo_data.sources import ImageSource
 
 _CUBES = (".nc", ".zarr")
 _HDF5 = (".h5", ".hdf5")
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What a file holds.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        Float32 ``(C, H, W)``, or ``(T, C, H, W)`` of a cube, in the unit of the file, NaN where missing.
-    transform : affine.Affine or None
-        Of these pixels.
-    crs : str or None
-        WKT.
-    tags : mapping of str to str
-        Metadata of the file, where dates and product names may be.
-    frame_names : tuple of str
-        Product name of each frame, if the file has them.
-    frame_dates : tuple of date
-        Date of each frame, if the file has a time axis.
-    """
-
-    pixels: np.ndarray
-    transform: Affine | None
-    crs: str | None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    frame_names: tuple[str, ...] = ()
-    frame_dates: tuple[date, ...] = ()
-
-
-def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
-    """Return the position among ``available`` of each band of a source, the substitutes in place.
-
-    Raises
-    ------
-    ValueError
-        If one is not there; the message lists what is.
-    """
-    wanted = [source.substitutes.get(band, band) for band in source.bands]
-    # A quality layer such as SCL is no band of the sensor; its name is taken literally.
-    layer = source.cloud_band if source.table and not source.table.canonical(source.cloud_band or "") else None
-    layers = [band for band in wanted if band == layer]
-    rest = [band for band in wanted if band != layer]
-    once = list(dict.fromkeys(rest)) if source.substitutes else rest
-    found = dict(zip(once, select_bands(available, once, source.table), strict=True))
-    found |= dict(zip(layers, select_bands(available, layers, None), strict=True)) if layers else {}
-    return [found[band] for band in wanted]
 
 
 def read_file(path: Path, source: ImageSource, window: TileWindow | None = None) -> Reading:
@@ -83,11 +36,11 @@ def read_file(path: Path, source: ImageSource, window: TileWindow | None = None)
     Parameters
     ----------
     path : Path
-        A raster that GDAL reads, ``.nc``, ``.zarr`` or ``.h5``.
+        A raster that GDAL reads, ``.nc``, ``.zarr``, ``.h5`` or ``.npy``.
     source : ImageSource
         Which bands, and how the file is to be understood.
     window : TileWindow, optional
-        The part to read. Rasters are read by window, cubes and HDF5 are read whole and cut.
+        The part to read. Rasters are read by window, other files are read whole and cut.
 
     Raises
     ------
@@ -103,6 +56,8 @@ def read_file(path: Path, source: ImageSource, window: TileWindow | None = None)
             reading = cut(_read_cube(path, source), window)
         elif suffix in _HDF5:
             reading = cut(_read_hdf5(path, source), window)
+        elif suffix == NPY:
+            reading = cut(read_npy(path, source), window)
         else:
             reading = _read_raster(path, source, window)
     except (RasterioError, OSError) as error:
@@ -119,15 +74,6 @@ def read_file(path: Path, source: ImageSource, window: TileWindow | None = None)
         msg = f"{path} holds no pixels: shape {reading.pixels.shape}."
         raise SampleError(msg)
     return reading
-
-
-def cut(reading: Reading, window: TileWindow | None) -> Reading:
-    """Keep the window of what was read whole."""
-    if window is None:
-        return reading
-    top, left, height, width = window.inside
-    pixels = reading.pixels[..., top : top + height, left : left + width]
-    return replace(reading, pixels=pixels, transform=shifted(reading.transform, left, top))
 
 
 def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> Reading:

@@ -127,8 +127,8 @@ class ImageSource:
     Parameters
     ----------
     files : str
-        See `FilePattern`. GeoTIFF and what else GDAL reads, NetCDF (``.nc``), Zarr (``.zarr``), HDF5 (``.h5``).
-        Empty when an index lists the files.
+        See `FilePattern`. GeoTIFF and what else GDAL reads, NetCDF (``.nc``), Zarr (``.zarr``), HDF5 (``.h5``),
+        NumPy (``.npy``, without georeference). Empty when an index lists the files.
     bands : sequence of str
         The bands to hand on, by name, in this order.
     sensor : str, optional
@@ -273,17 +273,23 @@ class LabelSource:
         Values that mean "no label"; they become -1, the ``ignore_index`` of the configs, as does the file's no-data.
     remap : mapping of int to int
         Value in the file to class.
+    layer : int, optional
+        Which band or layer of the label files holds the label, from 0; needed where they have several.
     """
 
     files: str = ""
     classes: int | None = None
     ignore: Sequence[float] = (-1,)
     remap: Mapping[int, int] = field(default_factory=dict)
+    layer: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
         if self.classes is not None and self.classes < 2:
             msg = f"classes must be at least 2, got {self.classes!r}."
+            raise ValueError(msg)
+        if self.layer is not None and self.layer < 0:
+            msg = f"layer counts the layers of a label file from 0, got {self.layer!r}."
             raise ValueError(msg)
         if self.files and not FilePattern(self.files).by_id:
             msg = f"The pattern of the labels must hold {{id}}, by which they join the images, got {self.files!r}."

@@ -136,7 +136,7 @@ def test_splits_that_give_nothing_are_refused(
         ({"task": "detection"}, "task must be one of segmentation, regression, classification, got 'detection'"),
         ({"dates_as": "list"}, "dates_as must be one of auto, dict, plane, none"),
         ({"missing_modality": "drop"}, "missing_modality must be one of omit, zeros"),
-        ({"georeference": "yes"}, "georeference must be one of predict, always, never"),
+        ({"georeference": "yes"}, "georeference must be one of auto, predict, always, never"),
         ({"on_error": "ignore"}, "on_error must be one of raise, skip, got 'ignore'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],

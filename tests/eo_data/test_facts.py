@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eo_data.facts import differences, facts_of, fingerprint, sha256_of_file
 from eo_data.geometry import SnapPolicy
 from eo_data.normalisation import Identity, PerTileZScore, ZScore
 from eo_data.preprocess import DatasetNormalise
 from eo_data.sensors import SENTINEL2
 from eo_data.statistics import BandStatistics
-from eo_data.facts import differences, facts_of, fingerprint, sha256_of_file
 
 
 class _Unit(StrEnum):

@@ -201,7 +201,7 @@ def test_the_command_says_classes_and_splits(scenes: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("folder", "splits", "message"),
     [
-        (".", {}, "none|Expected a folder per class|there are none"),
+        (".", {}, "Expected a folder per class below .*, got .'tif'"),
         ("tif/River", {}, "Expected a folder per class below .*River, got none"),
         ("tif", {"train": "absent.txt"}, "Splits are <train.val.test.predict>=<file below .*train=absent.txt is none"),
         ("tif", {"training": "train.txt"}, "training=train.txt is none"),

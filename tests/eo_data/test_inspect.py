@@ -15,7 +15,7 @@ from eo_data import inspect
 
 @pytest.fixture
 def config(shared: Path, root: Path, tmp_path: Path) -> Path:
-    content = yaml.safe_load((root / "config" / "data" / "terramesh_thor_S1S2.yaml").read_text())
+    content = {"data": yaml.safe_load((root / "config" / "data" / "terramesh_thor_S1S2.yaml").read_text())}
     content["data"]["init_args"]["root"] = str(shared / "data" / "terramesh")
     content["trainer"] = {"max_epochs": 1}
     path = tmp_path / "config.yaml"

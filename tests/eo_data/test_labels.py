@@ -127,7 +127,7 @@ def test_a_label_without_any_label_is_refused(write_tif: Callable[..., Path], tm
 
 def test_broken_label_files(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     two = write_tif(tmp_path / "two.tif", np.zeros((2, 4, 4), dtype=np.uint8))
-    with pytest.raises(SampleError, match="The label .*two.tif cannot be used: it has 2 layers, expected one. Set layer"):
+    with pytest.raises(SampleError, match="label .*two.tif cannot be used: it has 2 layers, expected one. Set layer"):
         _read(two)
     noise = np.random.default_rng(0).integers(0, 3, (1, 300, 300), dtype=np.uint8)
     whole = write_tif(tmp_path / "whole.tif", noise).read_bytes()
