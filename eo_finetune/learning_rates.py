@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 _ENCODER = "model.encoder."
 #: A numbered layer: ``blocks.3.``, ``predictor_blocks.0.``, ``layers.2.``, ``stages.1.``, ``layer4.``.
-_LAYER = re.compile(r"(?:^|\.)(\w*?(?:blocks|layers|stages|layer))[._]?(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)\w*?(?:blocks|layers|stages|layer)[._]?\d+\.")
+#: One of several encoders side by side (MultiBackboneWrapper), with or without PEFT around them.
+_SEVERAL = re.compile(r"(?:base_model\.model\.)?encoders\.\d+\.")
 
 
 def depths(names: Sequence[str]) -> dict[str, int]:
@@ -23,13 +25,14 @@ def depths(names: Sequence[str]) -> dict[str, int]:
     names : sequence of str
         Parameters in the order of the encoder.
     """
-    layers: list[tuple[str, str]] = []
+    layers: list[str] = []
     found: dict[str, int] = {}
     for name in names:
         match = _LAYER.search(name)
-        if match and match.groups() not in layers:
-            layers.append((match[1], match[2]))
-        found[name] = layers.index((match[1], match[2])) + 1 if match else len(layers)
+        layer = name[: match.end()] if match else None
+        if layer and layer not in layers:
+            layers.append(layer)
+        found[name] = layers.index(layer) + 1 if layer else len(layers)
     return found
 
 
@@ -37,7 +40,8 @@ def layerwise_rates(names: Sequence[str], rate: float, decay: float) -> dict[str
     """Return a learning rate for each part of a name that stands for parameters of one depth.
 
     The rate of depth d of n layers is ``rate * decay ** (n + 1 - d)``, so that the decoder has ``rate`` (Clark et al.
-    2020, ELECTRA; Bao et al. 2021, BEiT).
+    2020, ELECTRA; Bao et al. 2021, BEiT). Of several encoders side by side, each has its own layers; necks behind them
+    have the rate of a last layer.
 
     Parameters
     ----------
@@ -51,29 +55,42 @@ def layerwise_rates(names: Sequence[str], rate: float, decay: float) -> dict[str
     ValueError
         If there is no encoder, or it has no numbered layers.
     """
-    own = [name for name in names if name.startswith(_ENCODER)]
-    of_name = depths([name.removeprefix(_ENCODER) for name in own])
-    count = max(of_name.values(), default=0)
-    if count == 0:
-        msg = (
-            "Layer-wise learning rates need an encoder under model.encoder with numbered layers (blocks.0, layers.1, "
-            f"stages.2, layer3 ...), got {len(own)} parameters there, none in such a layer. Use lr_overrides instead."
-        )
-        raise ValueError(msg)
-    depth = {name: of_name[name.removeprefix(_ENCODER)] for name in own}
+    steps = _steps_to_the_decoder([name for name in names if name.startswith(_ENCODER)])
     keys: dict[str, float] = {}
-    for name in own:
+    for name, count in steps.items():
         if not any(key in name for key in keys):
-            keys[_shortest_key(name, depth, names)] = rate * decay ** (count + 1 - depth[name])
+            keys[_shortest_key(name, steps, names)] = rate * decay**count
     return keys
 
 
-def _shortest_key(name: str, depth: Mapping[str, int], names: Sequence[str]) -> str:
+def _steps_to_the_decoder(names: Sequence[str]) -> dict[str, int]:
+    """1 in the last layer of an encoder, n + 1 before its first."""
+    encoders: dict[str, list[str]] = {}
+    for name in names:
+        match = _SEVERAL.match(name, len(_ENCODER))
+        encoders.setdefault(match[0] if match else "", []).append(name)
+    behind = encoders.pop("", []) if len(encoders) > 1 else []
+    steps: dict[str, int] = {}
+    for which, own in (encoders or {"": []}).items():
+        depth = depths(own)
+        last = max(depth.values(), default=0)
+        if last == 0:
+            msg = (
+                f"Layer-wise learning rates need an encoder under {_ENCODER}{which} with numbered layers (blocks.0, "
+                f"layers.1, stages.2, layer3 ...), got {len(own)} parameters there, none in such a layer. Use "
+                "lr_overrides instead."
+            )
+            raise ValueError(msg)
+        steps |= {name: last + 1 - depth[name] for name in own}
+    return steps | dict.fromkeys(behind, 1)
+
+
+def _shortest_key(name: str, steps: Mapping[str, int], names: Sequence[str]) -> str:
     """The shortest beginning of a name that is part of no parameter of another depth."""
     parts = name.split(".")
     for i in range(3, len(parts)):
         key = ".".join(parts[:i]) + "."
-        if all(depth.get(other) == depth[name] for other in names if key in other):
+        if all(steps.get(other) == steps[name] for other in names if key in other):
             return key
     return name
 
@@ -112,7 +129,28 @@ class LayerwiseLearningRates(Callback):
         names = [name for name, _ in pl_module.named_parameters()]
         rates = layerwise_rates(names, float(hparams["lr"]), self.decay)
         stated = hparams.get("lr_overrides")
-        if stated and stated != rates:
-            msg = f"Both LayerwiseLearningRates and lr_overrides {stated} are set. Leave one of them out."
+        if stated and dict(stated) != rates:
+            msg = (
+                f"LayerwiseLearningRates(decay={self.decay}) and other lr_overrides are set: {dict(stated)}. Leave one "
+                "of them out. A run that goes on from a checkpoint has the rates of the checkpoint: keep its lr and "
+                "decay, or start anew from its weights."
+            )
             raise ValueError(msg)
         hparams["lr_overrides"] = rates
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the optimizer has the rates.
+
+        Raises
+        ------
+        ValueError
+            If it was made in another way, such as by a section ``optimizer`` of the config.
+        """
+        expected = len(cast("Any", pl_module.hparams)["lr_overrides"]) + 1
+        groups = sum(len(optimizer.param_groups) for optimizer in trainer.optimizers)
+        if groups != expected:
+            msg = (
+                f"The optimizer has {groups} groups of parameters, expected {expected} by layer: it does not come from "
+                "the task. Set optimizer, optimizer_hparams and lr in model.init_args, not in a section `optimizer`."
+            )
+            raise ValueError(msg)

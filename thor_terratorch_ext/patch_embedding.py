@@ -111,6 +111,14 @@ class PatchEmbedding(nn.Module):
     def _group_kernel(self, grid: GroupGrid) -> tuple[torch.Tensor, torch.Tensor]:
         """Kernel ``(D, C*p*p)`` and bias ``(D,)`` of a group with the mean over its bands folded in."""
         convs = [cast("nn.Conv2d", self.patch_embed[weight_name(channel)]) for channel in grid.channels]
+        adapted = [channel for channel, conv in zip(grid.channels, convs, strict=True) if type(conv) is not nn.Conv2d]
+        if adapted:
+            msg = (
+                f"The patch embedding takes the kernels of {', '.join(adapted)} as they are, a PEFT adapter in their "
+                "place would have no effect. Take them out of target_modules (blocks.*: qkv, proj, fc1, fc2), or train "
+                "them whole with modules_to_save: [ind_patch_embed]."
+            )
+            raise ValueError(msg)
         weights, biases = [conv.weight for conv in convs], [cast("torch.Tensor", conv.bias) for conv in convs]
         frozen = not any(t.requires_grad or t.is_inference() for t in (*weights, *biases))
         if not frozen:
