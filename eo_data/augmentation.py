@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +43,6 @@ class Augmentation:
         SampleError
             If its images have different sizes, or a transform refuses them.
         """
-        import albumentations  # noqa: PLC0415
         from albumentations.augmentations.crops.transforms import CropSizeError  # noqa: PLC0415
 
         steps = [step for step in self.transforms if type(step).__name__ != "ToTensorV2"]
@@ -54,7 +54,7 @@ class Augmentation:
         stacks = _stacks(np.concatenate(planes))
         more = {name: "image" for name in stacks if name != "image"}
         seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
-        compose = albumentations.Compose(steps, additional_targets=more, seed=seed)
+        compose = composed(steps, seed, more)
         try:
             result = compose(**stacks, masks=masks)
         except (ValueError, CropSizeError) as error:
@@ -63,6 +63,19 @@ class Augmentation:
         moved = np.concatenate([np.moveaxis(np.atleast_3d(result[name]), -1, 0) for name in stacks])
         *own, inside = result["masks"]
         return _rebuilt(sample, moved, own, inside > 0.5)
+
+
+def composed(steps: Sequence[Any], seed: int, additional_targets: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+    """Return the steps as one transform whose random choices follow a seed.
+
+    The steps share one stream of numbers. With ``Compose(..., seed=seed)``, each would start the same stream of its
+    own: two flips would then always happen together, and a crop would tell the turn that follows.
+    """
+    import albumentations  # noqa: PLC0415
+
+    compose = albumentations.Compose(list(steps), additional_targets=dict(additional_targets or {}))
+    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))  # noqa: S311 (no secret)
+    return compose
 
 
 def _stacks(planes: np.ndarray) -> dict[str, np.ndarray]:

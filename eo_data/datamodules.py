@@ -78,7 +78,7 @@ class ChipDataModule(LightningDataModule):
     georeference : {'auto', 'predict', 'always', 'never'}
         When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch hands them to the
         backbone, and some backbones of others take no further entries: ``auto`` is ``predict`` unless the model is
-        such a one.
+        such a one, and `eo_finetune.LabelMapWriter` does not take them out before.
     on_error : {'raise', 'skip'}
         ``skip`` reads every sample once before the run, leaves out those that cannot be used, and lists them with
         the reason in ``skipped`` and in ``skipped_file``.
@@ -248,7 +248,9 @@ class ChipDataModule(LightningDataModule):
         if self.georeference != "auto":
             return self.georeference == "always" or (self.georeference == "predict" and split == "predict")
         module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
-        return split == "predict" and takes_further_entries(module)
+        callbacks = getattr(self.trainer, "callbacks", None) or ()
+        kept = any(getattr(callback, "keeps_georeference", False) for callback in callbacks)
+        return split == "predict" and (kept or takes_further_entries(module))
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self.index is not None:
@@ -375,7 +377,9 @@ class ChipDataModule(LightningDataModule):
 
     def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
         """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        # As Lightning sets it; when a run goes on, current_epoch is still that of before.
+        progress: Any = None if self.trainer is None else self.trainer.fit_loop.epoch_progress.current
+        epoch = 0 if progress is None else progress.processed
         if self._seed is None:  # loaders that are made later in a run must not take the seed of a step for it
             self._seed = torch.initial_seed()
         return ShuffleByEpoch(len(dataset), self._seed, epoch)

@@ -27,6 +27,11 @@ from eo_data.units import all_finite
 DATES_AS = ("dict", "plane", "none")
 #: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
 _NO_DATE = date(2000, 1, 1)
+#: Entries that tell where a sample lies and what it was made of, which TerraTorch's tasks hand to the model.
+LOCATED = (
+    *("id", "sources", "acquired", "valid", "crs", "bounds", "geotransform", "raster_shape"),
+    *("owned", "raster_id", "raster_hw"),
+)
 #: Value of the date plane of a frame that is not observed.
 UNOBSERVED = -1.0
 

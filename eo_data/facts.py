@@ -129,7 +129,7 @@ def facts_of_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
     from eo_data.images import ImageReader  # noqa: PLC0415  (reads with rasterio, which fingerprints do not need)
 
     facts = facts_of_data(module)
-    kept = {key: _without(facts[key], _OF_PLACE) for key in ("preprocess", "frames") if key in facts}
+    kept: dict[str, Any] = {k: _without(facts[k], _OF_PLACE) for k in ("preprocess", "frames") if k in facts}
     kept |= {"statistics": facts["statistics"]} if "statistics" in facts else {}
     sources = {
         name: {"bands": list(source.bands), "unit": facts_of(ImageReader(name, source).target_unit())}

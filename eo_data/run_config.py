@@ -17,7 +17,7 @@ def config_text(trainer: Any) -> str | None:  # noqa: ANN401
     return None
 
 
-def read_config(path: str | Path) -> Any:  # noqa: ANN401
+def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401
     """Read a config with the files that it includes, as Lightning's command line does.
 
     A value such as ``data: data/floods.yaml`` stands for the content of that file, relative to the file that names it.
@@ -25,9 +25,12 @@ def read_config(path: str | Path) -> Any:  # noqa: ANN401
     Raises
     ------
     ValueError
-        If a file is missing or is no YAML.
+        If a file is missing, is no YAML, or includes itself.
     """
     file = Path(path)
+    if file.resolve() in _including:
+        msg = f"The config {file} includes itself: {' > '.join(str(name) for name in _including)}."
+        raise ValueError(msg)
     if not file.is_file():
         msg = f"There is no config {file}."
         raise ValueError(msg)
@@ -36,14 +39,14 @@ def read_config(path: str | Path) -> Any:  # noqa: ANN401
     except yaml.YAMLError as error:
         msg = f"The config {file} is no YAML: {error}"
         raise ValueError(msg) from error
-    return _with_includes(content, file.parent)
+    return _with_includes(content, file.parent, (*_including, file.resolve()))
 
 
-def _with_includes(node: Any, folder: Path) -> Any:  # noqa: ANN401
+def _with_includes(node: Any, folder: Path, including: tuple[Path, ...]) -> Any:  # noqa: ANN401
     if isinstance(node, dict):
-        return {key: _with_includes(value, folder) for key, value in node.items()}
+        return {key: _with_includes(value, folder, including) for key, value in node.items()}
     if isinstance(node, list):
-        return [_with_includes(value, folder) for value in node]
+        return [_with_includes(value, folder, including) for value in node]
     if isinstance(node, str) and node.endswith(".yaml") and (folder / node).is_file():
-        return read_config(folder / node)
+        return read_config(folder / node, including)
     return node

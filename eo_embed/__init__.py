@@ -10,12 +10,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eo_embed.guard import ExpectEmbeddings
     from eo_embed.opening import Export, open_embeddings
     from eo_embed.task import EmbeddingTask
 
-__all__ = ["EmbeddingTask", "Export", "open_embeddings"]
+__all__ = ["EmbeddingTask", "ExpectEmbeddings", "Export", "open_embeddings"]
 
-_HOME = MappingProxyType({"EmbeddingTask": "task", "Export": "opening", "open_embeddings": "opening"})
+_HOME = MappingProxyType(
+    {"EmbeddingTask": "task", "ExpectEmbeddings": "guard", "Export": "opening", "open_embeddings": "opening"}
+)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)

@@ -18,7 +18,7 @@ from eo_data.catalogue import Record
 from eo_data.dataset import EoDataset
 from eo_data.sampler import Draw
 from eo_embed.atomic import atomic_path
-from eo_finetune.variants import Turn, turn_of
+from eo_finetune.variants import Turn, evenly, turn_of
 
 _FEATURE = "feature"
 _IMAGE = "image"
@@ -33,6 +33,9 @@ class Variant(NamedTuple):
 
 class CachedDataset(Dataset[dict[str, Any]]):
     """Yields ``features`` (a list of the encoder's levels) with what else a data set yields.
+
+    The axes of features have the order of the encoder's memory, often with channels last: a decoder that gets them in
+    another order computes other last digits, and draws another dropout.
 
     Parameters
     ----------
@@ -51,6 +54,9 @@ class CachedDataset(Dataset[dict[str, Any]]):
         self, dataset: EoDataset, folder: Path, variants: Mapping[Turn, int | None], *, keep_images: bool
     ) -> None:
         self.dataset, self.folder, self.variants, self.keep_images = dataset, folder, dict(variants), keep_images
+        #: Order of the axes of each level, for all samples; that of each file if it is not set.
+        self.orders: list[list[int]] | None = None
+        self._names = [_name(record) for record in dataset.records]
 
     @property
     def records(self) -> list[Record]:
@@ -77,21 +83,19 @@ class CachedDataset(Dataset[dict[str, Any]]):
         sample = self.dataset.read(variant.sample)
         seed = self.variants[variant.turn]
         if self.dataset.augmentation is not None and seed is not None:
-            sample = self.dataset.augmentation(sample, seed)
+            sample = evenly(self.dataset.augmentation)(sample, seed)
         return self.dataset.entry(sample, self.records[variant.sample])
 
     def file(self, variant: Variant) -> Path:
-        """Return where a variant is stored: by the sample's id, the state of its files, and the turn."""
-        record = self.records[variant.sample]
-        stamp = [record.id, str(record.window), list(variant.turn), self.keep_images]
-        for path in _paths(record):
-            state = path.stat()
-            stamp.append([str(path), state.st_size, state.st_mtime_ns])
-        return self.folder / f"{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]}.safetensors"
+        """Return where a variant is stored."""
+        turn = "".join(str(corner) for corner in variant.turn)
+        return self.folder / f"{self._names[variant.sample]}-{turn}.safetensors"
 
     def store(self, variant: Variant, features: Sequence[torch.Tensor], entry: Mapping[str, Any]) -> None:
-        """Write the features of a variant, with all that its entry holds."""
-        tensors = {f"{_FEATURE}.{i}": level.contiguous() for i, level in enumerate(features)}
+        """Write the features of a variant in the order of their memory, with all that its entry holds."""
+        orders = [_order(level) for level in features]
+        levels = zip(features, orders, strict=True)
+        tensors = {f"{_FEATURE}.{i}": level.permute(order).contiguous() for i, (level, order) in enumerate(levels)}
         image = entry["image"]
         images = image if isinstance(image, Mapping) else {"": image}
         if self.keep_images:
@@ -101,7 +105,13 @@ class CachedDataset(Dataset[dict[str, Any]]):
         texts = {key: value for key, value in rest.items() if not isinstance(value, torch.Tensor)}
         size = next(value.shape[-2:] for value in images.values() if value.ndim >= 3)
         with atomic_path(self.file(variant)) as partial:
-            save_file(tensors, partial, {"entries": json.dumps(texts), "size": json.dumps(list(size))})
+            save_file(tensors, partial, _as_text(entries=texts, size=list(size), orders=orders))
+
+    def first_orders(self) -> list[list[int]]:
+        """Return how the axes of the first sample's features follow one another in memory."""
+        with safe_open(self.file(Variant(0, next(iter(self.variants)))), "pt") as stored:
+            orders: list[list[int]] = json.loads(stored.metadata()["orders"])
+        return orders
 
     def __getitem__(self, index: int | Draw) -> dict[str, Any]:
         """Return a sample in the variant that its transforms would have made.
@@ -111,22 +121,44 @@ class CachedDataset(Dataset[dict[str, Any]]):
         ValueError
             If its file is gone.
         """
-        sample, seed = index if isinstance(index, Draw) else (index, int(torch.randint(2**31 - 1, (1,))))
+        sample, seed = index if isinstance(index, Draw) else (index, None)
         file = self.file(Variant(sample, turn_of(self.dataset.augmentation, seed)))
         if not file.is_file():
             msg = (
-                f"The feature cache has lost {file} of sample {self.records[sample].id}, or the sample's files have "
-                "changed during the run. Start the run again: what lacks is encoded anew."
+                f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: what "
+                "lacks is encoded anew."
             )
             raise ValueError(msg)
         with safe_open(file, "pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
             notes = stored.metadata()
         levels = sorted((k for k in tensors if k.startswith(f"{_FEATURE}.")), key=lambda key: int(key.split(".")[1]))
-        entry: dict[str, Any] = json.loads(notes["entries"]) | {"features": [tensors.pop(key) for key in levels]}
+        own = json.loads(notes["orders"])
+        wanted = own if self.orders is None else self.orders
+        features = [
+            _reordered(tensors.pop(key), *orders).float() for key, *orders in zip(levels, own, wanted, strict=True)
+        ]
+        entry: dict[str, Any] = json.loads(notes["entries"]) | {"features": features}
         images = {k.removeprefix(f"{_IMAGE}."): tensors.pop(k) for k in list(tensors) if k.startswith(f"{_IMAGE}.")}
         entry["image"] = torch.zeros(1, *json.loads(notes["size"])) if not images else images.get("", images)
         return entry | tensors
+
+
+def _order(level: torch.Tensor) -> list[int]:
+    return sorted(range(level.ndim), key=lambda axis: -level.stride()[axis])
+
+
+def inverse(order: Sequence[int]) -> list[int]:
+    """Return the order of axes that undoes another."""
+    return [list(order).index(axis) for axis in range(len(order))]
+
+
+def _reordered(level: torch.Tensor, own: Sequence[int], wanted: Sequence[int]) -> torch.Tensor:
+    return level if own == wanted else level.permute(inverse(own)).permute(list(wanted)).contiguous()
+
+
+def _as_text(**notes: object) -> dict[str, str]:
+    return {name: json.dumps(note) for name, note in notes.items()}
 
 
 class Uncached(Dataset[dict[str, Any]]):
@@ -152,6 +184,13 @@ class Uncached(Dataset[dict[str, Any]]):
         return self.cached.uncached(self.variants[index])
 
 
-def _paths(record: Record) -> list[Path]:
-    files = [path for paths in record.files.values() for path in paths]
-    return [*files, *([record.label] if isinstance(record.label, Path) else [])]
+def _name(record: Record) -> str:
+    """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
+    paths = [path for files in record.files.values() for path in files]
+    paths += [record.label] if isinstance(record.label, Path) else []
+    states = []
+    for path in paths:
+        parts = sorted(path.rglob("*")) if path.is_dir() else [path]  # a Zarr is a folder
+        states.append([str(path), *([part.stat().st_size, part.stat().st_mtime_ns] for part in parts)])
+    stamp = [record.id, str(record.window), str(record.label), str(record.dates), states]
+    return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -21,6 +22,12 @@ _INFERENCE = (
     "plot_on_val",
     "path_to_record_metrics",
 )
+#: Arguments of models and backbones that name weights, and what asks for none.
+_WEIGHTS = {f"{part}pretrained": False for part in ("", "backbone_")} | {
+    f"{part}{name}": None for part in ("", "backbone_") for name in ("ckpt", "ckpt_path")
+}
+#: Backbones that load published weights unless they are told not to.
+_ASK_UNASKED = ("thor_v1_", "anysat_", "MultiBackboneWrapper", "terratorch_thor_v1_", "terratorch_anysat_")
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -69,6 +76,23 @@ class BestCheckpoint(ModelCheckpoint):
         if not arguments:
             return
         kept = {key: value for key, value in arguments.items() if key not in _INFERENCE}
-        if isinstance(model := kept.get("model_args"), dict) and "backbone_pretrained" in model:
-            kept["model_args"] = model | {"backbone_pretrained": False}
-        checkpoint["hyper_parameters"] = kept
+        checkpoint["hyper_parameters"] = with_own_weights(kept)
+
+
+def with_own_weights(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a task so that its model is built without other weights than those of a checkpoint."""
+    model = task.get("model_args")
+    if not isinstance(model, dict):
+        return dict(task)
+    asked = {"backbone_pretrained": False} if str(model.get("backbone")).startswith(_ASK_UNASKED) else {}
+    if task.get("model_factory") == "SMPModelFactory":
+        asked = {"pretrained": False}
+    return dict(task) | {"model_args": _without_weights(model) | asked}
+
+
+def _without_weights(arguments: Any) -> Any:  # noqa: ANN401
+    if isinstance(arguments, list):
+        return [_without_weights(entry) for entry in arguments]
+    if not isinstance(arguments, dict):
+        return arguments
+    return {key: _WEIGHTS[key] if key in _WEIGHTS else _without_weights(value) for key, value in arguments.items()}

@@ -14,14 +14,14 @@ import yaml
 
 from eo_data.checkpoints import CheckpointError, read_file
 from eo_embed.atomic import write_text
-from eo_finetune.checkpoints import CONFIG
+from eo_finetune.checkpoints import CONFIG, with_own_weights
 
 #: Parts of a config that every command of TerraTorch knows.
 _PARTS = ("seed_everything", "trainer", "data", "model", "custom_modules_path")
 
 
 def config_of(checkpoint: str | Path) -> dict[str, Any]:
-    """Return the config that a checkpoint carries.
+    """Return the config that a checkpoint carries, but for other weights than its own.
 
     Raises
     ------
@@ -37,7 +37,10 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
         )
         raise CheckpointError(msg)
     config: dict[str, Any] = yaml.safe_load(text)
-    return {key: config[key] for key in _PARTS if config.get(key) is not None}
+    kept = {key: config[key] for key in _PARTS if config.get(key) is not None}
+    if isinstance(task := kept.get("model", {}).get("init_args"), dict):
+        kept["model"]["init_args"] = with_own_weights(task)
+    return kept
 
 
 def main(arguments: list[str] | None = None) -> int:

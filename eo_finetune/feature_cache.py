@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eo_data.dataset import EoDataset, collate
-from eo_data.facts import facts_of, facts_of_data, fingerprint, sha256_of_weights
-from eo_finetune.cached_dataset import CachedDataset, Uncached, Variant
+from eo_data.facts import facts_of, facts_of_data, fingerprint, sha256_of_file, sha256_of_weights
+from eo_finetune.cached_dataset import CachedDataset, Uncached, Variant, inverse
 from eo_finetune.variants import variants_of
 
 logger = logging.getLogger(__name__)
@@ -66,19 +67,18 @@ class FrozenFeatureCache(Callback):
         self.folder = Path(folder)
         self.dtype = dtype
         self.batch_size = batch_size
-        self._encoder: nn.Module | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Encode what is not stored yet, and put the stored samples in the place of the data sets.
+
+        Not before: a run that goes on from a checkpoint has its weights only now.
 
         Raises
         ------
         ValueError
-            If the backbone is not frozen, the data module is of another kind, transforms do more than flips and
-            rotations, or the disk is too small.
+            If the backbone is not frozen or not known by its arguments, the data module is of another kind,
+            transforms do more than flips and rotations, or the disk is too small.
         """
-        if stage != "fit":
-            return
         encoder = _frozen_encoder(pl_module)
         module: Any = getattr(trainer, "datamodule", None)
         splits = ["train"] if getattr(pl_module, "tiled_inference_on_validation", False) else ["train", "val"]
@@ -90,23 +90,37 @@ class FrozenFeatureCache(Callback):
                 )
                 raise ValueError(msg)
         folder = self.folder / fingerprint(self.facts(trainer, pl_module, encoder))[:16]
+        orders: list[list[int]] = []
         for split in splits:
             dataset: EoDataset = getattr(module, f"{split}_dataset")
             cached = CachedDataset(
                 dataset, folder / split, variants_of(dataset.augmentation), keep_images=split != "train"
             )
             self._fill(trainer, pl_module, cached, split)
+            orders = orders or cached.first_orders()
+            cached.orders = orders
             setattr(module, f"{split}_dataset", cached)
+        encoder.forward = partial(_stored_or_encoded, encoder.forward, orders)
 
     def facts(self, trainer: Trainer, pl_module: LightningModule, encoder: nn.Module) -> dict[str, Any]:
         """Return everything that changes the features of a sample."""
         arguments: Mapping[str, Any] = pl_module.hparams.get("model_args") or {}
+        backbone = {k: _plain(v) for k, v in arguments.items() if k.startswith("backbone")}
+        if not backbone:
+            msg = (
+                "The feature cache knows its files again by the arguments of the backbone, but the task has none in "
+                "model_args. Let it build its model (model_factory, model_args), or leave FrozenFeatureCache out."
+            )
+            raise ValueError(msg)
         model: Any = pl_module.model
         module: Any = trainer.datamodule  # type: ignore[attr-defined]
+        indices = [module.root / s.date_index for s in module.modalities.values() if s.date_index is not None]
+        entries = {name: getattr(module.train_dataset, name) for name in ("dates_as", "georeference", "as_dict")}
         return {
-            "data": facts_of_data(module),
-            "label": facts_of([module.task, module.label]),
-            "backbone": {k: _plain(v) for k, v in arguments.items() if k.startswith("backbone")},
+            "data": facts_of_data(module) | entries,
+            "dates_sha256": [sha256_of_file(path) for path in indices],
+            "label": [module.task, str(module.label)],
+            "backbone": backbone,
             "weights_sha256": sha256_of_weights(encoder),
             "padding": [str(getattr(model, name, None)) for name in ("patch_size", "padding")],
             "precision": str(trainer.precision),
@@ -115,6 +129,7 @@ class FrozenFeatureCache(Callback):
 
     def _fill(self, trainer: Trainer, pl_module: LightningModule, cached: CachedDataset, split: str) -> None:
         lacking = list(cached.lacking())
+        trainer.strategy.barrier()  # every process has to divide the same list
         mine = lacking[trainer.global_rank :: trainer.world_size]
         if mine:
             logger.info("Encoding %d images of %r into %s", len(mine), split, cached.folder)
@@ -140,7 +155,7 @@ class FrozenFeatureCache(Callback):
     ) -> None:
         kept: list[Any] = []
         model: Any = pl_module.model
-        hook = _frozen_encoder(pl_module).register_forward_hook(lambda *call: kept.append(call[-1]))
+        hook = _frozen_encoder(pl_module).register_forward_hook(lambda *call: kept.append(_levels(call[-1])))
         bar = tqdm(total=len(wanted), desc="Encoding", unit="image", disable=not trainer.is_global_zero)
         done = 0
         try:
@@ -149,46 +164,24 @@ class FrozenFeatureCache(Callback):
                 with trainer.strategy.precision_plugin.val_step_context():
                     # The whole model: padding is its own affair.
                     model(moved["image"], **{k: v for k, v in moved.items() if k not in _NOT_FOR_MODEL})
-                features = [level.to("cpu", DTYPES[self.dtype]) for level in _levels(kept.pop())]
-                if done == 0:
-                    _check_disk(cached.folder, [level[0] for level in features], len(wanted))
+                features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
                     cached.store(wanted[done + i], [level[i] for level in features], entry)
+                    if done + i == 0:
+                        _check_disk(cached.file(wanted[0]), len(wanted) - 1)
                 done += len(entries)
                 bar.update(len(entries))
         finally:
             hook.remove()
             bar.close()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Let stored features pass where the encoder was."""
-        self._pass_stored(pl_module, batch)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
-        """Put the encoder back, so that checkpoints hold it."""
-        self._put_back(pl_module)
-
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:  # noqa: ANN401
-        """Let stored features pass where the encoder was."""
-        self._pass_stored(pl_module, batch)
-
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
-        """Put the encoder back."""
-        self._put_back(pl_module)
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the encoder be as it was."""
+        _put_back(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Put the encoder back."""
-        self._put_back(pl_module)
-
-    def _pass_stored(self, pl_module: LightningModule, batch: Mapping[str, Any]) -> None:
-        if "features" in batch and self._encoder is None:
-            model: Any = pl_module.model
-            self._encoder, model.encoder = model.encoder, _Stored()
-
-    def _put_back(self, pl_module: LightningModule) -> None:
-        if self._encoder is not None:
-            model: Any = pl_module.model
-            model.encoder, self._encoder = self._encoder, None
+        """Let the encoder be as it was."""
+        _put_back(pl_module)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401
@@ -196,12 +189,25 @@ def _plain(value: object) -> Any:  # noqa: ANN401
     return str(value) if isinstance(value, nn.Module) else facts_of(value)
 
 
-class _Stored(nn.Module):
-    """Stands where the encoder stood, and returns the features of the batch."""
+def _stored_or_encoded(
+    encode: Callable[..., Any],
+    orders: list[list[int]],
+    image: Any,  # noqa: ANN401
+    *,
+    features: list[torch.Tensor] | None = None,
+    **further: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Stand for the forward pass of the encoder: return the features of the batch if it has any."""
+    if features is None:
+        return encode(image, **further)
+    places = [[0, *(axis + 1 for axis in inverse(order))] for order in orders]
+    return [level.permute(place) for level, place in zip(features, places, strict=True)]
 
-    def forward(self, _image: torch.Tensor, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
-        """Return the stored features; the image only says how large the output has to be."""
-        return features
+
+def _put_back(pl_module: LightningModule) -> None:
+    encoder = getattr(pl_module.model, "encoder", None)
+    if isinstance(encoder, nn.Module):
+        vars(encoder).pop("forward", None)
 
 
 def _frozen_encoder(pl_module: LightningModule) -> nn.Module:
@@ -224,7 +230,7 @@ def _frozen_encoder(pl_module: LightningModule) -> nn.Module:
 
 def _levels(features: object) -> list[torch.Tensor]:
     if isinstance(features, list) and features and all(isinstance(level, torch.Tensor) for level in features):
-        return features
+        return list(features)  # necks may change the one that they get
     msg = (
         f"The feature cache stores a list of tensors, but the backbone returns {type(features).__name__}. For THOR, "
         "set backbone_merge_method and leave return_channel_params out."
@@ -251,20 +257,20 @@ def _both(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str
     return entries, collate(entries)
 
 
-def _check_disk(folder: Path, features: list[torch.Tensor], count: int) -> None:
+def _check_disk(first: Path, count: int) -> None:
     """Refuse to fill a disk.
 
     Raises
     ------
     ValueError
-        If all samples in all their variants need more than what is free.
+        If ``count`` more files as large as the first one need more than what is free.
     """
-    own = sum(level.numel() * level.element_size() for level in features)
-    free = shutil.disk_usage(folder).free
+    own = first.stat().st_size
+    free = shutil.disk_usage(first.parent).free
     if own * count > free:
         msg = (
-            f"The feature cache would need {own * count / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are "
-            f"free ({count} images of {own / 1e6:.1f} MB). Take fewer out_indices, merge groups by mean, store dtype: "
-            "float16, leave D4 out, or choose another folder."
+            f"The feature cache would need {own * count / 1e9:.1f} GB more in {first.parent}, where {free / 1e9:.1f} "
+            f"GB are free ({count} images of {own / 1e6:.1f} MB). Take fewer out_indices, merge groups by mean, "
+            "store dtype: float16, leave D4 out, or choose another folder."
         )
         raise ValueError(msg)

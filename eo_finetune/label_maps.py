@@ -17,6 +17,8 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from eo_data.agreement import takes_further_entries
+from eo_data.dataset import LOCATED
 from eo_embed.atomic import PARTIAL, atomic_path
 from eo_embed.placement import Place, places
 
@@ -43,6 +45,9 @@ class LabelMapWriter(BasePredictionWriter):
         Where to write; ``--predict_output_dir`` by default, or else ``maps`` in the trainer's ``default_root_dir``.
     """
 
+    #: Data modules of `eo_data` ask for this before they hand on a georeference that a model does not take.
+    keeps_georeference = True
+
     def __init__(self, folder: str | None = None) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
@@ -55,9 +60,22 @@ class LabelMapWriter(BasePredictionWriter):
         stated = self.folder or getattr(trainer, "predict_output_dir", None)
         self._out = Path(stated) if stated else Path(trainer.default_root_dir) / "maps"
         self._rows: list[tuple[str, ...]] = []
+        self._kept: dict[str, Any] = {}
         self._rasters: dict[Path, _Raster] = {}
         others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
         trainer.callbacks = others  # type: ignore[attr-defined]
+
+    def on_predict_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the georeference of a batch to itself where the model takes no further entries (a U-Net)."""
+        taken = not takes_further_entries(pl_module)
+        self._kept = {key: batch.pop(key) for key in LOCATED if taken and key in batch}
 
     def write_on_batch_end(
         self,
@@ -79,11 +97,13 @@ class LabelMapWriter(BasePredictionWriter):
         """
         if prediction is None:
             return
+        batch = {**batch, **self._kept}
         names = getattr(pl_module, "hparams", {}).get("class_names")
         root = getattr(getattr(trainer, "datamodule", None), "root", None)
         for values, suffix in _outputs(prediction):
             located = places(batch, _size(batch["image"]), root)
-            for own, place in zip(values.detach().float().cpu().numpy(), located, strict=True):
+            dtype = torch.float32 if values.is_floating_point() else torch.int16
+            for own, place in zip(values.detach().to("cpu", dtype).numpy(), located, strict=True):
                 if own.ndim < 2:
                     self._rows.append(_row(place.id, own, names))
                 elif place.raster_id:
@@ -210,10 +230,9 @@ def _size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:
 
 
 def _bands(values: np.ndarray) -> np.ndarray:
-    """Classes as int16 ``(1, H, W)``, numbers as float32 ``(C, H, W)``."""
-    bands = values[None] if values.ndim == 2 else values
-    classes = values.ndim == 2 and bool((values == np.round(values)).all())
-    return bands.astype(np.int16 if classes else np.float32)
+    """Classes as int16, numbers as float32, ``(C, H, W)``; their type tells, as numbers may be whole by chance."""
+    dtype = np.int16 if np.issubdtype(values.dtype, np.integer) else np.float32
+    return (values[None] if values.ndim == 2 else values).astype(dtype)
 
 
 def _no_data(bands: np.ndarray) -> float:

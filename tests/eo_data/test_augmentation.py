@@ -148,3 +148,11 @@ def test_images_of_different_sizes_are_refused() -> None:
 def test_a_crop_larger_than_the_image_is_refused() -> None:
     with pytest.raises(SampleError, match=r"x: the transforms refuse \(32, 32\) pixels: "):
         Augmentation([albumentations.RandomCrop(64, 64)])(_sample(_image()))
+
+
+def test_steps_choose_independently_of_one_another() -> None:
+    """Albumentations starts every step with the same seed: two flips would happen together, or not at all."""
+    flips = Augmentation([albumentations.HorizontalFlip(), albumentations.VerticalFlip()])
+    marks = [str(_places(flips(_sample(_image()), seed).images["m0"].raster.pixels[:1] == MARK)) for seed in range(100)]
+    assert len(set(marks)) == 4
+    assert min(marks.count(mark) for mark in marks) > 10

@@ -1,0 +1,195 @@
+"""Checkpoints know how they were made, ask for nothing again, and refuse data that are prepared otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from eo_data.statistics import BandStatistics
+from eo_finetune.checkpoints import BestCheckpoint, with_own_weights
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def trained(chips: Make, recipe: Make, command: Make, tmp_path: Path) -> tuple[dict[str, Any], Path]:
+    """A config and the checkpoint of its run."""
+    config = recipe(chips(), data={"train_transform": None})
+    config["trainer"]["max_epochs"] = 1
+    config["trainer"]["callbacks"] = [{"class_path": "eo_finetune.BestCheckpoint"}]
+    command("fit", config)
+    return config, tmp_path / "out" / "best.ckpt"
+
+
+def test_it_holds_the_config_in_plain_types_and_no_wish_for_other_weights(
+    trained: tuple[dict[str, Any], Path],
+) -> None:
+    config, best = trained
+    content = torch.load(best, weights_only=True)
+    kept = yaml.safe_load(content["config"])
+    assert kept["data"]["init_args"]["modalities"]["S2"]["bands"] == ["BLUE", "GREEN", "RED", "NIR_BROAD"]
+    model = kept["model"]["init_args"]["model_args"]
+    assert model["backbone_model_bands"] == config["model"]["init_args"]["model_args"]["backbone_model_bands"]
+    assert content["hyper_parameters"]["model_args"]["backbone_pretrained"] is False
+    assert not set(content["hyper_parameters"]) & {"tiled_inference_parameters", "output_on_inference", "plot_on_val"}
+    assert (best.parent / "last.ckpt").is_file()
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "bands": ({"bands": ["GREEN", "BLUE", "RED", "NIR_BROAD"]}, r"modalities.S2.bands\[0\]: 'BLUE' -> 'GREEN'"),
+    "statistics": (
+        {"preprocess": {"means": {"S2": [0.1] * 4}, "stds": {"S2": [0.2] * 4}}},
+        r"preprocess._dataset: .*",
+    ),
+    "normalisation": ({"preprocess": {"normalization": "unit_scale"}}, "normalization: 'thor_stats' -> 'unit_scale'"),
+    "what stands for missing pixels": ({"preprocess": {"missing": "zero"}}, "missing: 'mean' -> 'zero'"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_data_that_are_prepared_otherwise_are_refused_by_name(
+    name: str, trained: tuple[dict[str, Any], Path], build: Make
+) -> None:
+    """Fine-tuned on one normalisation and predicted with another: numbers come out, and they are wrong."""
+    change, message = CHANGES[name]
+    config, best = trained
+    data = config["data"]["init_args"]
+    if "bands" in change:
+        data["modalities"]["S2"]["bands"] = change["bands"]
+        config["model"]["init_args"]["model_args"]["backbone_model_bands"] = change["bands"]
+    data["preprocess"]["init_args"] |= change.get("preprocess", {})
+    for command in ("test", "predict"):
+        run = build(config)
+        with pytest.raises(ValueError, match=f"(?s)trained on other numbers than .*{message}.*allow_other_preprocess"):
+            getattr(run.trainer, command)(run.task, datamodule=run.data, ckpt_path=str(best))
+    data["allow_other_preprocess"] = True
+    run = build(config)
+    with pytest.warns(UserWarning, match="trained on other numbers"):
+        run.trainer.test(run.task, datamodule=run.data, ckpt_path=str(best), verbose=False)
+
+
+def test_other_files_and_the_same_statistics_elsewhere_are_no_difference(
+    chips: Make, recipe: Make, build: Make, tmp_path: Path
+) -> None:
+    root = chips()
+    accumulated = BandStatistics(("BLUE", "GREEN", "RED", "NIR_BROAD"), "reflectance")
+    accumulated.update(np.random.default_rng(0).random((4, 8, 8), dtype=np.float32))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        accumulated.write_yaml(tmp_path / folder / "statistics.yaml")
+    config = recipe(root, data={"train_transform": None})
+    data = config["data"]["init_args"]
+    data["preprocess"]["init_args"]["statistics"] = str(tmp_path / "one" / "statistics.yaml")
+    run = build(config, BestCheckpoint(dirpath=str(tmp_path)), max_epochs=1)
+    run.trainer.fit(run.task, datamodule=run.data)
+
+    (root.parent / "elsewhere").mkdir()
+    for kind in ("S2", "S1", "label"):
+        (root / kind).rename(root.parent / "elsewhere" / f"my_{kind}")
+    for name in ("train.txt", "val.txt"):
+        (root / name).rename(root.parent / "elsewhere" / name)
+    data |= {"root": str(root.parent / "elsewhere"), "label": {"files": "my_label/{id}.tif", "classes": 2}}
+    data["modalities"]["S2"]["files"] = "my_S2/{id}.tif"
+    data["preprocess"]["init_args"]["statistics"] = str(tmp_path / "two" / "statistics.yaml")
+    again = build(config)
+    tested = again.trainer.test(again.task, datamodule=again.data, ckpt_path=str(tmp_path / "best.ckpt"), verbose=False)
+    assert tested[0]["test/loss"] > 0
+
+
+@pytest.mark.parametrize("stated", [True, None])
+def test_published_weights_are_not_asked_for_again(
+    stated: bool | None, chips: Make, recipe: Make, command: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained with `pretrained: true`, or with no word about it, which means the same; then there is no network."""
+    import thor_terratorch_ext.backbone as thor
+
+    asked = []
+    config = recipe(chips(), data={"train_transform": None})
+    model = config["model"]["init_args"]["model_args"]
+    del model["backbone_pretrained"]
+    model |= {} if stated is None else {"backbone_pretrained": stated}
+    config["trainer"] |= {"max_epochs": 1, "callbacks": [{"class_path": "eo_finetune.BestCheckpoint"}]}
+    monkeypatch.setattr(thor, "load_checkpoint", lambda *_: asked.append(1))
+    command("fit", config)
+    assert asked == [1]
+    for name in ("validate", "test"):
+        command(name, config, "--ckpt_path", str(tmp_path / "out" / "best.ckpt"))
+    assert asked == [1]
+
+
+def test_arguments_of_models_that_name_weights() -> None:
+    entries = [{"backbone": "thor_v1_tiny", "ckpt": "a.pt"}, {"backbone": "timm_resnet18", "pretrained": True}]
+    model = {"backbone": "MultiBackboneWrapper", "backbone_encoders": entries, "num_classes": 2}
+    task = {"model_factory": "EncoderDecoderFactory", "model_args": model, "lr": 0.1}
+    assert with_own_weights(task) == {
+        "model_factory": "EncoderDecoderFactory",
+        "lr": 0.1,
+        "model_args": {
+            "backbone": "MultiBackboneWrapper",
+            "backbone_encoders": [
+                {"backbone": "thor_v1_tiny", "ckpt": None},
+                {"backbone": "timm_resnet18", "pretrained": False},
+            ],
+            "num_classes": 2,
+            "backbone_pretrained": False,
+        },
+    }
+    assert entries[1]["pretrained"] is True  # the task itself keeps its own
+    unet = {"model_factory": "SMPModelFactory", "model_args": {"backbone": "resnet34"}}
+    assert with_own_weights(unet)["model_args"] == {"backbone": "resnet34", "pretrained": False}
+    other = {"model_factory": "EncoderDecoderFactory", "model_args": {"backbone": "my_own", "backbone_ckpt": "x"}}
+    assert with_own_weights(other)["model_args"] == {"backbone": "my_own", "backbone_ckpt": None}
+    assert with_own_weights({"backbone": "x"}) == {"backbone": "x"}
+
+
+def test_how_to_infer_is_said_by_the_config_of_the_day(
+    trained: tuple[dict[str, Any], Path], command: Make, tmp_path: Path
+) -> None:
+    config, best = trained
+    config["model"]["init_args"] |= {
+        "output_on_inference": "probabilities",
+        "tiled_inference_parameters": {"crop": 48, "stride": 16},
+    }
+    config["trainer"]["callbacks"] = [{"class_path": "eo_finetune.LabelMapWriter"}]
+    cli = command("predict", config, "--ckpt_path", str(best), "--predict_output_dir", str(tmp_path / "maps"))
+    assert cli.model.tiled_inference_parameters["crop"] == 48
+    assert {path.name.rpartition("_")[2] for path in (tmp_path / "maps").rglob("*.tif")} == {"probabilities.tif"}
+
+
+def test_an_export_takes_the_encoder_of_a_fine_tuned_checkpoint_and_not_its_task(
+    chips: Make, recipe: Make, command: Make, tmp_path: Path
+) -> None:
+    from eo_embed import EmbeddingTask, open_embeddings
+
+    config = recipe(chips(), data={"train_transform": None}, task={"freeze_backbone": False})
+    config["trainer"] |= {"max_epochs": 1, "callbacks": [{"class_path": "eo_finetune.BestCheckpoint"}]}
+    command("fit", config)
+    best = tmp_path / "out" / "best.ckpt"
+    model = config["model"]["init_args"]["model_args"]
+    arguments = {"pretrained": False, "input_gsd": 10} | {
+        name: model[f"backbone_{name}"] for name in ("model_bands", "input_params")
+    }
+    config["model"] = {
+        "class_path": "eo_embed.EmbeddingTask",
+        "init_args": {"backbone": "thor_v1_tiny", "backbone_args": arguments, "out": str(tmp_path / "export")},
+    }
+    config["trainer"]["callbacks"] = [{"class_path": "eo_embed.ExpectEmbeddings"}]
+    with pytest.raises(ValueError, match="the task is SemanticSegmentationTask: --ckpt_path brings the task of its"):
+        command("predict", config, "--ckpt_path", str(best))
+    assert not (tmp_path / "export").exists()
+
+    arguments["ckpt"] = str(best)
+    cli = command("predict", config)
+    assert isinstance(cli.model, EmbeddingTask)
+    tuned = torch.load(best, weights_only=True)["state_dict"]
+    exported = cli.model._extractor().backbone.state_dict()
+    assert exported.keys() == {k.removeprefix("model.encoder.") for k in tuned if k.startswith("model.encoder.")}
+    for key, value in exported.items():
+        assert torch.equal(value, tuned[f"model.encoder.{key}"]), key
+    assert len(open_embeddings(tmp_path / "export").ids) == 2

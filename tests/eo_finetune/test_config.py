@@ -1,0 +1,77 @@
+"""A checkpoint is enough to predict: its config needs no further argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import yaml
+
+from eo_data.checkpoints import CheckpointError
+from eo_finetune.config import config_of, main
+
+Make = Callable[..., Any]
+
+
+def test_the_written_config_predicts_the_same_maps_without_further_arguments(
+    chips: Make, recipe: Make, command: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = chips()
+    config = recipe(root, ("S2", "S1"))
+    writer = {"class_path": "eo_finetune.LabelMapWriter"}
+    config["trainer"] |= {"max_epochs": 1, "callbacks": [{"class_path": "eo_finetune.BestCheckpoint"}, writer]}
+    # Asked for, and thus in the config; what is loaded here are random weights.
+    command("fit", config)
+    best = tmp_path / "out" / "best.ckpt"
+    command("predict", config, "--ckpt_path", str(best), "--predict_output_dir", str(tmp_path / "before"))
+
+    moved = tmp_path / "moved"
+    root.rename(moved)
+    assert main([str(best), "--root", str(moved), "--out", str(tmp_path / "predict.yaml")]) == 0
+    written = yaml.safe_load((tmp_path / "predict.yaml").read_text())
+    assert written["model"]["init_args"]["model_args"]["backbone_pretrained"] is False
+    assert written["data"]["init_args"]["root"] == str(moved)
+    monkeypatch.chdir(tmp_path)
+    command("predict", tmp_path / "predict.yaml", "--ckpt_path", str(best), "--predict_output_dir", "after")
+    names = sorted(path.name for path in (tmp_path / "before").iterdir())
+    assert len(names) == 2
+    for name in names:
+        with rasterio.open(tmp_path / "before" / name) as one, rasterio.open(tmp_path / "after" / name) as other:
+            np.testing.assert_array_equal(one.read(), other.read())
+            assert (one.crs, one.transform) == (other.crs, other.transform)
+
+
+def save(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_it_is_printed_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "seed_everything: 1\noptimizer: null\nlr_scheduler: {a: 1}\nckpt_path: x\ndata: {init_args: {root: a}}\n"
+    file = save(tmp_path / "best.ckpt", {"config": text, "state_dict": {}})
+    assert main([str(file)]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == {"seed_everything": 1, "data": {"init_args": {"root": "a"}}}
+
+
+def test_published_weights_are_left_out_of_it(tmp_path: Path) -> None:
+    task = {"model_factory": "EncoderDecoderFactory", "model_args": {"backbone": "thor_v1_base"}}
+    text = yaml.safe_dump({"model": {"class_path": "x", "init_args": task}})
+    model = config_of(save(tmp_path / "best.ckpt", {"config": text}))["model"]["init_args"]["model_args"]
+    assert model == {"backbone": "thor_v1_base", "backbone_pretrained": False}
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"config": 3}])
+def test_a_checkpoint_without_config_is_refused(
+    content: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save(tmp_path / "last.ckpt", content)
+    with pytest.raises(CheckpointError, match="last.ckpt carries no config. Checkpoints of eo_finetune.BestCheckpoint"):
+        config_of(file)
+    assert main([str(file)]) == 2
+    assert "carries no config" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.ckpt")]) == 2
