@@ -102,8 +102,6 @@ def _advice(tensors: Mapping[str, torch.Tensor], encoder: AnySat) -> str:
     for size in SIZES.values():
         if found == {(size.depth, size.embed_dim)} and size != encoder.size:
             return f"The file looks like AnySat {size.name}: build anysat_{size.name} instead."
-    if any("lora_" in key or ".base_layer." in key for key in tensors):
-        return "The file holds PEFT adapters: merge them into the weights before you save."
     return (
         "Give a file with the weights of this size and of these modalities, or name the encoder's prefix with "
         "`model_ckpt_type`."

@@ -5,8 +5,8 @@
 
 Each config is used as it is, but for: the smallest encoder with random weights, tiles of 64 px cut out of the real
 chips, no augmentation, and a learning rate for weights that are not pre-trained. Frozen encoders stay frozen, so these
-recipes show what their decoders can do with random features. A run ends at a training mIoU above 0.9, or after
-`--epochs`.
+recipes show what their decoders can do with random features, which come from `FrozenFeatureCache`; a linear probe needs
+as many features as the recipe gives it (`--size same`). A run ends at a training mIoU above 0.9, or after `--epochs`.
 """
 
 from __future__ import annotations
@@ -100,15 +100,17 @@ def smallest(node: Any) -> Any:  # noqa: ANN401
     return SMALLEST.get(node, node) if isinstance(node, str) else node
 
 
-def adapt(name: str, root: Path, out: Path, epochs: int, rate: float) -> Path:
+def adapt(name: str, root: Path, out: Path, given: argparse.Namespace) -> Path:
     """Write the config that runs here."""
+    epochs: int = given.epochs
     config = read_config(CONFIGS / f"{name}.yaml")
     data, model = config["data"]["init_args"], config["model"]["init_args"]
     data |= {"root": str(root), "num_workers": 0, "batch_size": 8}
     data.pop("train_transform", None)
-    model["model_args"] = smallest(model["model_args"])
+    if given.size == "tiny":
+        model["model_args"] = smallest(model["model_args"])
     model["model_args"]["pretrained" if "model" in model["model_args"] else "backbone_pretrained"] = False
-    model["lr"] = rate
+    model["lr"] = given.rate
     model |= {"scheduler": None, "scheduler_hparams": None}
     for key in ("tiled_inference_parameters", "tiled_inference_on_validation", "tiled_inference_on_testing"):
         model.pop(key, None)
@@ -127,6 +129,9 @@ def adapt(name: str, root: Path, out: Path, epochs: int, rate: float) -> Path:
         "logger": [{"class_path": "CSVLogger", "init_args": {"save_dir": str(out), "name": "log"}}],
         "callbacks": [{"class_path": "EarlyStopping", "init_args": stop}],
     }
+    if model.get("freeze_backbone"):
+        cache = {"class_path": "eo_finetune.FrozenFeatureCache", "init_args": {"folder": str(out / "features")}}
+        config["trainer"]["callbacks"].append(cache)
     file = out / f"{name}.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     return file
@@ -145,6 +150,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="configs; by default all of these two data sets")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--size", choices=("tiny", "same"), default="tiny", help="of the encoder")
     given = parser.parse_args()
     from terratorch.cli_tools import build_lightning_cli
 
@@ -156,7 +162,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             root = prepare(given.data, folder / "tiles", name)
-            file = adapt(name, root, folder, given.epochs, given.rate)
+            file = adapt(name, root, folder, given)
             started = time.perf_counter()
             build_lightning_cli(["fit", "--config", str(file)])
             took = time.perf_counter() - started

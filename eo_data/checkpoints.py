@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from eo_data.low_rank import AdapterError, merged
+
 logger = logging.getLogger(__name__)
 
 
@@ -104,23 +106,32 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     ----------
     path : str or Path
         ``.safetensors``, or a file of ``torch.save`` with a state dict, alone or under the key ``state_dict``
-        (Lightning and TerraTorch checkpoints).
+        (Lightning and TerraTorch checkpoints). LoRA in a checkpoint of TerraTorch is merged into the weights.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, not safe to load, or holds no named tensors.
+        If the file is missing, truncated, not safe to load, holds no named tensors, or adapters that cannot be merged.
     """
     file, content = read_file(path)
+    arguments = None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+        content, arguments = content["state_dict"], content.get("hyper_parameters")
     if not isinstance(content, Mapping) or not any(isinstance(v, torch.Tensor) for v in content.values()):
         msg = (
             f"{str(file)!r} is no checkpoint: expected named tensors, alone or under 'state_dict', "
             f"got {_describe(content)}."
         )
         raise CheckpointError(msg)
-    return {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    try:
+        return merged(tensors, arguments if isinstance(arguments, Mapping) else None)
+    except AdapterError as error:
+        msg = (
+            f"The adapters (PEFT) in {str(file)!r} cannot be merged: {error}. Merge them before you save: "
+            "`task.model.encoder.merge_and_unload()`, then save the state dict of what it returns."
+        )
+        raise CheckpointError(msg) from error
 
 
 def read_file(path: str | Path) -> tuple[Path, object]:

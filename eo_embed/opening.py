@@ -60,6 +60,11 @@ class Export:
         """Pooled vectors, one row for each id and layer, in EPSG:4326; ``None`` if only grids were exported.
 
         Of an export that was broken off, the rows of the finished batches.
+
+        Raises
+        ------
+        ValueError
+            If a table is of another kind.
         """
         import geopandas as gpd  # noqa: PLC0415  (a second that readers of grids need not wait)
         import pandas as pd  # noqa: PLC0415
@@ -68,7 +73,14 @@ class Export:
         tables = [gpd.read_parquet(file) for file in files if file.suffix == ".parquet" and file.is_file()]
         if not tables:
             return None
-        rows = pd.concat(tables).drop_duplicates(["id", "layer"], keep="last")
+        rows = pd.concat(tables)
+        if lacking := [name for name in ("id", "layer") if name not in rows]:
+            msg = (
+                f"{self.path} is no export of embeddings: a table with the columns id, layer, embedding and geometry "
+                f"is expected, {' and '.join(lacking)} is not there (columns: {', '.join(map(str, rows.columns))})."
+            )
+            raise ValueError(msg)
+        rows = rows.drop_duplicates(["id", "layer"], keep="last")
         return rows.sort_values(["id", "layer"], ignore_index=True)
 
     @functools.cached_property

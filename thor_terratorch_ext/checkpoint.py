@@ -80,6 +80,4 @@ def _advice(tensors: Mapping[str, torch.Tensor], encoder: ThorEncoder) -> str:
     for variant in VARIANTS.values():
         if widths == {variant.embed_dim} and depth == variant.depth and variant != encoder.variant:
             return f"The file looks like THOR {variant.name}: build thor_v1_{variant.name} instead."
-    if any("lora_" in key or ".base_layer." in key for key in tensors):
-        return "The file holds PEFT adapters: merge them into the weights before you save."
     return "Give a file with the weights of this variant, or name the encoder's prefix with `model_ckpt_type`."

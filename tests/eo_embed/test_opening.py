@@ -256,6 +256,15 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
             open_embeddings(tmp_path / f"x.{suffix}").grid("x")
 
 
+def test_a_table_of_somebody_else_is_refused_by_its_columns(tmp_path: Path) -> None:
+    import geopandas as gpd
+
+    frame = gpd.GeoDataFrame({"id": ["x"], "name": ["y"]}, geometry=gpd.points_from_xy([1], [2]), crs="EPSG:4326")
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"no export of embeddings: .* layer is not there \(columns: id, name, geom"):
+        _ = open_embeddings(tmp_path / "x.parquet").pooled
+
+
 def test_importing_eo_embed_loads_no_heavy_library() -> None:
     code = "import sys, eo_embed; print(sorted({'torch', 'rasterio', 'xarray', 'geopandas'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  (our own)

@@ -211,12 +211,113 @@ def test_merged_weights_feed_a_plain_backbone_and_unmerged_ones_say_so(kind: str
     expected = features(model, image)
     file = tmp_path / "encoder.pt"
     torch.save({f"model.encoder.{key}": value for key, value in model.state_dict().items()}, file)
-    with pytest.raises(CheckpointError, match="holds PEFT adapters: merge them"):
+    with pytest.raises(CheckpointError, match=r"holds adapters but not their alpha.*merge_and_unload"):
         build(kind, ckpt=file)
     torch.save(model.merge_and_unload().state_dict(), file)
     assert relative(features(build(kind, ckpt=file), image), expected) < 1e-5
 
 
+def checkpoint(model: nn.Module, targets: list[str], file: Path, **more: Any) -> Path:
+    """As TerraTorch's task saves it."""
+    settings = {"target_modules": targets, "r": 4, "lora_alpha": 8} | more
+    config = {"method": "LORA", "replace_qkv": None, "peft_config_kwargs": settings}
+    state = {f"model.encoder.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"model_args": {"peft_config": config}}}, file)
+    return file
+
+
+@pytest.mark.usefixtures("peft")
+@pytest.mark.parametrize("more", [{}, {"lora_alpha": 3}, {"use_rslora": True}, {"bias": "all"}], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "targets"), [("thor", ALL), ("anysat", ALL), ("thor", QUERY_AND_VALUE), ("anysat", QUERY_AND_VALUE)]
+)
+def test_a_checkpoint_of_lora_is_merged_as_peft_merges_it(
+    kind: str, targets: dict[str, list[str]], more: dict[str, Any], images: Any, tmp_path: Path
+) -> None:
+    """Weights of which the adapters were left out would load without a word, and be those of before the training."""
+    model = adapt(build(kind), targets[kind], **more)
+    train_by_hand(model)
+    if more.get("bias"):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith("base_layer.bias"):
+                    parameter.add_(0.05)
+    image = images(kind)
+    expected = features(model, image)
+    loaded = build(kind, ckpt=checkpoint(model, targets[kind], tmp_path / "best.ckpt", **more))
+    assert relative(features(loaded, image), expected) < 1e-5
+    if targets is ALL:
+        own = model.merge_and_unload().state_dict()
+        for name, value in loaded.state_dict().items():
+            torch.testing.assert_close(value, own[name], msg=name)
+
+
+@pytest.mark.usefixtures("peft")
+def test_layers_that_were_trained_whole_come_along(images: Any, tmp_path: Path) -> None:
+    more = {"modules_to_save": ["ind_patch_embed"]}
+    model = adapt(build("thor"), ["qkv"], **more)
+    train_by_hand(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "modules_to_save" in name:
+                parameter.add_(0.1)
+    expected = features(model, images("thor"))
+    loaded = build("thor", ckpt=checkpoint(model, ["qkv"], tmp_path / "best.ckpt", **more))
+    assert relative(features(loaded, images("thor")), expected) < 1e-5
+
+
+@pytest.mark.usefixtures("peft")
+def test_adapters_that_are_no_plain_lora_are_refused(tmp_path: Path) -> None:
+    model = adapt(build("thor"), ["qkv"], use_dora=True)
+    file = checkpoint(model, ["qkv"], tmp_path / "best.ckpt", use_dora=True)
+    with pytest.raises(CheckpointError, match="only plain LORA can be merged, got LORA, use_dora"):
+        build("thor", ckpt=file)
+    file = checkpoint(model, ["qkv"], tmp_path / "best.ckpt")
+    with pytest.raises(CheckpointError, match="weights are of other adapters than LoRA on linear layers .*magnitude"):
+        build("thor", ckpt=file)
+
+
 def test_peft_is_an_extra(peft: ModuleType, root: Path) -> None:
     assert 'peft = ["peft>=0.15"]' in (root / "pyproject.toml").read_text()
     assert peft.__version__
+
+
+@pytest.mark.usefixtures("peft")
+def test_lora_around_several_encoders_adapts_each_and_dates_still_reach_anysat(tmp_path: Path) -> None:
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    def both() -> nn.Module:
+        torch.manual_seed(0)
+        thor = {"model_bands": {"S1": ["VV", "VH"]}, "input_gsd": 10, "merge_method": "mean", "out_indices": [11]}
+        anysat = {"modalities": {"S2": "s2"}, "patch_size": 80, "pretrained": False}
+        first = {"backbone": "thor_v1_tiny", "pretrained": False, "images": ["S1"], **thor}
+        second = {"backbone": "anysat_tiny", "images": ["S2"], **anysat}
+        return BACKBONE_REGISTRY.build("MultiBackboneWrapper", encoders=[first, second], rescale_features="up")
+
+    generator = torch.Generator().manual_seed(2)
+    image = {
+        "S1": torch.randn(1, 2, 64, 64, generator=generator),
+        "S2": torch.randn(1, 10, 2, 64, 64, generator=generator),
+    }
+
+    def run(model: nn.Module, *days: float) -> torch.Tensor:
+        return model(image, S2_dates=torch.tensor([days]))[-1].detach()
+
+    plain = both()
+    expected = run(plain, 20, 40)
+    model = adapt(plain, ALL["anysat"])
+    names = [name for name, _ in adapters(model)]
+    assert {name.split("encoders.")[1].split(".")[0] for name in names} == {"0", "1"}
+    assert relative(run(model, 20, 40), expected) < ROUNDING
+    train_by_hand(model)
+    trained = run(model, 20, 40)
+    assert relative(trained, expected) > 0.01
+    assert relative(run(model, 200, 220), trained) > 1e-4
+    file = checkpoint(model, ALL["anysat"], tmp_path / "best.ckpt")
+    torch.manual_seed(5)
+    alone = build_anysat("tiny", pretrained=False, modalities={"S2": "s2"}, patch_size=80, ckpt=file)
+    merged = dict(model.merge_and_unload().named_parameters())
+    for name, value in alone.state_dict().items():
+        matching = [known for known in merged if known.startswith("encoders.1.") and known.endswith(f".{name}")]
+        assert len(matching) == 1, name
+        torch.testing.assert_close(value, merged[matching[0]].detach(), msg=name)
