@@ -18,6 +18,7 @@ import pytest
 import rasterio
 import torch
 import yaml
+from torchgeo.datasets import EuroSAT
 
 from eo_data.index import main as write_index
 
@@ -276,6 +277,10 @@ def test_eurosat(tmp_path: Path, recipe: Any) -> None:
     splits = [text for split in ("train", "val", "test") for text in ("--split", f"{split}=eurosat-{split}.txt")]
     write_index(["classes", str(data), "--folder", folder, "--modality", "S2L1C", *splits])
     run = run_all(recipe("eurosat_thor_S2", "datasets/eurosat", data, {"batch_size": 5}))
+    # torchgeo's own data set, which downloads what the recipe reads, names the same classes, bands and samples.
+    theirs = {Path(file).stem: label for file, label in EuroSAT(str(data), split="train").samples}
+    assert {record.id: record.label for record in run.cli.datamodule.dataset("train").records} == theirs
+    assert list(EuroSAT.all_band_names) == run.cli.datamodule.modalities["S2L1C"].file_bands
     assert run.cli.model.hparams["class_names"] == classes
     by_hand = {
         "S2:Blue": 0.11,
