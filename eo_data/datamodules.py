@@ -23,7 +23,6 @@ from eo_data.catalogue import (
     check_labelled,
     from_folders,
     from_index,
-    read_split,
     without_label,
 )
 from eo_data.dataset import EoDataset, SampleReader, collate
@@ -34,9 +33,9 @@ from eo_data.labels import TASKS
 from eo_data.preprocess import Preprocess
 from eo_data.sample import SampleError
 from eo_data.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
-from eo_data.sen1floods11 import chip_dates, event_dates
+from eo_data.sen1floods11 import dates_by_chip, event_dates
 from eo_data.sources import FilePattern, ImageSource, LabelSource
-from eo_data.splits import draw_fraction
+from eo_data.splits import draw_fraction, records_of_split
 from eo_data.tiles import tile_windows, tiled
 
 
@@ -214,7 +213,9 @@ class ChipDataModule(LightningDataModule):
         """
         _one_of("split", split, SPLITS)
         known = self._records(labelled=split != "predict") if records is None else records
-        chosen = self._of_split(split, known)
+        chosen = records_of_split(split, known, self.splits, self.root)
+        if self.on_error == "raise":
+            check_complete(chosen, self.modalities)
         label = None if split == "predict" else self.label
         if split != "predict" and label is None:
             msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
@@ -261,27 +262,6 @@ class ChipDataModule(LightningDataModule):
             label = None  # a config for training also predicts where there are no labels
         return from_folders(self.root, self.modalities, label)
 
-    def _of_split(self, split: str, records: Sequence[Record]) -> list[Record]:
-        name = self.splits[split]
-        stated = [record for record in records if record.split == split]
-        if name is not None:
-            chosen = read_split(self.root / name, records)
-        elif any(record.split for record in records) and (split != "predict" or stated):
-            chosen = stated
-        elif split == "predict":
-            test = self.splits["test"]
-            tested = [record for record in records if record.split == "test"]
-            chosen = read_split(self.root / test, records) if test else tested or list(records)
-        else:
-            msg = f"Which samples are for {split!r}? Set {split}_split to a file, or give an index with a column split."
-            raise ValueError(msg)
-        if not chosen:
-            msg = f"The split {split!r} has no samples."
-            raise ValueError(msg)
-        if self.on_error == "raise":
-            check_complete(chosen, self.modalities)
-        return chosen
-
     def _readers(self, records: Sequence[Record]) -> dict[str, ImageReader]:
         return {
             name: ImageReader(
@@ -296,18 +276,8 @@ class ChipDataModule(LightningDataModule):
         path = self.root / source.date_index
         if path.suffix != ".geojson":
             return dates_from_index(path)
-        events = event_dates(path)
         radar = (source.sensor or "").startswith("sentinel1")
-        of_chip: dict[str, date] = {}
-        for record in records:
-            try:
-                dates = chip_dates(record.id, events)
-            except ValueError:
-                if self.on_error == "skip":
-                    continue  # reading the chip will fail, for want of a date
-                raise
-            of_chip[record.id] = dates.s1 if radar else dates.s2
-        return of_chip
+        return dates_by_chip([r.id for r in records], event_dates(path), radar=radar, lax=self.on_error == "skip")
 
     def _dates_as(self) -> str:
         if self.dates_as != "auto":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -109,3 +109,25 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
         f"Valid events: {', '.join(sorted(valid))}."
     )
     raise ValueError(msg)
+
+
+def dates_by_chip(
+    chip_ids: Iterable[str], events: Mapping[str, EventDates], *, radar: bool, lax: bool = False
+) -> dict[str, date]:
+    """Return the date of each chip's image, of Sentinel-1 or of Sentinel-2.
+
+    Raises
+    ------
+    ValueError
+        If a chip is of no known event; with ``lax``, it is left out.
+    """
+    found: dict[str, date] = {}
+    for chip_id in chip_ids:
+        try:
+            dates = chip_dates(chip_id, events)
+        except ValueError:
+            if lax:
+                continue  # reading the chip will fail, for want of a date
+            raise
+        found[chip_id] = dates.s1 if radar else dates.s2
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from eo_data.catalogue import Record
+from eo_data.catalogue import Record, read_split
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
@@ -107,3 +108,43 @@ def draw_fraction(
     strata = label_strata([read_labels(record) for record in ordered], task)
     chosen = {ordered[i].id for i in stratified_fraction(strata, fraction, seed)}
     return [record for record in records if record.id in chosen]
+
+
+def records_of_split(
+    split: str, records: Sequence[Record], files: Mapping[str, str | None], root: Path
+) -> Sequence[Record]:
+    """Return the samples of a split: by its file, by the index, or for prediction those of the test or all.
+
+    Parameters
+    ----------
+    split : {'train', 'val', 'test', 'predict'}
+        Which.
+    records : sequence of Record
+        All samples.
+    files : mapping of str to str or None
+        File of each split, relative to ``root``.
+    root : Path
+        Of the data.
+
+    Raises
+    ------
+    ValueError
+        If nothing says which samples are meant, or there are none.
+    """
+    name = files[split]
+    stated = [record for record in records if record.split == split]
+    if name is not None:
+        chosen = read_split(root / name, records)
+    elif any(record.split for record in records) and (split != "predict" or stated):
+        chosen = stated
+    elif split == "predict":
+        test = files["test"]
+        tested = [record for record in records if record.split == "test"]
+        chosen = read_split(root / test, records) if test else tested or list(records)
+    else:
+        msg = f"Which samples are for {split!r}? Set {split}_split to a file, or give an index with a column split."
+        raise ValueError(msg)
+    if not chosen:
+        msg = f"The split {split!r} has no samples."
+        raise ValueError(msg)
+    return chosen
