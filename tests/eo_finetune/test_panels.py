@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
@@ -21,25 +19,10 @@ from torch.utils.data import DataLoader
 
 from eo_data.sources import ImageSource
 from eo_finetune.panel_figure import (
-    FALSE_NEGATIVE,
-    FALSE_POSITIVE,
-    TRUE_NEGATIVE,
-    TRUE_POSITIVE,
-    WRONG,
-    MapSample,
     SceneSample,
-    class_colours,
-    class_scores,
-    error_map,
-    regression_figure,
-    scene_figure,
-    segmentation_figure,
-    shortened,
-    value_scores,
 )
-from eo_finetune.panel_samples import batch_size, first_of_batch, sample_of, share_of_batch
+from eo_finetune.panel_samples import sample_of
 from eo_finetune.panels import PredictionPanels
-from eo_finetune.views import View, bands_of, middle_frame, views_of, views_of_batch
 
 SIDE = 16
 
@@ -288,99 +271,6 @@ def test_numbers_below_one_are_refused(argument: str) -> None:
         PredictionPanels(**{argument: 0})
 
 
-def test_ignored_pixels_are_no_errors() -> None:
-    label = np.array([[0, 0, 1, 1, -1, -1]])
-    said = np.array([[0, 1, 0, 1, 0, 1]])
-    shown = error_map(label, said, label == -1, 2)[0]
-    expected = [TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE]
-    assert [tuple(colour) for colour in shown[:4]] == [to_rgb(colour) for colour in expected]
-    assert all(len(set(colour)) == 1 for colour in shown[4:]), "grey"
-    assert class_scores(label, said, label == -1, ["land", "water"]).startswith(
-        "IoU of water 0.333, accuracy 0.500, 33.3%"
-    )
-    many = error_map(label, said, label == -1, 5)[0]
-    assert [tuple(c) == to_rgb(WRONG) for c in many] == [False, True, True, False, False, False]
-
-
-@pytest.mark.parametrize("task", ["segmentation", "regression"])
-@pytest.mark.parametrize("ignore", [None, 255, 0])
-def test_what_the_task_ignores_is_ignored_in_the_picture(task: str, ignore: int | None) -> None:
-    class Task(LightningModule):
-        def __init__(self, ignore_index: int | None) -> None:
-            super().__init__()
-            self.save_hyperparameters()
-            self.task = task
-
-    mask = torch.tensor([[[0.0, 1, 255], [float("nan") if task == "regression" else -1, 1, 1]]])
-    mask = mask if task == "regression" else mask.long()
-    sample = sample_of(Task(ignore), {"mask": mask}, torch.zeros(1, 2, 3)[:, None], 0, "x", ())
-    assert isinstance(sample, MapSample)
-    expected = np.array([[False] * 3, [True, False, False]])  # what is no label in any case
-    if ignore is not None:
-        expected[0, {0: 0, 255: 2}[ignore]] = True
-    np.testing.assert_array_equal(sample.ignored, expected)
-
-
-def test_scores_of_a_sample_without_the_class_or_without_labels() -> None:
-    zeros, nowhere = np.zeros((2, 2), int), np.zeros((2, 2), bool)
-    assert class_scores(zeros, zeros, nowhere, ["land", "water"]) == "no water, and none predicted, accuracy 1.000"
-    assert class_scores(zeros, zeros, ~nowhere, ["land", "water"]) == "no pixel has a label"
-    assert class_scores(zeros, zeros + 2, nowhere, ["a", "b", "c"]) == "mIoU 0.000 over 2 classes, accuracy 0.000"
-    assert value_scores(zeros, zeros + 2.0, nowhere) == "RMSE 2, MAE 2, bias +2"
-    assert value_scores(zeros, zeros + 2.0, ~nowhere) == "no pixel has a label"
-
-
-def panels(figure: Figure) -> dict[str, np.ndarray]:
-    return {axes.get_title(): np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images}
-
-
-def test_label_and_prediction_have_the_same_colours_as_the_legend() -> None:
-    label = np.array([[0, 1, 2], [2, 1, -1]])
-    sample = MapSample("x", (), label, np.roll(label.clip(0), 1), label == -1)
-    figure = segmentation_figure(sample, ["a", "b", "c"])
-    shown, colours = panels(figure), class_colours(3)
-    np.testing.assert_allclose(shown["label"][0], colours)
-    np.testing.assert_allclose(shown["prediction"], colours[sample.prediction])
-    legend = figure.axes[0].get_legend()
-    assert legend is not None
-    entries = {
-        text.get_text(): patch.get_facecolor()[:3]
-        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
-    }
-    assert [entries[name] for name in "abc"] == [pytest.approx(colour) for colour in colours]
-    assert "no label" in entries
-
-
-@pytest.mark.parametrize("count", [2, 9, 18, 40])
-def test_no_class_is_grey_and_no_two_are_alike(count: int) -> None:
-    colours = class_colours(count)
-    assert len(np.unique(colours.round(3), axis=0)) == count
-    assert np.ptp(colours, axis=1).min() > 0.05
-
-
-def test_no_error_is_white_whatever_the_range_of_errors() -> None:
-    label = np.zeros((4, 4), np.float32)
-    said = np.array([[0, 9, 9, 9]] * 4, np.float32)  # all errors are positive
-    ignored = np.zeros((4, 4), bool)
-    ignored[3] = True
-    figure = regression_figure(MapSample("x", (), label, said, ignored))
-    difference = panels(figure)["prediction - label"]
-    assert difference[0, 0].min() > 0.95
-    assert difference[0, 1, 0] > 2 * difference[0, 1, 2], "red: too high"
-    assert len(set(difference[3, 0])) == 1, "grey: no label"
-    assert [axes.get_xlim() for axes in figure.axes][-1] == pytest.approx((-9, 9))
-
-
-def test_wrong_scenes_are_marked(tmp_path: Path) -> None:
-    picture = np.zeros((4, 4, 3), np.float32)
-    samples = [SceneSample("a", picture, "sea", "sea", 0.9, True), SceneSample("b", None, "sea", "land", 0.6, False)]
-    figure = scene_figure(samples, "test samples")
-    assert [tuple(axes.spines["left"].get_edgecolor()[:3]) == to_rgb(WRONG) for axes in figure.axes] == [False, True]
-    assert figure.texts[0].get_text() == "test samples: 1 of 2 right"
-    assert "predicted: land (0.60)" in [text.get_text() for text in figure.axes[1].texts]
-    figure.savefig(tmp_path / "x.png")
-
-
 def test_classification_gives_one_sheet(tmp_path: Path) -> None:
     from terratorch.tasks import ClassificationTask
 
@@ -408,132 +298,6 @@ def test_regression_gives_values(tmp_path: Path) -> None:
     task = PixelwiseRegressionTask(model=Net(1), model_args={}, plot_on_val=False)
     trainer(tmp_path, PredictionPanels(2)).test(task, DataLoader(samples, batch_size=2), verbose=False)
     assert len(list((tmp_path / "panels").glob("*.png"))) == 2
-
-
-def test_scenes_of_several_classes_and_of_values() -> None:
-    from eo_finetune.panel_samples import _scene_sample
-
-    class Task(LightningModule):
-        pass
-
-    several = _scene_sample(Task(), torch.tensor([1, 0, 1]), torch.tensor([4.0, -4.0, -4.0]), "x", ())
-    assert (several.label, several.prediction, several.correct) == ("class 0, class 2", "class 0", False)
-    value = _scene_sample(Task(), torch.tensor(2.5), torch.tensor([2.0]), "x", ())
-    assert (value.label, value.prediction, value.correct) == ("2.5", "2", None)
-    with pytest.raises(ValueError, match=r"label \(2, 2\) and output \(3,\) are no class"):
-        _scene_sample(Task(), torch.ones(2, 2, dtype=torch.long), torch.ones(3), "x", ())
-
-
-def test_true_colour_is_found_by_name_and_not_by_position() -> None:
-    modalities = {
-        "S1": source("VH", "VV", sensor="sentinel1"),
-        "S2": source("B11", "B4", "B8", "B2", "B3"),
-    }
-    views = views_of(Module([], modalities))
-    assert [(view.title, view.modality, view.channels) for view in views] == [
-        ("S2 true colour", "S2", (1, 4, 3)),
-        ("S1 VV", "S1", (1,)),
-    ]
-    image = {"S1": torch.zeros(2, 8, 8), "S2": torch.zeros(5, 8, 8)}
-    image["S2"][1, :4] = 1  # B4, red
-    image["S1"][1, :, :4] = 1
-    colour, radar = (view.of(image) for view in views)
-    assert colour is not None
-    assert radar is not None
-    assert colour[1][0, 0].tolist() == [1, 0, 0]
-    assert radar[1][0].mean(axis=-1).tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-
-
-class Stock:
-    """What TerraTorch's data modules hold."""
-
-    def __init__(self, **attributes: Any) -> None:
-        self.__dict__.update(attributes)
-
-
-def test_radar_and_optical_bands_in_one_tensor_give_two_pictures() -> None:
-    views = views_of(Stock(output_bands=["BLUE", "GREEN", "RED", "VV", "VH"]))
-    assert [(view.title, view.channels) for view in views] == [("true colour", (2, 1, 0)), ("VV", (3,))]
-
-
-def test_what_the_user_names_is_shown() -> None:
-    module = Module([], {"S2": source("B2", "B3", "B4", "B8"), "S1": source("VV", "VH", sensor="sentinel1")})
-    assert [v.channels for v in views_of(module, ["B8", "red", "GREEN"])] == [(3, 2, 1), (0,)]
-    only = views_of(module, {"S1": ["VH"]})
-    assert [(v.title, v.modality, v.channels) for v in only] == [("S1 IW_VH", "S1", (1,))]
-    assert views_of(None, [2, 1, 0])[0].channels == (2, 1, 0)
-    wrong: list[tuple[Any, Any, str]] = [
-        (module, {"S3": ["B2"]}, "rgb names the modality 'S3'. Valid: S2, S1"),
-        (module, {"S2": ["B2", "B3"]}, "three bands .* or one .*, got .'B2', 'B3'."),
-        (module, {"S2": ["B12"]}, "rgb names the band 'B12' of S2. Valid: BLUE, GREEN, RED, NIR_BROAD"),
-        (module, {"S2": [7]}, "rgb names the channel 7 of S2. Valid: 0..3"),
-        (None, ["RED", "GREEN", "BLUE"], "not known, as the data module does not tell them; give channel numbers"),
-    ]
-    for given, rgb, message in wrong:
-        with pytest.raises(ValueError, match=message):
-            views_of(given, rgb)
-
-
-def test_without_names_the_indices_of_the_data_module_count() -> None:
-    assert bands_of(Stock(output_bands=None, dataset_bands=[0, 1])) == {}
-    assert views_of(None) == ()
-    image = torch.zeros(2, 6, 8, 8)
-    assert views_of_batch(image, Stock(rgb_indices=[5, 3, 1]))[0].channels == (5, 3, 1)
-    assert views_of_batch(image, Stock(rgb_indices=[5, 3, 9]))[0].channels == (0, 1, 2)
-    assert views_of_batch({"DEM": image[:, :1]}, Stock(rgb_indices={"S2": [3, 2, 1]}))[0] == View(
-        "DEM channel 1", "DEM", (0,)
-    )
-    assert views_of_batch(None, None) == ()
-
-
-def test_of_a_series_the_middle_frame_that_shows_something_is_drawn() -> None:
-    series = np.random.default_rng(0).normal(size=(1, 7, 4, 4)).astype(np.float32)
-    series[:, [2, 3, 4]] = 0  # padding
-    assert middle_frame(series) == 5
-    assert middle_frame(series, np.array([1, 1, 1, 0, 0, 0, 0])) == 1
-    assert middle_frame(np.zeros((1, 5, 4, 4), np.float32)) == 2
-    image = {"S2": torch.from_numpy(series), "S2_mask": torch.tensor([1, 1, 1, 0, 0, 0, 0]).bool()}
-    drawn = View("S2", "S2", (0,)).of(image)
-    assert drawn is not None
-    assert drawn[0] == "S2, frame 2 of 7"
-
-
-def test_a_stand_in_for_an_image_is_not_drawn() -> None:
-    """Batches of cached features hold a plane of zeros, and so do modalities that lack."""
-    view = View("S1 VV", "S1", (0,))
-    assert view.of(torch.zeros(1, 4, 4)) is None
-    assert view.of({"S2": torch.ones(3, 4, 4)}) is None
-    assert View("RGB", None, (0, 1, 2)).of(torch.rand(1, 4, 4)) is None
-
-
-def test_samples_spread_over_all_batches() -> None:
-    taken = [share_of_batch(4, index, 8) for index in range(8)]
-    assert np.diff([0, *taken]).tolist() == [1, 0, 1, 0, 1, 0, 1, 0]
-    assert np.diff([0, *(share_of_batch(8, index, 3) for index in range(3))]).tolist() == [3, 3, 2]
-    assert share_of_batch(8, 0, float("inf")) == 8
-
-
-def test_a_part_of_a_batch_keeps_features_by_level_and_leaves_the_batch_alone() -> None:
-    batch = {
-        "image": {"S2": torch.rand(4, 3, 2, 2), "S2_dates": torch.arange(8).view(4, 2)},
-        "features": [torch.rand(4, 5, 1, 1) for _ in range(4)],
-        "filename": ["a", "b", "c", "d"],
-        "scale": torch.tensor(2.0),
-        "wavelengths": torch.arange(3),
-    }
-    before = copy.deepcopy(batch)
-    part = first_of_batch(batch, 2, 4)
-    assert [tuple(level.shape) for level in part["features"]] == [(2, 5, 1, 1)] * 4
-    assert part["image"]["S2_dates"].tolist() == [[0, 1], [2, 3]]
-    assert (part["filename"], len(part["wavelengths"])) == (["a", "b"], 3)
-    part["image"]["S2"] = None
-    assert all(torch.equal(batch["image"][key], before["image"][key]) for key in before["image"])
-    assert (batch_size(batch), batch_size({"filename": ["a"]}), batch_size({"n": 1})) == (4, 1, 0)
-
-
-def test_long_names_keep_their_end() -> None:
-    assert shortened("a" * 50 + "/chip_7.tif", 2, 10) == "...aaaaaa/chip_7.tif"
-    assert shortened("chip", 2, 10) == "chip"
 
 
 def test_our_data_modules_name_their_bands(tmp_path: Path, chip_set: Callable[[], Any]) -> None:
