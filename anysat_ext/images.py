@@ -252,8 +252,11 @@ def _as_series(image: torch.Tensor, channels: Channels) -> torch.Tensor:
         axes = "(B, C, T, H, W) or (B, C, H, W)" if channels.modality.is_series else "(B, C, H, W)"
         msg = (
             f"Expected {name!r} as {axes} with C = {expected} channels ({', '.join(channels.bands)}), got shape "
-            f"{tuple(image.shape)}. Make the data module's output bands and `bands` the same list."
+            f"{tuple(image.shape)}. Make the data module's output bands and `bands` the same list"
         )
+        lacks_plane = channels.date_plane is None and series.ndim == 5 and series.shape[1] == expected + 1
+        hint = f"; the channel more may be the plane of dates (dates_as: plane), which `bands` names by {DATE}"
+        msg += f"{hint if lacks_plane else ''}."
         raise ValueError(msg)
     return series
 

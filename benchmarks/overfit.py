@@ -100,17 +100,16 @@ def smallest(node: Any) -> Any:  # noqa: ANN401
     return SMALLEST.get(node, node) if isinstance(node, str) else node
 
 
-def adapt(name: str, root: Path, out: Path, given: argparse.Namespace) -> Path:
+def adapt(name: str, root: Path, out: Path, epochs: int, rate: float, size: str = "tiny") -> Path:
     """Write the config that runs here."""
-    epochs: int = given.epochs
     config = read_config(CONFIGS / f"{name}.yaml")
     data, model = config["data"]["init_args"], config["model"]["init_args"]
     data |= {"root": str(root), "num_workers": 0, "batch_size": 8}
     data.pop("train_transform", None)
-    if given.size == "tiny":
+    if size == "tiny":
         model["model_args"] = smallest(model["model_args"])
     model["model_args"]["pretrained" if "model" in model["model_args"] else "backbone_pretrained"] = False
-    model["lr"] = given.rate
+    model["lr"] = rate
     model |= {"scheduler": None, "scheduler_hparams": None}
     for key in ("tiled_inference_parameters", "tiled_inference_on_validation", "tiled_inference_on_testing"):
         model.pop(key, None)
@@ -162,7 +161,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             root = prepare(given.data, folder / "tiles", name)
-            file = adapt(name, root, folder, given)
+            file = adapt(name, root, folder, given.epochs, given.rate, given.size)
             started = time.perf_counter()
             build_lightning_cli(["fit", "--config", str(file)])
             took = time.perf_counter() - started

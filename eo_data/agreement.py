@@ -1,6 +1,6 @@
-"""Whether a data module hands over the bands that a backbone was told it would get.
+"""Whether a data module and a task mean the same: bands, classes, and what a checkpoint was trained on.
 
-Both name their bands in one config, and nothing else in TerraTorch compares the two lists: a swapped order would run.
+Both sections of a config state them, and nothing else in TerraTorch compares the two: a swapped order would run.
 """
 
 from __future__ import annotations
@@ -48,6 +48,56 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     if not getattr(model, "speaks_for_children", False):
         for child in model.children():
             check_bands(child, modalities)
+
+
+def check_classes(task: nn.Module, classes: int | None) -> None:
+    """Compare the number of classes in the labels with those of a task of TerraTorch.
+
+    A class too many would be one that never occurs, and that counts in a mean over classes.
+
+    Parameters
+    ----------
+    task : Module
+        With ``hparams``: ``model_args.num_classes`` and ``class_names``.
+    classes : int or None
+        Of the labels.
+
+    Raises
+    ------
+    ValueError
+        If there are others.
+    """
+    arguments: Any = getattr(task, "hparams", {})
+    model, names = arguments.get("model_args"), arguments.get("class_names")
+    counts = {
+        "label.classes of the data": classes,
+        "num_classes of the model": model.get("num_classes") if isinstance(model, Mapping) else None,
+        "class_names of the task": len(names) if names is not None else None,
+    }
+    stated = {name: count for name, count in counts.items() if isinstance(count, int)}
+    if len(set(stated.values())) > 1:
+        msg = (
+            f"The numbers of classes do not agree: {', '.join(f'{name} {n}' for name, n in stated.items())}. Make them "
+            "the same; classes that are not to be learned are named under label.ignore or joined by label.remap."
+        )
+        raise ValueError(msg)
+
+
+def check_adapters(task: nn.Module) -> None:
+    """Refuse to train adapters (LoRA) that are frozen.
+
+    Raises
+    ------
+    ValueError
+        If none of them trains.
+    """
+    adapters = [parameter for name, parameter in task.named_parameters() if "lora_" in name]
+    if adapters and not any(parameter.requires_grad for parameter in adapters):
+        msg = (
+            f"The backbone has {len(adapters)} adapters of LoRA and all of them are frozen, so that they would stay as "
+            "they are. Leave freeze_backbone out: peft_config freezes everything but the adapters by itself."
+        )
+        raise ValueError(msg)
 
 
 def takes_further_entries(task: nn.Module | None) -> bool:

@@ -334,7 +334,10 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
         For a missing or empty file, a line that fits no sample or several, and for doubled samples.
     """
     if not path.is_file():
-        msg = f"There is no split file {path}."
+        msg = (
+            f"There is no split file {path}. It names one sample a line and stands relative to root; to predict "
+            "everything, set test_split and predict_split to null."
+        )
         raise ValueError(msg)
     lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     wanted = [line for line in lines if line and not line.startswith("#")]

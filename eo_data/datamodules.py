@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_data.agreement import check_bands, check_inputs, takes_further_entries
+from eo_data.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
 from eo_data.augmentation import Augmentation
 from eo_data.catalogue import (
     SPLITS,
@@ -37,6 +37,9 @@ from eo_data.sen1floods11 import dates_by_chip, event_dates
 from eo_data.sources import FilePattern, ImageSource, LabelSource
 from eo_data.splits import draw_fraction, records_of_split
 from eo_data.tiles import tile_windows, tiled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ChipDataModule(LightningDataModule):
@@ -189,12 +192,16 @@ class ChipDataModule(LightningDataModule):
         Raises
         ------
         ValueError
-            If a folder, file or split is missing or empty, samples are doubled or incomplete, or a backbone of this
-            project expects other bands.
+            If a folder, file or split is missing or empty, samples are doubled or incomplete, a backbone of this
+            project expects other bands, or the model other classes.
         """
         module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
         if module is not None:
             check_bands(module, self.modalities)
+            if self.label is not None and self.task != "regression":
+                check_classes(module, self.label.classes)
+        if module is not None and stage == "fit":
+            check_adapters(module)
         needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
         splits = needed.get(stage or "", SPLITS)
         records = self._records(labelled=splits != ("predict",))
@@ -367,6 +374,22 @@ class ChipDataModule(LightningDataModule):
             If bands or preprocessing differ, unless ``allow_other_preprocess``.
         """
         check_inputs(state_dict.get("facts", {}), facts_of_inputs(self), allowed=self.allow_other_preprocess)
+
+    def plot(self, sample: Mapping[str, Any], split: str = "val") -> Figure:
+        """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.
+
+        Raises
+        ------
+        ValueError
+            Before `setup`.
+        """
+        datasets = (getattr(self, f"{name}_dataset") for name in (split, *SPLITS))
+        for dataset in datasets:
+            if dataset is not None:
+                figure: Figure = dataset.plot(sample)
+                return figure
+        msg = "There is no data set to plot a sample of: run setup first."
+        raise ValueError(msg)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the training samples, shuffled."""

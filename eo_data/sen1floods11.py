@@ -51,7 +51,10 @@ def event_dates(geojson_path: str | Path) -> Mapping[str, EventDates]:
     """
     file = Path(geojson_path)
     if not file.is_file():
-        msg = f"The metadata of Sen1Floods11 {str(file)!r} does not exist or is no file."
+        msg = (
+            f"The metadata of Sen1Floods11 {str(file)!r} does not exist or is no file. It is part of the data set, "
+            "beside data/ and splits/; for an encoder that reads no dates, set date_index: null and dated: false."
+        )
         raise ValueError(msg)
     events: dict[str, EventDates] = {}
     for properties in _features(file):

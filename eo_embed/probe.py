@@ -7,6 +7,7 @@ that sees no vector at all.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples for the intervals (1000), 0 for none")
     parser.add_argument("--k", type=int, default=5, help="neighbours of knn (5)")
-    parser.add_argument("--out", type=Path, help="folder of the report (EXPORT/probe)")
+    parser.add_argument("--out", type=Path, help="folder of the report (EXPORT/probe/COLUMN)")
     return parser
 
 
@@ -242,7 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         report = probe(given.export, given.labels, Columns(given.label, given.split, given.group), options)
         beside = given.export if given.export.is_dir() else given.export.parent
-        folder = write_report(report, given.out or beside / "probe")
+        own = re.sub(r"[^\w-]+", "_", f"{given.label}-{given.layer}" if given.layer else given.label)
+        folder = write_report(report, given.out or beside / "probe" / own)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     notes = "".join(f"note: {note}\n" for note in report.notes)

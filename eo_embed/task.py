@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torchgeo.trainers import BaseTask
 
+from eo_data.dataset import LOCATED
 from eo_data.facts import facts_of_data, sha256_of_file, sha256_of_weights
 from eo_data.run_config import config_text
 from eo_embed.embedding import Embedding
@@ -25,28 +26,11 @@ from eo_embed.mosaic import mosaics
 from eo_embed.placement import Place, places
 from eo_embed.quantise import Encoding
 from eo_embed.summary import ProgressLines, summary_table
+from eo_embed.tuned import check_tuned
 from eo_embed.writers import GRID_FORMATS, grid_writer
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
-_NOT_FOR_BACKBONE = frozenset(
-    (
-        "image",
-        "mask",
-        "label",
-        "filename",
-        "id",
-        "acquired",
-        "sources",
-        "valid",
-        "crs",
-        "bounds",
-        "geotransform",
-        "raster_shape",
-        "owned",
-        "raster_id",
-        "raster_hw",
-    )
-)
+_NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *LOCATED))
 _PACKAGES = ("terratorch", "torch", "timm", "lightning", "torchgeo", "numpy", "rasterio", "thor-anysat-terratorch")
 
 
@@ -154,7 +138,17 @@ class EmbeddingTask(BaseTask):
             self.trainer.predict_output_dir = str(self.out)  # type: ignore[attr-defined]
 
     def on_predict_start(self) -> None:
-        """Open the export: new, resumed, or refused."""
+        """Compare with the training of a fine-tuned checkpoint, and open the export: new, resumed, or refused.
+
+        Raises
+        ------
+        ValueError
+            If the data module makes other numbers than those that ``ckpt`` was trained on.
+        """
+        checkpoint = (self.hparams["backbone_args"] or {}).get("ckpt")
+        if checkpoint:
+            blocks = getattr(self._extractor().backbone, "out_indices", None)
+            check_tuned(checkpoint, blocks, self._data_module())
         if self.global_rank == 0:
             self._open()
         self.trainer.strategy.barrier()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from eo_data.checkpoints import CheckpointError, read_file
 from eo_data.run_config import config_text
 
 #: Where the config stands in a checkpoint.
@@ -32,6 +35,8 @@ _ASK_UNASKED = ("thor_v1_", "anysat_", "MultiBackboneWrapper", "terratorch_thor_
 
 class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt`` and ``last.ckpt`` in the folder of the run, each with the whole config.
+
+    What another config has left there before is kept under another name; a run of the same config replaces it.
 
     Lightning's command line puts the arguments that a checkpoint holds above those of a config. So that this does no
     harm, the checkpoint does not ask for published weights again (it has its own), and what says only how to infer
@@ -68,6 +73,15 @@ class BestCheckpoint(ModelCheckpoint):
             self.dirpath = trainer.default_root_dir
         super().setup(trainer, pl_module, stage)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make room, unless the run goes on from a checkpoint."""
+        if trainer.global_step == 0 and trainer.is_global_zero:
+            kept = _set_aside(Path(str(self.dirpath)), (f"{self.filename}.ckpt", "last.ckpt"), config_text(trainer))
+            if kept:
+                msg = f"{self.dirpath} held checkpoints of another config. They are now called {', '.join(kept)}."
+                warnings.warn(msg, stacklevel=2)
+        super().on_train_start(trainer, pl_module)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the config, and leave out of the arguments what must not override a later one."""
         if (text := config_text(trainer)) is not None:
@@ -77,6 +91,31 @@ class BestCheckpoint(ModelCheckpoint):
             return
         kept = {key: value for key, value in arguments.items() if key not in _INFERENCE}
         checkpoint["hyper_parameters"] = with_own_weights(kept)
+
+
+def _set_aside(folder: Path, names: Sequence[str], config: str | None) -> list[str]:
+    """Rename the checkpoints of another config, all with the same free number; return the new names."""
+    there = [name for name in names if (folder / name).is_file()]
+    if not there or (config is not None and all(_config_in(folder / name) == config for name in there)):
+        return []
+    number = 1
+    while any((folder / _numbered(name, number)).exists() for name in there):
+        number += 1
+    for name in there:
+        (folder / name).rename(folder / _numbered(name, number))
+    return [_numbered(name, number) for name in there]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{Path(name).stem}-{number}{Path(name).suffix}"
+
+
+def _config_in(file: Path) -> object:
+    try:
+        _, content = read_file(file)
+    except CheckpointError:
+        return None
+    return content.get(CONFIG) if isinstance(content, Mapping) else None
 
 
 def with_own_weights(task: Mapping[str, Any]) -> dict[str, Any]:

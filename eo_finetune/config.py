@@ -16,6 +16,8 @@ from eo_data.checkpoints import CheckpointError, read_file
 from eo_embed.atomic import write_text
 from eo_finetune.checkpoints import CONFIG, with_own_weights
 
+#: Arguments of a data module that name files with samples.
+_SPLITS = ("train_split", "val_split", "test_split", "predict_split")
 #: Parts of a config that every command of TerraTorch knows.
 _PARTS = ("seed_everything", "trainer", "data", "model", "custom_modules_path")
 
@@ -43,6 +45,37 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
     return kept
 
 
+def move(data: dict[str, Any], root: str) -> list[str]:
+    """Let a data section read another folder, and leave out what that does not have and prediction can do without.
+
+    Split files: everything is predicted then. Dates, if the batches carry none anyway.
+
+    Parameters
+    ----------
+    data : dict
+        Arguments of a data module of `eo_data`; they are changed.
+    root : str
+        The other folder.
+
+    Returns
+    -------
+    list of str
+        What was left out.
+    """
+    data["root"] = root
+    notes = []
+    for name in _SPLITS:
+        if data.get(name) and not (Path(root) / data[name]).is_file():
+            notes.append(f"{name}: null ({data[name]} is not in {root}; without splits, everything there is predicted)")
+            data[name] = None
+    for key, modality in (data.get("modalities") or {}).items():
+        index = modality.get("date_index") if isinstance(modality, dict) else None
+        if index and data.get("dates_as") == "none" and not (Path(root) / index).is_file():
+            notes.append(f"modalities.{key}: no dates ({index} is not in {root}; the encoder reads none)")
+            modality |= {"date_index": None, "dated": False}
+    return notes
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the config of a checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m eo_finetune.config", description=__doc__.partition("\n")[0])
@@ -56,7 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     if given.root is not None:
-        config["data"]["init_args"]["root"] = given.root
+        for note in move(config["data"]["init_args"], given.root):
+            print(note, file=sys.stderr)  # noqa: T201
     text = yaml.safe_dump(config, sort_keys=False)
     if given.out is None:
         print(text)  # noqa: T201

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -19,8 +19,6 @@ from eo_data.dataset import EoDataset, collate
 from eo_data.facts import facts_of, facts_of_data, fingerprint, sha256_of_file, sha256_of_weights
 from eo_finetune.cached_dataset import CachedDataset, Uncached, Variant, inverse
 from eo_finetune.variants import variants_of
-
-logger = logging.getLogger(__name__)
 
 #: What features are stored as.
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -132,8 +130,9 @@ class FrozenFeatureCache(Callback):
         lacking = list(cached.lacking())
         trainer.strategy.barrier()  # every process has to divide the same list
         mine = lacking[trainer.global_rank :: trainer.world_size]
+        there = len(cached) * len(cached.variants) - len(lacking)
+        rank_zero_info("Feature cache %s: %d images stored, %d to encode", cached.folder, there, len(lacking))
         if mine:
-            logger.info("Encoding %d images of %r into %s", len(mine), split, cached.folder)
             module: Any = trainer.datamodule  # type: ignore[attr-defined]
             loader = DataLoader(
                 Uncached(cached, mine),

@@ -14,6 +14,7 @@ import torch
 from affine import Affine
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -125,6 +126,7 @@ class LabelMapWriter(BasePredictionWriter):
                 partial.open("w", newline="", encoding="utf-8") as file,
             ):
                 csv.writer(file).writerows([("id", "prediction", "name"), *self._rows])
+        rank_zero_info("Predictions are in %s", self._out)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Remove rasters that are not finished."""

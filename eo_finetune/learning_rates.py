@@ -95,8 +95,24 @@ def _shortest_key(name: str, steps: Mapping[str, int], names: Sequence[str]) -> 
     return name
 
 
+def _behind_the_last_used(task: LightningModule) -> tuple[str, ...]:
+    """Beginnings of the names of blocks that never run, in backbones of this project: they are no layers to count."""
+    found = []
+    for name, module in task.named_modules():
+        indices = getattr(module, "out_indices", None) if hasattr(module, "input_bands") else None
+        if not isinstance(indices, list) or not indices:
+            continue
+        for inner, _ in module.named_modules():
+            path, _, number = inner.rpartition(".")
+            if path.endswith("blocks") and number.isdigit() and int(number) > max(indices):
+                found.append(f"{name}.{inner}.")
+    return tuple(found)
+
+
 class LayerwiseLearningRates(Callback):
     """Set TerraTorch's ``lr_overrides`` from the task's ``lr`` and a decay per layer.
+
+    Of THOR, only blocks up to the last of ``out_indices`` count; those behind it never run.
 
     Parameters
     ----------
@@ -126,7 +142,8 @@ class LayerwiseLearningRates(Callback):
         if stage != "fit":
             return
         hparams: Any = pl_module.hparams
-        names = [name for name, _ in pl_module.named_parameters()]
+        behind = _behind_the_last_used(pl_module)
+        names = [name for name, _ in pl_module.named_parameters() if not name.startswith(behind)]
         rates = layerwise_rates(names, float(hparams["lr"]), self.decay)
         stated = hparams.get("lr_overrides")
         if stated and dict(stated) != rates:

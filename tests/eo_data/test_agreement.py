@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from anysat_ext import build_anysat
-from eo_data.agreement import check_bands
+from eo_data.agreement import check_adapters, check_bands, check_classes
 from eo_data.sources import ImageSource
 from thor_terratorch_ext import build_thor
 
@@ -67,3 +67,37 @@ def test_a_module_that_speaks_for_its_children_is_asked_instead_of_them() -> Non
         check_bands(both, {"s2": source(["RED", "GREEN", "BLUE"])})
     with pytest.raises(ValueError, match="the data has 3 and the backbone expects 1"):
         check_bands(nn.Sequential(both, thor(["BLUE"])), {"s2": source(["BLUE", "GREEN", "RED"])})
+
+
+class Task(nn.Module):
+    """With the arguments of a task of TerraTorch."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.hparams = arguments
+
+
+def test_a_class_that_never_occurs_does_not_count_in_a_mean() -> None:
+    agreeing = [
+        Task(model_args={"num_classes": 2}, class_names=["land", "water"]),
+        Task(model_args={"num_classes": 2}, class_names=None),
+        Task(model_args={}),
+        Task(backbone="x"),
+        nn.Linear(1, 1),
+    ]
+    for task in agreeing:
+        check_classes(task, 2)
+        check_classes(task, None)
+    with pytest.raises(ValueError, match="label.classes of the data 2, num_classes of the model 3. Make them the same"):
+        check_classes(Task(model_args={"num_classes": 3}), 2)
+    with pytest.raises(ValueError, match="num_classes of the model 2, class_names of the task 3"):
+        check_classes(Task(model_args={"num_classes": 2}, class_names=["land", "water", "cloud"]), None)
+
+
+def test_adapters_that_are_frozen_do_not_train_in_silence() -> None:
+    model = nn.ModuleDict({"lora_A": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    check_adapters(model)
+    model["lora_A"].requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match="2 adapters of LoRA and all of them are frozen.* Leave freeze_backbone out"):
+        check_adapters(model)
+    check_adapters(nn.Linear(2, 2).requires_grad_(requires_grad=False))

@@ -299,7 +299,7 @@ def test_the_command_writes_a_report_and_prints_its_table(
     folder = export(vectors)
     _table([f"crop | {label}" for label in labels]).to_csv(tmp_path / "labels.csv", index=False)
     main([str(folder), str(tmp_path / "labels.csv"), "--bootstrap", "200", "--seed", "3"])
-    out = folder / "probe"
+    out = folder / "probe" / "label"  # by column: one probe of an export does not replace another
     made = {"confusion_knn.png", "confusion_logistic.png", "predictions.csv", "report.csv", "report.json", "report.md"}
     assert {path.name for path in out.iterdir()} == made
     printed = capsys.readouterr().out.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,46 @@ def test_how_to_infer_is_said_by_the_config_of_the_day(
     assert {path.name.rpartition("_")[2] for path in (tmp_path / "maps").rglob("*.tif")} == {"probabilities.tif"}
 
 
+def test_checkpoints_of_another_config_are_kept_and_those_of_the_same_replaced(
+    trained: tuple[dict[str, Any], Path], command: Make
+) -> None:
+    """A run with a tenth of the labels must not overwrite the one with all of them."""
+    config, best = trained
+    before = best.read_bytes()
+
+    def there() -> list[str]:
+        return sorted(path.name for path in best.parent.glob("*.ckpt"))
+
+    command("fit", config)
+    assert there() == ["best.ckpt", "last.ckpt"]
+    config["data"]["init_args"]["train_fraction"] = 0.5
+    with pytest.warns(UserWarning, match=r"held checkpoints of another config. .* called best-1.ckpt, last-1.ckpt"):
+        command("fit", config)
+    assert there() == ["best-1.ckpt", "best.ckpt", "last-1.ckpt", "last.ckpt"]
+    assert len((best.parent / "best-1.ckpt").read_bytes()) == len(before)
+    config["trainer"]["max_epochs"] = 2
+    command("fit", config, "--ckpt_path", str(best.parent / "last.ckpt"))
+    assert there() == ["best-1.ckpt", "best.ckpt", "last-1.ckpt", "last.ckpt"]
+    best.write_bytes(b"not a checkpoint")
+    command("fit", config)
+    assert there() == ["best-1.ckpt", "best-2.ckpt", "best.ckpt", "last-1.ckpt", "last-2.ckpt", "last.ckpt"]
+    assert (best.parent / "best-2.ckpt").read_bytes() == b"not a checkpoint"
+
+
+def test_classes_plots_and_frozen_adapters_are_looked_at_before_a_run(
+    chips: Make, recipe: Make, build: Make, tmp_path: Path
+) -> None:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    config = recipe(chips(), model={"num_classes": 3}, task={"class_names": None})
+    run = build(config)
+    with pytest.raises(ValueError, match="label.classes of the data 2, num_classes of the model 3"):
+        run.trainer.fit(run.task, datamodule=run.data)
+    # TerraTorch asks the data module for a picture in `test`, unless it is told otherwise.
+    run = build(recipe(chips(), task={"plot_on_val": 1}), logger=TensorBoardLogger(str(tmp_path)))
+    run.trainer.test(run.task, datamodule=run.data, verbose=False)
+
+
 def test_an_export_takes_the_encoder_of_a_fine_tuned_checkpoint_and_not_its_task(
     chips: Make, recipe: Make, command: Make, tmp_path: Path
 ) -> None:
@@ -193,3 +234,34 @@ def test_an_export_takes_the_encoder_of_a_fine_tuned_checkpoint_and_not_its_task
     for key, value in exported.items():
         assert torch.equal(value, tuned[f"model.encoder.{key}"]), key
     assert len(open_embeddings(tmp_path / "export").ids) == 2
+
+
+def test_an_export_gets_the_numbers_that_its_checkpoint_was_trained_on(
+    trained: tuple[dict[str, Any], Path], command: Make, tmp_path: Path
+) -> None:
+    """Other bands, another normalisation, or blocks behind the trained ones: the vectors mean nothing."""
+    config, best = trained
+    content = torch.load(best, weights_only=True)
+    content["hyper_parameters"]["freeze_backbone"] = False
+    torch.save(content, best)
+    model = config["model"]["init_args"]["model_args"]
+    names = ("model_bands", "input_params", "input_gsd")
+    arguments = {"pretrained": False, "ckpt": str(best)} | {name: model[f"backbone_{name}"] for name in names}
+    task = {"backbone": "thor_v1_tiny", "backbone_args": arguments, "out": str(tmp_path / "export"), "layers": [3]}
+    config["model"] = {"class_path": "eo_embed.EmbeddingTask", "init_args": task}
+    config["trainer"]["callbacks"] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fine-tuned up to block.*")
+        command("predict", config)
+    task |= {"layers": [-1], "out": str(tmp_path / "last")}
+    with pytest.warns(UserWarning, match=r"takes block 11, but .*best.ckpt was fine-tuned up to block 3 .*layers: .3."):
+        command("predict", config)
+    task |= {"layers": [3], "out": str(tmp_path / "other")}
+    data = config["data"]["init_args"]
+    data["preprocess"]["init_args"]["normalization"] = "unit_scale"
+    with pytest.raises(ValueError, match="trained on other numbers than .*normalization: 'thor_stats' -> 'unit_scale'"):
+        command("predict", config)
+    assert not (tmp_path / "other").exists()
+    data["allow_other_preprocess"] = True
+    with pytest.warns(UserWarning, match="trained on other numbers"):
+        command("predict", config)

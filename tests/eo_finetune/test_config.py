@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import yaml
 
 from eo_data.checkpoints import CheckpointError
-from eo_finetune.config import config_of, main
+from eo_finetune.config import config_of, main, move
 
 Make = Callable[..., Any]
 
@@ -56,6 +57,31 @@ def test_it_is_printed_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     file = save(tmp_path / "best.ckpt", {"config": text, "state_dict": {}})
     assert main([str(file)]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == {"seed_everything": 1, "data": {"init_args": {"root": "a"}}}
+
+
+def test_another_folder_needs_neither_splits_nor_dates_that_nobody_reads(
+    chips: Make, recipe: Make, command: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = chips()
+    (root / "dates.csv").write_text("\n".join(["id,date", *[f"{p.stem},2020-01-02" for p in (root / "S2").iterdir()]]))
+    config = recipe(root)
+    config["data"]["init_args"]["modalities"]["S2"] |= {"dated": True, "date_index": "dates.csv"}
+    callbacks = [{"class_path": f"eo_finetune.{name}"} for name in ("BestCheckpoint", "LabelMapWriter")]
+    config["trainer"] |= {"max_epochs": 1, "callbacks": callbacks}
+    command("fit", config)
+    best, new = tmp_path / "out" / "best.ckpt", tmp_path / "new"
+    (new / "S2").mkdir(parents=True)
+    shutil.copy(root / "S2" / "Ghana_SYN03.tif", new / "S2" / "elsewhere.tif")
+    assert main([str(best), "--root", str(new), "--out", str(tmp_path / "predict.yaml")]) == 0
+    told = capsys.readouterr().err
+    assert "test_split: null (val.txt is not in" in told
+    assert "modalities.S2: no dates (dates.csv is not in" in told
+    out = tmp_path / "maps"
+    command("predict", tmp_path / "predict.yaml", "--ckpt_path", str(best), "--predict_output_dir", str(out))
+    assert [path.name for path in out.iterdir()] == ["elsewhere_pred.tif"]
+    data = {"dates_as": "dict", "modalities": {"S2": {"date_index": "dates.csv"}}, "test_split": "val.txt"}
+    (new / "val.txt").write_text("elsewhere")
+    assert move(data, str(new)) == []  # an encoder that reads dates has to get them
 
 
 def test_published_weights_are_left_out_of_it(tmp_path: Path) -> None:

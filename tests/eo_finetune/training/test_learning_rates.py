@@ -214,6 +214,31 @@ def test_a_fit_has_the_rates_and_goes_on_from_a_checkpoint_with_them(
         trainer(tmp_path, LayerwiseLearningRates(0.9)).fit(again, loader)
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_blocks_that_never_run_are_no_layers(
+    lora: bool, model_args: dict[str, dict[str, Any]], images: Callable[..., torch.Tensor], tmp_path: Path, peft: Any
+) -> None:
+    """Of twelve blocks the fourth is the last that runs: it comes right before the decoder."""
+    from terratorch.tasks import SemanticSegmentationTask
+
+    import thor_terratorch_ext
+
+    thor_terratorch_ext.register()
+    config = {"method": "LORA", "peft_config_kwargs": {"target_modules": ["qkv"]}} if lora else None
+    arguments = model_args["thor"] | {"backbone_out_indices": [1, 3], "peft_config": config}
+    arguments |= {"necks": [{"name": "SelectIndices", "indices": [1]}]}
+    model = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", loss="ce", lr=RATE, ignore_index=-1)
+    sample = {"image": images("thor", 1)[0], "mask": torch.arange(64 * 64).view(64, 64) % 2}
+    run = trainer(tmp_path, LayerwiseLearningRates(DECAY))
+    run.fit(model, DataLoader([sample, sample], batch_size=2))
+    found = optimizer_rates(run, model)
+    for block, steps in enumerate([4, 3, 2, 1]):
+        rates = {rate for name, rate in found.items() if f"blocks.{block}." in name}
+        assert rates == {RATE * DECAY**steps}, block
+    if not lora:
+        assert {rate for name, rate in found.items() if "ind_patch_embed" in name} == {RATE * DECAY**5}
+
+
 def test_rates_of_another_hand_are_not_overwritten(
     task: Callable[..., Any], loader: DataLoader[Any], tmp_path: Path
 ) -> None:
@@ -253,4 +278,4 @@ def test_the_command_line_resumes(chips: Any, recipe: Any, command: Any, tmp_pat
     assert second.trainer.global_step == 2 * first.trainer.global_step
     rates = optimizer_rates(second.trainer, second.model)
     assert rates == optimizer_rates(first.trainer, first.model)
-    assert rates["model.encoder.model.blocks.0.norm1.weight"] == pytest.approx(3e-3 * DECAY**12)
+    assert rates["model.encoder.model.blocks.0.norm1.weight"] == pytest.approx(3e-3 * DECAY**4)  # of blocks 0 to 3
