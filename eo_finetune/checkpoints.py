@@ -74,8 +74,9 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make room, unless the run goes on from a checkpoint."""
-        if trainer.global_step == 0 and trainer.is_global_zero:
+        """Make room, unless the run goes on from a checkpoint or is a trial that saves none."""
+        saves = not trainer.fast_dev_run  # type: ignore[attr-defined]
+        if saves and trainer.global_step == 0 and trainer.is_global_zero:
             kept = _set_aside(Path(str(self.dirpath)), (f"{self.filename}.ckpt", "last.ckpt"), config_text(trainer))
             if kept:
                 msg = f"{self.dirpath} held checkpoints of another config. They are now called {', '.join(kept)}."

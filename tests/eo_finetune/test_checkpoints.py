@@ -176,6 +176,8 @@ def test_checkpoints_of_another_config_are_kept_and_those_of_the_same_replaced(
     command("fit", config)
     assert there() == ["best.ckpt", "last.ckpt"]
     config["data"]["init_args"]["train_fraction"] = 0.5
+    command("fit", config, "--trainer.fast_dev_run", "1")
+    assert there() == ["best.ckpt", "last.ckpt"]
     with pytest.warns(UserWarning, match=r"held checkpoints of another config. .* called best-1.ckpt, last-1.ckpt"):
         command("fit", config)
     assert there() == ["best-1.ckpt", "best.ckpt", "last-1.ckpt", "last.ckpt"]
