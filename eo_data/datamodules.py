@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, SequentialSampler
 
 from eo_data.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
@@ -248,7 +249,9 @@ class ChipDataModule(LightningDataModule):
         dataset = self._usable(dataset, split) if self.on_error == "skip" else dataset
         if split == "train" and self.train_fraction < 1:
             given = (reader.label_values, self.task, self.train_fraction, self.fraction_seed)
-            dataset.records = draw_fraction(dataset.records, *given)
+            whole, dataset.records = len(dataset), draw_fraction(dataset.records, *given)
+            drawn = (len(dataset), whole, self.train_fraction, self.fraction_seed)
+            rank_zero_info("train: %d of %d samples (train_fraction %g, fraction_seed %d)", *drawn)
         return dataset
 
     def _is_located(self, split: str) -> bool:
