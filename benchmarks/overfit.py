@@ -6,8 +6,8 @@
 Each config is used as it is, but for: the smallest encoder with random weights, tiles of 64 px cut out of the real
 chips, no augmentation, and a learning rate for weights that are not pre-trained. Frozen encoders stay frozen, so these
 recipes show what their decoders can do with random features, which come from `FrozenFeatureCache`; a linear probe needs
-as many features as the recipe gives it (`--size same`), or an encoder that trains along (`--unfreeze`). A run ends at a
-training mIoU above 0.9, or after `--epochs`.
+as many features as the recipe gives it, and an optimizer that solves a convex problem (`--size same --lbfgs`). A run
+ends at a training mIoU above 0.9, or after `--epochs`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def smallest(node: Any) -> Any:  # noqa: ANN401
 
 
 def adapt(
-    name: str, root: Path, out: Path, epochs: int, rate: float, *, size: str = "tiny", unfreeze: bool = False
+    name: str, root: Path, out: Path, epochs: int, rate: float, *, size: str = "tiny", lbfgs: bool = False
 ) -> Path:
     """Write the config that runs here."""
     config = read_config(CONFIGS / f"{name}.yaml")
@@ -113,7 +113,9 @@ def adapt(
         model["model_args"] = smallest(model["model_args"])
     model["model_args"]["pretrained" if "model" in model["model_args"] else "backbone_pretrained"] = False
     model["lr"] = rate
-    model["freeze_backbone"] = model.get("freeze_backbone", False) and not unfreeze
+    if lbfgs:
+        model |= {"optimizer": "LBFGS", "lr": 1.0}
+        model["optimizer_hparams"] = {"line_search_fn": "strong_wolfe", "history_size": 20, "max_iter": 20}
     model |= {"scheduler": None, "scheduler_hparams": None}
     for key in ("tiled_inference_parameters", "tiled_inference_on_validation", "tiled_inference_on_testing"):
         model.pop(key, None)
@@ -153,7 +155,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="configs; by default all of these two data sets")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--unfreeze", action="store_true", help="train encoders that a recipe freezes")
+    parser.add_argument("--lbfgs", action="store_true", help="for a linear head on a frozen encoder")
     parser.add_argument("--size", choices=("tiny", "same"), default="tiny", help="of the encoder")
     given = parser.parse_args()
     from terratorch.cli_tools import build_lightning_cli
@@ -166,7 +168,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             root = prepare(given.data, folder / "tiles", name)
-            file = adapt(name, root, folder, given.epochs, given.rate, size=given.size, unfreeze=given.unfreeze)
+            file = adapt(name, root, folder, given.epochs, given.rate, size=given.size, lbfgs=given.lbfgs)
             started = time.perf_counter()
             build_lightning_cli(["fit", "--config", str(file)])
             took = time.perf_counter() - started
