@@ -1,16 +1,15 @@
-"""THOR's geometry is rs-embed's to the pixel, AnySat's is its page's, and every pixel keeps its place on the map."""
+"""THOR's geometry is rs-embed's to the pixel, AnySat's is its page's, and what THOR cannot take is refused."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from affine import Affine
+from rasters import plain_raster
 
 from eo_data.geometry import (
     Crop,
@@ -20,18 +19,13 @@ from eo_data.geometry import (
     SnapPolicy,
     apply_after,
     apply_before,
-    cut_tiles,
     nominal_pixel_size,
-    owned_spans,
     plan_snap,
     plan_square,
     plan_tiles,
     side_unit,
-    tile_starts,
 )
 from eo_data.plan import centred
-from eo_data.raster import Raster
-from eo_data.tiling import snapped_length
 
 GOLDEN = 208
 S2 = (10, 20)
@@ -46,11 +40,6 @@ def plan_of(row: dict[str, Any]) -> GeometryPlan:
     settings = {name: row[name] for name in (*names, "max_native_tokens", "fill_value")}
     policy = SnapPolicy(input_prep=row["input_prep_mode"] or "resize", **settings)
     return plan_snap(row["h"], row["w"], row["scale_m"], row["band_gsds"], policy)
-
-
-def plain_raster(pixels: np.ndarray, transform: Affine | None = None) -> Raster:
-    pixels = pixels.astype(np.float32)
-    return Raster(pixels, np.ones(pixels.shape[-2:], bool), transform, None)
 
 
 def golden_input(height: int, width: int) -> np.ndarray:
@@ -276,176 +265,6 @@ class TestPlanSquare:
     def test_what_does_not_fit_is_refused(self, arguments: Any, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             plan_square(*arguments)
-
-
-class TestTiles:
-    def test_starts_and_snap(self) -> None:
-        assert [tile_starts(length, 10) for length in (4, 10, 11, 20, 25)] == [
-            (0,), (0,), (0, 1), (0, 10), (0, 10, 15),
-        ]  # fmt: skip
-        # 10 % of 288 is 28.8: an overhang of 29 goes, one of 30 stays; nothing snaps below one tile.
-        assert [snapped_length(n, 288) for n in (200, 300, 317, 318, 605)] == [200, 288, 288, 318, 576]
-        assert snapped_length(300, 288, 0) == 300
-
-    def test_a_raster_a_little_larger_than_a_tile_is_shrunk_and_keeps_its_ground(self) -> None:
-        plan = plan_tiles(300, 600, 288)
-        assert (plan.snapped_hw, plan.row_starts, plan.column_starts, plan.count) == ((288, 576), (0,), (0, 288), 2)
-        left, right = cut_tiles(plan, plain_raster(np.ones((1, 300, 600)), Affine(10, 0, 0, 0, -10, 0)))
-        assert left.bounds == pytest.approx((0, -3000, 3000, 0))
-        assert right.bounds == pytest.approx((3000, -3000, 6000, 0))
-
-    def test_short_edges_repeat_the_last_row_and_column(self) -> None:
-        pixels = np.arange(6).reshape(1, 2, 3)
-        (tile,) = cut_tiles(plan_tiles(2, 3, 4), plain_raster(pixels, Affine.identity()))
-        assert tile.pixels.tolist() == [[[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]]
-        assert tile.valid.sum() == 6
-        assert tile.transform == Affine.identity()
-
-    def test_each_pixel_has_one_owner_that_shows_it(self) -> None:
-        for length in range(1, 60):
-            for tile in range(1, 20):
-                starts = tile_starts(length, tile)
-                spans = owned_spans(starts, tile, length)
-                assert [pixel for span in spans for pixel in range(*span)] == list(range(length))
-                for start, (first, stop) in zip(starts, spans, strict=True):
-                    assert start <= first < stop <= start + tile
-        assert owned_spans((0, 10, 15), 10, 25) == [(0, 10), (10, 17), (17, 25)]
-
-    def test_many_tiles_warn_and_too_many_are_refused(self) -> None:
-        with pytest.warns(UserWarning, match="make 65 tiles of 10 pixels, more than max_tiles=64"):
-            plan_tiles(10, 650, 10)
-        with pytest.raises(ValueError, match="make 1025 tiles .*max_tiles_hard=1024. Take a smaller area"):
-            plan_tiles(10, 10_250, 10)
-        assert plan_tiles(80, 80, 10).count == 64
-
-    def test_impossible_values_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="tile must be a whole number >= 1"):
-            plan_tiles(5, 5, 0)
-        with pytest.raises(ValueError, match="width must be a whole number >= 1"):
-            plan_tiles(5, 0, 5)
-        with pytest.raises(ValueError, match="snap_frac must be between 0 and 0.5 of a tile, got 0.6"):
-            plan_tiles(5, 5, 5, 0.6)
-        with pytest.raises(ValueError, match="length must be"):
-            tile_starts(0, 5)
-        with pytest.raises(ValueError, match=r"for rasters of \(5, 5\) pixels, got \(5, 6\)"):
-            next(cut_tiles(plan_tiles(5, 5, 5), plain_raster(np.ones((1, 5, 6)))))
-        for starts, length in (((), 5), ((1,), 5), ((0, 6), 11), ((0, 0), 5), ((0,), 6)):
-            with pytest.raises(ValueError, match="do not cover"):
-                owned_spans(starts, 5, length)
-
-
-def random_plans(count: int) -> list[tuple[str, GeometryPlan]]:
-    """THOR and AnySat in all modes on rasters of random sizes."""
-    rng = np.random.default_rng(7)
-    plans: list[tuple[str, GeometryPlan]] = []
-    while len(plans) < count:
-        height = int(rng.integers(20, 130))
-        near = max(20, height + int(rng.integers(-8, 9)))
-        width = near if rng.random() < 0.7 else int(rng.integers(max(20, height // 2), 2 * height))
-        patch, kind = int(rng.choice([2, 3, 4, 8])), len(plans) % 6
-        if kind < 2:
-            policy = SnapPolicy(patch, 96, shape_adjust=("crop", "pad")[kind], max_native_side=110)
-            plans.append((f"snap {kind}", plan_snap(height, width, 10, S2, policy)))
-        elif kind == 2:
-            policy = SnapPolicy(patch, 48, resize_mode="fixed")
-            plans.append(("fixed", plan_snap(height, width, 10, S2, policy)))
-        else:
-            choice = ("crop", "pad_reflect", "stretch")[kind - 3]
-            size = 24 if choice == "stretch" or rng.random() < 0.5 else None
-            plans.append((choice, plan_square(height, width, patch, size, choice, "crop")))
-    return plans
-
-
-TRANSFORMS = (Affine(1, 0, 5, 0, -1, 7), Affine(0.5, 0, -3, 0, -0.4, 2), Affine(0.8, 0.6, 3, 0.6, -0.8, -4))
-
-
-@pytest.mark.filterwarnings("ignore:Most of the square")
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_the_centre_of_every_output_pixel_maps_to_where_it_came_from(transform: Affine) -> None:
-    """Pixels that hold their own map coordinates: interpolating them gives the coordinates of the new centres."""
-    for name, plan in random_plans(60):
-        height, width = plan.input_hw
-        columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        image = plain_raster(np.stack(located(transform, columns, rows)), transform)
-        result = apply_after(plan, apply_before(plan, image))
-        assert (result.height, result.width) == plan.final_hw
-        columns, rows = np.meshgrid(np.arange(result.width) + 0.5, np.arange(result.height) + 0.5)
-        assert result.transform is not None
-        full = full_weight(plan)
-        assert full.any(), (name, plan)
-        for actual, expected in zip(result.pixels, located(result.transform, columns, rows), strict=True):
-            np.testing.assert_allclose(actual[full], expected[full], atol=2e-4, err_msg=f"{name} {plan}")
-
-
-def located(transform: Affine, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    t = transform
-    return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
-
-
-def full_weight(plan: GeometryPlan) -> np.ndarray:
-    """Output pixels that are made of pixels of the raster alone: none of a border, and not extrapolated at its edge."""
-    flags = np.zeros((1, *plan.input_hw))
-    flags[:, 1:-1, 1:-1] = 1
-    raster = plain_raster(flags)
-    for step in plan.before:
-        blank = isinstance(step, Pad)
-        raster = replace(step, value=0.0, mode="constant").apply(raster) if blank else step.apply(raster)
-    return apply_after(plan, raster).pixels[0] > 1 - 1e-6
-
-
-@pytest.mark.filterwarnings("ignore:Most of the square")
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_a_painted_spot_is_found_at_the_same_map_coordinate(transform: Affine) -> None:
-    rng = np.random.default_rng(3)
-    found = 0
-    for name, plan in random_plans(120):
-        height, width = plan.input_hw
-        shrink = max(height / plan.final_hw[0], width / plan.final_hw[1], 1) if plan.resampled else 1
-        # Bilinear without antialias may step over a single pixel when it shrinks by more than two.
-        reach = 0 if shrink <= 2 else math.ceil(shrink / 2)
-        row, column = int(rng.integers(reach, height - reach)), int(rng.integers(reach, width - reach))
-        pixels = np.zeros((1, height, width), np.float32)
-        pixels[0, row - reach : row + reach + 1, column - reach : column + reach + 1] = 1
-        result = apply_after(plan, apply_before(plan, plain_raster(pixels, transform)))
-        assert result.transform is not None
-        painted = located(transform, np.array(column + 0.5), np.array(row + 0.5))
-        x, y = inverse(result.transform, *painted)
-        spot = np.where(result.valid, result.pixels[0], 0)  # a mirrored copy in a border is not the spot
-        if not (reach < x < result.width - reach and reach < y < result.height - reach):
-            continue  # cropped away
-        assert spot.max() > 0, (name, plan)
-        brightest_row, brightest_column = np.unravel_index(spot.argmax(), spot.shape)
-        weight = spot / spot.sum()
-        centre_x = float((weight * (np.arange(result.width) + 0.5)).sum())
-        centre_y = float((weight.T * (np.arange(result.height) + 0.5)).sum())
-        assert abs(centre_x - x) <= 1, (name, plan)
-        assert abs(centre_y - y) <= 1, (name, plan)
-        if reach == 0:
-            assert abs(brightest_column + 0.5 - x) <= 1, (name, plan)
-            assert abs(brightest_row + 0.5 - y) <= 1, (name, plan)
-        found += 1
-    assert found > 90
-
-
-def inverse(transform: Affine, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    t = transform
-    determinant = t.a * t.e - t.b * t.d
-    dx, dy = x - t.c, y - t.f
-    return float((t.e * dx - t.b * dy) / determinant), float((t.a * dy - t.d * dx) / determinant)
-
-
-def test_a_spot_in_overlapping_tiles_is_found_in_each_of_them() -> None:
-    pixels = np.zeros((1, 50, 70), np.float32)
-    pixels[0, 21, 47] = 1
-    seen = 0
-    transform = Affine(10, 0, 300, 0, -10, 900)
-    for tile in cut_tiles(plan_tiles(50, 70, 32, 0), plain_raster(pixels, transform)):
-        if tile.pixels.max() > 0:
-            row, column = np.unravel_index(tile.pixels[0].argmax(), (32, 32))
-            assert tile.transform is not None
-            assert located(tile.transform, column + 0.5, row + 0.5) == (300 + 475, 900 - 215)
-            seen += 1
-    assert seen == 4
 
 
 def test_odd_pixels_go_to_the_bottom_and_the_right() -> None:
