@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,9 +31,9 @@ from eo_data.facts import facts_of_inputs
 from eo_data.images import FramePolicy, ImageReader
 from eo_data.labels import TASKS
 from eo_data.preprocess import Preprocess
-from eo_data.sample import SampleError
 from eo_data.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 from eo_data.sen1floods11 import dates_by_chip, event_dates
+from eo_data.skipped import Skipped, usable_records, write_skipped
 from eo_data.sources import FilePattern, ImageSource, LabelSource
 from eo_data.splits import draw_fraction, records_of_split
 from eo_data.tiles import tile_windows, tiled
@@ -180,7 +179,7 @@ class ChipDataModule(LightningDataModule):
             list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
         self.rgb = tuple(rgb)
-        self.skipped: list[tuple[str, str, str]] = []
+        self.skipped: list[Skipped] = []
         self._seed: int | None = None
         self.train_dataset: EoDataset | None = None
         self.val_dataset: EoDataset | None = None
@@ -296,38 +295,21 @@ class ChipDataModule(LightningDataModule):
         return "plane" if getattr(module, "tiled_inference_parameters", None) else "dict"
 
     def _usable(self, dataset: EoDataset, split: str) -> EoDataset:
-        """Read everything once and leave out what cannot be used."""
-        good = []
-        self.skipped = [entry for entry in self.skipped if entry[0] != split]
-        for i, record in enumerate(dataset.records):
-            try:
-                dataset.check(i)
-            except SampleError as error:
-                self.skipped.append((split, record.id, str(error)))
-            else:
-                good.append(record)
-        lost = [entry for entry in self.skipped if entry[0] == split]
+        """Leave out what cannot be used, and say so."""
+        total = len(dataset)
+        dataset.records, lost = usable_records(dataset, split)
+        self.skipped = [entry for entry in self.skipped if entry[0] != split] + lost
         if lost:
-            self._write_skipped()
+            write_skipped(self.skipped_file, self.skipped)
             warnings.warn(
-                f"{len(lost)} of {len(dataset)} samples of {split!r} are left out (list: {self.skipped_file}); first: "
+                f"{len(lost)} of {total} samples of {split!r} are left out (list: {self.skipped_file}); first: "
                 f"{lost[0][1]}: {lost[0][2]}",
                 stacklevel=3,
             )
-        if not good:
+        if not dataset.records:
             msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
             raise ValueError(msg)
-        dataset.records = good
         return dataset
-
-    def _write_skipped(self) -> None:
-        self.skipped_file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.skipped_file.with_name(f".{self.skipped_file.name}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("split", "id", "reason"))
-            writer.writerows(self.skipped)
-        partial.replace(self.skipped_file)
 
     def _loader(self, split: str) -> DataLoader[dict[str, Any]]:
         dataset: EoDataset | None = getattr(self, f"{split}_dataset")

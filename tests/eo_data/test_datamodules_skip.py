@@ -117,7 +117,7 @@ def test_nothing_is_written_when_all_is_well(chips: Chips, chip_module: Make, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_when_all_samples_are_bad_skipping_is_an_error(chips: Chips, chip_module: Make) -> None:
+def test_when_all_samples_are_bad_skipping_is_an_error(chips: Chips, chip_module: Make, tmp_path: Path) -> None:
     root = chips()
     for path in (root / "img").iterdir():
         path.write_bytes(b"")
@@ -127,6 +127,8 @@ def test_when_all_samples_are_bad_skipping_is_an_error(chips: Chips, chip_module
         pytest.raises(ValueError, match="No sample of the split 'train' can be used. First reason: .*a_S2.tif cannot"),
     ):
         module.setup("fit")
+    assert [entry[1] for entry in module.skipped] == list("abcd")
+    assert len((tmp_path / "out" / "skipped.csv").read_text().splitlines()) == 1 + 4
 
 
 @pytest.mark.parametrize(
