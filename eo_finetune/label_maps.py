@@ -111,7 +111,7 @@ class LabelMapWriter(BasePredictionWriter):
                     if trainer.world_size > 1:
                         msg = "Tiles of a raster can be put together by one process only. Set trainer.devices: 1."
                         raise ValueError(msg)
-                    self._raster(place, suffix, batch, own).write(own, place)
+                    self._raster(place, suffix, batch, own, names).write(own, place)
                 else:
                     write_map(self._out / f"{place.id}_{suffix}.tif", own, place, names)
 
@@ -133,11 +133,13 @@ class LabelMapWriter(BasePredictionWriter):
         for raster in getattr(self, "_rasters", {}).values():
             raster.discard()
 
-    def _raster(self, place: Place, suffix: str, batch: Mapping[str, Any], own: np.ndarray) -> _Raster:
+    def _raster(
+        self, place: Place, suffix: str, batch: Mapping[str, Any], own: np.ndarray, names: Sequence[str] | None
+    ) -> _Raster:
         path = self._out / f"{place.raster_id}_{suffix}.tif"
         if path not in self._rasters:
             height, width = (int(side) for side in batch["raster_hw"][0])
-            self._rasters[path] = _Raster(path, place, (height, width), own)
+            self._rasters[path] = _Raster(path, place, (height, width), own, names)
         return self._rasters[path]
 
 
@@ -156,7 +158,9 @@ def write_map(path: Path, values: np.ndarray, place: Place, class_names: Sequenc
 class _Raster:
     """One map of a raster that is predicted by tiles, written window by window."""
 
-    def __init__(self, path: Path, place: Place, size: tuple[int, int], values: np.ndarray) -> None:
+    def __init__(
+        self, path: Path, place: Place, size: tuple[int, int], values: np.ndarray, class_names: Sequence[str] | None
+    ) -> None:
         self._path = path
         self._partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +192,7 @@ class _Raster:
             compress="deflate",
             bigtiff="if_safer",
         )
+        self._file.update_tags(**_class_tags(bands, class_names))
 
     def write(self, values: np.ndarray, place: Place) -> None:
         """Write what a tile stands for."""
@@ -252,7 +257,9 @@ def _masked(values: np.ndarray, place: Place) -> np.ndarray:
     return np.where(place.valid, bands, np.asarray(_no_data(bands), dtype=bands.dtype))
 
 
-def _write(path: Path, bands: np.ndarray, transform: Affine | None, crs: str | None, names: Any) -> None:  # noqa: ANN401
+def _write(
+    path: Path, bands: np.ndarray, transform: Affine | None, crs: str | None, names: Sequence[str] | None
+) -> None:
     count, height, width = bands.shape
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype}
     profile |= {"nodata": _no_data(bands), "compress": "deflate", "crs": crs}
@@ -260,8 +267,12 @@ def _write(path: Path, bands: np.ndarray, transform: Affine | None, crs: str | N
         profile["transform"] = transform
     with rasterio.open(path, "w", **profile) as file:
         file.write(bands)
-        if names and bands.dtype == np.int16:
-            file.update_tags(**{f"class_{i}": name for i, name in enumerate(names)})
+        file.update_tags(**_class_tags(bands, names))
+
+
+def _class_tags(bands: np.ndarray, names: Sequence[str] | None) -> dict[str, str]:
+    """Metadata of a class map: the name of each class."""
+    return {f"class_{i}": name for i, name in enumerate(names or ())} if bands.dtype == np.int16 else {}
 
 
 def _row(sample: str, value: np.ndarray, names: Sequence[str] | None) -> tuple[str, ...]:

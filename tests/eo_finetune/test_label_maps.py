@@ -126,6 +126,7 @@ def test_tiles_become_one_raster_on_the_grid_of_the_source(
         with rasterio.open(folder / "S2" / f"{name}.tif") as source:
             assert about["crs"] == source.crs
             assert about["transform"] == source.transform
+            assert about["tags"]["class_1"] == "water"
             assert pixels.shape[1:] == source.shape
         expected = np.full((120, 120), -9)
         for key, record in records.items():
