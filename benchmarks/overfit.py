@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
 from rasterio.windows import Window
 
 from eo_data.run_config import read_config
@@ -34,6 +35,16 @@ SIDE = 64
 FLOODS = {"S1GRDHand": "_S1Hand.tif", "S2L1CHand": "_S2Hand.tif", "LabelHand": "_LabelHand.tif"}
 COVER = {"S1RTC": ".tif", "S2L2A": ".tif", "LULC": ".tif"}
 SMALLEST = {"thor_v1_base": "thor_v1_tiny", "anysat_base": "anysat_tiny"}
+
+
+class TrainableOnly(Callback):
+    """Take frozen parameters out of the optimizer: L-BFGS keeps vectors of the length of all that it is given."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Before the first step."""
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["params"][:] = [parameter for parameter in group["params"] if parameter.requires_grad]
 
 
 def windows(label: Path, count: int) -> Iterator[Window]:
@@ -134,6 +145,8 @@ def adapt(
         "logger": [{"class_path": "CSVLogger", "init_args": {"save_dir": str(out), "name": "log"}}],
         "callbacks": [{"class_path": "EarlyStopping", "init_args": stop}],
     }
+    if lbfgs:
+        config["trainer"]["callbacks"].append({"class_path": f"{__name__}.TrainableOnly"})
     if model.get("freeze_backbone"):
         cache = {"class_path": "eo_finetune.FrozenFeatureCache", "init_args": {"folder": str(out / "features")}}
         config["trainer"]["callbacks"].append(cache)
