@@ -133,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with sen1floods11_v1.1")
     parser.add_argument("--configs", nargs="*", default=["sen1floods11_thor_S1", "sen1floods11_unet_S1"])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--patch", type=int, default=8, help="THOR's patch size in pixels, a power of two")
     given = parser.parse_args()
