@@ -85,7 +85,7 @@ def write_tiles(data: Path, folder: Path, chips: list[str], test: str) -> None:
         (folder / "splits" / f"flood_{split}_data.txt").write_text("\n".join(names[key]) + "\n")
 
 
-def learn(name: str, folder: Path, epochs: int, rate: float, patch: int) -> tuple[np.ndarray, int]:
+def learn(name: str, folder: Path, epochs: int, rate: float, patch: int, seed: int) -> tuple[np.ndarray, int]:
     """Train a recipe on a fold; return its confusion on the test chip and its number of parameters."""
     from terratorch.cli_tools import build_lightning_cli
 
@@ -99,6 +99,7 @@ def learn(name: str, folder: Path, epochs: int, rate: float, patch: int) -> tupl
         arguments["backbone_input_params"] = {"flexivit_patch_size_seqs": [patch]}
         arguments["decoder_num_convs"] = int(np.log2(patch))
         data["preprocess"]["init_args"]["patch_size"] = patch
+    config["seed_everything"] = seed
     model["lr"] = rate
     model["tiled_inference_parameters"] = {"crop": SIDE, "stride": SIDE // 2}
     config["trainer"] = {
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--patch", type=int, default=8, help="THOR's patch size in pixels, a power of two")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and turns")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     data = given.data / "sen1floods11_v1.1"
@@ -159,7 +161,7 @@ def main() -> None:
         for chip in chips:
             with tempfile.TemporaryDirectory() as temporary:
                 write_tiles(data, Path(temporary), chips, chip)
-                own[chip], size = learn(name, Path(temporary), given.epochs, given.rate, given.patch)
+                own[chip], size = learn(name, Path(temporary), given.epochs, given.rate, given.patch, given.seed)
         took = (time.perf_counter() - started) / len(chips)
         folds[f"{name} ({size / 1e6:.1f} M parameters, {took:.0f} s a fold)"] = own
     print("mIoU (IoU of water)".ljust(62) + "".join(f"{chip.split('_')[0]:>14}" for chip in chips) + f"{'pooled':>14}")
