@@ -15,7 +15,7 @@ import wrapt
 
 if TYPE_CHECKING:
     from anysat_ext.backbone import AnySatBackbone, build_anysat
-    from anysat_ext.encoder import AnySat
+    from anysat_ext.model.encoder import AnySat
     from anysat_ext.preprocess import AnySatPreprocess
     from anysat_ext.registration import RegisterBackbones
 
@@ -23,7 +23,7 @@ __all__ = ["AnySat", "AnySatBackbone", "AnySatPreprocess", "RegisterBackbones", 
 
 _HOME = MappingProxyType(
     {
-        "AnySat": "encoder",
+        "AnySat": "model.encoder",
         "AnySatBackbone": "backbone",
         "AnySatPreprocess": "preprocess",
         "RegisterBackbones": "registration",

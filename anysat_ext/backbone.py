@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from anysat_ext.checkpoint import load_checkpoint
-from anysat_ext.dense import unscramble_dense
-from anysat_ext.encoder import SIZES, AnySat
-from anysat_ext.images import SeriesReader
+from anysat_ext.model.dense import unscramble_dense
+from anysat_ext.model.encoder import SIZES, AnySat
 from anysat_ext.necks import ChannelLayerNorm
-from eo_data.arguments import as_bool, as_int, from_text, one_of
-from eo_data.checkpoints import LoadReport
-from eo_data.host import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+from anysat_ext.series import SeriesReader
+from eo_core.arguments import as_bool, as_int, from_text, one_of
+from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+from eo_models.checkpoints import LoadReport
 
 OUTPUTS = ("patch", "dense", "tile")
 DEFAULT_PREFIX = "target_encoder"
@@ -65,7 +65,7 @@ class AnySatBackbone(FreezableBackbone):
     allow_missing : bool
         Take batches that lack some of the modalities; features come from the others.
     reduce_scale, attention, memory_budget
-        See `anysat_ext.encoder.AnySat`.
+        See `anysat_ext.model.encoder.AnySat`.
 
     Attributes
     ----------
@@ -217,7 +217,7 @@ def build_anysat(
     TypeError
         For an unknown argument.
     ValueError
-        For a wrong value, or weights that do not fit (`eo_data.checkpoints.CheckpointError`).
+        For a wrong value, or weights that do not fit (`eo_models.checkpoints.CheckpointError`).
     """
     arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
     own = constructor_arguments(AnySatBackbone, "size")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from anysat_ext.encoder import SIZES, AnySat
-from anysat_ext.modalities import MODALITIES
-from eo_data.checkpoints import (
+from anysat_ext.model.encoder import SIZES, AnySat
+from anysat_ext.model.modalities import MODALITIES
+from eo_models.checkpoints import (
     CheckpointError,
     LoadReport,
     fetch_from_hub,

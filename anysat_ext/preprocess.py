@@ -12,17 +12,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from anysat_ext.modalities import CELL_METRES
-from eo_data.arguments import one_of
-from eo_data.calendar_date import day_of_year, parse_date
-from eo_data.frames import bins, coerce_frames, midpoint
+from anysat_ext.model.modalities import CELL_METRES
+from eo_core.arguments import one_of
 from eo_data.geometry import INDIVISIBLE, NON_SQUARE, plan_square
-from eo_data.normalisation import Normaliser, normaliser
-from eo_data.plan import Crop, GeometryPlan, apply_before
-from eo_data.preprocess import DatasetNormalise, PerBand, check_georeference, filled, moved, moved_label, normalised
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit
+from eo_data.preprocess.dataset_normalise import (
+    DatasetNormalise,
+    PerBand,
+    check_georeference,
+    filled,
+    moved,
+    moved_label,
+    normalised,
+)
+from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.raster.plan import Crop, GeometryPlan, apply_before
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit
+from eo_data.temporal.calendar_date import day_of_year, parse_date
+from eo_data.temporal.frames import bins, coerce_frames, midpoint
 
 #: Side in pixels that rs-embed brings every tile to; it stands for 240 m then.
 ADAPTER_SIDE = 24

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from anysat_ext.encoder import AnySat
-from anysat_ext.modalities import MODALITIES
+from anysat_ext.model.encoder import AnySat
+from anysat_ext.model.modalities import MODALITIES
 
 CASES = ("24:8:10:1", "24:8:40:1", "24:8:10:8", "24:8:40:8")
 MODALITY = "s2"

@@ -28,8 +28,8 @@ import rasterio
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.sources import ImageSource, LabelSource
 from eo_finetune import FrozenFeatureCache, SeedByEpoch
 from thor_terratorch_ext import ThorPreprocess
 

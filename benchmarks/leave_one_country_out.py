@@ -26,7 +26,7 @@ import yaml
 from rasterio.windows import Window
 from scipy.ndimage import uniform_filter
 
-from eo_data.run_config import read_config
+from eo_core.config import read_config
 
 CONFIGS = Path(__file__).parent.parent / "config"
 SIDE = 128

@@ -20,10 +20,10 @@ import rasterio
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sensors import SENTINEL2_L1C
-from eo_data.sources import ImageSource
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.sensors.tables import SENTINEL2_L1C
 
 BANDS = SENTINEL2_L1C.band_names
 SIDE = 512

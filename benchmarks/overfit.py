@@ -27,7 +27,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rasterio.windows import Window
 
-from eo_data.run_config import read_config
+from eo_core.config import read_config
 
 CONFIGS = Path(__file__).parent.parent / "config"
 SIDE = 64

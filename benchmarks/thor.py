@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import torch
 
 from thor_terratorch_ext.backbone import ThorBackbone, build_thor
-from thor_terratorch_ext.encoder import VARIANTS
-from thor_terratorch_ext.layout import TokenLayout
+from thor_terratorch_ext.model.encoder import VARIANTS
+from thor_terratorch_ext.model.layout import TokenLayout
 
 S2 = (
     *("BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3"),

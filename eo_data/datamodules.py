@@ -14,9 +14,9 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_data.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
-from eo_data.augmentation import Augmentation
-from eo_data.catalogue import (
+from eo_core.fingerprint import facts_of_inputs
+from eo_data.catalog.known.sen1floods11 import dates_by_chip, event_dates
+from eo_data.catalog.records import (
     SPLITS,
     Record,
     check_complete,
@@ -25,18 +25,18 @@ from eo_data.catalogue import (
     from_index,
     without_label,
 )
-from eo_data.dataset import EoDataset, SampleReader, collate
-from eo_data.dates import dates_from_index
-from eo_data.facts import facts_of_inputs
-from eo_data.images import FramePolicy, ImageReader
-from eo_data.labels import TASKS
-from eo_data.preprocess import Preprocess
-from eo_data.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
-from eo_data.sen1floods11 import dates_by_chip, event_dates
-from eo_data.skipped import Skipped, usable_records, write_skipped
-from eo_data.sources import FilePattern, ImageSource, LabelSource
-from eo_data.splits import draw_fraction, records_of_split
-from eo_data.tiles import tile_windows, tiled
+from eo_data.catalog.sources import FilePattern, ImageSource, LabelSource
+from eo_data.catalog.splits import draw_fraction, records_of_split
+from eo_data.catalog.tiles import tile_windows, tiled
+from eo_data.dataset.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
+from eo_data.dataset.dataset import EoDataset, SampleReader, collate
+from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
+from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
+from eo_data.preprocess.augmentation import Augmentation
+from eo_data.preprocess.dataset_normalise import Preprocess
+from eo_data.readers.images import FramePolicy, ImageReader
+from eo_data.readers.labels import TASKS
+from eo_data.temporal.dates import dates_from_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ class ChipDataModule(LightningDataModule):
     task : {'segmentation', 'regression', 'classification'}
         What is learned.
     index : str, optional
-        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalogue.from_index`.
+        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalog.records.from_index`.
     train_split, val_split, test_split, predict_split : str, optional
         Files below ``root`` that name the samples of a split. Without: the column ``split`` of the index; to predict,
         the test split or else all samples.
@@ -97,8 +97,8 @@ class ChipDataModule(LightningDataModule):
         Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
         patches of 8: 16).
     train_fraction : float
-        Share of the training samples to learn from, stratified by their labels (`eo_data.splits`). Drawing it reads
-        all training labels once.
+        Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
+        reads all training labels once.
     fraction_seed : int
         Of that draw.
     allow_other_preprocess : bool

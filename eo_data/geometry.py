@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eo_data.arguments import one_of
-from eo_data.plan import Crop, GeometryPlan, Pad, Resize, Step, apply_after, apply_before, at_least, centred
-from eo_data.tiling import TilePlan, cut_tiles, owned_spans, plan_tiles, tile_starts
+from rs_embed_tiling import TilePlan, cut_tiles, owned_spans, plan_tiles, tile_starts
+
+from eo_core.arguments import one_of
+from eo_data.raster.plan import Crop, GeometryPlan, Pad, Resize, Step, apply_after, apply_before, at_least, centred
 
 __all__ = [
     "Crop",
@@ -106,7 +107,7 @@ def nominal_pixel_size(metres: float, gsds: Iterable[int], tolerance: float = 0.
     Parameters
     ----------
     metres : float
-        Measured, see :func:`eo_data.raster.ground_pixel_size`. A size that the user declares needs no rounding.
+        Measured, see :func:`eo_data.raster.raster.ground_pixel_size`. A size that the user declares needs no rounding.
     gsds : iterable of int
         GSDs in metres of the bands that the encoder reads.
     tolerance : float

@@ -1,6 +1,6 @@
 """Indices of public data sets: which files, dates, labels and splits belong together (``python -m eo_data.index``).
 
-The files are written below the root of the data set, as `eo_data.catalogue.from_index` reads them:
+The files are written below the root of the data set, as `eo_data.catalog.records.from_index` reads them:
 ``pastis`` (PASTIS and PASTIS-R), ``biomassters``, and ``classes`` for scenes in one folder per class (EuroSAT).
 """
 
@@ -20,10 +20,10 @@ from typing import Any
 
 import yaml
 
-from eo_data.calendar_date import parse_date
-from eo_data.catalogue import SPLITS
-from eo_data.sources import FilePattern
-from eo_data.units import InputUnit
+from eo_data.catalog.records import SPLITS
+from eo_data.catalog.sources import FilePattern
+from eo_data.sensors.units import InputUnit
+from eo_data.temporal.calendar_date import parse_date
 
 Row = dict[str, Any]
 

@@ -16,13 +16,13 @@ import numpy as np
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-from eo_data.calendar_date import day_of_year
-from eo_data.catalogue import SPLITS
+from eo_core.config import read_config
+from eo_data.catalog.records import SPLITS
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset import EoDataset
-from eo_data.plots import rgb_indices, stretched
-from eo_data.run_config import read_config
-from eo_data.sample import Image, Sample
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.plots import rgb_indices, stretched
+from eo_data.raster.sample import Image, Sample
+from eo_data.temporal.calendar_date import day_of_year
 
 #: What an encoder keeps per token while it runs, as a rule of thumb: 12 blocks of width 768 in float32.
 BYTES_PER_TOKEN = 4 * 768 * 12

@@ -23,10 +23,18 @@ import yaml
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from eo_data.bands import UNNAMED, band_order, select_bands
-from eo_data.normalisation import ZScore
-from eo_data.sensors import SENSORS, Sensor
-from eo_data.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit, check_range, sentinel2_offset, to_physical
+from eo_data.preprocess.normalisation import ZScore
+from eo_data.sensors.bands import UNNAMED, band_order, select_bands
+from eo_data.sensors.tables import SENSORS, Sensor
+from eo_data.sensors.units import (
+    PHYSICAL_UNITS,
+    InputUnit,
+    UnitConversion,
+    as_unit,
+    check_range,
+    sentinel2_offset,
+    to_physical,
+)
 
 #: Values read at once, over all bands.
 _BLOCK_VALUES = 1 << 22
@@ -209,7 +217,7 @@ def statistics_of_files(
     sensor : Sensor, optional
         By which spellings of band names and their units are known.
     file_bands : sequence of str, optional
-        Band order of the files, where they do not describe it (`eo_data.bands.band_order`).
+        Band order of the files, where they do not describe it (`eo_data.sensors.bands.band_order`).
     select : sequence of str, optional
         Bands to keep, in this order; all bands of the first file by default.
     target : InputUnit or str, optional

@@ -10,14 +10,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eo_embed.export.opening import Export, open_embeddings
     from eo_embed.guard import ExpectEmbeddings
-    from eo_embed.opening import Export, open_embeddings
     from eo_embed.task import EmbeddingTask
 
 __all__ = ["EmbeddingTask", "ExpectEmbeddings", "Export", "open_embeddings"]
 
 _HOME = MappingProxyType(
-    {"EmbeddingTask": "task", "ExpectEmbeddings": "guard", "Export": "opening", "open_embeddings": "opening"}
+    {
+        "EmbeddingTask": "task",
+        "ExpectEmbeddings": "guard",
+        "Export": "export.opening",
+        "open_embeddings": "export.opening",
+    }
 )
 
 

@@ -24,11 +24,11 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from eo_data.plots import STRETCH
-from eo_embed.atomic import PARTIAL, atomic_path
-from eo_embed.layout import GRIDS
-from eo_embed.quantise import Encoding
+from eo_core.files import PARTIAL, atomic_path
+from eo_data.dataset.plots import STRETCH
 from eo_embed.quicklook import Ground, QuickLooks
+from eo_embed.writers.layout import GRIDS
+from eo_embed.writers.quantise import Encoding
 
 #: Numbers that the sample for the analysis may hold: 256 MB of float32.
 SAMPLE_VALUES = 1 << 26

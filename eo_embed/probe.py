@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from eo_data.facts import facts_of, sha256_of_file
-from eo_embed.bootstrap import (
+from eo_core.fingerprint import facts_of, sha256_of_file
+from eo_embed.export.opening import Export, open_embeddings
+from eo_embed.probing.bootstrap import (
     CLASS_SCORES,
     OVERALL_SCORES,
     REGRESSION_SCORES,
@@ -28,12 +29,11 @@ from eo_embed.bootstrap import (
     classification_scores,
     regression_scores,
 )
-from eo_embed.opening import Export, open_embeddings
-from eo_embed.probe_checks import check_classes, check_division, class_order, notes_on
-from eo_embed.probe_groups import random_test, training_folds
-from eo_embed.probe_report import ProbeReport, Score, write_report
-from eo_embed.probe_table import TASKS, TEST, TRAIN, Columns, Labelled, join, read_table
-from eo_embed.probes import BASELINE, DEFAULT_PROBES, PROBES, Fitted, fit_baseline, fit_probe
+from eo_embed.probing.checks import check_classes, check_division, class_order, notes_on
+from eo_embed.probing.groups import random_test, training_folds
+from eo_embed.probing.models import BASELINE, DEFAULT_PROBES, PROBES, Fitted, fit_baseline, fit_probe
+from eo_embed.probing.report import ProbeReport, Score, write_report
+from eo_embed.probing.table import TASKS, TEST, TRAIN, Columns, Labelled, join, read_table
 
 _CLASSIFICATION, _REGRESSION = TASKS
 

@@ -16,9 +16,9 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from eo_data.plots import rgb_indices, stretched
-from eo_embed.layout import MANIFEST
-from eo_embed.manifest import read_manifest
+from eo_data.dataset.plots import rgb_indices, stretched
+from eo_embed.export.manifest import read_manifest
+from eo_embed.writers.layout import MANIFEST
 
 #: Longest side of a picture in pixels; larger sources are read at lower resolution.
 _LONGEST_SIDE = 1024

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torchgeo.trainers import BaseTask
 
-from eo_data.dataset import LOCATED
-from eo_data.facts import facts_of_data, sha256_of_file, sha256_of_weights
-from eo_data.run_config import config_text
-from eo_embed.embedding import Embedding
-from eo_embed.failures import Failures
-from eo_embed.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
-from eo_embed.geoparquet import PartWriter, merge
-from eo_embed.layout import POOLED
-from eo_embed.ledger import Ledger, open_export
-from eo_embed.manifest import Manifest
-from eo_embed.mosaic import mosaics
-from eo_embed.placement import Place, places
-from eo_embed.quantise import Encoding
-from eo_embed.summary import ProgressLines, summary_table
-from eo_embed.tuned import check_tuned
-from eo_embed.writers import GRID_FORMATS, grid_writer
+from eo_core.config import config_text
+from eo_core.fingerprint import facts_of_data, sha256_of_file, sha256_of_weights
+from eo_data.dataset.dataset import LOCATED
+from eo_data.dataset.place import Place, places
+from eo_embed.export.failures import Failures
+from eo_embed.export.fine_tuned import check_tuned
+from eo_embed.export.ledger import Ledger, open_export
+from eo_embed.export.manifest import Manifest
+from eo_embed.export.summary import ProgressLines, summary_table
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.formats import GRID_FORMATS, grid_writer
+from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.layout import POOLED
+from eo_embed.writers.mosaic import mosaics
+from eo_embed.writers.quantise import Encoding
+from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
 _NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *LOCATED))

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eo_finetune.cache.callback import FrozenFeatureCache
     from eo_finetune.checkpoints import BestCheckpoint
-    from eo_finetune.feature_cache import FrozenFeatureCache
     from eo_finetune.label_maps import LabelMapWriter
     from eo_finetune.learning_rates import LayerwiseLearningRates
     from eo_finetune.metrics_table import MetricsTable
-    from eo_finetune.panels import PredictionPanels
+    from eo_finetune.panels.callback import PredictionPanels
     from eo_finetune.seeds import SeedByEpoch
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
 _HOME = MappingProxyType(
     {
         "BestCheckpoint": "checkpoints",
-        "FrozenFeatureCache": "feature_cache",
+        "FrozenFeatureCache": "cache.callback",
         "LabelMapWriter": "label_maps",
         "LayerwiseLearningRates": "learning_rates",
         "MetricsTable": "metrics_table",
-        "PredictionPanels": "panels",
+        "PredictionPanels": "panels.callback",
         "SeedByEpoch": "seeds",
     }
 )

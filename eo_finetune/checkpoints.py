@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from eo_data.checkpoints import CheckpointError, read_file
-from eo_data.run_config import config_text
+from eo_core.config import config_text
+from eo_models.checkpoints import CheckpointError, read_file
 
 #: Where the config stands in a checkpoint.
 CONFIG = "config"

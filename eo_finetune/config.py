@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from eo_data.checkpoints import CheckpointError, read_file
-from eo_embed.atomic import write_text
+from eo_core.files import write_text
 from eo_finetune.checkpoints import CONFIG, with_own_weights
+from eo_models.checkpoints import CheckpointError, read_file
 
 #: Arguments of a data module that name files with samples.
 _SPLITS = ("train_split", "val_split", "test_split", "predict_split")

@@ -18,10 +18,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from eo_data.agreement import takes_further_entries
-from eo_data.dataset import LOCATED
-from eo_embed.atomic import PARTIAL, atomic_path
-from eo_embed.placement import Place, places
+from eo_core.files import PARTIAL, atomic_path
+from eo_data.dataset.agreement import takes_further_entries
+from eo_data.dataset.dataset import LOCATED
+from eo_data.dataset.place import Place, places
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torchmetrics import ClasswiseWrapper, MetricCollection
 from torchmetrics.classification import MultilabelStatScores
 
-from eo_embed.atomic import write_text
+from eo_core.files import write_text
 
 #: Columns of the table by class, in this order.
 SCORES = ("IoU", "accuracy", "F1", "precision", "recall")

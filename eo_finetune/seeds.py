@@ -14,7 +14,8 @@ class SeedByEpoch(Callback):
 
     Dropout then draws the same numbers in a run that goes on from a checkpoint as in one that was never interrupted,
     whatever else draws numbers in between (data loaders do when they start).
-    The order of the samples and their transforms follow the epoch by themselves (`eo_data.sampler.ShuffleByEpoch`).
+    The order of the samples and their transforms follow the epoch by themselves
+    (`eo_data.dataset.sampler.ShuffleByEpoch`).
     """
 
     def __init__(self) -> None:

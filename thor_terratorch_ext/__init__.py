@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from eo_models.multi.backbone import MultiBackboneWrapper
     from thor_terratorch_ext.backbone import ThorBackbone, build_thor
     from thor_terratorch_ext.bands import OLCIBands, SARThorBands, SLSTRBands
-    from thor_terratorch_ext.encoder import ThorEncoder
-    from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
+    from thor_terratorch_ext.model.encoder import ThorEncoder
     from thor_terratorch_ext.necks import THORGroupReshapeTokensToImage
     from thor_terratorch_ext.preprocess import ThorPreprocess
     from thor_terratorch_ext.registration import RegisterBackbones
@@ -38,14 +38,13 @@ __all__ = [
 
 _HOME = MappingProxyType(
     {
-        "MultiBackboneWrapper": "multi_backbone",
         "OLCIBands": "bands",
         "RegisterBackbones": "registration",
         "SARThorBands": "bands",
         "SLSTRBands": "bands",
         "THORGroupReshapeTokensToImage": "necks",
         "ThorBackbone": "backbone",
-        "ThorEncoder": "encoder",
+        "ThorEncoder": "model.encoder",
         "ThorPreprocess": "preprocess",
         "build_thor": "backbone",
     }
@@ -53,6 +52,10 @@ _HOME = MappingProxyType(
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
+    if name == "MultiBackboneWrapper":
+        from eo_models.multi.backbone import MultiBackboneWrapper  # noqa: PLC0415
+
+        return MultiBackboneWrapper
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from eo_data.arguments import as_bool, as_ints, from_text, one_of
-from eo_data.cache import LayoutCache
-from eo_data.checkpoints import LoadReport
-from eo_data.host import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
-from thor_terratorch_ext.channels import CHANNELS, BandSelection, select_bands
+from eo_core.arguments import as_bool, as_ints, from_text, one_of
+from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+from eo_models.checkpoints import LoadReport
+from eo_models.layout_cache import LayoutCache
+from eo_models.multi.backbone import MultiBackboneWrapper
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
-from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, split_groups
-from thor_terratorch_ext.images import ImageReader
-from thor_terratorch_ext.layout import TokenLayout, resolve_layout
-from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
+from thor_terratorch_ext.inputs import ImageReader
+from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
+from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, split_groups
+from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 from thor_terratorch_ext.necks import (
     MERGE_METHODS,
     GroupedChannels,
@@ -50,7 +50,7 @@ class ThorBackbone(FreezableBackbone):
         ``tiny``, ``small``, ``base`` or ``large``.
     model_bands : sequence of str or Enum, or mapping of str to sequence, optional
         Band of each input channel, in order. A mapping names the bands of each image of a multi-modal input.
-        Defaults to `thor_terratorch_ext.channels.DEFAULT_BANDS`.
+        Defaults to `thor_terratorch_ext.model.channels.DEFAULT_BANDS`.
     out_indices : int or sequence of int, optional
         Blocks whose output is wanted: indices (negative ones count from the end) or, for one int n, the last n.
         Each block is returned once, in the order of the blocks. Defaults to all blocks.
@@ -68,7 +68,7 @@ class ThorBackbone(FreezableBackbone):
     on_nan : {'raise', 'mask'}
         ``raise`` refuses NaN and infinity. ``mask`` replaces them by 0, which is the mean of a normalised band.
     attention : {'auto', 'shared_bias', 'distance', 'chunked', 'flex'}
-        See `thor_terratorch_ext.attention`.
+        See `thor_terratorch_ext.model.attention`.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ def build_thor(
     TypeError
         For an unknown argument.
     ValueError
-        For a wrong value, or weights that do not fit (`eo_data.checkpoints.CheckpointError`).
+        For a wrong value, or weights that do not fit (`eo_models.checkpoints.CheckpointError`).
     """
     arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
     own = constructor_arguments(ThorBackbone, "variant")
@@ -274,6 +274,6 @@ def register() -> None:
         doc = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
         factory = registry_factory(name, doc, lambda variant=variant, **arguments: build_thor(variant, **arguments))
         TERRATORCH_BACKBONE_REGISTRY.register(factory)
-    doc = "Several backbones as one; arguments as for `thor_terratorch_ext.multi_backbone.MultiBackboneWrapper`."
+    doc = "Several backbones as one; arguments as for `eo_models.multi.backbone.MultiBackboneWrapper`."
     TERRATORCH_BACKBONE_REGISTRY.register(registry_factory("MultiBackboneWrapper", doc, MultiBackboneWrapper))
     TERRATORCH_NECK_REGISTRY.register(THORGroupReshapeTokensToImage)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from eo_data.checkpoints import (
+from eo_models.checkpoints import (
     CheckpointError,
     LoadReport,
     fetch_from_hub,
@@ -16,7 +16,7 @@ from eo_data.checkpoints import (
     load_strictly,
     read_tensors,
 )
-from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder
+from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder
 
 #: Prefix of the encoder in the published files (argument ``model_ckpt_type`` of the published loader).
 DEFAULT_PREFIX = "encoder"

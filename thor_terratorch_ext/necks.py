@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from thor_terratorch_ext.channels import GROUP_OF
+from thor_terratorch_ext.model.channels import GROUP_OF
 
 MERGE_METHODS = ("mean", "sum", "concat")
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import yaml
 
-from eo_data.arguments import as_int, as_ints, from_text, one_of
-from thor_terratorch_ext.layout import REFERENCE_PATCH_SIZE, STRATEGIES
+from eo_core.arguments import as_int, as_ints, from_text, one_of
+from thor_terratorch_ext.model.layout import REFERENCE_PATCH_SIZE, STRATEGIES
 
 DEFAULT_GROUND_COVER = 2880
 DEFAULT_PATCH_SIZE = 8
@@ -48,7 +48,7 @@ class InputParams:
     patch_sizes : tuple of int
         Candidate patch sizes in pixels.
     strategy : str
-        See `thor_terratorch_ext.layout.resolve_layout`.
+        See `thor_terratorch_ext.model.layout.resolve_layout`.
     reference_patch_size : int
         Of the patch-size embedding, in pixels.
     """

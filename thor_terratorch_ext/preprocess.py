@@ -12,15 +12,24 @@ from types import MappingProxyType
 
 import numpy as np
 
-from eo_data.arguments import one_of
+from eo_core.arguments import one_of
 from eo_data.geometry import SnapPolicy, plan_snap
-from eo_data.normalisation import Normaliser, normaliser
-from eo_data.plan import GeometryPlan
-from eo_data.preprocess import DatasetNormalise, PerBand, filled, moved, moved_label, normalised, resized, same_grid
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit, UnitConversion, to_physical
-from thor_terratorch_ext.channels import select_bands
+from eo_data.preprocess.dataset_normalise import (
+    DatasetNormalise,
+    PerBand,
+    filled,
+    moved,
+    moved_label,
+    normalised,
+    resized,
+    same_grid,
+)
+from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.raster.plan import GeometryPlan
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
+from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.statistics import statistics_for
 
 #: Unit that the statistics of each sensor belong to.
@@ -116,7 +125,7 @@ class ThorPreprocess:
         Parameters
         ----------
         sample : Sample
-            Single-date images on one grid, in the units of `eo_data.units`.
+            Single-date images on one grid, in the units of `eo_data.sensors.units`.
 
         Returns
         -------

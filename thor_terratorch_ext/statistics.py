@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from thor_terratorch_ext.channels import select_bands
+from thor_terratorch_ext.model.channels import select_bands
 
 
 @dataclass(frozen=True)

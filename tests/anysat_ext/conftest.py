@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from anysat_ext.encoder import AnySat
+from anysat_ext.model.encoder import AnySat
 
 Build = Callable[..., AnySat]
 
@@ -113,7 +113,7 @@ def series() -> Callable[..., dict[str, torch.Tensor]]:
     """Make a dictionary with dated noise for some modalities."""
 
     def make(*names: str, side: int = 6, frames: int = 3, batch: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
-        from anysat_ext.modalities import MODALITIES
+        from anysat_ext.model.modalities import MODALITIES
 
         generator = torch.Generator().manual_seed(seed)
         data: dict[str, torch.Tensor] = {}

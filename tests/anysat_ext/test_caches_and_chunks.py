@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from anysat_ext import transformer
-from anysat_ext.chunking import even_slices, in_chunks, sample_slices
-from anysat_ext.encoder import AnySat
+from anysat_ext.model import transformer
+from anysat_ext.model.chunking import even_slices, in_chunks, sample_slices
+from anysat_ext.model.encoder import AnySat
 
 
 def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
@@ -141,7 +141,7 @@ def test_the_core_imports_without_terratorch_and_timm() -> None:
     import sys
 
     code = (
-        "import sys, anysat_ext.encoder, anysat_ext.checkpoint; "
+        "import sys, anysat_ext.model.encoder, anysat_ext.checkpoint; "
         "sys.exit(bool({'timm', 'terratorch', 'lightning', 'thor_terratorch_ext'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from anysat_ext.checkpoint import HUB_FILE, HUB_REPOSITORY, hub_location, load_checkpoint
-from anysat_ext.encoder import SIZES, AnySat
-from eo_data.checkpoints import CheckpointError
+from anysat_ext.model.encoder import SIZES, AnySat
+from eo_models.checkpoints import CheckpointError
 
 N_KEYS = 318
 
@@ -76,7 +76,7 @@ def test_projectors_that_are_not_built_count_as_ignored_not_as_unexpected(
     file = tmp_path / "w.pth"
     torch.save({"state_dict": weights | {"projector_s2.new": torch.ones(1)}}, file)
     encoder = AnySat("tiny", ["s2", "s1"])
-    with caplog.at_level(logging.INFO, logger="eo_data.checkpoints"):
+    with caplog.at_level(logging.INFO, logger="eo_models.checkpoints"):
         report = load_checkpoint(encoder, file)
     assert len(report.loaded) == len(encoder.state_dict())
     assert len(report.loaded) + len(report.ignored) == N_KEYS

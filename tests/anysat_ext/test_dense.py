@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from anysat_ext.dense import dense_map, unscramble_dense
+from anysat_ext.model.dense import dense_map, unscramble_dense
 
 
 def _labelled_tokens(n: int, s: int, g: int) -> tuple[torch.Tensor, torch.Tensor]:

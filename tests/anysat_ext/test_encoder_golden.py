@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from anysat_ext.encoder import SIZES, AnySat
-from anysat_ext.positions import encode_dates
+from anysat_ext.model.encoder import SIZES, AnySat
+from anysat_ext.model.positions import encode_dates
 
 TOLERANCE = 5e-6
 _CASES = Path(__file__).resolve().parents[3] / "shared" / "golden" / "anysat" / "cases.json"
@@ -119,7 +119,7 @@ def test_features_of_the_treesat_sample_are_the_published_ones(
 
 
 def test_the_published_statistics_are_those_of_the_treesat_sample(golden: Any) -> None:
-    from anysat_ext.modalities import MODALITIES
+    from anysat_ext.model.modalities import MODALITIES
 
     for name, (mean, std) in golden.read_json("real.json")["stats"].items():
         statistics = MODALITIES[name].statistics

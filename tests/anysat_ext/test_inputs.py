@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from anysat_ext.encoder import AnySat
+from anysat_ext.model.encoder import AnySat
 
 NAN = float("nan")
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from anysat_ext.positions import CLASS_BUCKET, encode_dates, grid_buckets, sincos_2d, token_buckets
+from anysat_ext.model.positions import CLASS_BUCKET, encode_dates, grid_buckets, sincos_2d, token_buckets
 
 
 def test_the_first_half_encodes_the_column_not_the_row() -> None:
@@ -36,7 +36,7 @@ def test_whole_and_fractional_dates_of_any_dtype_are_the_same_days() -> None:
 
 
 def test_landsat_8_alone_has_a_period_of_366() -> None:
-    from anysat_ext.modalities import MODALITIES
+    from anysat_ext.model.modalities import MODALITIES
 
     assert {name for name, m in MODALITIES.items() if m.is_series and m.period != 367} == {"l8"}
     assert MODALITIES["l8"].period == 366

@@ -14,9 +14,9 @@ import pytest
 from affine import Affine
 
 from anysat_ext import AnySatPreprocess
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit
 
 S2 = ("BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eo_data.run_config import read_config
+from eo_core.config import read_config
 
 #: Where each config expects its data, and how the files of the parts are called.
 DATA_ROOT = "datasets/sen1floods11_v1.1"

@@ -15,9 +15,9 @@ import pytest
 import rasterio
 import torch
 
-from anysat_ext.modalities import MODALITIES
-from eo_data.sensors import SENTINEL2
-from thor_terratorch_ext.channels import weight_name
+from anysat_ext.model.modalities import MODALITIES
+from eo_data.sensors.tables import SENTINEL2
+from thor_terratorch_ext.model.channels import weight_name
 
 #: File order of the chips and the kernel that each band must reach; None for bands that THOR must not see.
 S2_KERNELS = {

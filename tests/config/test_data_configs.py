@@ -18,9 +18,9 @@ import torch
 import yaml
 from rasterio.warp import Resampling, reproject
 
+from eo_core.config import read_config
 from eo_data.datamodules import ChipDataModule
 from eo_data.inspect import load_data_module
-from eo_data.run_config import read_config
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 OLCI = [f"OA{i:02d}_REFLECTANCE" for i in range(1, 22)]

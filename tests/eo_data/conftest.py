@@ -11,9 +11,9 @@ import pytest
 import rasterio
 from affine import Affine
 
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sources import ImageSource, LabelSource
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
 
 LEFT, TOP = 500000.0, 5000000.0
 

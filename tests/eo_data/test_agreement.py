@@ -8,8 +8,8 @@ import pytest
 from torch import nn
 
 from anysat_ext import build_anysat
-from eo_data.agreement import check_adapters, check_bands, check_classes
-from eo_data.sources import ImageSource
+from eo_data.catalog.sources import ImageSource
+from eo_data.dataset.agreement import check_adapters, check_bands, check_classes
 from thor_terratorch_ext import build_thor
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]

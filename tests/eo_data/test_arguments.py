@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eo_data.arguments import as_bool, as_int, as_ints, from_text, one_of
+from eo_core.arguments import as_bool, as_int, as_ints, from_text, one_of
 
 
 @pytest.mark.parametrize(

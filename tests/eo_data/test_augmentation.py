@@ -9,10 +9,10 @@ import torch
 from affine import Affine
 from albumentations.pytorch import ToTensorV2
 
-from eo_data.augmentation import Augmentation
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit
+from eo_data.preprocess.augmentation import Augmentation
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit
 
 MARK = -17.25  # dB: a transform that limits values to 0..1 would show
 

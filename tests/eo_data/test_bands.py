@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from eo_data.bands import band_order, select_bands
-from eo_data.sensors import SENSORS
+from eo_data.sensors.bands import band_order, select_bands
+from eo_data.sensors.tables import SENSORS
 
 L1C = SENSORS["sentinel2_l1c"]
 L2A = SENSORS["sentinel2_l2a"]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from affine import Affine
 
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource, LabelSource
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.sample import SampleError
 
 Make = Callable[..., ChipDataModule]
 Chips = Callable[..., Path]

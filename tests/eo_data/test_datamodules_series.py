@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule, TimeSeriesDataModule
-from eo_data.images import FramePolicy
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.sample import SampleError
+from eo_data.readers.images import FramePolicy
 
 Make = Callable[..., ChipDataModule]
 Chips = Callable[..., Path]

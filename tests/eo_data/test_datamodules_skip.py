@@ -13,7 +13,7 @@ import pytest
 
 from anysat_ext import AnySatPreprocess
 from eo_data.datamodules import ChipDataModule
-from eo_data.sample import SampleError
+from eo_data.raster.sample import SampleError
 
 Make = Callable[..., ChipDataModule]
 Chips = Callable[..., Path]

@@ -12,11 +12,11 @@ import torch
 from affine import Affine
 
 from anysat_ext import AnySatPreprocess
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset import EoDataset, SampleReader, collate
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource, LabelSource
+from eo_data.dataset.dataset import EoDataset, SampleReader, collate
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.sample import SampleError
 from thor_terratorch_ext import ThorPreprocess
 
 LEFT, TOP = 500000.0, 5000000.0

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import rasterio
 
-from eo_data.dates import (
+from eo_data.temporal.dates import (
     ACQUISITION_TAGS,
     DatedAs,
     date_from_name,

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eo_data.facts import differences, facts_of, fingerprint, sha256_of_file
+from eo_core.fingerprint import differences, facts_of, fingerprint, sha256_of_file
 from eo_data.geometry import SnapPolicy
-from eo_data.normalisation import Identity, PerTileZScore, ZScore
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sensors import SENTINEL2
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.preprocess.normalisation import Identity, PerTileZScore, ZScore
+from eo_data.sensors.tables import SENTINEL2
 from eo_data.statistics import BandStatistics
 
 
@@ -126,7 +126,7 @@ def test_our_own_settings_have_facts_that_stay_the_same_when_read_back() -> None
 
 
 def test_the_fingerprint_does_not_depend_on_the_process() -> None:
-    code = "from eo_data.facts import fingerprint; print(fingerprint({'bands': {'b', 'a', 'c'}, 'x': 0.1}))"
+    code = "from eo_core.fingerprint import fingerprint; print(fingerprint({'bands': {'b', 'a', 'c'}, 'x': 0.1}))"
     runs = {
         subprocess.run(  # noqa: S603
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_data.dates import date_from_name, day_of_year
-from eo_data.frames import Frames, all_acquisitions, bins, coerce_frames, composites, midpoint, nearest
+from eo_data.temporal.dates import date_from_name, day_of_year
+from eo_data.temporal.frames import Frames, all_acquisitions, bins, coerce_frames, composites, midpoint, nearest
 
 NAN = np.nan
 

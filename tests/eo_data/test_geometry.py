@@ -25,7 +25,7 @@ from eo_data.geometry import (
     plan_tiles,
     side_unit,
 )
-from eo_data.plan import centred
+from eo_data.raster.plan import centred
 
 GOLDEN = 208
 S2 = (10, 20)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from rasters import located, plain_raster
+from rs_embed_tiling import snapped_length
 
 from eo_data.geometry import (
     cut_tiles,
@@ -13,7 +14,6 @@ from eo_data.geometry import (
     plan_tiles,
     tile_starts,
 )
-from eo_data.tiling import snapped_length
 
 
 class TestTiles:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from eo_data.catalogue import Record
-from eo_data.images import FramePolicy, ImageReader
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource
-from eo_data.units import InputUnit
+from eo_data.catalog.records import Record
+from eo_data.catalog.sources import ImageSource
+from eo_data.raster.sample import SampleError
+from eo_data.readers.images import FramePolicy, ImageReader
+from eo_data.sensors.units import InputUnit
 
 
 def _reader(frames: FramePolicy | None = None, index: dict[str, date] | None = None, **options: object) -> ImageReader:

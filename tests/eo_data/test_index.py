@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from eo_data.catalogue import from_index
+from eo_data.catalog.records import from_index
+from eo_data.catalog.sources import ImageSource
 from eo_data.index import biomassters_rows, class_rows, main, pastis_rows, pastis_statistics
-from eo_data.sources import ImageSource
 from eo_data.statistics import read_statistics
 
 S2 = ["B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from eo_data.catalogue import Record
-from eo_data.labels import read_label
-from eo_data.raster import Raster
-from eo_data.sample import Image, SampleError
-from eo_data.sources import LabelSource
-from eo_data.units import InputUnit
+from eo_data.catalog.records import Record
+from eo_data.catalog.sources import LabelSource
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, SampleError
+from eo_data.readers.labels import read_label
+from eo_data.sensors.units import InputUnit
 
 UTM32 = (
     'PROJCS["WGS 84 / UTM zone 32N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from eo_data.normalisation import (
+from eo_data.preprocess.normalisation import (
     Identity,
     Log1pPercentile,
     PerTileZScore,
@@ -20,7 +20,7 @@ from eo_data.normalisation import (
     fill_missing,
     normaliser,
 )
-from eo_data.units import InputUnit, UnitConversion, to_physical
+from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
 
 #: THOR's statistics of B2..B8, B8A, B11, B12 (thor.md, section 3).
 MEAN = (0.176620, 0.195923, 0.213948, 0.263378, 0.300818, 0.313144, 0.308133, 0.320993, 0.221550, 0.175772)

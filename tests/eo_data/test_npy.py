@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eo_data.catalogue import Record, TileWindow
-from eo_data.labels import read_label
-from eo_data.npy import read_npy
-from eo_data.raster import Raster
-from eo_data.readers import read_file
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource, LabelSource
+from eo_data.catalog.records import Record, TileWindow
+from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import SampleError
+from eo_data.readers.files import read_file
+from eo_data.readers.labels import read_label
+from eo_data.readers.npy import read_npy
 
 FILE_BANDS = ["B8", "B2", "-"]
 

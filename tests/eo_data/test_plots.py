@@ -11,9 +11,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.plots import plot_sample, rgb_indices, stretched
-from eo_data.sources import ImageSource
+from eo_data.dataset.plots import plot_sample, rgb_indices, stretched
 
 BANDS = ("NIR_BROAD", "BLUE", "GREEN", "RED")
 

@@ -15,15 +15,15 @@ import yaml
 from affine import Affine
 
 from anysat_ext import AnySatPreprocess
+from eo_core.fingerprint import facts_of_data, fingerprint
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset import collate
-from eo_data.facts import facts_of_data, fingerprint
+from eo_data.dataset.dataset import collate
 from eo_data.inspect import describe_sample, load_data_module
-from eo_data.preprocess import DatasetNormalise
-from eo_data.preprocess_by_modality import ModalityPreprocess, PreprocessByModality
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit
+from eo_data.preprocess.by_modality import ModalityPreprocess, PreprocessByModality
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit
 from thor_terratorch_ext import ThorPreprocess
 
 S2 = ("BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from affine import Affine
 
-from eo_data.raster import Raster, ground_pixel_size
+from eo_data.raster.raster import Raster, ground_pixel_size
 
 UTM = "EPSG:32630"
 

@@ -13,9 +13,9 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 
-from eo_data.readers import choose_bands, read_bands, read_file
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource
+from eo_data.catalog.sources import ImageSource
+from eo_data.raster.sample import SampleError
+from eo_data.readers.files import choose_bands, read_bands, read_file
 
 LEFT, TOP = 500000.0, 5000000.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eo_data.run_config import config_text, read_config
+from eo_core.config import config_text, read_config
 
 
 class Parser:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DistributedSampler, RandomSampler, SequentialSampler
 
-from eo_data.sampler import SameModalitiesBatchSampler
+from eo_data.dataset.sampler import SameModalitiesBatchSampler
 
 #: The order in which a record lists its modalities does not matter.
 GROUPS = [("S2",), ("S1", "S2"), ("S2",), ("S2", "S1"), ("S2",), ("S1",), ("S2",), ("S2",)]

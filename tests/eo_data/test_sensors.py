@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eo_data.sensors import SENSORS, SENTINEL2, SENTINEL_SENSORS, Band, Sensor, find_band
+from eo_data.sensors.tables import SENSORS, SENTINEL2, SENTINEL_SENSORS, Band, Sensor, find_band
 
 
 def test_no_alias_means_two_bands() -> None:

@@ -12,9 +12,9 @@ import rasterio
 import torch
 from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.sampler import Draw, SameModalitiesBatchSampler, ShuffleByEpoch
-from eo_data.sources import ImageSource
+from eo_data.dataset.sampler import Draw, SameModalitiesBatchSampler, ShuffleByEpoch
 
 Make = Callable[..., ChipDataModule]
 

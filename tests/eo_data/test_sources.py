@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eo_data.sources import FilePattern, ImageSource, LabelSource
-from eo_data.units import InputUnit
+from eo_data.catalog.sources import FilePattern, ImageSource, LabelSource
+from eo_data.sensors.units import InputUnit
 
 
 def _touch(root: Path, *names: str) -> None:

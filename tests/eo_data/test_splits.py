@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_data.catalogue import Record
+from eo_data.catalog.records import Record
+from eo_data.catalog.splits import draw_fraction, label_strata, quantile_bins, stratified_fraction
 from eo_data.datamodules import ChipDataModule
-from eo_data.sample import SampleError
-from eo_data.splits import draw_fraction, label_strata, quantile_bins, stratified_fraction
+from eo_data.raster.sample import SampleError
 
 STRATA = [0] * 60 + [1] * 30 + [2] * 10
 

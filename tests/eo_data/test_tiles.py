@@ -10,11 +10,11 @@ import pytest
 import rasterio
 from affine import Affine
 
+from eo_data.catalog.sources import ImageSource
+from eo_data.catalog.tiles import aligned_starts, tile_windows
 from eo_data.datamodules import ChipDataModule
-from eo_data.preprocess import DatasetNormalise
-from eo_data.sample import SampleError
-from eo_data.sources import ImageSource
-from eo_data.tiles import aligned_starts, tile_windows
+from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.sample import SampleError
 from thor_terratorch_ext import ThorPreprocess
 
 UTM = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
@@ -91,7 +91,7 @@ def test_what_tiles_own_makes_up_the_raster(raster: Path) -> None:
 
 
 def test_only_the_window_is_read(raster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eo_data import readers
+    from eo_data.readers import files as readers
 
     shapes = []
     inner = readers._pixels

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_data.sensors import SENTINEL3_OLCI, SENTINEL3_SLSTR
-from eo_data.units import (
+from eo_data.sensors.tables import SENTINEL3_OLCI, SENTINEL3_SLSTR
+from eo_data.sensors.units import (
     PHYSICAL_UNITS,
     SOLAR_FLUX,
     InputUnit,

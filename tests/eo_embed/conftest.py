@@ -11,7 +11,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from eo_embed.embedding import Embedding
+from eo_embed.writers.embedding import Embedding
 
 #: A grid of 160 m cells whose corner is no round number, in UTM zone 33 N.
 UTM = Affine(160.0, 0.0, 399960.1234567891, 0.0, -160.0, 5300040.9876543211)

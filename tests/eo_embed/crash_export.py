@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from eo_embed.atomic import atomic_path
-from eo_embed.failures import Failures
-from eo_embed.ledger import Ledger, open_export
+from eo_core.files import atomic_path
+from eo_embed.export.failures import Failures
+from eo_embed.export.ledger import Ledger, open_export
 
 ITEMS, BATCH = 200, 7
 

@@ -14,10 +14,10 @@ import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
-from eo_embed import cubes
-from eo_embed.atomic import remove_partials
-from eo_embed.cubes import NetcdfWriter, NpzWriter, ZarrWriter
-from eo_embed.embedding import Embedding
+from eo_core.files import remove_partials
+from eo_embed.writers import cubes
+from eo_embed.writers.cubes import NetcdfWriter, NpzWriter, ZarrWriter
+from eo_embed.writers.embedding import Embedding
 
 Make = Callable[..., Embedding]
 WRITERS = [NpzWriter, NetcdfWriter, ZarrWriter]

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from anysat_ext import AnySatPreprocess
-from eo_embed.features import FeatureExtractor, grid_shape
+from eo_models.features import FeatureExtractor, grid_shape
 from thor_terratorch_ext import ThorPreprocess
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]

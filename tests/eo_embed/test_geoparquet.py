@@ -18,10 +18,10 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from shapely.geometry import Point, box
 
-from eo_embed import geoparquet
-from eo_embed.embedding import Embedding
-from eo_embed.footprint import footprint
-from eo_embed.geoparquet import PartWriter, merge, part_files
+from eo_embed.writers import geoparquet
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.footprint import footprint
+from eo_embed.writers.geoparquet import PartWriter, merge, part_files
 
 Make = Callable[..., Embedding]
 LAEA = "+proj=laea +lat_0=51.3 +lon_0=9.7 +x_0=0 +y_0=0 +ellps=GRS80 +units=m +no_defs"

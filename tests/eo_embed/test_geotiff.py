@@ -13,10 +13,10 @@ import rasterio
 from affine import Affine
 from pyproj import CRS
 
-from eo_embed import geotiff
-from eo_embed.embedding import Embedding
-from eo_embed.geotiff import GridWriter
-from eo_embed.quantise import Encoding
+from eo_embed.writers import geotiff
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.quantise import Encoding
 
 Make = Callable[..., Embedding]
 FLOAT32 = Encoding("float32")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from eo_embed.failures import Failures
-from eo_embed.ledger import Ledger, open_export
-from eo_embed.manifest import Manifest, read_manifest
+from eo_embed.export.failures import Failures
+from eo_embed.export.ledger import Ledger, open_export
+from eo_embed.export.manifest import Manifest, read_manifest
 
 FACTS = {"model": "thor_v1_base", "data": {"bands": ["RED", "NIR"]}}
 
@@ -328,4 +328,4 @@ def test_a_crash_while_overwriting_leaves_an_export_that_can_be_opened(
             open_export(tmp_path, FACTS, overwrite=True)
     _, ledger = open_export(tmp_path, FACTS)
     assert ledger.finished() == {}
-    assert json.loads((tmp_path / "manifest.json").read_text())["format"] == "eo_embed.manifest/1"
+    assert json.loads((tmp_path / "manifest.json").read_text())["format"] == "eo_embed.export.manifest/1"

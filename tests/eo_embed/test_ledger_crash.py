@@ -103,7 +103,7 @@ def test_a_crash_between_any_two_steps_of_the_end_is_healed(tmp_path: Path, scri
     code = f"""
 import sys, os, pathlib, shutil
 sys.path[:0] = [{str(SCRIPT.parents[2])!r}, {str(SCRIPT.parent)!r}]
-import crash_export, eo_embed.ledger, eo_embed.manifest
+import crash_export, eo_embed.export.ledger, eo_embed.export.manifest
 calls = 0
 def stop(function):
     def counted(*args, **kwargs):
@@ -120,7 +120,7 @@ def watched(out):
     elif {step!r} == "rmtree":
         shutil.rmtree = stop(shutil.rmtree)
     else:
-        eo_embed.manifest.write_text = stop(eo_embed.manifest.write_text)
+        eo_embed.export.manifest.write_text = stop(eo_embed.export.manifest.write_text)
     finish(out)
 crash_export.finish = watched
 crash_export.export(pathlib.Path({str(folder)!r}), 0, 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eo_embed.manifest import STAC_EXTENSIONS, Manifest, read_manifest, software_versions
+from eo_embed.export.manifest import STAC_EXTENSIONS, Manifest, read_manifest, software_versions
 
 FACTS = {"model": "thor_v1_base", "bands": ("RED", "NIR"), "gsd": 10.0, "nodata": float("nan")}
 
@@ -104,7 +104,7 @@ def test_versions_of_all_that_takes_part_in_the_numbers_are_there(tmp_path: Path
 
 
 def test_a_package_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eo_embed.manifest._PACKAGES", ("no-such-package-of-ours",))
+    monkeypatch.setattr("eo_embed.export.manifest._PACKAGES", ("no-such-package-of-ours",))
     assert software_versions()["no-such-package-of-ours"] == "not installed"
 
 
@@ -149,7 +149,7 @@ def test_facts_that_cannot_be_compared_leave_no_manifest(tmp_path: Path) -> None
         (None, "is no embedding export: there is no manifest.json. Give the folder"),
         ('{"half', "cannot be read as JSON: .*another folder"),
         (b"\xff\xfe\x00", "cannot be read as JSON"),
-        ('{"name": "a web app"}', "format is None, expected 'eo_embed.manifest/1'"),
+        ('{"name": "a web app"}', "format is None, expected 'eo_embed.export.manifest/1'"),
         ("[1]", "format is None"),
     ],
 )

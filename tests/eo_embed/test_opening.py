@@ -16,11 +16,11 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_embed import open_embeddings
-from eo_embed.cubes import NetcdfWriter, NpzWriter, ZarrWriter
-from eo_embed.embedding import Embedding
-from eo_embed.geoparquet import PartWriter, merge
-from eo_embed.geotiff import GridWriter
-from eo_embed.quantise import Encoding
+from eo_embed.writers.cubes import NetcdfWriter, NpzWriter, ZarrWriter
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.quantise import Encoding
 
 Make = Callable[..., Embedding]
 Writer = Callable[[Path], Any]

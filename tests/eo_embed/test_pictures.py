@@ -10,11 +10,11 @@ import rasterio
 from affine import Affine
 from matplotlib.image import imread
 
-from eo_embed.embedding import Embedding
-from eo_embed.geotiff import GridWriter
 from eo_embed.pictures import fit_projection, fitting, main, render_pca
-from eo_embed.quantise import Encoding
 from eo_embed.quicklook import Ground, QuickLooks
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.quantise import Encoding
 
 UTM = rasterio.crs.CRS.from_epsg(32633).to_wkt()
 DIMENSIONS = 16

@@ -12,7 +12,7 @@ import rasterio
 import torch
 from affine import Affine
 
-from eo_embed.placement import Place, places
+from eo_data.dataset.place import Place, places
 
 UTM = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
 ROTATED = Affine(8.0, 3.0, 500_000.0, 3.0, -8.0, 4_000_000.0)

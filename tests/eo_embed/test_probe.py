@@ -17,13 +17,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eo_embed.embedding import Embedding
-from eo_embed.geoparquet import PartWriter, merge
-from eo_embed.layout import POOLED
-from eo_embed.manifest import Manifest
-from eo_embed.opening import open_embeddings
+from eo_embed.export.manifest import Manifest
+from eo_embed.export.opening import open_embeddings
 from eo_embed.probe import ProbeOptions, main, probe
-from eo_embed.probe_table import Columns
+from eo_embed.probing.table import Columns
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.layout import POOLED
 
 Make = Callable[..., Embedding]
 REGRESSION = ProbeOptions("regression", bootstrap=200)

@@ -15,7 +15,7 @@ from sklearn.metrics import (
     r2_score,
 )
 
-from eo_embed.bootstrap import Bootstrap, classification_scores, regression_scores
+from eo_embed.probing.bootstrap import Bootstrap, classification_scores, regression_scores
 
 
 def _alone(count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from eo_embed.confusion import draw_confusion, draw_scatter
+from eo_embed.probing.confusion import draw_confusion, draw_scatter
 
 
 def _matrix(side: int) -> np.ndarray:

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from shapely.geometry import Point
 
-from eo_embed.embedding import Embedding
-from eo_embed.geoparquet import PartWriter, merge
-from eo_embed.opening import Export, open_embeddings
-from eo_embed.probe_groups import rasters_of
-from eo_embed.probe_table import Columns, Labelled, join, read_table
+from eo_embed.export.opening import Export, open_embeddings
+from eo_embed.probing.groups import rasters_of
+from eo_embed.probing.table import Columns, Labelled, join, read_table
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geoparquet import PartWriter, merge
 
 Make = Callable[..., Embedding]
 IDS = ("a/tile_1", "a/tile_2", "b/tile_2", "c.v1")

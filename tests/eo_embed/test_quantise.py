@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eo_embed.quantise import DTYPES, Encoding
+from eo_embed.writers.quantise import DTYPES, Encoding
 
 
 def _values(rng: np.random.Generator) -> np.ndarray:

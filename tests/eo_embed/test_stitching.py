@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rs_embed_stitching import embed_tiles
 
 from eo_data.geometry import plan_tiles
-from eo_embed.features import FeatureExtractor
-from eo_embed.stitching import embed_tiles
+from eo_models.features import FeatureExtractor
 from thor_terratorch_ext import ThorPreprocess
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]

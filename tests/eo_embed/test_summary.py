@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from eo_embed.summary import ProgressLines, duration, summary_table
+from eo_embed.export.summary import ProgressLines, duration, summary_table
 
 
 class _Terminal(io.StringIO):

@@ -13,8 +13,8 @@ import rasterio
 import torch
 import yaml
 
-from eo_data.checkpoints import CheckpointError
 from eo_finetune.config import config_of, main, move
+from eo_models.checkpoints import CheckpointError
 
 Make = Callable[..., Any]
 

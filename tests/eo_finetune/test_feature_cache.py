@@ -310,7 +310,7 @@ def test_an_exception_leaves_the_encoder_as_it_was(chips: Make, recipe: Make, bu
 def test_a_run_that_died_while_encoding_goes_on_where_it_was(
     chips: Make, recipe: Make, build: Make, encodes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import eo_finetune.cached_dataset as stored
+    import eo_finetune.cache.dataset as stored
 
     config = recipe(chips(), data={"train_transform": None})
     save, written = stored.save_file, []

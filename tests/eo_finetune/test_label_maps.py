@@ -14,7 +14,7 @@ import torch
 from affine import Affine
 from lightning.pytorch import Callback
 
-from eo_embed.placement import Place
+from eo_data.dataset.place import Place
 from eo_finetune import BestCheckpoint, LabelMapWriter
 from eo_finetune.label_maps import write_map
 

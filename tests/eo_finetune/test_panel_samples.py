@@ -9,10 +9,10 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 
-from eo_finetune.panel_figure import (
+from eo_finetune.panels.figure import (
     MapSample,
 )
-from eo_finetune.panel_samples import batch_size, first_of_batch, sample_of, share_of_batch
+from eo_finetune.panels.samples import batch_size, first_of_batch, sample_of, share_of_batch
 
 
 @pytest.mark.parametrize("task", ["segmentation", "regression"])
@@ -35,7 +35,7 @@ def test_what_the_task_ignores_is_ignored_in_the_picture(task: str, ignore: int 
 
 
 def test_scenes_of_several_classes_and_of_values() -> None:
-    from eo_finetune.panel_samples import _scene_sample
+    from eo_finetune.panels.samples import _scene_sample
 
     class Task(LightningModule):
         pass

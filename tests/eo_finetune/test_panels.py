@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from eo_data.sources import ImageSource
-from eo_finetune.panel_figure import (
+from eo_data.catalog.sources import ImageSource
+from eo_finetune.panels.callback import PredictionPanels
+from eo_finetune.panels.figure import (
     SceneSample,
 )
-from eo_finetune.panel_samples import sample_of
-from eo_finetune.panels import PredictionPanels
+from eo_finetune.panels.samples import sample_of
 
 SIDE = 16
 
@@ -208,7 +208,7 @@ class Recorder:
 
 
 def test_mlflow_and_wandb_get_figures_too(tmp_path: Path) -> None:
-    from eo_finetune.panels import _log
+    from eo_finetune.panels.callback import _log
 
     mlflow, wandb = Recorder(mlflow=True), Recorder(mlflow=False)
     run = trainer(tmp_path)
@@ -315,9 +315,9 @@ def chip_set(tmp_path: Path) -> Callable[[], Any]:
     """Our data module on four chips."""
     import rasterio
 
+    from eo_data.catalog.sources import LabelSource
     from eo_data.datamodules import ChipDataModule
-    from eo_data.preprocess import DatasetNormalise
-    from eo_data.sources import LabelSource
+    from eo_data.preprocess.dataset_normalise import DatasetNormalise
 
     def write(path: Path, pixels: np.ndarray, bands: Sequence[str] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from eo_data.sampler import ShuffleByEpoch
+from eo_data.dataset.sampler import ShuffleByEpoch
 from eo_finetune import BestCheckpoint, SeedByEpoch
 
 Make = Callable[..., Any]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from albumentations.pytorch import ToTensorV2
 
-from eo_data.augmentation import Augmentation
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample
-from eo_data.units import InputUnit
-from eo_finetune.variants import TURNS, evenly, turn_of, variants_of
+from eo_data.preprocess.augmentation import Augmentation
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample
+from eo_data.sensors.units import InputUnit
+from eo_finetune.cache.variants import TURNS, evenly, turn_of, variants_of
 
 #: What the eight flips and rotations of a square do to its corners, in the order of rows, made by numpy.
 EIGHT = {

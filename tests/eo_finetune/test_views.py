@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from eo_data.sources import ImageSource
-from eo_finetune.views import View, bands_of, middle_frame, views_of, views_of_batch
+from eo_data.catalog.sources import ImageSource
+from eo_finetune.panels.views import View, bands_of, middle_frame, views_of, views_of_batch
 
 
 def source(*bands: str, sensor: str = "sentinel2_l2a") -> ImageSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from affine import Affine
 
-from eo_data.raster import Raster
+from eo_data.raster.raster import Raster
 
 
 def plain_raster(pixels: np.ndarray, transform: Affine | None = None) -> Raster:

@@ -11,7 +11,7 @@ from terratorch.registry import BACKBONE_REGISTRY
 from torch import nn
 
 import anysat_ext  # noqa: F401  (enters its backbones in the registry)
-from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
+from eo_models.multi.backbone import MultiBackboneWrapper
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 RGB = ["BLUE", "GREEN", "RED"]

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from rs_embed.embedders._vendor.anysat import hubconf as peer
 
-from anysat_ext.encoder import OUTPUTS, AnySat
-from anysat_ext.modalities import MODALITIES
+from anysat_ext.model.encoder import OUTPUTS, AnySat
+from anysat_ext.model.modalities import MODALITIES
 
 SEED = 20263
 #: Most tokens of a spatial encoding, over all patches and modalities of a batch.

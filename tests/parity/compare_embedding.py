@@ -35,7 +35,7 @@ def compare_thor(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any
     from rs_embed.core.specs import BBox, OutputSpec, TemporalSpec
     from rs_embed.embedders import onthefly_thor as peer
 
-    from eo_embed.features import FeatureExtractor
+    from eo_models.features import FeatureExtractor
     from thor_terratorch_ext import ThorPreprocess
 
     load = peer._load_thor
@@ -103,7 +103,7 @@ def compare_anysat(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     from rs_embed.embedders import onthefly_anysat as peer
 
     from anysat_ext import AnySatPreprocess
-    from eo_embed.features import FeatureExtractor
+    from eo_models.features import FeatureExtractor
 
     load = peer._load_anysat
     torch.manual_seed(0)

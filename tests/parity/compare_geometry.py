@@ -28,7 +28,7 @@ from eo_data.geometry import (
     plan_tiles,
     side_unit,
 )
-from eo_data.raster import Raster
+from eo_data.raster.raster import Raster
 
 SEED = 20264
 ANYSAT_SIDE = 24

@@ -21,7 +21,7 @@ import torch
 from rs_embed.embedders._vendor import thor_vit as peer  # type: ignore[import-untyped]
 
 from thor_terratorch_ext.backbone import ThorBackbone, build_thor
-from thor_terratorch_ext.encoder import split_groups
+from thor_terratorch_ext.model.encoder import split_groups
 from thor_terratorch_ext.necks import merge_maps, token_maps
 
 SEED = 20260

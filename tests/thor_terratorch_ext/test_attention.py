@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from thor_terratorch_ext import attention
-from thor_terratorch_ext.alibi import alibi_bias, alibi_slopes
-from thor_terratorch_ext.attention import make_attend
-from thor_terratorch_ext.channels import select_bands
-from thor_terratorch_ext.encoder import ThorEncoder
-from thor_terratorch_ext.layout import TokenLayout, resolve_layout
+from thor_terratorch_ext.model import attention
+from thor_terratorch_ext.model.alibi import alibi_bias, alibi_slopes
+from thor_terratorch_ext.model.attention import make_attend
+from thor_terratorch_ext.model.channels import select_bands
+from thor_terratorch_ext.model.encoder import ThorEncoder
+from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 
 
 def _layout(cover: int = 1280) -> TokenLayout:
@@ -82,7 +82,7 @@ def test_adding_a_coarse_group_rescales_the_bias_of_all() -> None:
 
 
 def test_the_bias_is_shared_over_the_batch_and_built_once_per_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thor_terratorch_ext import encoder as module
+    from thor_terratorch_ext.model import encoder as module
 
     built: list[torch.dtype] = []
     real = module.make_attend

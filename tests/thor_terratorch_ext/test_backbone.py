@@ -11,7 +11,7 @@ import torch
 
 from thor_terratorch_ext import THORGroupReshapeTokensToImage, build_thor
 from thor_terratorch_ext.backbone import ThorBackbone
-from thor_terratorch_ext.channels import GROUP_OF, weight_name
+from thor_terratorch_ext.model.channels import GROUP_OF, weight_name
 from thor_terratorch_ext.necks import GroupedChannels
 
 BANDS = ["BLUE", "GREEN", "RED", "SWIR_1", "VV", "VH"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thor_terratorch_ext import OLCIBands, SARThorBands, SLSTRBands
-from thor_terratorch_ext.channels import CHANNELS, DEFAULT_BANDS, GROUPS, WEIGHT_NAMES, select_bands, weight_name
+from thor_terratorch_ext.model.channels import CHANNELS, DEFAULT_BANDS, GROUPS, WEIGHT_NAMES, select_bands, weight_name
 from thor_terratorch_ext.statistics import STATISTICS, statistics_for
 
 #: Sentinel-2 band ids of ESA beside TerraTorch's names and THOR's channels, from the published tables.

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from thor_terratorch_ext.alibi import alibi_bias, alibi_slopes
-from thor_terratorch_ext.channels import select_bands
-from thor_terratorch_ext.encoder import VARIANTS, ThorEncoder, sinusoidal_embedding, split_groups
-from thor_terratorch_ext.layout import resolve_layout
-from thor_terratorch_ext.patch_embedding import REFERENCE_KERNEL, resize_kernels, resize_matrix
+from thor_terratorch_ext.model.alibi import alibi_bias, alibi_slopes
+from thor_terratorch_ext.model.channels import select_bands
+from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, sinusoidal_embedding, split_groups
+from thor_terratorch_ext.model.layout import resolve_layout
+from thor_terratorch_ext.model.patch_embedding import REFERENCE_KERNEL, resize_kernels, resize_matrix
 
 _CASES = Path(__file__).resolve().parents[3] / "shared" / "golden" / "thor" / "cases.json"
 CASE_IDS = [case["id"] for case in json.loads(_CASES.read_text())["cases"]] if _CASES.is_file() else ["absent"]

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from thor_terratorch_ext.channels import DEFAULT_BANDS, select_bands
-from thor_terratorch_ext.layout import resolve_layout
+from thor_terratorch_ext.model.channels import DEFAULT_BANDS, select_bands
+from thor_terratorch_ext.model.layout import resolve_layout
 
 S2_10 = [b for b in DEFAULT_BANDS[:12] if b not in ("COASTAL_AEROSOL", "WATER_VAPOR")]
 S2_12 = list(DEFAULT_BANDS[:12])

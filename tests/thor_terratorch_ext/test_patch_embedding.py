@@ -8,9 +8,9 @@ import pytest
 import torch
 from timm.layers.patch_embed import resample_patch_embed
 
-from thor_terratorch_ext.channels import select_bands
-from thor_terratorch_ext.layout import GroupGrid, resolve_layout
-from thor_terratorch_ext.patch_embedding import PatchEmbedding, resize_kernels
+from thor_terratorch_ext.model.channels import select_bands
+from thor_terratorch_ext.model.layout import GroupGrid, resolve_layout
+from thor_terratorch_ext.model.patch_embedding import PatchEmbedding, resize_kernels
 
 
 def _grid(bands: list[str], patch_size: int = 8) -> GroupGrid:
@@ -56,7 +56,7 @@ def test_a_frozen_cache_follows_weights_that_are_loaded_later() -> None:
 
 
 def test_frozen_weights_are_resized_once_and_unfrozen_ones_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thor_terratorch_ext import patch_embedding as module
+    from thor_terratorch_ext.model import patch_embedding as module
 
     calls = []
     monkeypatch.setattr(module, "resize_kernels", lambda k, p: (calls.append(p), resize_kernels(k, p))[1])

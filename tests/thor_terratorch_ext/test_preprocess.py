@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from eo_data.raster import Raster
-from eo_data.sample import Image, Sample, SampleError
-from eo_data.units import InputUnit
+from eo_data.raster.raster import Raster
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.sensors.units import InputUnit
 from thor_terratorch_ext import ThorPreprocess
 from thor_terratorch_ext.statistics import statistics_for
 

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from anysat_ext import build_anysat
-from eo_data.agreement import check_bands
-from eo_data.checkpoints import CheckpointError
-from eo_data.sources import ImageSource
-from thor_terratorch_ext import attention, build_thor
+from eo_data.catalog.sources import ImageSource
+from eo_data.dataset.agreement import check_bands
+from eo_models.checkpoints import CheckpointError
+from thor_terratorch_ext import build_thor
+from thor_terratorch_ext.model import attention
 
 #: The documented targets; AnySat's last block has ``wk`` and ``wv`` in place of ``qkv``.
 ALL = {"thor": ["qkv", "proj", "fc1", "fc2"], "anysat": ["qkv", "wk", "wv", "proj", "fc1", "fc2"]}

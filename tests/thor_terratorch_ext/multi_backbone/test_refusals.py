@@ -10,9 +10,9 @@ from stand_in_backbones import RGB, S2, anysat, image, thor, wrapper
 from terratorch.registry import BACKBONE_REGISTRY
 from torch import nn
 
-from eo_data.agreement import check_bands
-from eo_data.sources import ImageSource
-from thor_terratorch_ext.multi_backbone import MultiBackboneWrapper
+from eo_data.catalog.sources import ImageSource
+from eo_data.dataset.agreement import check_bands
+from eo_models.multi.backbone import MultiBackboneWrapper
 
 # Agreement with the data
 

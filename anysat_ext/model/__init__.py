@@ -1,0 +1,1 @@
+"""The AnySat encoder in plain PyTorch."""

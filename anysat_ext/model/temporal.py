@@ -1,0 +1,222 @@
+"""Dated series to tokens: a token MLP per pixel and date, then attention over the dates with learned queries (L-TAE).
+
+Reference: Garnot and Landrieu 2020 (L-TAE) with the changes of gastruc/AnySat: group norms, one key projection, no
+value projection, a date encoding that is added after the norm over frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from anysat_ext.model.chunking import in_chunks, rows_per_chunk, sample_slices
+from anysat_ext.model.inputs import Observation
+from anysat_ext.model.modalities import Modality
+from anysat_ext.model.positions import encode_dates
+
+N_HEADS = 16
+KEY_DIM = 8
+MLP_GROUPS = 4
+#: Published rate on the attention weights while training.
+ATTENTION_DROPOUT = 0.1
+
+
+def norm_relu(rows: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
+    """Group norm of every row of ``(n, C)`` for itself, then ReLU."""
+    if torch.is_grad_enabled():
+        return F.relu(norm(rows))
+    # The same as a layer norm per group, which PyTorch evaluates twice as fast on a CPU.
+    groups = rows.view(rows.shape[0], norm.num_groups, -1)
+    flat = F.layer_norm(groups, groups.shape[-1:], eps=norm.eps).view_as(rows)
+    return flat.mul_(norm.weight).add_(norm.bias).relu_()
+
+
+class TokenMlp(nn.ModuleDict):
+    """Linear layers, each followed by a group norm and a ReLU, under the names of a sequence of ``stride`` modules."""
+
+    def __init__(self, widths: Sequence[int], stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        for i, (width, next_width) in enumerate(itertools.pairwise(widths)):
+            self[str(stride * i)] = nn.Linear(width, next_width)
+            self[str(stride * i + 1)] = nn.GroupNorm(MLP_GROUPS, next_width)
+
+    def forward(self, rows: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+        """Map rows ``(n, C)`` to rows ``(n, D)``."""
+        for key in range(0, self.stride * len(self) // 2, self.stride):
+            rows = norm_relu(self[str(key)](rows), cast("nn.GroupNorm", self[str(key + 1)]))
+            rows = F.dropout(rows, dropout) if dropout else rows
+        return rows
+
+
+class LearnedQueries(nn.Module):
+    """The keys and queries of the temporal attention."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.Q = nn.Parameter(torch.randn(N_HEADS, KEY_DIM) * math.sqrt(2.0 / KEY_DIM))
+        self.fc1_k = nn.Linear(dim, N_HEADS * KEY_DIM)
+        nn.init.normal_(self.fc1_k.weight, std=math.sqrt(2.0 / KEY_DIM))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Scores ``(R, T, 16)`` of frames ``(R, T, D)``, up to a constant over the frames.
+
+        The queries do not depend on the input: query times key is one linear map ``D -> 16`` instead of ``D -> 128``,
+        and the key's bias shifts all frames alike, which the softmax ignores.
+        """
+        if type(self.fc1_k) is not nn.Linear:
+            # An adapter such as LoRA stands in its place, with weights that count only if it is called.
+            keys = self.fc1_k(frames).unflatten(-1, (N_HEADS, KEY_DIM))
+            return torch.einsum("hk,...hk->...h", self.Q, keys) / math.sqrt(KEY_DIM)
+        weight = self.fc1_k.weight.view(N_HEADS, KEY_DIM, -1)
+        folded = torch.einsum("hk,hkd->hd", self.Q, weight) / math.sqrt(KEY_DIM)
+        return F.linear(frames, folded)
+
+
+class TemporalEncoder(nn.Module):
+    """One vector per pixel from its series.
+
+    Parameters
+    ----------
+    modality : Modality
+        A series.
+    dim : int
+        Token width D.
+    """
+
+    def __init__(self, modality: Modality, dim: int) -> None:
+        super().__init__()
+        widths = (modality.n_bands, dim // 8, dim // 2, dim, 2 * dim, dim)
+        # The published sequence has a fourth module per step, a dropout.
+        self.inconv = TokenMlp(widths, stride=4)
+        self.attention_heads = LearnedQueries(dim)
+        self.in_norm = nn.GroupNorm(N_HEADS, dim) if modality.frames_normalised else None
+        self.mlp = TokenMlp((dim, dim), stride=3)
+        self.out_norm = nn.GroupNorm(N_HEADS, dim)
+        self.widest = max(widths)
+
+    def forward(
+        self, pixels: torch.Tensor, encoding: torch.Tensor, valid: torch.Tensor | None, dropout: float | None
+    ) -> torch.Tensor:
+        """Encode pixels.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            ``(b, S, T, C)``: S pixels of each of b samples.
+        encoding : Tensor
+            Date encoding ``(b, T, D)``.
+        valid : Tensor or None
+            Bool ``(b, T)``: frames to use; all if absent.
+        dropout : float or None
+            Rate of the projector; ``None`` for no dropout at all.
+
+        Returns
+        -------
+        Tensor
+            ``(b * S, D)``.
+        """
+        b, s, t, c = pixels.shape
+        frames = self.inconv(pixels.reshape(-1, c), dropout or 0.0).view(b * s, t, -1)
+        mask = None if valid is None else valid[:, None].expand(b, s, t).reshape(b * s, t, 1)
+        if self.in_norm is not None:
+            frames = _norm_over_frames(frames, mask, self.in_norm)
+        frames = (frames.view(b, s, t, -1) + encoding[:, None]).view(b * s, t, -1)
+        scores = self.attention_heads(frames)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        weights = scores.softmax(dim=1)
+        if dropout is not None:
+            weights = F.dropout(weights, ATTENTION_DROPOUT)
+        # No value projection: head h averages its own sixteenth of the channels.
+        merged = (frames.view(b * s, t, N_HEADS, -1) * weights[..., None]).sum(dim=1).view(b * s, -1)
+        merged = self.mlp(merged)
+        return self.out_norm(F.dropout(merged, dropout) if dropout else merged)
+
+
+def _norm_over_frames(frames: torch.Tensor, mask: torch.Tensor | None, norm: nn.GroupNorm) -> torch.Tensor:
+    """Group norm over a sixteenth of the channels and all (valid) frames of a pixel: it couples the frames.
+
+    Parameters
+    ----------
+    frames : Tensor
+        ``(R, T, D)``.
+    mask : Tensor or None
+        Bool ``(R, T, 1)``. Frames that are masked have no part in the statistics, as if they were not there.
+    norm : nn.GroupNorm
+        The norm, epsilon 1e-5.
+    """
+    if mask is None:
+        return norm(frames.transpose(1, 2)).transpose(1, 2)
+    rows, length, dim = frames.shape
+    groups = frames.view(rows, length, norm.num_groups, -1)
+    share = mask[..., None].to(frames.dtype) / (mask.sum(dim=1) * groups.shape[-1]).view(rows, 1, 1, 1)
+    mean = (groups * share).sum(dim=(1, 3), keepdim=True)
+    centred = groups - mean
+    variance = (centred.square() * share).sum(dim=(1, 3), keepdim=True)
+    flat = (centred * torch.rsqrt(variance + norm.eps)).view(rows, length, dim)
+    return flat * norm.weight + norm.bias
+
+
+class SeriesProjector(nn.Module):
+    """Sub-patch tokens of a dated series.
+
+    Parameters
+    ----------
+    modality : Modality
+        A series.
+    dim : int
+        Token width D.
+    """
+
+    def __init__(self, modality: Modality, dim: int) -> None:
+        super().__init__()
+        self.modality = modality
+        self.pad_parameter = nn.Parameter(torch.tensor(0.0))
+        self.patch_embed = TemporalEncoder(modality, dim)
+
+    def forward(self, observation: Observation, budget: int | None, *, dropout: bool) -> torch.Tensor:
+        """Embed the patches of a batch.
+
+        Parameters
+        ----------
+        observation : Observation
+            Series ``(B, T, C, H, W)`` with its dates.
+        budget : int or None
+            Bytes for the intermediate results of one chunk of pixels.
+        dropout : bool
+            Whether to drop out at the published rates.
+
+        Returns
+        -------
+        Tensor
+            ``(B * n**2, r**2, D)``: row-major patches of row-major tokens.
+        """
+        pixels = observation.pixels
+        if observation.kept_values is not None:
+            pixels = torch.where(observation.kept_values, pixels, self.pad_parameter.to(pixels.dtype))
+        n, r = observation.grid.side, observation.grid.tokens
+        batch, length, bands = pixels.shape[:3]
+        # Pixels are sorted by patch while they still have C channels: the tokens come out in order, never moved again.
+        rows = pixels.reshape(batch, length, bands, n, r, n, r).permute(0, 3, 5, 4, 6, 1, 2)
+        rows = rows.reshape(-1, length, bands)
+        dim = self.patch_embed.out_norm.num_channels
+        encoding = encode_dates(observation.dates, dim // N_HEADS, N_HEADS, self.modality.period).to(rows)
+        per_sample = rows.shape[0] // batch
+        rate = self.modality.dropout if dropout else None
+
+        def encode(part: slice) -> torch.Tensor:
+            samples = slice(part.start // per_sample, -(-part.stop // per_sample))
+            pixels_of = rows[part].view(samples.stop - samples.start, -1, length, bands)
+            valid = None if observation.valid_frames is None else observation.valid_frames[samples]
+            return self.patch_embed(pixels_of, encoding[samples], valid, rate)
+
+        widest = self.patch_embed.widest
+        limit = rows_per_chunk(budget, 2 * widest * length * rows.element_size(), rows.device)
+        return in_chunks(encode, sample_slices(batch, per_sample, limit)).view(batch * n * n, r * r, dim)

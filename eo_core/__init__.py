@@ -1,0 +1,1 @@
+"""Arguments, configs, files and fingerprints: what every room needs, without pixels or PyTorch."""

@@ -1,0 +1,1 @@
+"""Which files, dates and labels belong together."""

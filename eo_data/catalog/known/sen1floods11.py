@@ -1,0 +1,136 @@
+"""Acquisition dates of Sen1Floods11 (Bonafilia et al., 2020): one pair of dates per flood event, from its geojson."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+
+from eo_data.temporal.calendar_date import parse_date
+
+#: Events whose chips have another name than the event has in the geojson.
+_EVENT_OF_CHIPS = MappingProxyType({"Mekong": "Cambodia"})
+
+
+@dataclass(frozen=True)
+class EventDates:
+    """Dates of the acquisitions of one flood event.
+
+    Parameters
+    ----------
+    s1, s2 : datetime.date
+        Of the Sentinel-1 and the Sentinel-2 image.
+    """
+
+    s1: date
+    s2: date
+
+
+def event_dates(geojson_path: str | Path) -> Mapping[str, EventDates]:
+    """Read the dates of all events.
+
+    Parameters
+    ----------
+    geojson_path : str or Path
+        ``Sen1Floods11_Metadata.geojson`` of the data set.
+
+    Returns
+    -------
+    mapping of str to EventDates
+        By the event's name as the geojson writes it (``Cambodia``, ``Sri-Lanka``).
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or no such geojson, or an event is there twice.
+    """
+    file = Path(geojson_path)
+    if not file.is_file():
+        msg = (
+            f"The metadata of Sen1Floods11 {str(file)!r} does not exist or is no file. It is part of the data set, "
+            "beside data/ and splits/; for an encoder that reads no dates, set date_index: null and dated: false."
+        )
+        raise ValueError(msg)
+    events: dict[str, EventDates] = {}
+    for properties in _features(file):
+        missing = [key for key in ("location", "s1_date", "s2_date") if not properties.get(key)]
+        if missing:
+            msg = f"{str(file)!r}: an event lacks {', '.join(missing)}, it has {', '.join(properties) or 'nothing'}."
+            raise ValueError(msg)
+        name = str(properties["location"])
+        if name in events:
+            msg = f"{str(file)!r} has the event {name!r} twice. Keep one of them."
+            raise ValueError(msg)
+        events[name] = EventDates(parse_date(properties["s1_date"]), parse_date(properties["s2_date"]))
+    return MappingProxyType(events)
+
+
+def _features(file: Path) -> list[Mapping[str, object]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"{str(file)!r} cannot be read as geojson: {error}."
+        raise ValueError(msg) from error
+    features = content.get("features") if isinstance(content, Mapping) else None
+    given = [item.get("properties") for item in features or [] if isinstance(item, Mapping)]
+    properties = [item for item in given if isinstance(item, Mapping)]
+    if not properties or len(properties) < len(given):
+        msg = f"{str(file)!r} holds no features with properties. Expected Sen1Floods11_Metadata.geojson."
+        raise ValueError(msg)
+    return properties
+
+
+def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
+    """Return the dates of the event that a chip belongs to.
+
+    Parameters
+    ----------
+    chip_id : str
+        Name of a chip or one of its files: ``Mekong_1111068`` or ``.../Sri-Lanka_101973_S2Hand.tif``.
+    events : mapping of str to EventDates
+        From `event_dates`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such event; the message names the nearest one.
+    """
+    chips = re.split(r"[\\/]", chip_id)[-1].partition("_")[0]
+    found = events.get(_EVENT_OF_CHIPS.get(chips, chips))
+    if found is not None:
+        return found
+    valid = [*events, *_EVENT_OF_CHIPS]
+    near = difflib.get_close_matches(chips.capitalize(), valid, n=1, cutoff=0.5)
+    hint = f" Nearest: {near[0]}." if near else ""
+    msg = (
+        f"The chip {chip_id!r} belongs to no known event: expected <event>_<number>, got the event {chips!r}.{hint} "
+        f"Valid events: {', '.join(sorted(valid))}."
+    )
+    raise ValueError(msg)
+
+
+def dates_by_chip(
+    chip_ids: Iterable[str], events: Mapping[str, EventDates], *, radar: bool, lax: bool = False
+) -> dict[str, date]:
+    """Return the date of each chip's image, of Sentinel-1 or of Sentinel-2.
+
+    Raises
+    ------
+    ValueError
+        If a chip is of no known event; with ``lax``, it is left out.
+    """
+    found: dict[str, date] = {}
+    for chip_id in chip_ids:
+        try:
+            dates = chip_dates(chip_id, events)
+        except ValueError:
+            if lax:
+                continue  # reading the chip will fail, for want of a date
+            raise
+        found[chip_id] = dates.s1 if radar else dates.s2
+    return found

@@ -1,0 +1,296 @@
+"""Where the files of a modality are and what their numbers mean, as a config states it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from eo_core.arguments import one_of
+from eo_data.sensors.tables import SENSORS, Sensor
+from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
+from eo_data.temporal.calendar_date import parse_date
+
+#: What a pattern may hold, and the regular expression behind each.
+_TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")
+_PIECES = {"{id}": r"(?P<id>.+?)", "{band}": r"(?P<band>[^/]+?)", "**/": r"(?:.*/)?", "*": r"[^/]*", "?": r"[^/]"}
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """A path pattern below a root folder.
+
+    Parameters
+    ----------
+    text : str
+        With ``{id}`` for the id of a sample (may reach over folders), ``{band}`` for the name of a band where every
+        band has its own file, and the wildcards ``*``, ``?`` and ``**/``. Without ``{id}`` all files belong to one
+        sample.
+
+    Raises
+    ------
+    ValueError
+        For an absolute path, ``..``, or a ``{name}`` that is not known.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Check the pattern."""
+        parts = PurePosixPath(self.text).parts
+        unknown = [name for name in re.findall(r"\{[^}]*\}", self.text) if name not in _PIECES]
+        if not self.text or self.text.startswith("/") or ".." in parts or unknown:
+            msg = (
+                f"A file pattern is a path below the root folder such as 'S2Hand/{{id}}_S2Hand.tif', with {{id}}, "
+                f"{{band}}, *, ? or **/ in it; got {self.text!r}."
+            )
+            raise ValueError(msg)
+
+    @property
+    def by_band(self) -> bool:
+        """Whether every band has its own file."""
+        return "{band}" in self.text
+
+    @property
+    def by_id(self) -> bool:
+        """Whether files name their sample."""
+        return "{id}" in self.text
+
+    def regex(self, bands: Iterable[str] = ()) -> re.Pattern[str]:
+        """Return the pattern as a regular expression with the groups ``id`` and ``band``.
+
+        Parameters
+        ----------
+        bands : iterable of str
+            What ``{band}`` may be, without regard to case; anything but a slash by default. Of ``{id}_{band}.tif`` and
+            ``tile_1_B02.tif`` only this tells that the band is ``B02``, not ``1_B02``.
+        """
+        known = "|".join(re.escape(band) for band in sorted(bands, key=len, reverse=True))
+        choices = _PIECES | ({"{band}": f"(?P<band>(?i:{known}))"} if known else {})
+        pieces: list[str] = []
+        last = 0
+        for token in _TOKENS.finditer(self.text):
+            pieces.append(re.escape(self.text[last : token.start()]))
+            piece = choices[token.group()]
+            name = token.group().strip("{}")
+            pieces.append(f"(?P={name})" if piece in pieces and piece.startswith("(?P") else piece)
+            last = token.end()
+        pieces.append(re.escape(self.text[last:]))
+        return re.compile("".join(pieces))
+
+    def folder(self, root: Path) -> Path:
+        """Return the folder below ``root`` that the fixed part of the pattern names."""
+        token = _TOKENS.search(self.text)
+        return root / PurePosixPath(self.text[: token.start()] + "x" if token else self.text).parent
+
+    def find(self, root: Path, bands: Iterable[str] = ()) -> Iterator[tuple[re.Match[str], Path]]:
+        """Matching files (or Zarr folders) below ``root`` in the order of their names; hidden ones are left out.
+
+        Parameters
+        ----------
+        root : Path
+            Folder that the pattern starts from.
+        bands : iterable of str
+            See `regex`.
+
+        Raises
+        ------
+        ValueError
+            If the fixed part of the pattern is no folder.
+        """
+        folder = self.folder(root)
+        if not folder.is_dir():
+            msg = f"There is no folder {folder} for the pattern {self.text!r}. Set the root folder or the pattern."
+            raise ValueError(msg)
+        regex = self.regex(bands)
+        for path in _walk(folder):
+            match = regex.fullmatch(path.relative_to(root).as_posix())
+            if match:
+                yield match, path
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and path.suffix != ".zarr":
+            yield from _walk(path)
+        else:
+            yield path
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """One modality of a data set.
+
+    Parameters
+    ----------
+    files : str
+        See `FilePattern`. GeoTIFF and what else GDAL reads, NetCDF (``.nc``), Zarr (``.zarr``), HDF5 (``.h5``),
+        NumPy (``.npy``, without georeference). Empty when an index lists the files.
+    bands : sequence of str
+        The bands to hand on, by name, in this order.
+    sensor : str, optional
+        Key of `eo_data.sensors.tables.SENSORS`, by which spellings of band names and their units are known. Without it
+        names must be literally those of the file, and values stay in their unit.
+    file_bands : sequence of str, optional
+        Names of the bands in file order, where the file does not name them. ``-`` for a band without a name.
+    substitutes : mapping of str to str
+        For a band that the files lack, the band to read in its stead. Recorded with the export.
+    unit : InputUnit
+        What the stored numbers are.
+    scale, offset
+        Reflectance = (digital number + offset) * scale. Without an offset it is 0, unless the product's name or
+        metadata says otherwise, which is an error. It may be ``auto``: -1000 for Sentinel-2 products of
+        processing baseline 04.00 and later, from the product name or the metadata of the file.
+    formula : str, optional
+        Named conversion from digital numbers that is not linear, see `eo_data.sensors.units`.
+    target_unit : InputUnit, optional
+        What the encoder gets; the unit of the sensor by default (reflectance, dB, kelvin).
+    nodata : float, optional
+        Value of missing pixels, instead of the file's own.
+    pixel_size : float, optional
+        Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands;
+        a georeference that contradicts it is an error.
+    resample_to : float, optional
+        Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
+    resampling : {'bilinear', 'nearest', 'cubic', 'average'}
+        How.
+    dated : bool
+        Whether the encoder needs a date. A sample without one is an error unless ``fallback_date`` is set.
+    date_pattern, date_format : str, optional
+        Regular expression for the date in a path, see `eo_data.temporal.dates.date_from_name`.
+    date_index : str, optional
+        File below the root with a date per sample or per file: CSV, JSON, or the geojson of Sen1Floods11's events.
+    fallback_date : str, optional
+        Date for samples without one, recorded per sample.
+    variables : str, optional
+        NetCDF and Zarr: name of the variable of a band such as ``S2-L2A-{band}``.
+    dataset, products : str, optional
+        HDF5: names of the array ``(T, C, H, W)`` or ``(C, H, W)`` and of the list of product names of its frames.
+    cloud_band : str, optional
+        Band of the files that tells clouds; their pixels count as missing in a series.
+    cloud_kind : {'scl', 'qa_pixel', 'mask'}
+        What it is: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
+    static : bool
+        In a series data module: a single image without a time axis, such as an aerial one.
+    optional : bool
+        Whether a sample may lack this modality.
+
+    Raises
+    ------
+    ValueError
+        If a value makes no sense; the message names the valid ones.
+    """
+
+    files: str = ""
+    bands: Sequence[str] = ()
+    sensor: str | None = None
+    file_bands: Sequence[str] | None = None
+    substitutes: Mapping[str, str] = field(default_factory=dict)
+    unit: InputUnit | str = InputUnit.REFLECTANCE
+    scale: float = 1e-4
+    offset: float | str | None = None
+    formula: str | None = None
+    target_unit: InputUnit | str | None = None
+    nodata: float | None = None
+    pixel_size: float | None = None
+    resample_to: float | None = None
+    resampling: str = "bilinear"
+    dated: bool = False
+    date_pattern: str | None = None
+    date_format: str | None = None
+    date_index: str | None = None
+    fallback_date: str | None = None
+    variables: str | None = None
+    dataset: str | None = None
+    products: str | None = None
+    cloud_band: str | None = None
+    cloud_kind: str = "scl"
+    static: bool = False
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a file."""
+        if not self.bands or isinstance(self.bands, str):
+            msg = f"bands must list the bands to read by name, such as [BLUE, GREEN, RED], got {self.bands!r}."
+            raise ValueError(msg)
+        if self.sensor is not None and self.sensor not in SENSORS:
+            msg = f"Unknown sensor {self.sensor!r}. Valid: {', '.join(SENSORS)}, or none for literal band names."
+            raise ValueError(msg)
+        # Configs spell units by value (digital_number), for which the command line needs the type str.
+        object.__setattr__(self, "unit", as_unit(self.unit))
+        if self.target_unit is not None:
+            object.__setattr__(self, "target_unit", as_unit(self.target_unit))
+        if isinstance(self.offset, str) and self.offset != "auto":
+            msg = f"offset must be a number of digital numbers, such as -1000, or 'auto', got {self.offset!r}."
+            raise ValueError(msg)
+        if self.resampling not in ("bilinear", "nearest", "cubic", "average"):
+            msg = f"resampling must be bilinear, nearest, cubic or average, got {self.resampling!r}."
+            raise ValueError(msg)
+        UnitConversion(
+            as_unit(self.unit),
+            self.scale,
+            0.0 if isinstance(self.offset, str) or self.offset is None else self.offset,
+            self.formula,
+        )
+        one_of("cloud_kind", self.cloud_kind, ("scl", "qa_pixel", "mask"))
+        if self.fallback_date is not None:
+            parse_date(self.fallback_date)
+        for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
+            if value is not None and not value > 0:
+                msg = f"{name} must be positive, got {value!r}."
+                raise ValueError(msg)
+        if self.files:
+            FilePattern(self.files)
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """Every name that a band of the files may have: those of the config and, of its sensor, all aliases."""
+        own = {*self.bands, *(self.file_bands or ()), *self.substitutes.values()} | ({self.cloud_band} - {None})
+        table = self.table.bands if self.table else ()
+        return frozenset({str(name) for name in own} | {name for band in table for name in (band.name, *band.aliases)})
+
+    @property
+    def table(self) -> Sensor | None:
+        """The sensor's table."""
+        return None if self.sensor is None else SENSORS[self.sensor]
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """The labels of a data set.
+
+    Parameters
+    ----------
+    files : str
+        Pattern of label rasters, see `FilePattern`; they are joined to images by ``{id}``. Empty when an index has
+        the labels.
+    classes : int, optional
+        Segmentation and classification: number of classes; other values are an error.
+    ignore : sequence of float
+        Values that mean "no label"; they become -1, the ``ignore_index`` of the configs, as does the file's no-data.
+    remap : mapping of int to int
+        Value in the file to class.
+    layer : int, optional
+        Which band or layer of the label files holds the label, from 0; needed where they have several.
+    """
+
+    files: str = ""
+    classes: int | None = None
+    ignore: Sequence[float] = (-1,)
+    remap: Mapping[int, int] = field(default_factory=dict)
+    layer: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.classes is not None and self.classes < 2:
+            msg = f"classes must be at least 2, got {self.classes!r}."
+            raise ValueError(msg)
+        if self.layer is not None and self.layer < 0:
+            msg = f"layer counts the layers of a label file from 0, got {self.layer!r}."
+            raise ValueError(msg)
+        if self.files and not FilePattern(self.files).by_id:
+            msg = f"The pattern of the labels must hold {{id}}, by which they join the images, got {self.files!r}."
+            raise ValueError(msg)

@@ -1,0 +1,150 @@
+"""A share of the training labels: drawn by seed, stratified by what the labels hold, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eo_data.catalog.records import Record, read_split
+
+#: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
+BINS = 3
+
+
+def stratified_fraction(strata: Sequence[int], fraction: float, seed: int) -> list[int]:
+    """Draw a share of the samples from each stratum.
+
+    Each stratum gives its share, rounded so that the total is right (largest remainder); at least one sample is drawn.
+    The draw of a smaller share is part of the draw of a larger one, up to that rounding.
+
+    Parameters
+    ----------
+    strata : sequence of int
+        Stratum of each sample.
+    fraction : float
+        Share of the samples, above 0 and up to 1.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    list of int
+        Indices of the drawn samples, in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not in 0..1 or there are no samples.
+    """
+    if not 0 < fraction <= 1:
+        msg = f"The fraction of training samples must be above 0 and at most 1, got {fraction}. 0.1 is 10 %."
+        raise ValueError(msg)
+    if not strata:
+        msg = "There are no samples to draw a fraction of."
+        raise ValueError(msg)
+    of_sample = np.asarray(strata)
+    names, sizes = np.unique(of_sample, return_counts=True)
+    wanted = max(1, round(fraction * len(of_sample)))
+    shares = sizes * wanted / len(of_sample)
+    counts = np.floor(shares).astype(int)
+    for i in np.argsort(-(shares - counts), kind="stable")[: wanted - counts.sum()]:
+        counts[i] += 1
+    drawn: list[int] = []
+    for name, count in zip(names, counts, strict=True):
+        members = np.flatnonzero(of_sample == name)
+        order = np.random.default_rng([seed, int(name) % 2**32]).permutation(len(members))
+        drawn.extend(int(i) for i in members[order[:count]])
+    return sorted(drawn)
+
+
+def quantile_bins(values: Sequence[float], bins: int = BINS) -> list[int]:
+    """Return the bin of each value, with as equal numbers per bin as ties allow."""
+    edges = np.quantile(np.asarray(values, dtype=np.float64), np.linspace(0, 1, bins + 1)[1:-1])
+    return [int(i) for i in np.searchsorted(edges, values, side="right")]
+
+
+def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[int]:
+    """Return the stratum of each sample by its label.
+
+    Classes: the class. Values: a bin by quantile (of the mean, for a raster). Rasters of two classes: a bin by the
+    share of the second class. Rasters of more classes: the most frequent class.
+
+    Parameters
+    ----------
+    labels : sequence
+        Of each sample: a class, a value, or its labelled pixels ``(n,)``.
+    task : {'segmentation', 'regression', 'classification'}
+        What is learned.
+    """
+    if task == "classification":
+        return [int(np.asarray(label).item()) for label in labels]
+    if task == "regression":
+        return quantile_bins([float(np.mean(label)) for label in labels])
+    pixels = [np.asarray(label).astype(np.int64).ravel() for label in labels]
+    if max(int(own.max()) for own in pixels) <= 1:
+        return quantile_bins([float(np.mean(own == 1)) for own in pixels])
+    return [int(np.bincount(own).argmax()) for own in pixels]
+
+
+def draw_fraction(
+    records: Sequence[Record],
+    read_labels: Callable[[Record], np.ndarray | float | int],
+    task: str,
+    fraction: float,
+    seed: int,
+) -> list[Record]:
+    """Return a stratified share of the records; the order in which a file system lists them does not matter.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not in 0..1.
+    SampleError
+        If a label cannot be read.
+    """
+    ordered = sorted(records, key=lambda record: record.id)
+    strata = label_strata([read_labels(record) for record in ordered], task)
+    chosen = {ordered[i].id for i in stratified_fraction(strata, fraction, seed)}
+    return [record for record in records if record.id in chosen]
+
+
+def records_of_split(
+    split: str, records: Sequence[Record], files: Mapping[str, str | None], root: Path
+) -> Sequence[Record]:
+    """Return the samples of a split: by its file, by the index, or for prediction those of the test or all.
+
+    Parameters
+    ----------
+    split : {'train', 'val', 'test', 'predict'}
+        Which.
+    records : sequence of Record
+        All samples.
+    files : mapping of str to str or None
+        File of each split, relative to ``root``.
+    root : Path
+        Of the data.
+
+    Raises
+    ------
+    ValueError
+        If nothing says which samples are meant, or there are none.
+    """
+    name = files[split]
+    stated = [record for record in records if record.split == split]
+    if name is not None:
+        chosen = read_split(root / name, records)
+    elif any(record.split for record in records) and (split != "predict" or stated):
+        chosen = stated
+    elif split == "predict":
+        test = files["test"]
+        tested = [record for record in records if record.split == "test"]
+        chosen = read_split(root / test, records) if test else tested or list(records)
+    else:
+        msg = f"Which samples are for {split!r}? Set {split}_split to a file, or give an index with a column split."
+        raise ValueError(msg)
+    if not chosen:
+        msg = f"The split {split!r} has no samples."
+        raise ValueError(msg)
+    return chosen

@@ -1,0 +1,98 @@
+"""Large rasters as tiles that are read by window: memory does not grow with the raster.
+
+Tiles start at multiples of their size; the last one of a row or column starts as late as a common grid allows, so that
+it sees real neighbours instead of padding. Where tiles overlap, each owns the half that is nearer to its centre, so
+that what they own covers the raster without gap or overlap, on one grid of patches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from eo_data.catalog.records import Record, TileWindow
+from eo_data.raster.sample import SampleError
+
+
+def aligned_starts(length: int, tile: int, align: int) -> list[int]:
+    """Start of each tile along an axis, in pixels.
+
+    Parameters
+    ----------
+    length : int
+        Of the axis.
+    tile : int
+        Side of a tile, a multiple of ``align``.
+    align : int
+        All starts are multiples of it: the side of a patch of the coarsest bands.
+
+    Returns
+    -------
+    list of int
+        The last tile may reach over the end by less than ``align``, or, if there is only one, by more.
+    """
+    if length <= tile:
+        return [0]
+    last = -(-(length - tile) // align) * align
+    return [*range(0, last, tile), last]
+
+
+def spans(starts: Sequence[int], tile: int, length: int, align: int) -> list[tuple[int, int]]:
+    """What each tile owns: cuts are half-way between the neighbours' overlap, on the grid of ``align``."""
+    cuts = [0]
+    for left, right in itertools.pairwise(starts):
+        middle = (left + tile + right) // 2
+        cuts.append(max(right, middle // align * align))
+    return list(zip(cuts, [*cuts[1:], length], strict=True))
+
+
+def tile_windows(height: int, width: int, tile: int, align: int) -> Iterator[TileWindow]:
+    """Yield the tiles of a raster, row by row.
+
+    Raises
+    ------
+    ValueError
+        If ``tile`` is no positive multiple of ``align``.
+    """
+    if align < 1 or tile < 1 or tile % align:
+        msg = f"tile must be a positive multiple of tile_align, got {tile} and {align}."
+        raise ValueError(msg)
+    rows, columns = aligned_starts(height, tile, align), aligned_starts(width, tile, align)
+    owned_rows, owned_columns = spans(rows, tile, height, align), spans(columns, tile, width, align)
+    for top, (first_row, end_row) in zip(rows, owned_rows, strict=True):
+        for left, (first_column, end_column) in zip(columns, owned_columns, strict=True):
+            owned = (first_row - top, first_column - left, end_row - top, end_column - left)
+            yield TileWindow(top, left, tile, owned, (height, width))
+
+
+def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:
+    """Cut samples into tiles; ids get the row and column where a tile starts: ``id/r0_c288``.
+
+    Raises
+    ------
+    SampleError
+        If the size of a raster cannot be read.
+    """
+    cut = []
+    for record in records:
+        height, width = _size(record)
+        cut += [
+            replace(record, id=f"{record.id}/r{window.top}_c{window.left}", window=window, raster_id=record.id)
+            for window in tile_windows(height, width, tile, align)
+        ]
+    return cut
+
+
+def _size(record: Record) -> tuple[int, int]:
+    path: Path = next(iter(record.files.values()))[0]
+    try:
+        with rasterio.open(path) as file:
+            return int(file.height), int(file.width)
+    except RasterioError as error:
+        msg = f"{path} cannot be read: {error}. Tiles are cut from rasters that GDAL reads by window."
+        raise SampleError(msg) from error

@@ -1,0 +1,361 @@
+"""A data set that yields what TerraTorch's tasks and writers want."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import Dataset, default_collate
+
+from eo_data.catalog.records import Record
+from eo_data.catalog.sources import LabelSource
+from eo_data.dataset.sampler import Draw
+from eo_data.preprocess.augmentation import Augmentation
+from eo_data.preprocess.dataset_normalise import Preprocess, check_georeference
+from eo_data.raster.raster import Raster, scaled
+from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.readers.images import ImageReader
+from eo_data.readers.labels import read_label
+from eo_data.sensors.units import all_finite
+from eo_data.temporal.calendar_date import day_of_year
+
+DATES_AS = ("dict", "plane", "none")
+#: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
+_NO_DATE = date(2000, 1, 1)
+#: Entries that tell where a sample lies and what it was made of, which TerraTorch's tasks hand to the model.
+LOCATED = (
+    *("id", "sources", "acquired", "valid", "crs", "bounds", "geotransform", "raster_shape"),
+    *("owned", "raster_id", "raster_hw"),
+)
+#: Value of the date plane of a frame that is not observed.
+UNOBSERVED = -1.0
+
+
+@dataclass(frozen=True)
+class SampleReader:
+    """Reads samples in physical units.
+
+    Parameters
+    ----------
+    images : mapping of str to ImageReader
+        By modality, in the order of the batch.
+    label : LabelSource or None
+        Labels; ``None`` for prediction.
+    task : str
+        See `eo_data.readers.labels.read_label`.
+    """
+
+    images: Mapping[str, ImageReader]
+    label: LabelSource | None
+    task: str
+
+    def read(self, record: Record) -> Sample:
+        """Read a sample.
+
+        Raises
+        ------
+        SampleError
+            If anything about it is wrong.
+        """
+        lacking = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
+        if lacking or not record.files:
+            msg = f"{record.id} has no files of {', '.join(lacking) or 'any modality'}."
+            raise SampleError(msg)
+        images = {name: reader.read(record) for name, reader in self.images.items() if name in record.files}
+        sample = Sample(record.id, images)
+        check_georeference(sample)
+        if self.label is None:
+            return sample
+        label = read_label(record, self.label, self.task, sample.reference)
+        if label is None:
+            msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
+            raise SampleError(msg)
+        return replace(sample, label=label)
+
+    def label_values(self, record: Record) -> np.ndarray | float | int:
+        """Return the class or value of a sample, or its labelled pixels ``(n,)``.
+
+        Raises
+        ------
+        SampleError
+            If it has none, or it does not suit the task.
+        """
+        label = None if self.label is None else read_label(record, self.label, self.task, None)
+        if label is None:
+            msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
+            raise SampleError(msg)
+        return label.pixels[0][label.valid] if isinstance(label, Raster) else label
+
+
+class EoDataset(Dataset[dict[str, Any]]):
+    """Samples as dictionaries of tensors.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The samples.
+    reader : SampleReader
+        How to read them.
+    preprocess : Preprocess
+        Of the encoder.
+    augmentation : Augmentation, optional
+        Applied to physical values before ``preprocess``.
+    dates_as : {'dict', 'plane', 'none'}
+        ``dict``: ``<modality>_dates`` and ``<modality>_mask`` ``(T,)`` beside the images. ``plane``: one more channel
+        per frame with the day of the year, -1 for a frame to leave out; survives tiled inference.
+    as_dict : bool
+        Whether ``image`` is a dictionary even for a single modality without dates.
+    georeference : bool
+        Whether ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` go along.
+    fill_missing : bool
+        Whether a modality that a sample lacks becomes zeros that are marked as missing.
+    rgb : sequence of str
+        Bands of a quick-look.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        reader: SampleReader,
+        preprocess: Preprocess,
+        augmentation: Augmentation | None = None,
+        *,
+        dates_as: str = "dict",
+        as_dict: bool = False,
+        georeference: bool = False,
+        fill_missing: bool = False,
+        rgb: Sequence[str] = (),
+    ) -> None:
+        if dates_as not in DATES_AS:
+            msg = f"dates_as must be one of {', '.join(DATES_AS)}, got {dates_as!r}."
+            raise ValueError(msg)
+        self.records = list(records)
+        self.reader = reader
+        self.preprocess = preprocess
+        self.augmentation = augmentation
+        self.dates_as = dates_as
+        self.as_dict = as_dict
+        self.georeference = georeference
+        self.fill_missing = fill_missing
+        self.rgb = tuple(rgb)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.records)
+
+    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+        """Return a sample; a `Draw` brings the seed of its random transforms.
+
+        Returns
+        -------
+        dict
+            ``image`` float32 ``(C, H, W)`` or ``(C, T, H, W)``, or a dictionary of them by modality; ``mask`` int64
+            ``(H, W)`` with -1 ignored (float32 for regression) or ``label``; ``filename``; with a georeference
+            ``crs`` (WKT), ``bounds`` float64 ``(4,)`` left, bottom, right, top of the pixels in ``image``,
+            ``geotransform`` float64 ``(6,)`` in GDAL's order and ``raster_shape`` of these pixels, ``valid``
+            bool ``(H, W)``, ``acquired``, the dates and where they came from.
+
+        Raises
+        ------
+        SampleError
+            If the sample cannot be used.
+        """
+        index, seed = index if isinstance(index, Draw) else (index, None)
+        sample = self.read(index)
+        if self.augmentation is not None:
+            sample = self.augmentation(sample, seed)
+        return self.entry(sample, self.records[index])
+
+    def entry(self, sample: Sample, record: Record) -> dict[str, Any]:
+        """Preprocess a sample that is in physical units, and make it a dictionary of tensors."""
+        prepared = self.preprocess(sample)
+        return self._as_batch_entry(prepared) | _part(record, sample, prepared)
+
+    def read(self, index: int) -> Sample:
+        """Return a sample in physical units, before augmentation and preprocessing."""
+        sample = self.reader.read(self.records[index])
+        lacking = [name for name in self.reader.images if name not in sample.images]
+        if not self.fill_missing or not lacking:
+            return sample
+        stand_ins = {name: _stand_in(sample, self.reader.images[name]) for name in lacking}
+        together = sample.images | stand_ins if isinstance(sample.images, dict) else stand_ins
+        return replace(sample, images={name: together[name] for name in self.reader.images})
+
+    def check(self, index: int) -> None:
+        """Read and preprocess a sample without augmentation.
+
+        Raises
+        ------
+        SampleError
+            If it cannot be used.
+        """
+        self._as_batch_entry(self.preprocess(self.read(index)))
+
+    def plot(self, sample: Mapping[str, Any], suptitle: str | None = None) -> Figure:
+        """Draw a quick-look beside label and prediction, as TerraTorch's tasks ask for during validation."""
+        from eo_data.dataset.plots import plot_sample  # noqa: PLC0415
+
+        images = sample.get("image", sample)
+        there = [name for name in self.reader.images if not isinstance(images, Mapping) or name in images]
+        if not there:
+            msg = f"The sample has no image of {', '.join(self.reader.images)}; it has {', '.join(sample)}."
+            raise ValueError(msg)
+        source = self.reader.images[there[0]].source
+        bands, rgb = (
+            [(source.table.canonical(band) if source.table else None) or band for band in names]
+            for names in (source.bands, self.rgb)
+        )
+        return plot_sample(sample, there[0], bands, rgb, self._n_classes(), suptitle)
+
+    def _n_classes(self) -> int | None:
+        return self.reader.label.classes if self.reader.label and self.reader.task == "segmentation" else None
+
+    def _as_batch_entry(self, sample: Sample) -> dict[str, Any]:
+        images: dict[str, torch.Tensor] = {}
+        for name, image in sample.images.items():
+            images[name] = _tensor(image, self.dates_as)
+            if image.dates and self.dates_as == "dict":
+                images[f"{name}_dates"] = torch.tensor([day_of_year(day) for day in image.dates])
+                images[f"{name}_mask"] = torch.from_numpy(image.observed.copy())
+        single = len(images) == 1 and not self.as_dict
+        entry: dict[str, Any] = {"image": next(iter(images.values())) if single else images, "filename": _name(sample)}
+        if self.reader.label is not None:
+            entry |= self._target(sample)
+        if self.georeference:
+            entry |= _located(sample)
+        return entry
+
+    def _target(self, sample: Sample) -> dict[str, Any]:
+        if self.reader.task == "classification":
+            return {"label": torch.tensor(int(sample.label))}  # type: ignore[arg-type]
+        if isinstance(sample.label, Raster):
+            plane = torch.from_numpy(np.ascontiguousarray(sample.label.pixels[0]))
+            return {"mask": plane.long() if self.reader.task == "segmentation" else plane}
+        return {"label": torch.tensor(float(sample.label), dtype=torch.float32)}  # type: ignore[arg-type]
+
+
+def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
+    """Which raster a tile is of, and which share of the tile (top, left, bottom, right in 0..1) it stands for.
+
+    Raises
+    ------
+    SampleError
+        If preprocessing has changed the tile's ground.
+    """
+    window = record.window
+    if window is None:
+        return {}
+    old, new = before.reference.raster, after.reference.raster
+    if old.transform is not None and new.transform is not None:
+        tolerance = 1e-3 * max(old.pixel_size)
+        if max(abs(a - b) for a, b in zip(old.bounds, new.bounds, strict=True)) > tolerance:
+            msg = (
+                f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
+                "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
+            )
+            raise SampleError(msg)
+    owned = torch.tensor(window.owned, dtype=torch.float64) / window.side
+    return {"owned": owned, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
+
+
+def _stand_in(sample: Sample, reader: ImageReader) -> Image:
+    """An image of nothing but missing values over the ground of the sample."""
+    reference = sample.reference
+    size = reader.nominal_pixel_size()
+    height, width = (round(metres / size) for metres in reference.ground_cover)
+    frames = 0 if reader.frames is None else reader.frames.count or len(reference.observed)
+    lead = (frames,) if frames else ()
+    pixels = np.full((*lead, len(reader.source.bands), height, width), np.nan, dtype=np.float32)
+    transform = scaled(reference.raster.transform, reference.raster.width / width, reference.raster.height / height)
+    raster = Raster(pixels, np.zeros((*lead, height, width), dtype=bool), transform, reference.raster.crs)
+    days = next((image.dates[-1:] for image in sample.images.values() if image.dates), (_NO_DATE,))
+    dates = days * (frames or 1) if reader.source.dated else ()
+    return Image(
+        raster,
+        tuple(reader.source.bands),
+        reader.target_unit(),
+        size,
+        dates,
+        ("missing",) * len(dates),
+        np.zeros(frames or 1, dtype=bool),
+        notes=("missing in this sample",),
+        sensor=reader.source.sensor,
+    )
+
+
+def _tensor(image: Image, dates_as: str) -> torch.Tensor:
+    """``(C, H, W)`` or ``(C, T, H, W)``, the date plane last among the channels."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
+    if not all_finite(image.raster.pixels):
+        where = image.paths[0] if image.paths else ", ".join(image.bands)
+        msg = f"{where}: values are missing after preprocessing; it has to fill them."
+        raise SampleError(msg)
+    series = pixels.transpose(0, 1) if image.is_series else pixels
+    if not image.dates or dates_as != "plane":
+        return series.contiguous()
+    days = [day_of_year(day) if seen else UNOBSERVED for day, seen in zip(image.dates, image.observed, strict=True)]
+    plane = torch.tensor(days, dtype=torch.float32).view(-1, 1, 1).expand(-1, *pixels.shape[-2:])
+    return torch.cat([series, plane[None] if image.is_series else plane], dim=0)
+
+
+def _name(sample: Sample) -> str:
+    return str(sample.reference.paths[0]) if sample.reference.paths else sample.id
+
+
+def _located(sample: Sample) -> dict[str, Any]:
+    raster = sample.reference.raster
+    valid = raster.valid if raster.valid.ndim == 2 else raster.valid.any(axis=0)
+    acquired = "; ".join(
+        f"{name} {day.isoformat()} ({source})"
+        for name, image in sample.images.items()
+        for day, source in zip(image.dates, image.date_sources, strict=True)
+    )
+    located: dict[str, Any] = {"valid": torch.from_numpy(valid.copy()), "acquired": acquired, "id": sample.id}
+    located["sources"] = "\n".join(dict.fromkeys(str(path) for image in sample.images.values() for path in image.paths))
+    if raster.transform is None:
+        return located
+    return located | {
+        "crs": raster.crs or "",
+        "bounds": torch.tensor(raster.bounds, dtype=torch.float64),
+        "geotransform": torch.tensor(raster.transform.to_gdal(), dtype=torch.float64),
+        "raster_shape": torch.tensor([raster.height, raster.width]),
+    }
+
+
+def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a batch; samples whose images differ in shape or modalities cannot be one.
+
+    Raises
+    ------
+    SampleError
+        If they differ; the message names the samples and the remedy.
+    """
+    shapes = [_shapes(entry["image"]) for entry in entries]
+    for entry in entries:
+        if entry.keys() != entries[0].keys():
+            odd = sorted(entry.keys() ^ entries[0].keys())
+            msg = (
+                f"{entries[0]['filename']} and {entry['filename']} cannot be one batch: only one of them has "
+                f"{', '.join(odd)}. Do all files have a georeference? Use batch_size: 1, or georeference: never."
+            )
+            raise SampleError(msg)
+    for entry, own in zip(entries, shapes, strict=True):
+        if own != shapes[0]:
+            msg = (
+                f"Samples of different shapes cannot be one batch: {entries[0]['filename']} has {shapes[0]}, "
+                f"{entry['filename']} has {own}. Use batch_size: 1, a crop in the transforms, or a fixed number of "
+                "frames."
+            )
+            raise SampleError(msg)
+    return default_collate(list(entries))
+
+
+def _shapes(image: torch.Tensor | Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]] | tuple[int, ...]:
+    if isinstance(image, Mapping):
+        return {name: tuple(value.shape) for name, value in image.items()}
+    return tuple(image.shape)

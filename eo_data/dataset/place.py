@@ -1,0 +1,182 @@
+"""Where the cells of a grid lie, and which of them saw data."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+import torch.nn.functional as F
+from affine import Affine
+from rasterio.errors import RasterioError
+
+from eo_data.raster.raster import ground_pixel_size, scaled, shifted
+
+_ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Georeference of one sample's pixels, as the encoder got them.
+
+    Parameters
+    ----------
+    id : str
+        Id of the sample.
+    sources : tuple of str
+        Files of the input.
+    transform : affine.Affine or None
+        Of the pixels.
+    crs : str or None
+        WKT.
+    valid : ndarray
+        Bool ``(H, W)``.
+    dates : tuple of date
+        Acquisition dates.
+    owned : tuple of float
+        Top, left, bottom and right of what a tile stands for, as shares of its side; all of it by default.
+    raster_id : str
+        Id of the raster that a tile is of.
+    """
+
+    id: str
+    sources: tuple[str, ...]
+    transform: Affine | None
+    crs: str | None
+    valid: np.ndarray
+    dates: tuple[date, ...]
+    owned: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    raster_id: str = ""
+
+    def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
+        top, left, bottom, right = self.owned
+        rows, columns = shape
+        last = (min(rows, math.ceil(bottom * rows - 1e-6)), min(columns, math.ceil(right * columns - 1e-6)))
+        return slice(round(top * rows), last[0]), slice(round(left * columns), last[1])
+
+    def of_cells(self, shape: tuple[int, int], first: tuple[int, int] = (0, 0)) -> Affine | None:
+        """Transform of a grid of ``shape`` cells over the same ground, from its row and column ``first`` on."""
+        if self.transform is None:
+            return None
+        height, width = self.valid.shape
+        cells = scaled(self.transform, width / shape[1], height / shape[0])
+        return shifted(cells, first[1], first[0])
+
+    def valid_share(self, shape: tuple[int, int]) -> np.ndarray:
+        """Share of observed pixels per cell, float32 ``(h, w)``."""
+        observed = torch.from_numpy(self.valid.astype(np.float32))[None, None]
+        return F.adaptive_avg_pool2d(observed, shape)[0, 0].numpy()
+
+    @property
+    def area(self) -> float:
+        """Ground of the sample in square metres, of a tile what it stands for; 0 without a georeference."""
+        if self.transform is None or not self.crs:
+            return 0.0
+        height, width = self.valid.shape
+        top, left, bottom, right = self.owned
+        x, y = ground_pixel_size(self.transform, self.crs, height, width)
+        return x * y * height * width * (bottom - top) * (right - left)
+
+
+def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = None) -> list[Place]:
+    """Read the georeference of every sample of a batch.
+
+    Our data modules say all of it. For others, ``bounds`` and ``crs`` are used where they are; else the file that
+    ``filename`` names is opened, and its georeference counts if it has the size of the image.
+
+    Parameters
+    ----------
+    batch : mapping
+        Of a data module.
+    size : tuple of int
+        Rows and columns of the image in pixels.
+    root : Path, optional
+        Folder that ids are relative to, for data modules that give no ids.
+
+    Raises
+    ------
+    ValueError
+        If the batch does not name its samples.
+    """
+    names = _names(batch)
+    return [
+        Place(
+            _text(batch.get("id"), i) or _relative(name, root),
+            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
+            *_georeference(batch, i, size, name),
+            _valid(batch, i, size),
+            _dates(batch, i),
+            *_part(batch, i),
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, float, float], str]:
+    if "owned" not in batch:
+        return (0.0, 0.0, 1.0, 1.0), ""
+    top, left, bottom, right = (float(value) for value in batch["owned"][index])
+    return (top, left, bottom, right), str(batch["raster_id"][index])
+
+
+def _names(batch: Mapping[str, Any]) -> list[str]:
+    names = batch.get("filename")
+    if isinstance(names, Mapping):
+        names = next(iter(names.values()))
+    if names is None or isinstance(names, str):
+        msg = (
+            "The batch has no list of file names under 'filename', by which exports are named. Use a data module that "
+            "has (eo_data.datamodules, TerraTorch's generic ones)."
+        )
+        raise ValueError(msg)
+    return [str(name) for name in names]
+
+
+def _text(values: Any, index: int) -> str:  # noqa: ANN401
+    return str(values[index]) if values is not None else ""
+
+
+def _relative(name: str, root: Path | None) -> str:
+    path = Path(name)
+    if root is not None and path.is_relative_to(root):
+        path = path.relative_to(root)
+    elif path.is_absolute():
+        path = path.relative_to(path.anchor)
+    return path.with_suffix("").as_posix()
+
+
+def _georeference(
+    batch: Mapping[str, Any], index: int, size: tuple[int, int], name: str
+) -> tuple[Affine | None, str | None]:
+    """Transform and CRS: of the batch, or of the file if it has the size of the image."""
+    crs = _text(batch.get("crs"), index) or None
+    if "geotransform" in batch:
+        return Affine.from_gdal(*(float(value) for value in batch["geotransform"][index])), crs
+    if "bounds" in batch:
+        left, bottom, right, top = (float(value) for value in batch["bounds"][index])
+        return rasterio.transform.from_bounds(left, bottom, right, top, size[1], size[0]), crs
+    try:
+        with rasterio.open(name) as file:
+            if file.crs is None or file.shape != size:
+                return None, None
+            return file.transform, file.crs.to_wkt()
+    except RasterioError:
+        return None, None
+
+
+def _valid(batch: Mapping[str, Any], index: int, size: tuple[int, int]) -> np.ndarray:
+    given = batch.get("valid")
+    return np.ones(size, dtype=bool) if given is None else given[index].cpu().numpy().astype(bool)
+
+
+def _dates(batch: Mapping[str, Any], index: int) -> tuple[date, ...]:
+    found = {date.fromisoformat(text) for text in _ISO.findall(_text(batch.get("acquired"), index))}
+    return tuple(sorted(found))

@@ -1,0 +1,52 @@
+"""Samples that cannot be used are left out by name and reason, never in silence."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from eo_data.catalog.records import Record
+from eo_data.dataset.dataset import EoDataset
+from eo_data.raster.sample import SampleError
+
+#: Split, id and reason of a sample that was left out.
+type Skipped = tuple[str, str, str]
+
+
+def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[Skipped]]:
+    """Read every sample once and tell those that can be used from those that cannot.
+
+    Parameters
+    ----------
+    dataset : EoDataset
+        The samples.
+    split : str
+        Their split, for the list.
+
+    Returns
+    -------
+    list of Record, list of Skipped
+        What can be used, and what cannot with its reason.
+    """
+    good: list[Record] = []
+    lost: list[Skipped] = []
+    for i, record in enumerate(dataset.records):
+        try:
+            dataset.check(i)
+        except SampleError as error:
+            lost.append((split, record.id, str(error)))
+        else:
+            good.append(record)
+    return good, lost
+
+
+def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
+    """Write the list of skipped samples as CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("split", "id", "reason"))
+        writer.writerows(skipped)
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Pixels with validity, affine transform and CRS; crops, pads and resizes of them."""

@@ -1,0 +1,71 @@
+"""What is read from a file, and which of its bands: shared by the readers of all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+import numpy as np
+from affine import Affine
+
+from eo_data.catalog.records import TileWindow
+from eo_data.catalog.sources import ImageSource
+from eo_data.raster.raster import shifted
+from eo_data.sensors.bands import select_bands
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a file holds.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Float32 ``(C, H, W)``, or ``(T, C, H, W)`` of a cube, in the unit of the file, NaN where missing.
+    transform : affine.Affine or None
+        Of these pixels.
+    crs : str or None
+        WKT.
+    tags : mapping of str to str
+        Metadata of the file, where dates and product names may be.
+    frame_names : tuple of str
+        Product name of each frame, if the file has them.
+    frame_dates : tuple of date
+        Date of each frame, if the file has a time axis.
+    """
+
+    pixels: np.ndarray
+    transform: Affine | None
+    crs: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    frame_names: tuple[str, ...] = ()
+    frame_dates: tuple[date, ...] = ()
+
+
+def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
+    """Return the position among ``available`` of each band of a source, the substitutes in place.
+
+    Raises
+    ------
+    ValueError
+        If one is not there; the message lists what is.
+    """
+    wanted = [source.substitutes.get(band, band) for band in source.bands]
+    # A quality layer such as SCL is no band of the sensor; its name is taken literally.
+    layer = source.cloud_band if source.table and not source.table.canonical(source.cloud_band or "") else None
+    layers = [band for band in wanted if band == layer]
+    rest = [band for band in wanted if band != layer]
+    once = list(dict.fromkeys(rest)) if source.substitutes else rest
+    found = dict(zip(once, select_bands(available, once, source.table), strict=True))
+    found |= dict(zip(layers, select_bands(available, layers, None), strict=True)) if layers else {}
+    return [found[band] for band in wanted]
+
+
+def cut(reading: Reading, window: TileWindow | None) -> Reading:
+    """Keep the window of what was read whole."""
+    if window is None:
+        return reading
+    top, left, height, width = window.inside
+    pixels = reading.pixels[..., top : top + height, left : left + width]
+    return replace(reading, pixels=pixels, transform=shifted(reading.transform, left, top))

@@ -1,0 +1,1 @@
+"""Sensors, bands, units and quality layers."""

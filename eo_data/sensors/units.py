@@ -1,0 +1,394 @@
+"""Units of pixel values: what the numbers in a file are, and their conversion to physical units.
+
+Conversion is explicit and happens once. A declared unit that the values contradict is refused: the mix-up of digital
+numbers with reflectance, or of linear power with dB, is the dominant silent error of users.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from eo_data.sensors.tables import SENTINEL3_OLCI, SENTINEL3_SLSTR
+
+
+class InputUnit(enum.StrEnum):
+    """What the numbers are.
+
+    ``digital_number``: as stored, with a scale and an offset. ``reflectance``: fraction, 0..1 (snow and clouds
+    exceed 1 a bit). ``linear_power``: radar backscatter as a ratio. ``decibel``: 10 log10 of it. ``kelvin``:
+    brightness temperature. ``native``: anything else, never converted (8-bit aerial images, elevation).
+    """
+
+    DIGITAL_NUMBER = "digital_number"
+    REFLECTANCE = "reflectance"
+    LINEAR_POWER = "linear_power"
+    DECIBEL = "decibel"
+    KELVIN = "kelvin"
+    NATIVE = "native"
+
+
+#: Units with a physical meaning, to which digital numbers are scaled.
+_PHYSICAL = (InputUnit.REFLECTANCE, InputUnit.LINEAR_POWER, InputUnit.DECIBEL, InputUnit.KELVIN)
+
+#: The unit of a band (`eo_data.sensors.tables.Band.unit`) as an `InputUnit`.
+PHYSICAL_UNITS: Mapping[str, InputUnit] = MappingProxyType(
+    {"reflectance": InputUnit.REFLECTANCE, "dB": InputUnit.DECIBEL, "K": InputUnit.KELVIN}
+)
+
+
+def _decibel(power: np.ndarray) -> np.ndarray:
+    return np.float32(10) * np.log10(np.where(power > 0, power, np.float32(np.nan)))
+
+
+def _worldcereal_s1(numbers: np.ndarray) -> np.ndarray:
+    """Sentinel-1 of WorldCereal and of the ALOS mosaics: dB = 20 log10(number) - 83, where the number is positive."""
+    return 2 * _decibel(numbers) - np.float32(83)
+
+
+@dataclass(frozen=True)
+class _Formula:
+    function: Callable[[np.ndarray], np.ndarray]
+    unit: InputUnit
+
+
+#: Named conversions from digital numbers that are not linear, with the unit of their result.
+_FORMULAS: Mapping[str, _Formula] = MappingProxyType({"worldcereal_s1": _Formula(_worldcereal_s1, InputUnit.DECIBEL)})
+
+
+@dataclass(frozen=True)
+class UnitConversion:
+    """The unit of stored values, and what turns digital numbers into a physical unit.
+
+    Examples: Sentinel-2 of baseline 04.00 and later has ``offset=-1000``. Landsat collection 2 surface reflectance,
+    ``number * 2.75e-5 - 0.2``, is ``scale=2.75e-5, offset=-0.2 / 2.75e-5``.
+
+    Parameters
+    ----------
+    unit : InputUnit or str
+        Of the stored values.
+    scale : float
+        Physical value of one digital number.
+    offset : float
+        Added to the digital number before it is scaled.
+    formula : str, optional
+        ``worldcereal_s1`` instead of scale and offset: dB = 20 log10(number) - 83.
+
+    Raises
+    ------
+    ValueError
+        For an unknown unit or formula, a formula for anything but digital numbers, or a senseless scale or offset.
+    """
+
+    unit: InputUnit
+    scale: float = 1e-4
+    offset: float = 0.0
+    formula: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit", as_unit(self.unit))
+        if not (math.isfinite(self.scale) and self.scale != 0 and math.isfinite(self.offset)):
+            msg = f"scale must be a finite number other than 0 and offset finite, got {self.scale!r}, {self.offset!r}."
+            raise ValueError(msg)
+        if self.formula is not None and self.formula not in _FORMULAS:
+            msg = f"Unknown formula {self.formula!r}. Valid: {', '.join(_FORMULAS)}, or none for scale and offset."
+            raise ValueError(msg)
+        if self.formula is not None and self.unit is not InputUnit.DIGITAL_NUMBER:
+            msg = f"Formula {self.formula!r} is for the unit digital_number, got {self.unit}. Leave one of them out."
+            raise ValueError(msg)
+
+
+def as_unit(value: object) -> InputUnit:
+    """Return the unit of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the valid ones.
+    """
+    if isinstance(value, str) and value.lower() in list(InputUnit):
+        return InputUnit(value.lower())
+    msg = f"Unknown unit {value!r}. Valid: {', '.join(InputUnit)}."
+    raise ValueError(msg)
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Return whether no value is NaN or infinite."""
+    return bool(np.isfinite(values).all())
+
+
+def as_float32(pixels: np.ndarray, *, copy: bool = True) -> np.ndarray:
+    """Return an array of any shape as float32, with NaN where a value is not finite.
+
+    A copy, unless ``copy`` is false and the array is float32 already; then its infinite values become NaN in place.
+    """
+    with np.errstate(over="ignore"):  # no-data such as -1.8e308 becomes infinite, and then missing
+        values = np.array(pixels, dtype=np.float32, copy=copy or None)
+    if np.asarray(pixels).dtype.kind == "f":
+        for plane in _planes(values):
+            if not all_finite(plane):
+                plane[np.isinf(plane)] = np.nan
+    return values
+
+
+def _planes(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of the last two axes: small enough for the processor's cache."""
+    if values.ndim < 3:
+        yield values
+    else:
+        for part in values:
+            yield from _planes(part)
+
+
+def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUnit, *, copy: bool = True) -> np.ndarray:
+    """Convert stored values to another unit.
+
+    Digital numbers become ``(number + offset) * scale``, or what the formula says. As a *target*, digital numbers
+    are ``reflectance / scale``: free of the offset, as in Earth Engine's ``*_HARMONIZED`` collections.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any shape and numeric dtype.
+    conversion : UnitConversion
+        What the values are.
+    target : InputUnit
+        What they shall be.
+    copy : bool
+        Leave ``pixels`` alone. If false, a float32 array is converted in place.
+
+    Returns
+    -------
+    ndarray
+        float32 of the same shape. NaN stays, infinity becomes NaN, and so does the dB value of a power that is not
+        positive.
+
+    Raises
+    ------
+    ValueError
+        If the units cannot be converted into each other.
+    """
+    goal = as_unit(target)
+    unit, formula = conversion.unit, conversion.formula
+    values = as_float32(pixels, copy=copy)
+    if formula is not None and goal in _PHYSICAL:
+        values, unit = _FORMULAS[formula].function(values), _FORMULAS[formula].unit
+    elif unit is InputUnit.DIGITAL_NUMBER and goal in _PHYSICAL:
+        if conversion.offset:
+            values += conversion.offset
+        values *= conversion.scale
+        return values
+    elif unit is InputUnit.REFLECTANCE and goal is InputUnit.DIGITAL_NUMBER:
+        return values / np.float32(conversion.scale)
+    elif unit is goal is InputUnit.DIGITAL_NUMBER and formula is None:
+        return values + np.float32(conversion.offset)
+    if goal in (unit, InputUnit.NATIVE):
+        return values
+    if (unit, goal) == (InputUnit.LINEAR_POWER, InputUnit.DECIBEL):
+        return _decibel(values)
+    if (unit, goal) == (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
+        return np.power(np.float32(10), values / np.float32(10))
+    msg = (
+        f"Values in {unit} cannot be converted to {goal}. Possible: digital_number to any unit, reflectance to "
+        "digital_number, linear_power to decibel and back, anything to native (unchanged). Declare the unit of the "
+        "file, or ask for another target."
+    )
+    raise ValueError(msg)
+
+
+def check_range(pixels: np.ndarray, unit: InputUnit, source: str) -> None:
+    """Refuse values that contradict the declared unit.
+
+    Judged by percentiles of the values that are neither missing nor 0, so that single bright pixels do not count. A
+    large array is sampled on a regular grid. ``native`` values are not judged.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Values as stored, last two axes (H, W).
+    unit : InputUnit
+        Declared unit.
+    source : str
+        File or band, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the values look like another unit; the message says which and what to declare.
+    """
+    declared = as_unit(unit)
+    sample = _sampled(pixels)
+    if declared is InputUnit.NATIVE or not sample.size:
+        return
+    low, middle, high = (float(value) for value in np.percentile(sample, (1, 50, 99)))
+    fractional = bool((sample != np.round(sample)).any())
+    looks = _contradiction(declared, low, middle, high, fractional)
+    if looks:
+        msg = (
+            f"{source} is declared as {declared}, but its values look like {looks} (1st, 50th and 99th percentile: "
+            f"{low:.4g}, {middle:.4g}, {high:.4g}). Declare the unit that they have; valid: {', '.join(InputUnit)}."
+        )
+        raise ValueError(msg)
+
+
+def _sampled(pixels: np.ndarray, count: int = 16384) -> np.ndarray:
+    array = np.asarray(pixels)
+    step = max(1, math.isqrt(array.size // count))
+    values = array[..., ::step, ::step].astype(np.float64).ravel()
+    return values[np.isfinite(values) & (values != 0)]
+
+
+def _contradiction(unit: InputUnit, low: float, middle: float, high: float, fractional: bool) -> str | None:  # noqa: FBT001
+    """Say what values look like if not like their unit.
+
+    Bounds: reflectance of clouds reaches 2.5, backscatter ranges over -50..30 dB with most land below 0 dB, and the
+    Earth radiates at 150..400 K.
+    """
+    rules: Mapping[InputUnit, Sequence[tuple[bool, str]]] = {
+        InputUnit.REFLECTANCE: [
+            (high > 10, "digital_number (reflectance is a fraction; the usual scale is 0.0001)"),
+            (middle < -1, "decibel or normalised values"),
+        ],
+        InputUnit.DIGITAL_NUMBER: [(fractional and low >= -0.5 and high <= 3, "reflectance or linear_power")],
+        InputUnit.DECIBEL: [
+            (low >= 0 and middle < 1, "linear_power"),
+            (low >= 0 and middle > 50, "digital_number"),
+        ],
+        InputUnit.LINEAR_POWER: [(middle < 0, "decibel"), (middle > 50, "digital_number")],
+        InputUnit.KELVIN: [(not 150 <= middle <= 400, "degrees Celsius or digital_number")],
+    }
+    return next((looks for wrong, looks in rules[unit] if wrong), None)
+
+
+#: Processing baseline in a product name (``_N0400_``) or granule id (``_N04.00``).
+_BASELINE = re.compile(r"_N(\d{2})\.?(\d{2})(?![0-9])")
+_OFFSET_TAG = re.compile(r"(BOA|RADIO)_ADD_OFFSET", re.IGNORECASE)
+
+
+def sentinel2_offset(
+    product_name: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    baseline: str | float | None = None,
+) -> float | None:
+    """Return the offset of a Sentinel-2 product, to be added to its digital numbers.
+
+    -1000 from processing baseline 04.00 on (January 2022, and reprocessed older scenes), 0 before it and where the
+    provider has taken it off: Earth Engine's ``*_HARMONIZED`` collections, ``earthsearch:boa_offset_applied``.
+
+    Parameters
+    ----------
+    product_name : str, optional
+        SAFE name, granule id or collection: ``S2A_MSIL2A_20220301T..._N0400_...``, ``COPERNICUS/S2_SR_HARMONIZED``.
+    metadata : mapping, optional
+        Tags of the file, properties of a STAC item or the item itself: ``s2:processing_baseline``,
+        ``PROCESSING_BASELINE``, ``BOA_ADD_OFFSET...`` or ``RADIO_ADD_OFFSET...`` of the product's MTD file.
+    baseline : str or float, optional
+        Processing baseline if known otherwise: ``04.00``, ``N0400``, 4.0.
+
+    Returns
+    -------
+    float or None
+        ``None`` if it cannot be known; then it has to be stated.
+
+    Raises
+    ------
+    ValueError
+        If the sources contradict each other, or a baseline is not a number.
+    """
+    tags = dict(metadata or {})
+    nested = tags.get("properties")
+    tags |= nested if isinstance(nested, Mapping) else {}
+    applied = str(tags.get("earthsearch:boa_offset_applied", "")).lower() == "true"
+    if applied or "_HARMONIZED" in (product_name or "").upper():
+        return 0.0
+    found: dict[str, float | None] = {
+        f"tag {key}": _as_offset(value) for key, value in tags.items() if _OFFSET_TAG.search(key)
+    }
+    for key in ("s2:processing_baseline", "processing:version", "PROCESSING_BASELINE"):
+        if key in tags:
+            found[key] = _offset_of_baseline(tags[key])
+    if baseline is not None:
+        found["baseline"] = _offset_of_baseline(baseline)
+    in_name = _BASELINE.search(product_name or "")
+    if in_name:
+        found[f"name {product_name}"] = _offset_of_baseline(".".join(in_name.groups()))
+    offsets = {value for value in found.values() if value is not None}
+    if len(offsets) > 1:
+        said = "; ".join(f"{value:g} by {key}" for key, value in found.items() if value is not None)
+        msg = f"The offset of a Sentinel-2 product is contradictory: {said}. State the offset in the config."
+        raise ValueError(msg)
+    return offsets.pop() if offsets else None
+
+
+def _as_offset(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError as error:
+        msg = f"The offset tag of a Sentinel-2 product must be a number such as -1000, got {value!r}."
+        raise ValueError(msg) from error
+
+
+def _offset_of_baseline(value: object) -> float | None:
+    """-1000 from 04.00 on, 0 before; ``None`` for 99.99, which a local run of Sen2Cor writes."""
+    match = re.fullmatch(r"N?(?:(\d{1,2})(?:\.\d{1,2})?|(\d{2})\d{2})", str(value).strip().upper())
+    if match is None:
+        msg = f"A processing baseline is written like '04.00' or 'N0400', got {value!r}."
+        raise ValueError(msg)
+    major = int(match[1] or match[2])
+    return None if major == 99 else -1000.0 if major >= 4 else 0.0
+
+
+#: Solar irradiance F0 by band in mW m-2 nm-1, as THOR's reader of Sentinel-3 uses it.
+SOLAR_FLUX: Mapping[str, float] = MappingProxyType(
+    dict(
+        zip(
+            (*SENTINEL3_OLCI.band_names, *SENTINEL3_SLSTR.band_names[:6]),
+            (
+                *(1500.96, 1672.84, 1849.84, 1893.60, 1879.35, 1758.86, 1614.05, 1497.63, 1463.22, 1438.04, 1373.91),
+                *(1239.14, 1221.16, 1213.50, 1202.85, 1149.11, 938.91, 911.24, 876.70, 808.90, 684.75),
+                *(1798.94, 1488.56, 936.94, 358.14, 240.20, 75.82),
+            ),
+            strict=True,
+        )
+    )
+)
+
+
+def toa_reflectance(radiance: np.ndarray, solar_flux: Sequence[float], cos_sza: np.ndarray | float) -> np.ndarray:
+    """Top-of-atmosphere reflectance ``pi L / (F0 cos(SZA))`` of Sentinel-3 radiance.
+
+    Parameters
+    ----------
+    radiance : ndarray
+        L in mW m-2 sr-1 nm-1, ``(..., C, H, W)``.
+    solar_flux : sequence of float
+        F0 per band in mW m-2 nm-1, see `SOLAR_FLUX`.
+    cos_sza : ndarray or float
+        Cosine of the sun's zenith angle, one number or ``(H, W)``; taken as 0.01 where it is less.
+
+    Returns
+    -------
+    ndarray
+        float32, clipped to 0..2; NaN stays.
+
+    Raises
+    ------
+    ValueError
+        If there is not one positive flux per band.
+    """
+    values = as_float32(radiance)
+    flux = np.asarray(solar_flux, dtype=np.float32)
+    if values.ndim < 3 or flux.shape != values.shape[-3:-2] or not (flux > 0).all():
+        msg = (
+            f"Expected radiance (..., C, H, W) and one positive solar flux per band, got shape {values.shape} and "
+            f"{flux.tolist()}. Take the fluxes from eo_data.sensors.units.SOLAR_FLUX by band name."
+        )
+        raise ValueError(msg)
+    cosine = np.clip(np.asarray(cos_sza, dtype=np.float32), 0.01, 1)
+    return np.clip(np.float32(np.pi) * values / (flux[:, None, None] * cosine), 0, 2)

@@ -1,0 +1,1 @@
+"""Dates, time axes and frames."""

@@ -1,0 +1,1 @@
+"""The run of an export and its folder."""

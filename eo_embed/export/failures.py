@@ -1,0 +1,127 @@
+"""Items that could not be exported, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from eo_core.files import write_text
+
+NAME = "failures.csv"
+COLUMNS = ("id", "reason", "file")
+ON_ERROR = ("raise", "skip")
+#: Where each process keeps its own until they are merged.
+_PARTS = "progress/failures-{rank}-{number}.csv"
+#: How many an error names.
+_NAMED = 5
+
+
+class Failures:
+    """Collects the failures of one process; ``merge`` makes ``failures.csv`` of those of all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the export.
+    rank : int
+        Of this process.
+    """
+
+    def __init__(self, folder: str | Path, rank: int = 0) -> None:
+        self.folder = Path(folder)
+        self.rank = rank
+        self._new: list[dict[str, str]] = []
+
+    def add(self, id: str, reason: str | Exception, file: str | Path = "") -> None:  # noqa: A002
+        """Note an item that failed; ``write`` brings it to the disk.
+
+        Parameters
+        ----------
+        id : str
+            Of the item.
+        reason : str or Exception
+            What was wrong; comes on one line.
+        file : str or Path
+            The file that is to blame, if one is.
+        """
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        row = {"id": id, "reason": text, "file": str(file)}
+        # File names need not be valid Unicode, and the table must not fail over the item that failed.
+        self._new.append({key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()})
+
+    def write(self) -> None:
+        """Write what was added since the last call, in a file of its own: whole or not at all."""
+        if not self._new:
+            return
+        number = 1 + max((int(path.stem.split("-")[2]) for path in self._files(str(self.rank))), default=-1)
+        write_text(self.folder / _PARTS.format(rank=self.rank, number=f"{number:06d}"), _as_csv(self._new))
+        self._new = []
+
+    def merge(self) -> list[dict[str, str]]:
+        """Write ``failures.csv`` with one row per id, the first that is known of it, and return the rows.
+
+        To be called by one process when all have written. Without failures there is no file.
+        """
+        self.write()
+        rows: dict[str, dict[str, str]] = {}
+        for path in self._files("*"):
+            for row in _from_csv(path):
+                rows.setdefault(row["id"], row)
+        merged = [rows[key] for key in sorted(rows)]
+        if merged:
+            write_text(self.folder / NAME, _as_csv(merged))
+        else:
+            (self.folder / NAME).unlink(missing_ok=True)
+        return merged
+
+    def forget(self) -> None:
+        """Remove what earlier runs noted: those items are tried again."""
+        for path in self._files("*"):
+            path.unlink(missing_ok=True)
+
+    def raise_if_any(self, on_error: str) -> None:
+        """End the run with an error if items failed, unless they may be skipped.
+
+        Parameters
+        ----------
+        on_error : {'raise', 'skip'}
+            What the user asked for.
+
+        Raises
+        ------
+        ValueError
+            Under ``raise`` if an item of any process failed, or for another value.
+        """
+        if on_error not in ON_ERROR:
+            msg = f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}."
+            raise ValueError(msg)
+        if on_error == "skip":
+            return
+        table = self.folder / NAME
+        failed = _from_csv(table) if table.is_file() else self._new
+        if failed:
+            named = "; ".join(f"{row['id']}: {row['reason']}" for row in failed[:_NAMED])
+            more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+            msg = (
+                f"{len(failed)} items could not be exported: {named}{more}. All are in {table}. The others are "
+                "finished: repair the files and run again, or leave the items out with on_error: skip."
+            )
+            raise ValueError(msg)
+
+    def _files(self, rank: str) -> list[Path]:
+        return sorted(self.folder.glob(_PARTS.format(rank=rank, number="*")))
+
+
+def _as_csv(rows: Iterable[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _from_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,268 @@
+"""Pooled vectors as GeoParquet 1.1: one file for each batch while the export runs, one file at its end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from pyproj import CRS
+
+from eo_core.files import atomic_path
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.footprint import centre, crs_name, footprint
+from eo_embed.writers.layout import PARTS
+
+_PART = re.compile(r"part-(\d+)-(\d+)\.parquet")
+_BOX = ("xmin", "ymin", "xmax", "ymax")
+_COMPRESSION = "zstd"
+
+
+class _Source(NamedTuple):
+    """One row group of one file."""
+
+    path: Path
+    row_group: int
+
+
+class _Survey(NamedTuple):
+    """What must be known before the first row is written."""
+
+    order: list[tuple[_Source, int]]
+    types: set[str]
+    bounds: np.ndarray | None
+
+
+def schema(dim: int) -> pa.Schema:
+    """Return the columns of a file of vectors of ``dim`` numbers."""
+    instant = pa.timestamp("ms", tz="UTC")
+    columns = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("layer", pa.string(), nullable=False),
+        ("geometry", pa.binary()),
+        ("bbox", pa.struct([(name, pa.float64()) for name in _BOX])),
+        ("datetime", instant),
+        # The same under the name that Major TOM gives it.
+        ("timestamp", instant),
+        ("start_datetime", instant),
+        ("end_datetime", instant),
+        pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+        ("source", pa.list_(pa.string())),
+        ("valid_fraction", pa.float64()),
+        ("centre_lat", pa.float64()),
+        ("centre_lon", pa.float64()),
+        ("crs", pa.string()),
+        ("proj_transform", pa.list_(pa.float64())),
+        ("proj_shape", pa.list_(pa.int32())),
+    ]
+    return pa.schema(columns)
+
+
+@dataclass
+class PartWriter:
+    """Writes the vectors of a batch to ``<folder>/parts/part-<rank>-<number>.parquet``.
+
+    Numbers go on from the highest one in the folder, so that no part of an earlier run is replaced, and of an item
+    that was written twice the later part is known.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    rank : int
+        Of this process, so that no two processes write the same file.
+    dim : int
+        Numbers in a vector.
+    """
+
+    folder: Path
+    rank: int
+    dim: int
+    _number: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._number = 1 + max((number for number, _, _ in _parts(self.folder)), default=-1)
+
+    def write(self, embeddings: Sequence[Embedding]) -> Path:
+        """Write a part, whole or not at all, and return the file.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to write, or an embedding has no pooled vector of ``dim`` numbers.
+        """
+        if not embeddings:
+            msg = "Expected at least one embedding for a part, got none."
+            raise ValueError(msg)
+        table = pa.Table.from_pylist([_row(embedding, self.dim) for embedding in embeddings], schema(self.dim))
+        path = self.folder / PARTS / f"part-{self.rank:04d}-{self._number:06d}.parquet"
+        with atomic_path(path) as partial:
+            # Each part is GeoParquet too, so that an export that was broken off can be read.
+            pq.write_table(table.replace_schema_metadata({"geo": _geo(set(), None)}), partial, compression=_COMPRESSION)
+        self._number += 1
+        return path
+
+
+def merge(folder: Path, out: Path, row_group_size: int = 1024) -> Path | None:
+    """Merge the parts of an export into one file, sorted by id and layer; return it, or ``None`` without any rows.
+
+    If ``out`` exists, its rows are kept, but parts replace them: so a merge that was broken off can be run again, and
+    a finished export can grow. Of rows with the same id and layer the one of the highest part number stays. The parts
+    stay as they are.
+
+    Memory holds the ids, one row group of the result and one part.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    out : Path
+        The GeoParquet file.
+    row_group_size : int
+        Rows of a row group.
+
+    Raises
+    ------
+    ValueError
+        If the vectors of two files differ in length.
+    """
+    files = [*([out] if out.is_file() else []), *part_files(folder)]
+    if not files:
+        return None
+    survey = _survey(files)
+    columns = _common_schema(files).with_metadata({"geo": _geo(survey.types, survey.bounds)})
+    with atomic_path(out) as partial, pq.ParquetWriter(partial, columns, compression=_COMPRESSION) as writer:
+        for start in range(0, len(survey.order), row_group_size):
+            table = _gather(survey.order[start : start + row_group_size], columns)
+            writer.write_table(table, row_group_size=row_group_size)
+    return out
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Return the parts of an export in order; of rows with the same id and layer the last one counts."""
+    return [path for _, _, path in _parts(folder)]
+
+
+def _parts(folder: Path) -> list[tuple[int, int, Path]]:
+    """Return (number, rank, file) of all parts, in order."""
+    found = ((_PART.fullmatch(path.name), path) for path in (folder / PARTS).glob("part-*.parquet"))
+    return sorted((int(match[2]), int(match[1]), path) for match, path in found if match)
+
+
+def _row(embedding: Embedding, dim: int) -> dict[str, Any]:
+    vector = embedding.pooled
+    if vector is None or len(vector) != dim:
+        got = "no pooled vector" if vector is None else f"one of {len(vector)}"
+        msg = f"{embedding.id}: expected a pooled vector of {dim} numbers, got {got}. Export layers of one width."
+        raise ValueError(msg)
+    days = sorted(embedding.dates)
+    # An acquisition of the series, not the mean of the dates, which may be a day without one.
+    middle = _midnight(days[(len(days) - 1) // 2]) if days else None
+    return {
+        "id": embedding.id,
+        "layer": embedding.layer,
+        "datetime": middle,
+        "timestamp": middle,
+        "start_datetime": _midnight(days[0]) if days else None,
+        "end_datetime": _midnight(days[-1]) if days else None,
+        "embedding": vector,
+        "source": list(embedding.sources),
+        "valid_fraction": float(embedding.valid_fraction),
+        **_place(embedding),
+    }
+
+
+def _place(embedding: Embedding) -> dict[str, Any]:
+    """Return what of the place is known; a grid without transform or CRS has no geometry."""
+    transform, crs, corners = embedding.transform, embedding.crs, embedding.corners
+    place: dict[str, Any] = {"proj_shape": list(embedding.shape), "crs": crs_name(crs) if crs else None}
+    if transform is None or corners is None:
+        return place
+    place["proj_transform"] = list(transform[:6])
+    if not crs:
+        return place
+    geometry = footprint(corners, crs)
+    lon, lat = centre(corners, crs)
+    return place | {
+        "geometry": shapely.to_wkb(geometry),
+        "bbox": dict(zip(_BOX, geometry.bounds, strict=True)),
+        "centre_lon": lon,
+        "centre_lat": lat,
+    }
+
+
+def _midnight(day: Any) -> datetime:  # noqa: ANN401
+    return datetime.combine(day, time(), UTC)
+
+
+def _geo(types: set[str], bounds: np.ndarray | None) -> str:
+    """Return the metadata of GeoParquet 1.1; without types they are unknown."""
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": sorted(types),
+        "crs": CRS.from_epsg(4326).to_json_dict(),
+        "edges": "planar",
+        "orientation": "counterclockwise",
+        "covering": {"bbox": {name: ["bbox", name] for name in _BOX}},
+    }
+    if bounds is not None:
+        column["bbox"] = [float(value) for value in bounds]
+    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
+
+
+def _common_schema(files: Sequence[Path]) -> pa.Schema:
+    schemas = {path: pq.read_schema(path).remove_metadata() for path in files}
+    first = schemas[files[0]]
+    for path, other in schemas.items():
+        if not other.equals(first):
+            msg = (
+                f"{path.name} and {files[0].name} differ: {other.field('embedding').type} and "
+                f"{first.field('embedding').type}. They come from two settings; export with overwrite: true."
+            )
+            raise ValueError(msg)
+    return first
+
+
+def _survey(files: Sequence[Path]) -> _Survey:
+    """Return where each row of the result comes from (later files win), and what its footprints cover."""
+    rows: dict[tuple[str, str], tuple[_Source, int]] = {}
+    types: set[str] = set()
+    bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=["id", "layer", "geometry"])
+                source = _Source(path, group)
+                for i, key in enumerate(zip(table["id"].to_pylist(), table["layer"].to_pylist(), strict=True)):
+                    rows[key] = (source, i)
+                geometries = shapely.from_wkb(table["geometry"].drop_null().to_numpy())
+                if len(geometries):
+                    found = shapely.total_bounds(geometries)
+                    bounds = np.concatenate([np.minimum(bounds[:2], found[:2]), np.maximum(bounds[2:], found[2:])])
+                    types |= {geometry.geom_type for geometry in geometries}
+    return _Survey([rows[key] for key in sorted(rows)], types, bounds if types else None)
+
+
+def _gather(order: Sequence[tuple[_Source, int]], columns: pa.Schema) -> pa.Table:
+    """Return rows from many row groups in order, each group read once."""
+    by_source: dict[_Source, list[int]] = {}
+    for position, (source, _) in enumerate(order):
+        by_source.setdefault(source, []).append(position)
+    taken = pa.concat_tables(list(_taken(order, by_source)))
+    positions = np.concatenate(list(by_source.values()))
+    return taken.take(np.argsort(positions)).cast(columns)
+
+
+def _taken(order: Sequence[tuple[_Source, int]], by_source: dict[_Source, list[int]]) -> Iterator[pa.Table]:
+    for source, positions in by_source.items():
+        with pq.ParquetFile(source.path) as file:
+            table = file.read_row_group(source.row_group)
+        yield table.take([order[position][1] for position in positions]).replace_schema_metadata(None)

@@ -1,0 +1,135 @@
+"""Where the files of an export lie, and what each file says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from affine import Affine
+
+from eo_core.files import PARTIAL
+from eo_embed.writers.embedding import Embedding
+
+MANIFEST = "manifest.json"
+GRIDS = "grids"
+ZARR_STORE = "grids.zarr"
+PARTS = "parts"
+POOLED = "embeddings.parquet"
+#: Longest file name of common file systems, less what a temporary name puts before it.
+_LONGEST_NAME = 255 - len(f"{PARTIAL}{'0' * 32}-")
+
+
+def item_path(folder: Path, embedding_id: str, layer: str, suffix: str) -> Path:
+    """Return ``<folder>/<layer or nothing>/<id><suffix>``; a ``/`` in the id is a folder.
+
+    Raises
+    ------
+    ValueError
+        If the id or the layer is empty, leaves the folder, or is no name of a file.
+    """
+    parts = [*([layer] if layer else []), *embedding_id.split("/")]
+    named = [*parts[:-1], parts[-1] + suffix]
+    if (
+        "\\" in embedding_id
+        or "/" in layer
+        or not all(_is_name(part, name) for part, name in zip(parts, named, strict=True))
+    ):
+        msg = (
+            f"The id {embedding_id!r} (layer {layer!r}) cannot name a file. Expected a relative path such as a/tile: "
+            f"no '..', no '/' at an end, no backslash or control character, at most {_LONGEST_NAME} bytes a part."
+        )
+        raise ValueError(msg)
+    return folder.joinpath(*named)
+
+
+def _is_name(part: str, name: str) -> bool:
+    fits = len(os.fsencode(name)) <= _LONGEST_NAME
+    return bool(part) and part not in {".", ".."} and part.isprintable() and not part.startswith(PARTIAL) and fits
+
+
+def attributes_of(embedding: Embedding, path: Path, manifest: Path, dtype: str) -> dict[str, str]:
+    """Return what a file says of itself, as text.
+
+    ``manifest`` is relative to the folder that the file lies in, ``dates`` are ISO dates with ``;`` between them, and
+    ``sources`` is a JSON list, as a file name may hold any separator.
+    """
+    return {
+        "id": embedding.id,
+        "layer": embedding.layer,
+        "dates": ";".join(day.isoformat() for day in embedding.dates),
+        "sources": json.dumps(embedding.sources, ensure_ascii=False),
+        "valid_fraction": repr(float(embedding.valid_fraction)),
+        "quantisation": dtype,
+        "manifest": PurePosixPath(os.path.relpath(manifest, path.parent)).as_posix(),
+    }
+
+
+def parsed_attributes(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Return the values behind :func:`attributes_of`, without the link to the manifest.
+
+    Raises
+    ------
+    ValueError
+        If the file says nothing of itself, so it is no embedding of ours.
+    """
+    missing = [name for name in ("id", "quantisation") if name not in attributes]
+    if missing:
+        msg = f"The file has no {', '.join(missing)} among its attributes: eo_embed has not written it."
+        raise ValueError(msg)
+    dates = str(attributes.get("dates", ""))
+    return {
+        "id": str(attributes["id"]),
+        # GDAL drops empty tags.
+        "layer": str(attributes.get("layer", "")),
+        "dates": tuple(dates.split(";")) if dates else (),
+        "sources": tuple(json.loads(str(attributes.get("sources", "[]")))),
+        "valid_fraction": float(str(attributes.get("valid_fraction", "nan"))),
+        "quantisation": str(attributes["quantisation"]),
+    }
+
+
+def grid_of(embedding: Embedding) -> np.ndarray:
+    """Return the grid of an embedding.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if embedding.grid is None:
+        msg = f"{embedding.id}: there is no grid to write; pooled vectors go to GeoParquet (output: pooled)."
+        raise ValueError(msg)
+    return embedding.grid
+
+
+def band_names(embedding: Embedding, count: int) -> tuple[str, ...]:
+    """Return a name for each band: the embedding's own, or ``e000`` and so on.
+
+    Raises
+    ------
+    ValueError
+        If it has another number of names.
+    """
+    if not embedding.names:
+        return tuple(f"e{i:03d}" for i in range(count))
+    if len(embedding.names) != count:
+        msg = f"{embedding.id}: expected {count} names, one for each band, or none; got {len(embedding.names)}."
+        raise ValueError(msg)
+    return embedding.names
+
+
+def cell_centres(transform: Affine, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return the map coordinates of the cell centres, float64.
+
+    ``x`` is ``(w,)`` and ``y`` is ``(h,)``; of a rotated grid both need two axes and are named ``xc`` and ``yc``,
+    ``(h, w)``.
+    """
+    rows, columns = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
+    if transform.b == 0 and transform.d == 0:
+        return {"x": transform.c + transform.a * columns, "y": transform.f + transform.e * rows}
+    x = transform.c + transform.a * columns + transform.b * rows[:, None]
+    y = transform.f + transform.d * columns + transform.e * rows[:, None]
+    return {"xc": x, "yc": y}

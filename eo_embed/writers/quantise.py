@@ -1,0 +1,165 @@
+"""Smaller numbers for embeddings: float16, int8 with one scale per band, and AlphaEarth's int8.
+
+In memory NaN is the no-data of every embedding; in a file it is what :class:`Encoded` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from eo_core.arguments import one_of
+
+DTYPES = ("float32", "float16", "int8", "int8_alphaearth")
+#: No-data of both int8 encodings, so that values are -127..127 and symmetric.
+INT8_NODATA = -128
+_INT8_MAX = 127
+#: AlphaEarth's de-quantisation is sign(q) * (|q| / 127.5) ** 2 (Earth Engine data set GOOGLE/SATELLITE_EMBEDDING/V1).
+_ALPHAEARTH_SCALE = 127.5
+#: How far the length of a vector may be from 1; bfloat16 rounds to 0.4 %.
+_UNIT_TOLERANCE = 0.01
+
+
+class Encoded(NamedTuple):
+    """What goes into a file.
+
+    Attributes
+    ----------
+    array : numpy.ndarray
+        As ``Encoding.storage`` says, the shape of the input.
+    scale : numpy.ndarray or None
+        Float64 ``(D,)``: value = scale * stored number; ``None`` where there is none.
+    nodata : float
+        The stored number that means no-data; NaN for floats.
+    """
+
+    array: np.ndarray
+    scale: np.ndarray | None
+    nodata: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How embeddings are stored.
+
+    Parameters
+    ----------
+    dtype : str
+        ``float32``; ``float16`` (relative error up to 2 ** -11, values up to 65504); ``int8`` (one scale per band and
+        file, error up to half a scale); ``int8_alphaearth`` (vectors of unit length, error up to
+        ``(sqrt(|x|) + 0.002) / 127.5``).
+
+    Raises
+    ------
+    ValueError
+        For another dtype.
+    """
+
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, DTYPES)
+
+    @property
+    def storage(self) -> str:
+        """Name of the NumPy dtype in the file."""
+        return self.dtype.removesuffix("_alphaearth")
+
+    @property
+    def nodata(self) -> float:
+        """The stored number that means no-data."""
+        return INT8_NODATA if self.storage == "int8" else float("nan")
+
+    def encode(self, values: np.ndarray) -> Encoded:
+        """Encode one embedding.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            Float32, ``(D,)`` or ``(D, h, w)``; NaN is no-data.
+
+        Raises
+        ------
+        ValueError
+            For infinite values, values that float16 cannot hold, or vectors that AlphaEarth's encoding cannot.
+        """
+        if np.isinf(values).any():
+            msg = "Expected finite embeddings or NaN, got infinite ones. Run the backbone with precision: 32."
+            raise ValueError(msg)
+        if self.dtype == "float32":
+            return Encoded(values.astype(np.float32, copy=False), None, self.nodata)
+        if self.dtype == "float16":
+            return Encoded(_as_float16(values), None, self.nodata)
+        if self.dtype == "int8":
+            scale = _band_scale(values)
+            return Encoded(_as_int8(values / _along_bands(scale, values.ndim)), scale, self.nodata)
+        _check_unit_length(values)
+        return Encoded(_as_int8(np.sign(values) * np.sqrt(np.abs(values)) * _ALPHAEARTH_SCALE), None, self.nodata)
+
+    def decode(self, array: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+        """Return float32 with NaN as no-data from what a file holds.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            ``(D,)`` or ``(D, h, w)`` as stored.
+        scale : numpy.ndarray or None
+            ``(D,)``; needed for ``int8``.
+
+        Raises
+        ------
+        ValueError
+            If the array has another dtype, or ``int8`` comes without a scale per band.
+        """
+        if array.dtype != np.dtype(self.storage):
+            msg = f"{self.dtype} is stored as {self.storage}, got {array.dtype}."
+            raise ValueError(msg)
+        if self.storage != "int8":
+            return array.astype(np.float32, copy=False)
+        numbers = array.astype(np.float64)
+        if self.dtype == "int8":
+            if scale is None or np.shape(scale) != array.shape[:1]:
+                got = "none" if scale is None else f"shape {np.shape(scale)}"
+                msg = f"int8 needs one scale for each of {len(array)} bands, got {got}."
+                raise ValueError(msg)
+            numbers *= _along_bands(np.asarray(scale, np.float64), array.ndim)
+        else:
+            numbers = np.sign(numbers) * (numbers / _ALPHAEARTH_SCALE) ** 2
+        return np.where(array == INT8_NODATA, np.nan, numbers).astype(np.float32)
+
+
+def _along_bands(scale: np.ndarray, ndim: int) -> np.ndarray:
+    return scale.reshape(-1, *[1] * (ndim - 1))
+
+
+def _band_scale(values: np.ndarray) -> np.ndarray:
+    """Largest magnitude of each band over 127; 1 for bands of zeros or without data, which need none."""
+    largest = np.nan_to_num(np.abs(values.reshape(len(values), -1))).max(axis=1).astype(np.float64)
+    return np.where(largest > 0, largest / _INT8_MAX, 1.0)
+
+
+def _as_int8(numbers: np.ndarray) -> np.ndarray:
+    rounded = np.clip(np.rint(numbers), -_INT8_MAX, _INT8_MAX)
+    return np.where(np.isnan(rounded), INT8_NODATA, rounded).astype(np.int8)
+
+
+def _as_float16(values: np.ndarray) -> np.ndarray:
+    most = float(np.finfo(np.float16).max)
+    largest = float(np.nan_to_num(np.abs(values)).max(initial=0.0))
+    if largest > most:
+        msg = f"float16 holds values up to {most:.0f}, got {largest:.6g}. Use dtype float32 or int8."
+        raise ValueError(msg)
+    return values.astype(np.float16)
+
+
+def _check_unit_length(values: np.ndarray) -> None:
+    """Refuse other lengths than 1; positions without data have none (NaN compares as false)."""
+    length = np.sqrt(np.sum(np.square(values, dtype=np.float64), axis=0))
+    if np.any(np.abs(length - 1) > _UNIT_TOLERANCE):
+        msg = (
+            f"int8_alphaearth is for vectors of length 1, got lengths from {np.nanmin(length):.4g} to "
+            f"{np.nanmax(length):.4g}. Set l2_normalise: true, or use dtype int8."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,196 @@
+"""Samples whose features are on disk, one file for each sample and variant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.utils.data import Dataset
+
+from eo_core.files import atomic_path
+from eo_data.catalog.records import Record
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.sampler import Draw
+from eo_finetune.cache.variants import Turn, evenly, turn_of
+
+_FEATURE = "feature"
+_IMAGE = "image"
+
+
+class Variant(NamedTuple):
+    """A sample, turned."""
+
+    sample: int
+    turn: Turn
+
+
+class CachedDataset(Dataset[dict[str, Any]]):
+    """Yields ``features`` (a list of the encoder's levels) with what else a data set yields.
+
+    The axes of features have the order of the encoder's memory, often with channels last: a decoder that gets them in
+    another order computes other last digits, and draws another dropout.
+
+    Parameters
+    ----------
+    dataset : EoDataset
+        The samples.
+    folder : Path
+        Of the files.
+    variants : mapping of turn to int or None
+        See `eo_finetune.cache.variants.variants_of`.
+    keep_images : bool
+        Whether images are stored, too, for pictures; without, ``image`` is zeros of one channel, which only say how
+        large the image was.
+    """
+
+    def __init__(
+        self, dataset: EoDataset, folder: Path, variants: Mapping[Turn, int | None], *, keep_images: bool
+    ) -> None:
+        self.dataset, self.folder, self.variants, self.keep_images = dataset, folder, dict(variants), keep_images
+        #: Order of the axes of each level, for all samples; that of each file if it is not set.
+        self.orders: list[list[int]] | None = None
+        self._names = [_name(record) for record in dataset.records]
+
+    @property
+    def records(self) -> list[Record]:
+        """The samples."""
+        return self.dataset.records
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def plot(self, sample: Mapping[str, Any], suptitle: str | None = None) -> Figure:
+        """Draw a quick-look, as the data set does."""
+        return self.dataset.plot(sample, suptitle)
+
+    def lacking(self) -> Iterator[Variant]:
+        """Yield what is not stored yet."""
+        for sample in range(len(self)):
+            for turn in self.variants:
+                if not self.file(variant := Variant(sample, turn)).is_file():
+                    yield variant
+
+    def uncached(self, variant: Variant) -> dict[str, Any]:
+        """Return a variant of a sample with its image, as the encoder wants it."""
+        sample = self.dataset.read(variant.sample)
+        seed = self.variants[variant.turn]
+        if self.dataset.augmentation is not None and seed is not None:
+            sample = evenly(self.dataset.augmentation)(sample, seed)
+        return self.dataset.entry(sample, self.records[variant.sample])
+
+    def file(self, variant: Variant) -> Path:
+        """Return where a variant is stored."""
+        turn = "".join(str(corner) for corner in variant.turn)
+        return self.folder / f"{self._names[variant.sample]}-{turn}.safetensors"
+
+    def store(self, variant: Variant, features: Sequence[torch.Tensor], entry: Mapping[str, Any]) -> None:
+        """Write the features of a variant in the order of their memory, with all that its entry holds."""
+        orders = [_order(level) for level in features]
+        levels = zip(features, orders, strict=True)
+        tensors = {f"{_FEATURE}.{i}": level.permute(order).contiguous() for i, (level, order) in enumerate(levels)}
+        image = entry["image"]
+        images = image if isinstance(image, Mapping) else {"": image}
+        if self.keep_images:
+            tensors |= {f"{_IMAGE}.{name}": value.contiguous() for name, value in images.items()}
+        rest = {key: value for key, value in entry.items() if key != "image"}
+        tensors |= {key: value.contiguous() for key, value in rest.items() if isinstance(value, torch.Tensor)}
+        texts = {key: value for key, value in rest.items() if not isinstance(value, torch.Tensor)}
+        size = next(value.shape[-2:] for value in images.values() if value.ndim >= 3)
+        with atomic_path(self.file(variant)) as partial:
+            save_file(tensors, partial, _as_text(entries=texts, size=list(size), orders=orders))
+
+    def first_orders(self) -> list[list[int]]:
+        """Return how the axes of the first sample's features follow one another in memory."""
+        with safe_open(self.file(Variant(0, next(iter(self.variants)))), "pt") as stored:
+            orders: list[list[int]] = json.loads(stored.metadata()["orders"])
+        return orders
+
+    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+        """Return a sample in the variant that its transforms would have made.
+
+        Raises
+        ------
+        ValueError
+            If its file is gone.
+        """
+        sample, seed = index if isinstance(index, Draw) else (index, None)
+        file = self.file(Variant(sample, turn_of(self.dataset.augmentation, seed)))
+        if not file.is_file():
+            msg = (
+                f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: what "
+                "lacks is encoded anew."
+            )
+            raise ValueError(msg)
+        with safe_open(file, "pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+            notes = stored.metadata()
+        levels = sorted((k for k in tensors if k.startswith(f"{_FEATURE}.")), key=lambda key: int(key.split(".")[1]))
+        own = json.loads(notes["orders"])
+        wanted = own if self.orders is None else self.orders
+        features = [
+            _reordered(tensors.pop(key), *orders).float() for key, *orders in zip(levels, own, wanted, strict=True)
+        ]
+        entry: dict[str, Any] = json.loads(notes["entries"]) | {"features": features}
+        images = {k.removeprefix(f"{_IMAGE}."): tensors.pop(k) for k in list(tensors) if k.startswith(f"{_IMAGE}.")}
+        entry["image"] = torch.zeros(1, *json.loads(notes["size"])) if not images else images.get("", images)
+        return entry | tensors
+
+
+def _order(level: torch.Tensor) -> list[int]:
+    return sorted(range(level.ndim), key=lambda axis: -level.stride()[axis])
+
+
+def inverse(order: Sequence[int]) -> list[int]:
+    """Return the order of axes that undoes another."""
+    return [list(order).index(axis) for axis in range(len(order))]
+
+
+def _reordered(level: torch.Tensor, own: Sequence[int], wanted: Sequence[int]) -> torch.Tensor:
+    return level if own == wanted else level.permute(inverse(own)).permute(list(wanted)).contiguous()
+
+
+def _as_text(**notes: object) -> dict[str, str]:
+    return {name: json.dumps(note) for name, note in notes.items()}
+
+
+class Uncached(Dataset[dict[str, Any]]):
+    """The variants that are to be encoded.
+
+    Parameters
+    ----------
+    cached : CachedDataset
+        Where they go.
+    variants : sequence of Variant
+        Which.
+    """
+
+    def __init__(self, cached: CachedDataset, variants: Sequence[Variant]) -> None:
+        self.cached, self.variants = cached, list(variants)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.variants)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an image, as the encoder wants it."""
+        return self.cached.uncached(self.variants[index])
+
+
+def _name(record: Record) -> str:
+    """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
+    paths = [path for files in record.files.values() for path in files]
+    paths += [record.label] if isinstance(record.label, Path) else []
+    states = []
+    for path in paths:
+        parts = sorted(path.rglob("*")) if path.is_dir() else [path]  # a Zarr is a folder
+        states.append([str(path), *([part.stat().st_size, part.stat().st_mtime_ns] for part in parts)])
+    stamp = [record.id, str(record.window), str(record.label), str(record.dates), states]
+    return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]

@@ -1,0 +1,72 @@
+"""Which of the eight flips and rotations of a square a random transform makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import numpy as np
+import torch
+
+from eo_data.preprocess.augmentation import Augmentation, composed
+
+#: Transforms of Albumentations that only flip and turn by right angles.
+TURNS = frozenset(("D4", "HorizontalFlip", "VerticalFlip", "Transpose", "RandomRotate90", "SquareSymmetry", "NoOp"))
+_IGNORED = frozenset(("ToTensorV2",))
+#: Seeds that are tried to meet every variant: with eight equally likely ones, one is missed once in 1e14.
+_TRIES = 256
+#: The turn that changes nothing.
+_UPRIGHT = (0, 1, 2, 3)
+
+#: Where the four corners of a square go.
+Turn = tuple[int, ...]
+
+
+def turn_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
+    """Return what a transform with this seed does to the corners of a square, in the order of their rows.
+
+    Two turns that move the corners alike are the same one of the eight. Without a seed, torch's generator draws one,
+    if the transform would have drawn one.
+    """
+    steps = [] if augmentation is None else [s for s in augmentation.transforms if type(s).__name__ not in _IGNORED]
+    if not steps:
+        return _UPRIGHT
+    seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
+    corners = np.arange(4, dtype=np.float32).reshape(2, 2, 1)
+    moved = composed(steps, seed)(image=corners)["image"]
+    return tuple(int(value) for value in np.asarray(moved).ravel())
+
+
+def evenly(augmentation: Augmentation) -> Augmentation:
+    """Return the same transforms, each of them made half of the time, so that none of their turns is rare."""
+    steps = deepcopy(list(augmentation.transforms))
+    for step in steps:
+        step.p = 0.5 if 0 < step.p < 1 else step.p
+    return Augmentation(steps)
+
+
+def variants_of(augmentation: Augmentation | None) -> Mapping[Turn, int | None]:
+    """Return the turns that a transform can make, each with a seed by which `evenly` of it makes it.
+
+    ``None`` stands for the seed if there is no transform.
+
+    Raises
+    ------
+    ValueError
+        If it does more than flips and rotations by right angles.
+    """
+    if augmentation is None:
+        return {_UPRIGHT: None}
+    others = [n for n in (type(step).__name__ for step in augmentation.transforms) if n not in TURNS | _IGNORED]
+    if others:
+        msg = (
+            f"The feature cache can hold the eight flips and rotations of an image, but the transforms have "
+            f"{', '.join(others)}, which makes ever new images. Valid: {', '.join(sorted(TURNS))}. Cut chips to their "
+            "size beforehand, or leave FrozenFeatureCache out."
+        )
+        raise ValueError(msg)
+    found: dict[Turn, int | None] = {}
+    even = evenly(augmentation)
+    for seed in range(_TRIES):
+        found.setdefault(turn_of(even, seed), seed)
+    return found

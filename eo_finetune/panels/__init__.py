@@ -1,0 +1,1 @@
+"""Pictures of image, label, prediction and error."""

@@ -1,0 +1,1 @@
+"""What every encoder shares: checkpoints, LoRA, features, the side that TerraTorch sees."""

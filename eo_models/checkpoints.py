@@ -1,0 +1,286 @@
+"""Checkpoint files: fetch, read safely, match against a module, and say what was loaded.
+
+Knows files and key sets, no encoder. A weight that is missing or misshapen is an error, never a random tensor.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eo_models.lora import AdapterError, merged
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be found, read, or does not fit the model."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the keys of a checkpoint.
+
+    Parameters
+    ----------
+    source : str
+        File that was read.
+    prefix : str
+        Prefix under which the encoder's keys stand in the file.
+    loaded : tuple of str
+        Keys of the module that got their value from the file.
+    ignored : tuple of str
+        Keys of the file that belong to other parts (decoder, head, optimiser copies) or to ignore patterns.
+    missing : tuple of str
+        Keys of the module that the file lacks and that may be lacking because a formula gives them.
+    unexpected : tuple of str
+        Keys under the prefix that the module does not have.
+    """
+
+    source: str
+    prefix: str
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+    def __str__(self) -> str:
+        counts = (("loaded", self.loaded), ("ignored", self.ignored))
+        text = ", ".join(f"{len(keys)} {name}" for name, keys in counts)
+        for name, keys in (("missing (given by formula)", self.missing), ("unexpected", self.unexpected)):
+            text += f", {len(keys)} {name}" + (f" ({_some(keys)})" if keys else "")
+        return f"{self.source} [prefix {self.prefix!r}]: {text}"
+
+
+def _some(keys: Sequence[str], count: int = 3) -> str:
+    return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "")
+
+
+def fetch_from_hub(repo_id: str, filename: str, revision: str | None = None) -> Path:
+    """Return the path of a file of a Hugging Face repository, from the local cache if it is there.
+
+    ``HF_HUB_OFFLINE`` and the cache folders of ``huggingface_hub`` are respected.
+
+    Parameters
+    ----------
+    repo_id, filename : str
+        Repository and file.
+    revision : str, optional
+        Branch, tag or commit; a commit makes a run reproducible. Defaults to the main branch.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is neither in the cache nor to be had.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415  (only needed for a download)
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(hf_hub_download(repo_id, filename, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        logger.info("%s of %s is not in the local cache, downloading it.", filename, repo_id)
+    try:
+        return Path(hf_hub_download(repo_id, filename, revision=revision))
+    except (OSError, HfHubHTTPError) as error:
+        msg = (
+            f"The pretrained weights {filename!r} of Hugging Face repository {repo_id!r} are not in the local cache "
+            f"and could not be downloaded ({type(error).__name__}). Connect to the network once, or copy the file "
+            "here and give its path as `ckpt`, or ask for random weights with `pretrained: false`."
+        )
+        raise CheckpointError(msg) from error
+
+
+def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a file of named tensors on the CPU without running code from it.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.safetensors``, or a file of ``torch.save`` with a state dict, alone or under the key ``state_dict``
+        (Lightning and TerraTorch checkpoints). LoRA in a checkpoint of TerraTorch is merged into the weights.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, not safe to load, holds no named tensors, or adapters that cannot be merged.
+    """
+    file, content = read_file(path)
+    arguments = None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content, arguments = content["state_dict"], content.get("hyper_parameters")
+    if not isinstance(content, Mapping) or not any(isinstance(v, torch.Tensor) for v in content.values()):
+        msg = (
+            f"{str(file)!r} is no checkpoint: expected named tensors, alone or under 'state_dict', "
+            f"got {_describe(content)}."
+        )
+        raise CheckpointError(msg)
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    try:
+        return merged(tensors, arguments if isinstance(arguments, Mapping) else None)
+    except AdapterError as error:
+        msg = (
+            f"The adapters (PEFT) in {str(file)!r} cannot be merged: {error}. Merge them before you save: "
+            "`task.model.encoder.merge_and_unload()`, then save the state dict of what it returns."
+        )
+        raise CheckpointError(msg) from error
+
+
+def read_file(path: str | Path) -> tuple[Path, object]:
+    """Return a checkpoint's path and content, read without running code from it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, truncated or not safe to load.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        msg = f"Checkpoint {str(path)!r} does not exist or is no file (looked for {str(file.absolute())!r})."
+        raise CheckpointError(msg)
+    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a mapping with keys {_some([repr(key) for key in content], 5) or '(none)'}"
+    return f"an object of type {type(content).__name__}"
+
+
+def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        msg = f"{str(file)!r} cannot be read as safetensors, it may be truncated: {error}. Copy or download it again."
+        raise CheckpointError(msg) from error
+
+
+def _read_torch(file: Path) -> object:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        msg = (
+            f"{str(file)!r} ({file.stat().st_size} bytes) is no checkpoint that can be loaded safely: it is truncated, "
+            "or a pickle with objects other than tensors and plain values, which may run code when opened. Copy or "
+            f"download it again, or save its state dict alone. Reader: {type(error).__name__}: {first_line}"
+        )
+        raise CheckpointError(msg) from error
+
+
+def find_prefix(keys: Iterable[str], anchor: str, wanted: str, default: str) -> str:
+    """Find the prefix under which an encoder stands in a checkpoint.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        Keys of the file.
+    anchor : str
+        A key that every such encoder has.
+    wanted : str
+        Name that the user gave, without the final dot.
+    default : str
+        The name that counts as not given: then any single occurrence will do.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no occurrence, several, or not the one that the user named.
+    """
+    found = [key[: -len(anchor)] for key in keys if key == anchor or key.endswith("." + anchor)]
+    if f"{wanted}." in found:
+        return f"{wanted}."
+    if not found:
+        msg = f"no key ends in {anchor!r}, so this is no checkpoint of this encoder (first keys: {_some(list(keys))})"
+        raise CheckpointError(msg)
+    if wanted != default or len(found) > 1:
+        msg = f"there is no encoder under {wanted!r}; the file has one under each of: {', '.join(map(repr, found))}"
+        raise CheckpointError(msg)
+    return found[0]
+
+
+def load_strictly(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    source: str,
+    prefix: str,
+    ignore: Sequence[str] = (),
+    given_by_formula: Sequence[str] = (),
+) -> LoadReport:
+    """Load the tensors under a prefix into a module; nothing is changed unless everything fits.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The encoder.
+    tensors : mapping of str to Tensor
+        Content of the file.
+    source, prefix : str
+        Where the tensors come from, for the report.
+    ignore : sequence of str
+        Regular expressions, matched at the start of a key behind the prefix.
+    given_by_formula : sequence of str
+        Regular expressions of module keys that a file may lack.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is missing, has another shape, or is not finite.
+    """
+    own = module.state_dict()
+    inside = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    outside = [key for key in tensors if not key.startswith(prefix)]
+    skipped = {key for key in inside if key not in own and _matches(key, ignore)}
+    usable = {key: inside[key] for key in own if key in inside}
+    missing = [key for key in own if key not in usable]
+    required = [key for key in missing if not _matches(key, given_by_formula)]
+    if required:
+        msg = f"{len(required)} of {len(own)} weights are missing: {_some(required)}"
+        raise CheckpointError(msg)
+    wrong = [
+        f"{key} is {tuple(value.shape)}, expected {tuple(own[key].shape)}"
+        for key, value in usable.items()
+        if value.shape != own[key].shape
+    ]
+    if wrong:
+        msg = f"{len(wrong)} weights have another shape: {_some(wrong)}"
+        raise CheckpointError(msg)
+    spoilt = [key for key, value in usable.items() if not torch.isfinite(value).all()]
+    if spoilt:
+        msg = f"{len(spoilt)} weights hold NaN or infinity: {_some(spoilt)}"
+        raise CheckpointError(msg)
+    module.load_state_dict(usable, strict=False)
+    report = LoadReport(
+        source,
+        prefix,
+        loaded=tuple(usable),
+        ignored=(*outside, *(prefix + key for key in sorted(skipped))),
+        missing=tuple(missing),
+        unexpected=tuple(prefix + key for key in inside if key not in own and key not in skipped),
+    )
+    logger.log(logging.WARNING if report.unexpected else logging.INFO, "Loaded %s", report)
+    return report
+
+
+def _matches(key: str, patterns: Sequence[str]) -> bool:
+    return any(re.match(pattern, key) for pattern in patterns)

@@ -1,0 +1,1 @@
+"""The THOR encoder in plain PyTorch."""

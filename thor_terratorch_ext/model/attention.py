@@ -1,0 +1,215 @@
+"""Self-attention with a metric ALiBi bias, in ways that compute the same numbers.
+
+* ``shared_bias``: the bias of a layout is built once and shared by all blocks and samples.
+* ``distance``: only the distances are kept, once for all heads, and the product of queries and keys is added to them in
+  one matrix multiplication per head and chunk of queries. For long sequences on a CPU, without gradients: a little
+  slower than the shared bias, with the memory of one head.
+* ``chunked``: queries are taken a chunk at a time and the bias is computed for the chunk, so that memory grows
+  linearly with the number of tokens.
+* ``flex``: PyTorch's FlexAttention computes the bias from coordinates inside the kernel. For CUDA.
+
+``auto`` takes ``distance`` where it applies, else ``shared_bias`` while that fits a memory budget, else ``chunked``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from thor_terratorch_ext.model.alibi import alibi_bias
+
+BACKENDS = ("auto", "shared_bias", "distance", "chunked", "flex")
+
+#: Largest bias (or distances) in bytes that ``auto`` keeps: twice the bias of THOR large on Sentinel-1 and 2 at 288 px.
+MAX_BIAS_BYTES = 2**30
+#: From this number of tokens on, ``auto`` prefers ``distance``: measured, below it the shared bias is 10 % quicker.
+LONG_SEQUENCE = 2048
+QUERY_CHUNK = 256
+#: Tokens that go through the MLP at a time without gradients, which bounds the memory of its hidden layer.
+MLP_CHUNK = 512
+
+#: Maps query, key and value, each ``(B, H, N, head_dim)``, to ``(B, H, N, head_dim)``.
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def check_backend(backend: str) -> str:
+    """Return ``backend`` if it is known.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if backend not in BACKENDS:
+        msg = f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}."
+        raise ValueError(msg)
+    return backend
+
+
+def make_attend(backend: str, coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    """Prepare the attention of one layout for one device and dtype.
+
+    Parameters
+    ----------
+    backend : str
+        One of `BACKENDS`.
+    coordinates : Tensor
+        Token centres ``(N, 2)``, float64, in units of the largest patch footprint, on the device of the model.
+    slopes : Tensor
+        ALiBi slopes ``(H,)``.
+    dtype : torch.dtype
+        In which query, key and value come.
+    """
+    n_tokens, n_heads = coordinates.shape[0], slopes.numel()
+    if backend == "flex":
+        return _flex(coordinates.float(), slopes.float())
+    if backend == "chunked":
+        return _chunked(coordinates, slopes, dtype)
+    fits = n_heads * n_tokens**2 * dtype.itemsize <= MAX_BIAS_BYTES
+    use_bias = backend in ("shared_bias", "distance") or fits
+    with_gradient = _lazy_shared_bias(coordinates, slopes, dtype) if use_bias else _chunked(coordinates, slopes, dtype)
+    on_cpu = coordinates.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+    small_enough = n_tokens**2 * dtype.itemsize <= MAX_BIAS_BYTES
+    if backend == "distance" or (backend == "auto" and on_cpu and n_tokens >= LONG_SEQUENCE and small_enough):
+        return _distance(coordinates, slopes, dtype, with_gradient)
+    return with_gradient
+
+
+def _lazy_shared_bias(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    @lru_cache(maxsize=1)
+    def bias() -> torch.Tensor:
+        # Usable later under autograd, whatever mode the first call runs in.
+        with torch.inference_mode(False), torch.no_grad():
+            return alibi_bias(coordinates, coordinates, slopes, dtype)
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias())
+
+    return attend
+
+
+def _distance(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype, with_gradient: Attend) -> Attend:
+    # A bias of one head with slope -1 is the distance matrix, built in chunks of rows.
+    distance = alibi_bias(coordinates, coordinates, -torch.ones_like(slopes[:1]), dtype)[0, 0]
+    factors = [-slope for slope in slopes.tolist()]
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and query.requires_grad:
+            return with_gradient(query, key, value)
+        batch, heads, length, dim = query.shape
+        mixed = query.new_empty(batch, length, heads, dim)
+        scores = query.new_empty(min(QUERY_CHUNK, length), length)
+        for head, start in product(range(heads), range(0, length, QUERY_CHUNK)):
+            rows = slice(start, start + QUERY_CHUNK)
+            part = scores[: min(QUERY_CHUNK, length - start)]
+            for sample in range(batch):
+                keys = key[sample, head].T
+                chunk = query[sample, head, rows]
+                torch.addmm(distance[rows], chunk, keys, beta=factors[head], alpha=dim**-0.5, out=part)
+                torch.softmax(part, dim=-1, out=part)
+                torch.mm(part, value[sample, head], out=mixed[sample, rows, head])
+        return mixed.transpose(1, 2)
+
+    return attend
+
+
+def _chunked(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for start in range(0, coordinates.shape[0], QUERY_CHUNK):
+            rows = slice(start, start + QUERY_CHUNK)
+            bias = alibi_bias(coordinates[rows], coordinates, slopes, dtype)
+            parts.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias))
+        return torch.cat(parts, dim=2)
+
+    return attend
+
+
+@lru_cache(maxsize=1)
+def _compiled_flex_attention() -> Callable[..., torch.Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  (imports the compiler)
+
+    return torch.compile(flex_attention)
+
+
+def _flex(coordinates: torch.Tensor, slopes: torch.Tensor) -> Attend:
+    rows, columns = coordinates.unbind(dim=1)
+
+    def alibi(
+        score: torch.Tensor, _batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor
+    ) -> torch.Tensor:
+        squared = (rows[query] - rows[key]) ** 2 + (columns[query] - columns[key]) ** 2
+        return score - slopes[head] * torch.sqrt(squared)
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if query.is_cuda:
+            return _compiled_flex_attention()(query, key, value, score_mod=alibi)
+        from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415
+
+        return flex_attention(query, key, value, score_mod=alibi)
+
+    return attend
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused ``qkv`` linear layer.
+
+    Parameters
+    ----------
+    dim : int
+        Token width D.
+    n_heads : int
+        Number of heads; the scale is ``1 / sqrt(D / n_heads)``.
+    """
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        batch, length, dim = tokens.shape
+        qkv = self.qkv(tokens).view(batch, length, 3, self.n_heads, dim // self.n_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = attend(query, key, value).transpose(1, 2).reshape(batch, length, dim)
+        return self.proj(mixed)
+
+
+class Mlp(nn.Module):
+    """Two linear layers around an exact (erf) GELU."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block without dropout, layer scale or stochastic depth."""
+
+    def __init__(self, dim: int, n_heads: int, mlp_ratio: int = 4, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, n_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+
+    def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
+        tokens = tokens + self.attn(self.norm1(tokens), attend)
+        if torch.is_grad_enabled():
+            return tokens + self.mlp(self.norm2(tokens))
+        for part in tokens.flatten(0, 1).split(MLP_CHUNK):
+            part += self.mlp(self.norm2(part))  # noqa: PLW2901  (a view of the sum above)
+        return tokens
