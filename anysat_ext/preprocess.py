@@ -12,19 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from anysat_ext.geometry import INDIVISIBLE, NON_SQUARE, plan_square
 from anysat_ext.model.modalities import CELL_METRES
 from eo_core.arguments import one_of
-from eo_data.geometry import INDIVISIBLE, NON_SQUARE, plan_square
-from eo_data.preprocess.dataset_normalise import (
-    DatasetNormalise,
-    PerBand,
-    check_georeference,
-    filled,
-    moved,
-    moved_label,
-    normalised,
-)
+from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
 from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.preprocess.steps import filled, moved, moved_label, normalised
+from eo_data.raster.georeference import check_georeference
 from eo_data.raster.plan import Crop, GeometryPlan, apply_before
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError

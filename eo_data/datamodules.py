@@ -14,29 +14,25 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_core.fingerprint import facts_of_inputs
+from eo_data.catalog.date_index import dates_from_index
+from eo_data.catalog.index_table import from_index
 from eo_data.catalog.known.sen1floods11 import dates_by_chip, event_dates
-from eo_data.catalog.records import (
-    SPLITS,
-    Record,
-    check_complete,
-    check_labelled,
-    from_folders,
-    from_index,
-    without_label,
-)
-from eo_data.catalog.sources import FilePattern, ImageSource, LabelSource
+from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.records import SPLITS, Record, check_complete, check_labelled, from_folders, without_label
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.catalog.splits import draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
 from eo_data.dataset.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
-from eo_data.dataset.dataset import EoDataset, SampleReader, collate
+from eo_data.dataset.batch import collate
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.facts import facts_of_inputs
+from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
 from eo_data.preprocess.augmentation import Augmentation
-from eo_data.preprocess.dataset_normalise import Preprocess
+from eo_data.preprocess.steps import Preprocess
 from eo_data.readers.images import FramePolicy, ImageReader
 from eo_data.readers.labels import TASKS
-from eo_data.temporal.dates import dates_from_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +58,7 @@ class ChipDataModule(LightningDataModule):
     task : {'segmentation', 'regression', 'classification'}
         What is learned.
     index : str, optional
-        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalog.records.from_index`.
+        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalog.index_table.from_index`.
     train_split, val_split, test_split, predict_split : str, optional
         Files below ``root`` that name the samples of a split. Without: the column ``split`` of the index; to predict,
         the test split or else all samples.

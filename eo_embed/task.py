@@ -13,8 +13,9 @@ import torch
 from torchgeo.trainers import BaseTask
 
 from eo_core.config import config_text
-from eo_core.fingerprint import facts_of_data, sha256_of_file, sha256_of_weights
-from eo_data.dataset.dataset import LOCATED
+from eo_core.fingerprint import sha256_of_file
+from eo_data.dataset.batch import LOCATED
+from eo_data.dataset.facts import facts_of_data
 from eo_data.dataset.place import Place, places
 from eo_embed.export.failures import Failures
 from eo_embed.export.fine_tuned import check_tuned
@@ -27,6 +28,7 @@ from eo_embed.writers.geoparquet import PartWriter, merge
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.mosaic import mosaics
 from eo_embed.writers.quantise import Encoding
+from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from eo_core.files import PARTIAL, atomic_path
 from eo_data.dataset.agreement import takes_further_entries
-from eo_data.dataset.dataset import LOCATED
+from eo_data.dataset.batch import LOCATED
 from eo_data.dataset.place import Place, places
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.

@@ -5,6 +5,7 @@ Knows files and key sets, no encoder. A weight that is missing or misshapen is a
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 import re
@@ -12,6 +13,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -284,3 +286,14 @@ def load_strictly(
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
     return any(re.match(pattern, key) for pattern in patterns)
+
+
+def sha256_of_weights(module: Any) -> str:  # noqa: ANN401
+    """SHA-256 of the names and values in a torch module: random weights differ from run to run, and this shows it."""
+    import torch  # noqa: PLC0415  (only needed here)
+
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -13,22 +13,15 @@ from types import MappingProxyType
 import numpy as np
 
 from eo_core.arguments import one_of
-from eo_data.geometry import SnapPolicy, plan_snap
-from eo_data.preprocess.dataset_normalise import (
-    DatasetNormalise,
-    PerBand,
-    filled,
-    moved,
-    moved_label,
-    normalised,
-    resized,
-    same_grid,
-)
+from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
 from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.preprocess.steps import filled, moved, moved_label, normalised, resized
+from eo_data.raster.georeference import same_grid
 from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
+from thor_terratorch_ext.geometry import SnapPolicy, plan_snap
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.statistics import statistics_for
 

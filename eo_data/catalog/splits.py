@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_data.catalog.records import Record, read_split
+from eo_data.catalog.records import Record
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
@@ -148,3 +148,63 @@ def records_of_split(
         msg = f"The split {split!r} has no samples."
         raise ValueError(msg)
     return chosen
+
+
+def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
+    """Choose the samples that a split file names, in its order.
+
+    Parameters
+    ----------
+    path : Path
+        One sample per line: its id, the last part of its id, or the name of one of its files (TerraTorch's split
+        files hold stems). Of a CSV the first column counts. Empty lines and ``#`` comments do not.
+    records : sequence of Record
+        All samples.
+
+    Raises
+    ------
+    ValueError
+        For a missing or empty file, a line that fits no sample or several, and for doubled samples.
+    """
+    if not path.is_file():
+        msg = (
+            f"There is no split file {path}. It names one sample a line and stands relative to root; to predict "
+            "everything, set test_split and predict_split to null."
+        )
+        raise ValueError(msg)
+    lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    if not wanted:
+        msg = f"The split file {path} names no sample."
+        raise ValueError(msg)
+    names = _names(records)
+    chosen: dict[str, Record] = {}
+    for line in wanted:
+        fitting = {record.id: record for record in names.get(line, ())}
+        if len(fitting) != 1:
+            fault = f"fits {len(fitting)} samples: {', '.join(list(fitting)[:3])}" if fitting else "fits no sample"
+            example = ", ".join(record.id for record in records[:3])
+            msg = f"The line {line!r} of the split file {path} {fault}. Ids of samples look like: {example}."
+            raise ValueError(msg)
+        (record,) = fitting.values()
+        if record.id in chosen:
+            msg = f"The split file {path} names {record.id!r} twice."
+            raise ValueError(msg)
+        chosen[record.id] = record
+    return list(chosen.values())
+
+
+def _names(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Everything that a split file may call a sample."""
+    names: dict[str, list[Record]] = {}
+    for record in records:
+        own = {record.id, record.id.rsplit("/", 1)[-1]}
+        for paths in record.files.values():
+            if len(paths) == 1:
+                own |= {paths[0].name, paths[0].stem}
+        if isinstance(record.label, Path):
+            own |= {record.label.name, record.label.stem}
+        for name in own:
+            names.setdefault(name, []).append(record)
+    exact = {record.id: [record] for record in records}
+    return names | exact

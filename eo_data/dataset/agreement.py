@@ -111,7 +111,7 @@ def takes_further_entries(task: nn.Module | None) -> bool:
 
 
 def check_inputs(trained_on: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> None:
-    """Compare what a checkpoint was trained on (`eo_core.fingerprint.facts_of_inputs`) with what a data module makes.
+    """Compare what a checkpoint was trained on (`eo_data.dataset.facts.facts_of_inputs`) with what a data module makes.
 
     Raises
     ------

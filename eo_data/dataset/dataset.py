@@ -3,93 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from eo_data.catalog.records import Record
-from eo_data.catalog.sources import LabelSource
+from eo_data.dataset.batch import _located, _name, _part, _tensor
+from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.sampler import Draw
 from eo_data.preprocess.augmentation import Augmentation
-from eo_data.preprocess.dataset_normalise import Preprocess, check_georeference
+from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
-from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.raster.sample import Image, Sample
 from eo_data.readers.images import ImageReader
-from eo_data.readers.labels import read_label
-from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
 
 DATES_AS = ("dict", "plane", "none")
 #: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
 _NO_DATE = date(2000, 1, 1)
-#: Entries that tell where a sample lies and what it was made of, which TerraTorch's tasks hand to the model.
-LOCATED = (
-    *("id", "sources", "acquired", "valid", "crs", "bounds", "geotransform", "raster_shape"),
-    *("owned", "raster_id", "raster_hw"),
-)
-#: Value of the date plane of a frame that is not observed.
-UNOBSERVED = -1.0
-
-
-@dataclass(frozen=True)
-class SampleReader:
-    """Reads samples in physical units.
-
-    Parameters
-    ----------
-    images : mapping of str to ImageReader
-        By modality, in the order of the batch.
-    label : LabelSource or None
-        Labels; ``None`` for prediction.
-    task : str
-        See `eo_data.readers.labels.read_label`.
-    """
-
-    images: Mapping[str, ImageReader]
-    label: LabelSource | None
-    task: str
-
-    def read(self, record: Record) -> Sample:
-        """Read a sample.
-
-        Raises
-        ------
-        SampleError
-            If anything about it is wrong.
-        """
-        lacking = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
-        if lacking or not record.files:
-            msg = f"{record.id} has no files of {', '.join(lacking) or 'any modality'}."
-            raise SampleError(msg)
-        images = {name: reader.read(record) for name, reader in self.images.items() if name in record.files}
-        sample = Sample(record.id, images)
-        check_georeference(sample)
-        if self.label is None:
-            return sample
-        label = read_label(record, self.label, self.task, sample.reference)
-        if label is None:
-            msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
-            raise SampleError(msg)
-        return replace(sample, label=label)
-
-    def label_values(self, record: Record) -> np.ndarray | float | int:
-        """Return the class or value of a sample, or its labelled pixels ``(n,)``.
-
-        Raises
-        ------
-        SampleError
-            If it has none, or it does not suit the task.
-        """
-        label = None if self.label is None else read_label(record, self.label, self.task, None)
-        if label is None:
-            msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
-            raise SampleError(msg)
-        return label.pixels[0][label.valid] if isinstance(label, Raster) else label
 
 
 class EoDataset(Dataset[dict[str, Any]]):
@@ -239,30 +175,6 @@ class EoDataset(Dataset[dict[str, Any]]):
         return {"label": torch.tensor(float(sample.label), dtype=torch.float32)}  # type: ignore[arg-type]
 
 
-def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
-    """Which raster a tile is of, and which share of the tile (top, left, bottom, right in 0..1) it stands for.
-
-    Raises
-    ------
-    SampleError
-        If preprocessing has changed the tile's ground.
-    """
-    window = record.window
-    if window is None:
-        return {}
-    old, new = before.reference.raster, after.reference.raster
-    if old.transform is not None and new.transform is not None:
-        tolerance = 1e-3 * max(old.pixel_size)
-        if max(abs(a - b) for a, b in zip(old.bounds, new.bounds, strict=True)) > tolerance:
-            msg = (
-                f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
-                "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
-            )
-            raise SampleError(msg)
-    owned = torch.tensor(window.owned, dtype=torch.float64) / window.side
-    return {"owned": owned, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
-
-
 def _stand_in(sample: Sample, reader: ImageReader) -> Image:
     """An image of nothing but missing values over the ground of the sample."""
     reference = sample.reference
@@ -286,76 +198,3 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
         notes=("missing in this sample",),
         sensor=reader.source.sensor,
     )
-
-
-def _tensor(image: Image, dates_as: str) -> torch.Tensor:
-    """``(C, H, W)`` or ``(C, T, H, W)``, the date plane last among the channels."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
-    if not all_finite(image.raster.pixels):
-        where = image.paths[0] if image.paths else ", ".join(image.bands)
-        msg = f"{where}: values are missing after preprocessing; it has to fill them."
-        raise SampleError(msg)
-    series = pixels.transpose(0, 1) if image.is_series else pixels
-    if not image.dates or dates_as != "plane":
-        return series.contiguous()
-    days = [day_of_year(day) if seen else UNOBSERVED for day, seen in zip(image.dates, image.observed, strict=True)]
-    plane = torch.tensor(days, dtype=torch.float32).view(-1, 1, 1).expand(-1, *pixels.shape[-2:])
-    return torch.cat([series, plane[None] if image.is_series else plane], dim=0)
-
-
-def _name(sample: Sample) -> str:
-    return str(sample.reference.paths[0]) if sample.reference.paths else sample.id
-
-
-def _located(sample: Sample) -> dict[str, Any]:
-    raster = sample.reference.raster
-    valid = raster.valid if raster.valid.ndim == 2 else raster.valid.any(axis=0)
-    acquired = "; ".join(
-        f"{name} {day.isoformat()} ({source})"
-        for name, image in sample.images.items()
-        for day, source in zip(image.dates, image.date_sources, strict=True)
-    )
-    located: dict[str, Any] = {"valid": torch.from_numpy(valid.copy()), "acquired": acquired, "id": sample.id}
-    located["sources"] = "\n".join(dict.fromkeys(str(path) for image in sample.images.values() for path in image.paths))
-    if raster.transform is None:
-        return located
-    return located | {
-        "crs": raster.crs or "",
-        "bounds": torch.tensor(raster.bounds, dtype=torch.float64),
-        "geotransform": torch.tensor(raster.transform.to_gdal(), dtype=torch.float64),
-        "raster_shape": torch.tensor([raster.height, raster.width]),
-    }
-
-
-def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make a batch; samples whose images differ in shape or modalities cannot be one.
-
-    Raises
-    ------
-    SampleError
-        If they differ; the message names the samples and the remedy.
-    """
-    shapes = [_shapes(entry["image"]) for entry in entries]
-    for entry in entries:
-        if entry.keys() != entries[0].keys():
-            odd = sorted(entry.keys() ^ entries[0].keys())
-            msg = (
-                f"{entries[0]['filename']} and {entry['filename']} cannot be one batch: only one of them has "
-                f"{', '.join(odd)}. Do all files have a georeference? Use batch_size: 1, or georeference: never."
-            )
-            raise SampleError(msg)
-    for entry, own in zip(entries, shapes, strict=True):
-        if own != shapes[0]:
-            msg = (
-                f"Samples of different shapes cannot be one batch: {entries[0]['filename']} has {shapes[0]}, "
-                f"{entry['filename']} has {own}. Use batch_size: 1, a crop in the transforms, or a fixed number of "
-                "frames."
-            )
-            raise SampleError(msg)
-    return default_collate(list(entries))
-
-
-def _shapes(image: torch.Tensor | Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]] | tuple[int, ...]:
-    if isinstance(image, Mapping):
-        return {name: tuple(value.shape) for name, value in image.items()}
-    return tuple(image.shape)

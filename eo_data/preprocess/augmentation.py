@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from eo_data.preprocess.dataset_normalise import IGNORED
 from eo_data.raster.raster import Raster
-from eo_data.raster.sample import Image, Sample, SampleError
+from eo_data.raster.sample import IGNORED, Image, Sample, SampleError
 
 #: OpenCV 5 takes no more than 128 channels at once; a series of 13 bands and 10 frames has more.
 CHANNELS = 64

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eo_data.preprocess.dataset_normalise import Preprocess, check_georeference
+from eo_data.preprocess.steps import Preprocess
+from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 

@@ -12,6 +12,9 @@ import numpy as np
 from eo_data.raster.raster import Raster
 from eo_data.sensors.units import InputUnit
 
+#: Label of pixels that do not count.
+IGNORED = -1.0
+
 
 class SampleError(ValueError):
     """A sample cannot be used; the message says which, why and what to do."""

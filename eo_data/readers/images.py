@@ -14,9 +14,11 @@ from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster, ground_pixel_size
 from eo_data.raster.sample import Image, SampleError
-from eo_data.readers.files import Reading, cut, read_bands, read_file
+from eo_data.readers.files import Reading, cut, read_file
+from eo_data.readers.geotiff import read_bands
 from eo_data.sensors.quality import clear_mask
-from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, sentinel2_offset, to_physical
+from eo_data.sensors.sentinel2 import sentinel2_offset
+from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, to_physical
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.dates import DatedAs, date_from_name, resolve_date
 from eo_data.temporal.frame_policy import FramePolicy

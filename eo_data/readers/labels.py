@@ -13,9 +13,9 @@ from rasterio.errors import RasterioError
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource
-from eo_data.preprocess.dataset_normalise import IGNORED, same_crs, same_directions
+from eo_data.raster.georeference import same_crs, same_directions
 from eo_data.raster.raster import Raster
-from eo_data.raster.sample import Image, SampleError
+from eo_data.raster.sample import IGNORED, Image, SampleError
 from eo_data.readers.npy import NPY, chosen_layer, read_npy_layer
 
 TASKS = ("segmentation", "regression", "classification")

@@ -239,6 +239,21 @@ AERIAL = Sensor(
 #: What the encoder THOR knows.
 SENTINEL_SENSORS: tuple[Sensor, ...] = (SENTINEL2, SENTINEL1, SENTINEL3_OLCI, SENTINEL3_SLSTR)
 
+#: Solar irradiance F0 by band in mW m-2 nm-1, as THOR's reader of Sentinel-3 uses it.
+SOLAR_FLUX: Mapping[str, float] = MappingProxyType(
+    dict(
+        zip(
+            (*SENTINEL3_OLCI.band_names, *SENTINEL3_SLSTR.band_names[:6]),
+            (
+                *(1500.96, 1672.84, 1849.84, 1893.60, 1879.35, 1758.86, 1614.05, 1497.63, 1463.22, 1438.04, 1373.91),
+                *(1239.14, 1221.16, 1213.50, 1202.85, 1149.11, 938.91, 911.24, 876.70, 808.90, 684.75),
+                *(1798.94, 1488.56, 936.94, 358.14, 240.20, 75.82),
+            ),
+            strict=True,
+        )
+    )
+)
+
 #: All sensors by the short name that a config uses.
 SENSORS: Mapping[str, Sensor] = MappingProxyType(
     {

@@ -5,9 +5,7 @@ A missing date is an error, unless a fallback was named; where a date comes from
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,7 +22,6 @@ __all__ = [
     "date_from_name",
     "date_from_stac",
     "date_from_tags",
-    "dates_from_index",
     "dates_from_time_axis",
     "day_of_year",
     "parse_date",
@@ -47,9 +44,6 @@ ACQUISITION_TAGS = (
 )
 #: Mostly the time at which the file was written.
 CREATION_TAGS = ("TIFFTAG_DATETIME",)
-
-_NAME_COLUMNS = ("id", "filename", "file", "file_id", "name", "path", "chip", "sample")
-_DATE_COLUMNS = ("date", "datetime", "acquisition_date", "date_acquired", "sensing_time")
 
 
 def date_from_tags(tags: Mapping[str, str], *, allow_creation_time: bool = False) -> date | None:
@@ -88,87 +82,6 @@ def date_from_tags(tags: Mapping[str, str], *, allow_creation_time: bool = False
         msg = f"The tag {tag} must hold one date, got {text!r}. Give the date in an index file."
         raise ValueError(msg)
     return None
-
-
-def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
-    """Read dates by sample name from a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.json``: a mapping of name to a date or a list of dates; a list of records; or one series, as a list of dates
-        or as a mapping with such a list under ``dates``, which is returned under the name ``dates`` (what else such a
-        mapping holds is a remark).
-        ``.csv``: one row per acquisition, with a column for the name (``id``, ``filename``, ...) and one for the date
-        (``date``, ``datetime``, ...); the separator may be a comma, a semicolon or a tab.
-
-    Returns
-    -------
-    dict
-        A list where a name has several dates, in the order of the file.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, empty or of another form, or an entry is no date.
-    """
-    file = Path(path)
-    if not file.is_file():
-        msg = f"The date index {str(file)!r} does not exist or is no file."
-        raise ValueError(msg)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if file.suffix.lower() == ".json" else _csv_records(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"The date index {str(file)!r} cannot be read: {error}. Expected JSON, or CSV in UTF-8."
-        raise ValueError(msg) from error
-    if isinstance(content, Mapping) and isinstance(content.get("dates"), list):
-        content = content["dates"]
-    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
-        pairs = _pairs(content, file)
-    elif isinstance(content, list):
-        pairs = [("dates", content)]
-    else:
-        pairs = list(content.items()) if isinstance(content, Mapping) else []
-    index: dict[str, list[date]] = {}
-    several: set[str] = set()
-    for name, value in pairs:
-        if isinstance(value, list):
-            several.add(name)
-        for item in value if isinstance(value, list) else [value]:
-            index.setdefault(name, []).append(_indexed_date(item, name, file))
-    if not index:
-        msg = f"The date index {str(file)!r} holds no dates. Expected names with dates, got {str(content)[:60]!r}."
-        raise ValueError(msg)
-    return {name: days if name in several or len(days) > 1 else days[0] for name, days in index.items()}
-
-
-def _csv_records(text: str) -> list[dict[str, str]]:
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    return list(csv.DictReader(text.splitlines(), delimiter=separator))
-
-
-def _pairs(records: Sequence[Mapping[str, object]], file: Path) -> list[tuple[str, object]]:
-    """Return name and date of each record, from columns of known names."""
-    names = {str(key).strip().lower(): key for key in records[0]}
-    name = next((names[key] for key in _NAME_COLUMNS if key in names), None)
-    day = next((names[key] for key in _DATE_COLUMNS if key in names), None)
-    if name is None or day is None:
-        msg = (
-            f"The date index {str(file)!r} needs a column for the name ({', '.join(_NAME_COLUMNS)}) and one for the "
-            f"date ({', '.join(_DATE_COLUMNS)}), got {', '.join(map(str, records[0])) or 'none'}."
-        )
-        raise ValueError(msg)
-    return [(str(record.get(name)), record.get(day)) for record in records]
-
-
-def _indexed_date(value: object, name: str, file: Path) -> date:
-    try:
-        return parse_date(value)
-    except ValueError as error:
-        msg = f"The date index {str(file)!r} has no usable date for {name!r}. {error}"
-        raise ValueError(msg) from error
 
 
 def date_from_stac(item: Mapping[str, object]) -> date:

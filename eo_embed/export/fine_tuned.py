@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eo_core.fingerprint import facts_of_inputs
 from eo_data.dataset.agreement import check_inputs
+from eo_data.dataset.facts import facts_of_inputs
 from eo_models.checkpoints import read_file
 
 #: Where our data modules keep their facts in a checkpoint.

@@ -15,10 +15,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from eo_core.fingerprint import facts_of, facts_of_data, fingerprint, sha256_of_file, sha256_of_weights
-from eo_data.dataset.dataset import EoDataset, collate
+from eo_core.fingerprint import facts_of, fingerprint, sha256_of_file
+from eo_data.dataset.batch import collate
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.facts import facts_of_data
 from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant, inverse
 from eo_finetune.cache.variants import variants_of
+from eo_models.checkpoints import sha256_of_weights
 
 #: What features are stored as.
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from eo_data.catalog.records import from_index
+from eo_data.catalog.index_table import from_index
+from eo_data.catalog.known.biomassters import biomassters_rows
+from eo_data.catalog.known.class_folders import class_rows
+from eo_data.catalog.known.pastis import pastis_rows, pastis_statistics
 from eo_data.catalog.sources import ImageSource
-from eo_data.index import biomassters_rows, class_rows, main, pastis_rows, pastis_statistics
-from eo_data.statistics import read_statistics
+from eo_data.index import main
+from eo_data.preprocess.statistics import read_statistics
 
 S2 = ["B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"]
 

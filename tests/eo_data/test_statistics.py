@@ -15,9 +15,10 @@ from rasterio.transform import from_origin
 
 from eo_data import statistics
 from eo_data.preprocess.normalisation import ZScore
+from eo_data.preprocess.statistics import BandStatistics, read_statistics
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit, UnitConversion
-from eo_data.statistics import BandStatistics, main, read_statistics, statistics_of_files
+from eo_data.statistics import main, statistics_of_files
 
 DN = UnitConversion(InputUnit.DIGITAL_NUMBER)
 L1C = SENSORS["sentinel2_l1c"]

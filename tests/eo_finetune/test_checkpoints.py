@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from eo_data.statistics import BandStatistics
+from eo_data.preprocess.statistics import BandStatistics
 from eo_finetune.checkpoints import BestCheckpoint, with_own_weights
 
 Make = Callable[..., Any]

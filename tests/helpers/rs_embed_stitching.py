@@ -28,7 +28,7 @@ def embed_tiles(pixels: np.ndarray, plan: TilePlan, encode: Encode) -> tuple[np.
     pixels : ndarray
         Float32 ``(C, H, W)``, as the preprocessing of a tile takes them.
     plan : TilePlan
-        From `eo_data.geometry.plan_tiles`.
+        From `rs_embed_tiling.plan_tiles`.
     encode : callable
         A tile ``(C, tile, tile)`` to its grid and its vector.
 

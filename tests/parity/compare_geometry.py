@@ -16,19 +16,12 @@ import numpy as np
 from rs_embed.core.specs import BBox
 from rs_embed.embedders import onthefly_anysat, onthefly_thor
 from rs_embed.tools import tiling as peer_tiling
+from rs_embed_tiling import cut_tiles, owned_spans, plan_tiles
 
-from eo_data.geometry import (
-    SnapPolicy,
-    apply_after,
-    apply_before,
-    cut_tiles,
-    owned_spans,
-    plan_snap,
-    plan_square,
-    plan_tiles,
-    side_unit,
-)
+from anysat_ext.geometry import plan_square
+from eo_data.raster.plan import apply_after, apply_before
 from eo_data.raster.raster import Raster
+from thor_terratorch_ext.geometry import SnapPolicy, plan_snap, side_unit
 
 SEED = 20264
 ANYSAT_SIDE = 24

@@ -13,12 +13,12 @@ from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.preprocess.statistics import read_statistics
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.readers.images import ImageReader
 from eo_data.sensors.units import InputUnit
 from eo_data.statistics import main as statistics_command
-from eo_data.statistics import read_statistics
 
 
 def test_the_offset_of_a_product_is_not_forgotten(tmp_path: Path) -> None:

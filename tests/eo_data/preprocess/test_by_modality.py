@@ -15,9 +15,10 @@ import yaml
 from affine import Affine
 
 from anysat_ext import AnySatPreprocess
-from eo_core.fingerprint import facts_of_data, fingerprint
+from eo_core.fingerprint import fingerprint
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.dataset import collate
+from eo_data.dataset.batch import collate
+from eo_data.dataset.facts import facts_of_data
 from eo_data.inspect import describe_sample, load_data_module
 from eo_data.preprocess.by_modality import ModalityPreprocess, PreprocessByModality
 from eo_data.preprocess.dataset_normalise import DatasetNormalise

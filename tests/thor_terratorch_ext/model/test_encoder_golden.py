@@ -17,7 +17,7 @@ from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, sinusoidal_
 from thor_terratorch_ext.model.layout import resolve_layout
 from thor_terratorch_ext.model.patch_embedding import REFERENCE_KERNEL, resize_kernels, resize_matrix
 
-_CASES = Path(__file__).resolve().parents[3] / "shared" / "golden" / "thor" / "cases.json"
+_CASES = Path(__file__).resolve().parents[4] / "shared" / "golden" / "thor" / "cases.json"
 CASE_IDS = [case["id"] for case in json.loads(_CASES.read_text())["cases"]] if _CASES.is_file() else ["absent"]
 
 

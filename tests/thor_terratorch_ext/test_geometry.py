@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from rasters import plain_raster
+from rs_embed_tiling import plan_tiles
 
-from eo_data.geometry import (
-    Crop,
-    GeometryPlan,
-    Pad,
-    Resize,
-    SnapPolicy,
-    apply_after,
-    apply_before,
-    nominal_pixel_size,
-    plan_snap,
-    plan_square,
-    plan_tiles,
-    side_unit,
-)
-from eo_data.raster.plan import centred
+from anysat_ext.geometry import plan_square
+from eo_data.raster.plan import Crop, GeometryPlan, Pad, Resize, apply_after, apply_before, centred
+from thor_terratorch_ext.geometry import SnapPolicy, nominal_pixel_size, plan_snap, side_unit
 
 GOLDEN = 208
 S2 = (10, 20)

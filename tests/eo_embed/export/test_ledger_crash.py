@@ -30,7 +30,7 @@ def script() -> Any:
 
 
 def _start(folder: Path, *arguments: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[3])}
     return subprocess.Popen(  # noqa: S603
         [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)], env=environment
     )
@@ -102,7 +102,7 @@ def test_a_crash_between_any_two_steps_of_the_end_is_healed(tmp_path: Path, scri
     folder = tmp_path / "killed"
     code = f"""
 import sys, os, pathlib, shutil
-sys.path[:0] = [{str(SCRIPT.parents[2])!r}, {str(SCRIPT.parent)!r}]
+sys.path[:0] = [{str(SCRIPT.parents[3])!r}, {str(SCRIPT.parent)!r}]
 import crash_export, eo_embed.export.ledger, eo_embed.export.manifest
 calls = 0
 def stop(function):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eo_data.catalog.sources import FilePattern, ImageSource, LabelSource
+from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.sensors.units import InputUnit
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eo_data.catalog.records import Record, check_complete, check_labelled, from_folders, from_index, read_split
+from eo_data.catalog.index_table import from_index
+from eo_data.catalog.records import Record, check_complete, check_labelled, from_folders
 from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.catalog.splits import read_split
 
 S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")
 S1 = ImageSource("s1/{id}_S1.tif", ["VV"], sensor="sentinel1", optional=True)

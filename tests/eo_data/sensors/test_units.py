@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_data.sensors.tables import SENTINEL3_OLCI, SENTINEL3_SLSTR
-from eo_data.sensors.units import (
-    PHYSICAL_UNITS,
-    SOLAR_FLUX,
-    InputUnit,
-    UnitConversion,
-    check_range,
-    sentinel2_offset,
-    to_physical,
-    toa_reflectance,
-)
+from eo_data.sensors.sentinel2 import sentinel2_offset
+from eo_data.sensors.tables import SENTINEL3_OLCI, SENTINEL3_SLSTR, SOLAR_FLUX
+from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, to_physical, toa_reflectance
 
 DN, REFLECTANCE, POWER = InputUnit.DIGITAL_NUMBER, InputUnit.REFLECTANCE, InputUnit.LINEAR_POWER
 DB, KELVIN, NATIVE = InputUnit.DECIBEL, InputUnit.KELVIN, InputUnit.NATIVE

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from rs_embed_stitching import embed_tiles
+from rs_embed_tiling import plan_tiles
 
-from eo_data.geometry import plan_tiles
 from eo_models.features import FeatureExtractor
 from thor_terratorch_ext import ThorPreprocess
 

@@ -10,15 +10,9 @@ import pytest
 from affine import Affine
 from rasters import located, plain_raster
 
-from eo_data.geometry import (
-    GeometryPlan,
-    Pad,
-    SnapPolicy,
-    apply_after,
-    apply_before,
-    plan_snap,
-    plan_square,
-)
+from anysat_ext.geometry import plan_square
+from eo_data.raster.plan import GeometryPlan, Pad, apply_after, apply_before
+from thor_terratorch_ext.geometry import SnapPolicy, plan_snap
 
 S2 = (10, 20)
 

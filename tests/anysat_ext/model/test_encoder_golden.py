@@ -15,7 +15,7 @@ from anysat_ext.model.encoder import SIZES, AnySat
 from anysat_ext.model.positions import encode_dates
 
 TOLERANCE = 5e-6
-_CASES = Path(__file__).resolve().parents[3] / "shared" / "golden" / "anysat" / "cases.json"
+_CASES = Path(__file__).resolve().parents[4] / "shared" / "golden" / "anysat" / "cases.json"
 CASE_IDS = [case["id"] for case in json.loads(_CASES.read_text())["cases"]] if _CASES.is_file() else ["absent"]
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from eo_core.fingerprint import differences, facts_of, fingerprint, sha256_of_file
-from eo_data.geometry import SnapPolicy
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.preprocess.normalisation import Identity, PerTileZScore, ZScore
+from eo_data.preprocess.statistics import BandStatistics
 from eo_data.sensors.tables import SENTINEL2
-from eo_data.statistics import BandStatistics
+from thor_terratorch_ext.geometry import SnapPolicy
 
 
 class _Unit(StrEnum):

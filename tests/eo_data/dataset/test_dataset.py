@@ -14,7 +14,9 @@ from affine import Affine
 from anysat_ext import AnySatPreprocess
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.dataset import EoDataset, SampleReader, collate
+from eo_data.dataset.batch import collate
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.sample_reader import SampleReader
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
 from thor_terratorch_ext import ThorPreprocess

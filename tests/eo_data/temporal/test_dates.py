@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import rasterio
 
+from eo_data.catalog.date_index import dates_from_index
 from eo_data.temporal.dates import (
     ACQUISITION_TAGS,
     DatedAs,
     date_from_name,
     date_from_stac,
     date_from_tags,
-    dates_from_index,
     dates_from_time_axis,
     day_of_year,
     resolve_date,

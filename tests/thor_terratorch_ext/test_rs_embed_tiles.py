@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from rasters import located, plain_raster
-from rs_embed_tiling import snapped_length
-
-from eo_data.geometry import (
-    cut_tiles,
-    owned_spans,
-    plan_tiles,
-    tile_starts,
-)
+from rs_embed_tiling import cut_tiles, owned_spans, plan_tiles, snapped_length, tile_starts
 
 
 class TestTiles:

@@ -1,0 +1,158 @@
+"""Index tables: one row per sample with its files, dates, label and split."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.sources import ImageSource
+from eo_data.temporal.calendar_date import parse_date
+
+
+def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool = False) -> list[Record]:
+    """Read an index with one row per sample.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, JSON (list of objects, or object of lists) or GeoParquet. Columns: ``id``; per modality a column of its
+        name with a path below the root, several separated by ``;``; optional ``<modality>_dates`` (ISO, ``;``),
+        ``label`` (a path or a number) and ``split``.
+    root : Path
+        Folder that paths start from.
+    sources : mapping of str to ImageSource
+        The modalities.
+    incomplete : bool
+        Let samples pass whose image files are not named or do not exist; reading them will fail.
+
+    Raises
+    ------
+    ValueError
+        For missing columns, doubled ids, files that do not exist, bad dates or splits.
+    """
+    rows = _rows(path)
+    if not rows:
+        msg = f"The index {path} has no rows."
+        raise ValueError(msg)
+    needed = ["id", *(name for name, source in sources.items() if not source.optional)]
+    missing = [name for name in needed if name not in rows[0]]
+    if missing:
+        msg = f"The index {path} lacks the columns {missing}; it has {list(rows[0])}."
+        raise ValueError(msg)
+    nameless = [i for i, row in enumerate(rows, start=1) if not _items(row.get("id"))]
+    if nameless:
+        msg = f"The index {path} has no id in the rows {nameless[:5]}. Every sample needs an id of its own."
+        raise ValueError(msg)
+    doubled = [str(sample) for sample, n in Counter(str(row["id"]) for row in rows).items() if n > 1]
+    if doubled:
+        msg = f"The index {path} has doubled ids: {', '.join(doubled[:5])}. Every sample needs an id of its own."
+        raise ValueError(msg)
+    return [_record(row, path, root, sources, incomplete=incomplete) for row in rows]
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    if not path.is_file():
+        msg = f"There is no index file {path}."
+        raise ValueError(msg)
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return [dict(row) for row in csv.DictReader(file)]
+    if suffix == ".json":
+        return _json_rows(path)
+    if suffix in (".parquet", ".geoparquet"):
+        import pandas  # noqa: PLC0415
+
+        table = pandas.read_parquet(path)
+        columns = [name for name in table.columns if name != "geometry"]
+        return [{str(key): value for key, value in row.items()} for row in table[columns].to_dict("records")]
+    msg = f"An index is a .csv, .json or .parquet file, got {path}."
+    raise ValueError(msg)
+
+
+def _json_rows(path: Path) -> list[dict[str, object]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"The index {path} cannot be read as JSON: {error}."
+        raise ValueError(msg) from error
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        return [dict(row) for row in content]
+    columns = list(content.values()) if isinstance(content, dict) else []
+    if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(content, values, strict=True)) for values in zip(*columns, strict=True)]
+    msg = (
+        f"The index {path} must be a list of objects, one per sample, or an object of lists of equal length, one per "
+        "column (pandas: to_json(orient='records'))."
+    )
+    raise ValueError(msg)
+
+
+def _items(value: object) -> list[object]:
+    """Entries of a cell: a list, or text separated by semicolons; none for an empty cell, NaN or NaT."""
+    if isinstance(value, np.ndarray):
+        return list(value.tolist())
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(";") if part.strip()]
+    if isinstance(value, Sequence):
+        return list(value)
+    return [] if value is None or value != value else [value]  # noqa: PLR0124
+
+
+def _record(
+    row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool
+) -> Record:
+    sample = str(row["id"])
+    files: dict[str, tuple[Path, ...]] = {}
+    dates: dict[str, tuple[date, ...]] = {}
+    for name, source in sources.items():
+        paths = tuple(root / str(item) for item in _items(row.get(name)))
+        absent = [str(item) for item in paths if not item.exists()]
+        if not incomplete and (absent or (not paths and not source.optional)):
+            fault = f"files that do not exist: {absent}" if absent else "no file"
+            msg = f"The index {path} gives {sample!r} {fault} for {name!r}."
+            raise ValueError(msg)
+        if paths:
+            files[name] = paths
+        try:
+            stated = tuple(parse_date(item) for item in _items(row.get(f"{name}_dates")))
+        except ValueError as error:
+            msg = f"The index {path} has no usable date for {sample!r} in {name}_dates. {error}"
+            raise ValueError(msg) from error
+        if stated:
+            dates[name] = stated
+    split = next((str(item) for item in _items(row.get("split"))), None)
+    if split is not None and split not in SPLITS:
+        msg = f"The index {path} puts {sample!r} into the split {split!r}. Valid: {', '.join(SPLITS)}."
+        raise ValueError(msg)
+    return Record(sample, files, {}, dates, _label(row.get("label"), sample, path, root), split)
+
+
+def _label(value: object, sample: str, path: Path, root: Path) -> Path | float | int | None:
+    items = _items(value)
+    if not items:
+        return None
+    text = str(items[0])
+    try:
+        number = float(text)
+    except ValueError:
+        file = root / text
+        if file.is_file():
+            return file
+        msg = (
+            f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}. "
+            "Add the file, correct the row, or leave it out."
+        )
+        raise ValueError(msg) from None
+    return int(number) if number.is_integer() and "." not in text else number
+
+
+Row = dict[str, Any]
