@@ -17,14 +17,14 @@ from anysat_ext.model.modalities import CELL_METRES
 from eo_core.arguments import one_of
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
 from eo_data.preprocess.normalisation import Normaliser, normaliser
-from eo_data.preprocess.steps import filled, moved, moved_label, normalised
+from eo_data.preprocess.steps import filled, label_with_geometry, normalised, with_geometry
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.plan import Crop, GeometryPlan, apply_before
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.calendar_date import day_of_year, parse_date
-from eo_data.temporal.frames import bins, coerce_frames, midpoint
+from eo_data.temporal.frames import bins, midpoint, resample_frames
 
 #: Side in pixels that rs-embed brings every tile to; it stands for 240 m then.
 ADAPTER_SIDE = 24
@@ -128,7 +128,7 @@ class AnySatPreprocess:
             images[name] = self._prepared(name, image, plans)
             if i == 0:
                 for plan in plans:
-                    label = moved_label(label, plan)
+                    label = label_with_geometry(label, plan)
         return replace(sample, images=images, label=label)
 
     def describe(self, image: Image) -> dict[str, object]:
@@ -196,7 +196,7 @@ class AnySatPreprocess:
         if self.clip and image.unit is InputUnit.REFLECTANCE:
             image = replace(image, raster=image.raster.with_pixels(np.clip(image.raster.pixels, 0, 1)))
         for plan in plans:
-            image = moved(image, plan)
+            image = with_geometry(image, plan)
         return filled(normalised(image, self._normaliser(name, image)))
 
     def _normaliser(self, name: str, image: Image | None = None) -> Normaliser:
@@ -241,7 +241,7 @@ class AnySatPreprocess:
             raise ValueError(msg)
         n = len(series) if keep_frames and series.ndim == 4 else self.frames
         series = np.clip(np.nan_to_num(series, nan=0.0, posinf=0.0, neginf=0.0), 0, 10000)
-        raster = Raster(coerce_frames(series, n), np.ones((n, *series.shape[-2:]), dtype=bool), None, None)
+        raster = Raster(resample_frames(series, n), np.ones((n, *series.shape[-2:]), dtype=bool), None, None)
         if self.image_size is not None:
             height, width = series.shape[-2:]
             plan = plan_square(height, width, 1, self.image_size, self.non_square, "error")

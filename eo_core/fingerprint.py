@@ -20,7 +20,7 @@ _SHOWN = 80
 _ABSENT = "(absent)"
 
 
-def facts_of(obj: object) -> Any:  # noqa: ANN401
+def plain_values(obj: object) -> Any:  # noqa: ANN401
     """Return a value as plain JSON values: what is fingerprinted, and what the manifest shows.
 
     A dataclass becomes a mapping of its fields, and of its name under ``class``, because two policies with the same
@@ -37,7 +37,7 @@ def facts_of(obj: object) -> Any:  # noqa: ANN401
     Returns
     -------
     dict, list, str, int, float, bool or None
-        ``facts_of`` of it is the same again.
+        ``plain_values`` of it is the same again.
 
     Raises
     ------
@@ -110,9 +110,9 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        For what ``facts_of`` refuses.
+        For what ``plain_values`` refuses.
     """
-    return hashlib.sha256(_canonical(facts_of(facts)).encode()).hexdigest()
+    return hashlib.sha256(_canonical(plain_values(facts)).encode()).hexdigest()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -121,9 +121,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Raises
     ------
     ValueError
-        For what ``facts_of`` refuses.
+        For what ``plain_values`` refuses.
     """
-    return list(_differing(facts_of(old), facts_of(new), ""))
+    return list(_differing(plain_values(old), plain_values(new), ""))
 
 
 def _differing(old: Any, new: Any, where: str) -> Iterator[str]:  # noqa: ANN401

@@ -22,10 +22,10 @@ from eo_data.catalog.records import SPLITS, Record, check_complete, check_labell
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.catalog.splits import draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
-from eo_data.dataset.agreement import check_adapters, check_bands, check_classes, check_inputs, takes_further_entries
 from eo_data.dataset.batch import collate
+from eo_data.dataset.consistency import accepts_extra_keywords, check_adapters, check_bands, check_classes, check_inputs
 from eo_data.dataset.dataset import EoDataset
-from eo_data.dataset.facts import facts_of_inputs
+from eo_data.dataset.facts import describe_inputs
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
@@ -256,7 +256,7 @@ class ChipDataModule(LightningDataModule):
         module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
         callbacks = getattr(self.trainer, "callbacks", None) or ()
         kept = any(getattr(callback, "keeps_georeference", False) for callback in callbacks)
-        return split == "predict" and (kept or takes_further_entries(module))
+        return split == "predict" and (kept or accepts_extra_keywords(module))
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self.index is not None:
@@ -282,7 +282,9 @@ class ChipDataModule(LightningDataModule):
         if path.suffix != ".geojson":
             return dates_from_index(path)
         radar = (source.sensor or "").startswith("sentinel1")
-        return dates_by_chip([r.id for r in records], event_dates(path), radar=radar, lax=self.on_error == "skip")
+        return dates_by_chip(
+            [r.id for r in records], event_dates(path), radar=radar, skip_unknown=self.on_error == "skip"
+        )
 
     def _dates_as(self) -> str:
         if self.dates_as != "auto":
@@ -344,7 +346,7 @@ class ChipDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""
-        return {"facts": facts_of_inputs(self)}
+        return {"facts": describe_inputs(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare with the data that a checkpoint was trained on.
@@ -354,7 +356,7 @@ class ChipDataModule(LightningDataModule):
         ValueError
             If bands or preprocessing differ, unless ``allow_other_preprocess``.
         """
-        check_inputs(state_dict.get("facts", {}), facts_of_inputs(self), allowed=self.allow_other_preprocess)
+        check_inputs(state_dict.get("facts", {}), describe_inputs(self), allowed=self.allow_other_preprocess)
 
     def plot(self, sample: Mapping[str, Any], split: str = "val") -> Figure:
         """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.

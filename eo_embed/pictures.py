@@ -310,7 +310,8 @@ def fitting(text: str, width: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eo_embed.pictures", description="Draw the grids of an export as colours, beside their source."
+        prog="python -m eo_embed.pictures",
+        description="Draw the grids of an export as colours, beside their source.",
     )
     parser.add_argument("folder", type=Path, help="of the export")
     parser.add_argument("--out", type=Path, help="folder of the pictures (FOLDER/pictures)")

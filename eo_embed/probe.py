@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from eo_core.fingerprint import facts_of, sha256_of_file
+from eo_core.fingerprint import plain_values, sha256_of_file
 from eo_embed.export.opening import Export, open_embeddings
 from eo_embed.probing.bootstrap import (
     CLASS_SCORES,
@@ -159,7 +159,7 @@ def probe(
         _predictions(data, test, fitted),
         tuple(classes),
         {n: confusion_matrix(data.labels[test], fitted[n].predicted, labels=classes) for n in names if classes},
-        facts_of(facts),
+        plain_values(facts),
         tuple(notes),
     )
 

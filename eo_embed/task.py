@@ -14,11 +14,11 @@ from torchgeo.trainers import BaseTask
 
 from eo_core.config import config_text
 from eo_core.fingerprint import sha256_of_file
-from eo_data.dataset.batch import LOCATED
-from eo_data.dataset.facts import facts_of_data
-from eo_data.dataset.place import Place, places
+from eo_data.dataset.batch import METADATA_KEYS
+from eo_data.dataset.facts import describe_data
+from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.failures import Failures
-from eo_embed.export.fine_tuned import check_tuned
+from eo_embed.export.fine_tuned import check_same_inputs_as_training
 from eo_embed.export.ledger import Ledger, open_export
 from eo_embed.export.manifest import Manifest
 from eo_embed.export.summary import ProgressLines, summary_table
@@ -32,7 +32,7 @@ from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
-_NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *LOCATED))
+_NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))
 _PACKAGES = ("terratorch", "torch", "timm", "lightning", "torchgeo", "numpy", "rasterio", "thor-anysat-terratorch")
 
 
@@ -150,7 +150,7 @@ class EmbeddingTask(BaseTask):
         checkpoint = (self.hparams["backbone_args"] or {}).get("ckpt")
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
-            check_tuned(checkpoint, blocks, self._data_module())
+            check_same_inputs_as_training(checkpoint, blocks, self._data_module())
         if self.global_rank == 0:
             self._open()
         self.trainer.strategy.barrier()
@@ -191,7 +191,7 @@ class EmbeddingTask(BaseTask):
             "task": given,
             "weights_sha256": self.weights_sha256(),
             "precision": str(self.trainer.precision),
-            "data": facts_of_data(self._data_module()),
+            "data": describe_data(self._data_module()),
         }
 
     def provenance(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class EmbeddingTask(BaseTask):
         """Encode a batch and write it, unless all of it has been written before."""
         image = batch["image"]
         size = _image_size(image)
-        located = places(batch, size, getattr(self._data_module(), "root", None))
+        located = sample_grids(batch, size, getattr(self._data_module(), "root", None))
         names = self._layer_names()
         if all((place.id, name) in self._finished for place in located for name in names):
             self._counts["skipped"] += len(located)
@@ -275,7 +275,7 @@ class EmbeddingTask(BaseTask):
         return stac
 
     def _write(
-        self, features: Sequence[Features], located: Sequence[Place], names: Sequence[str]
+        self, features: Sequence[Features], located: Sequence[SampleGrid], names: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         output = self.hparams["output"]
         pooled_items: list[Embedding] = []
@@ -315,7 +315,9 @@ class EmbeddingTask(BaseTask):
                 "area_m2": round(place.area, 1),
             }
 
-    def _embedding(self, place: Place, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None) -> Embedding:
+    def _embedding(
+        self, place: SampleGrid, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None
+    ) -> Embedding:
         whole = grid.shape[1:] if grid is not None else (1, 1)
         rows, columns = place.cells(whole)
         cells = (rows.stop - rows.start) * (columns.stop - columns.start)

@@ -19,9 +19,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eo_core.files import PARTIAL, atomic_path
-from eo_data.dataset.agreement import takes_further_entries
-from eo_data.dataset.batch import LOCATED
-from eo_data.dataset.place import Place, places
+from eo_data.dataset.batch import METADATA_KEYS
+from eo_data.dataset.consistency import accepts_extra_keywords
+from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -75,8 +75,8 @@ class LabelMapWriter(BasePredictionWriter):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the georeference of a batch to itself where the model takes no further entries (a U-Net)."""
-        taken = not takes_further_entries(pl_module)
-        self._kept = {key: batch.pop(key) for key in LOCATED if taken and key in batch}
+        taken = not accepts_extra_keywords(pl_module)
+        self._kept = {key: batch.pop(key) for key in METADATA_KEYS if taken and key in batch}
 
     def write_on_batch_end(
         self,
@@ -102,7 +102,7 @@ class LabelMapWriter(BasePredictionWriter):
         names = getattr(pl_module, "hparams", {}).get("class_names")
         root = getattr(getattr(trainer, "datamodule", None), "root", None)
         for values, suffix in _outputs(prediction):
-            located = places(batch, _size(batch["image"]), root)
+            located = sample_grids(batch, _size(batch["image"]), root)
             dtype = torch.float32 if values.is_floating_point() else torch.int16
             for own, place in zip(values.detach().to("cpu", dtype).numpy(), located, strict=True):
                 if own.ndim < 2:
@@ -134,7 +134,7 @@ class LabelMapWriter(BasePredictionWriter):
             raster.discard()
 
     def _raster(
-        self, place: Place, suffix: str, batch: Mapping[str, Any], own: np.ndarray, names: Sequence[str] | None
+        self, place: SampleGrid, suffix: str, batch: Mapping[str, Any], own: np.ndarray, names: Sequence[str] | None
     ) -> _Raster:
         path = self._out / f"{place.raster_id}_{suffix}.tif"
         if path not in self._rasters:
@@ -143,7 +143,7 @@ class LabelMapWriter(BasePredictionWriter):
         return self._rasters[path]
 
 
-def write_map(path: Path, values: np.ndarray, place: Place, class_names: Sequence[str] | None = None) -> None:
+def write_map(path: Path, values: np.ndarray, place: SampleGrid, class_names: Sequence[str] | None = None) -> None:
     """Write one map ``(H, W)`` or ``(C, H, W)``, whole or not at all.
 
     Raises
@@ -159,7 +159,12 @@ class _Raster:
     """One map of a raster that is predicted by tiles, written window by window."""
 
     def __init__(
-        self, path: Path, place: Place, size: tuple[int, int], values: np.ndarray, class_names: Sequence[str] | None
+        self,
+        path: Path,
+        place: SampleGrid,
+        size: tuple[int, int],
+        values: np.ndarray,
+        class_names: Sequence[str] | None,
     ) -> None:
         self._path = path
         self._partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
@@ -194,7 +199,7 @@ class _Raster:
         )
         self._file.update_tags(**_class_tags(bands, class_names))
 
-    def write(self, values: np.ndarray, place: Place) -> None:
+    def write(self, values: np.ndarray, place: SampleGrid) -> None:
         """Write what a tile stands for."""
         masked = _masked(values, place)
         rows, columns = place.cells(masked.shape[-2:])
@@ -246,7 +251,7 @@ def _no_data(bands: np.ndarray) -> float:
     return NO_CLASS if bands.dtype == np.int16 else float("nan")
 
 
-def _masked(values: np.ndarray, place: Place) -> np.ndarray:
+def _masked(values: np.ndarray, place: SampleGrid) -> np.ndarray:
     bands = _bands(values)
     if bands.shape[-2:] != place.valid.shape:
         msg = (

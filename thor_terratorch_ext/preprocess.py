@@ -15,7 +15,7 @@ import numpy as np
 from eo_core.arguments import one_of
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
 from eo_data.preprocess.normalisation import Normaliser, normaliser
-from eo_data.preprocess.steps import filled, moved, moved_label, normalised, resized
+from eo_data.preprocess.steps import filled, label_with_geometry, normalised, resized, with_geometry
 from eo_data.raster.georeference import same_grid
 from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
@@ -139,7 +139,7 @@ class ThorPreprocess:
             msg = f"{sample.id}: {error}"
             raise SampleError(msg) from error
         images = {name: self._prepared(name, image, plan) for name, image in sample.images.items()}
-        return replace(sample, images=images, label=moved_label(sample.label, plan))
+        return replace(sample, images=images, label=label_with_geometry(sample.label, plan))
 
     def plan(self, sample: Sample) -> GeometryPlan:
         """Return the geometry plan of a sample."""
@@ -186,7 +186,7 @@ class ThorPreprocess:
         if self.missing == "zero":
             zeros = np.nan_to_num(image.raster.pixels, nan=0.0, posinf=0.0, neginf=0.0)
             image = replace(image, raster=image.raster.with_pixels(zeros))
-        return resized(filled(normalised(moved(image, plan), self._normaliser(name, image))), plan)
+        return resized(filled(normalised(with_geometry(image, plan), self._normaliser(name, image))), plan)
 
     def _warn_of_resampling(self, plan: GeometryPlan) -> None:
         if plan.resampled and plan.true_ground_cover_m and max(plan.true_ground_cover_m) != plan.ground_cover_m:

@@ -22,7 +22,7 @@ class TileWindow:
     ----------
     top, left, side : int
         Where it starts, and its side. It may reach over the end of the raster.
-    owned : tuple of int
+    core : tuple of int
         Top, left, bottom and right of what this tile stands for, from its own corner.
     of : tuple of int
         Height and width of the raster.
@@ -31,7 +31,7 @@ class TileWindow:
     top: int
     left: int
     side: int
-    owned: tuple[int, int, int, int]
+    core: tuple[int, int, int, int]
     of: tuple[int, int]
 
     @property

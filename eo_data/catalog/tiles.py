@@ -66,8 +66,8 @@ def tile_windows(height: int, width: int, tile: int, align: int) -> Iterator[Til
     owned_rows, owned_columns = spans(rows, tile, height, align), spans(columns, tile, width, align)
     for top, (first_row, end_row) in zip(rows, owned_rows, strict=True):
         for left, (first_column, end_column) in zip(columns, owned_columns, strict=True):
-            owned = (first_row - top, first_column - left, end_row - top, end_column - left)
-            yield TileWindow(top, left, tile, owned, (height, width))
+            core = (first_row - top, first_column - left, end_row - top, end_column - left)
+            yield TileWindow(top, left, tile, core, (height, width))
 
 
 def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:

@@ -15,9 +15,9 @@ from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
 
 #: Entries that tell where a sample lies and what it was made of, which TerraTorch's tasks hand to the model.
-LOCATED = (
+METADATA_KEYS = (
     *("id", "sources", "acquired", "valid", "crs", "bounds", "geotransform", "raster_shape"),
-    *("owned", "raster_id", "raster_hw"),
+    *("core", "raster_id", "raster_hw"),
 )
 
 
@@ -45,8 +45,8 @@ def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
                 "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
             )
             raise SampleError(msg)
-    owned = torch.tensor(window.owned, dtype=torch.float64) / window.side
-    return {"owned": owned, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
+    core = torch.tensor(window.core, dtype=torch.float64) / window.side
+    return {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
 
 
 def _tensor(image: Image, dates_as: str) -> torch.Tensor:

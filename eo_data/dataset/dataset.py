@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from eo_data.catalog.records import Record
 from eo_data.dataset.batch import _located, _name, _part, _tensor
 from eo_data.dataset.sample_reader import SampleReader
-from eo_data.dataset.sampler import Draw
+from eo_data.dataset.sampler import SeededIndex
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
@@ -84,8 +84,8 @@ class EoDataset(Dataset[dict[str, Any]]):
         """Return the number of samples."""
         return len(self.records)
 
-    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
-        """Return a sample; a `Draw` brings the seed of its random transforms.
+    def __getitem__(self, index: int | SeededIndex) -> dict[str, Any]:
+        """Return a sample; a `SeededIndex` brings the seed of its random transforms.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class EoDataset(Dataset[dict[str, Any]]):
         SampleError
             If the sample cannot be used.
         """
-        index, seed = index if isinstance(index, Draw) else (index, None)
+        index, seed = index if isinstance(index, SeededIndex) else (index, None)
         sample = self.read(index)
         if self.augmentation is not None:
             sample = self.augmentation(sample, seed)

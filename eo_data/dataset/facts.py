@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from eo_core.fingerprint import facts_of
+from eo_core.fingerprint import plain_values
 
 #: Settings that say which files or dates; the content of a statistics file counts, as a private field.
 _OF_PLACE = frozenset(("statistics", "source", "start", "end", "dates"))
 
 
-def facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
+def describe_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return what of a data module changes the numbers: sources, preprocessing with its statistics, frames, tiles.
 
     Of data modules that are not ours only the class is known.
@@ -21,14 +21,14 @@ def facts_of_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
     for name in ("modalities", "preprocess", "frames", "dates_as", "missing_modality", "tile", "tile_align"):
         value = getattr(module, name, None)
         if value is not None:
-            facts[name] = facts_of(value)
+            facts[name] = plain_values(value)
     statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
     if statistics_of is not None:
         facts["statistics"] = {name: statistics_of(source.bands) for name, source in module.modalities.items()}
     return facts
 
 
-def facts_of_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
+def describe_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return what changes the numbers that an encoder sees, whatever files they come from.
 
     Bands and unit by modality, preprocessing with its statistics, and frames: what a checkpoint has to know of its
@@ -36,11 +36,11 @@ def facts_of_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
     """
     from eo_data.readers.images import ImageReader  # noqa: PLC0415  (reads with rasterio, which fingerprints do not need)
 
-    facts = facts_of_data(module)
+    facts = describe_data(module)
     kept: dict[str, Any] = {k: _without(facts[k], _OF_PLACE) for k in ("preprocess", "frames") if k in facts}
     kept |= {"statistics": facts["statistics"]} if "statistics" in facts else {}
     sources = {
-        name: {"bands": list(source.bands), "unit": facts_of(ImageReader(name, source).target_unit())}
+        name: {"bands": list(source.bands), "unit": plain_values(ImageReader(name, source).target_unit())}
         for name, source in module.modalities.items()
     }
     return kept | {"modalities": sources}

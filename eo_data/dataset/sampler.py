@@ -10,19 +10,19 @@ import torch
 from torch.utils.data import BatchSampler, Sampler
 
 
-class Draw(NamedTuple):
+class SeededIndex(NamedTuple):
     """Which sample comes next, and the seed of its random transforms."""
 
     sample: int
     seed: int
 
 
-def index_of(drawn: int | Draw) -> int:
+def index_of(drawn: int | SeededIndex) -> int:
     """Return the number of the sample."""
-    return drawn.sample if isinstance(drawn, Draw) else drawn
+    return drawn.sample if isinstance(drawn, SeededIndex) else drawn
 
 
-class ShuffleByEpoch(Sampler[Draw]):
+class ShuffleByEpoch(Sampler[SeededIndex]):
     """A random order that follows from a seed and the number of the epoch alone.
 
     A run that goes on from a checkpoint sees the same samples, transformed alike, as one that was never interrupted;
@@ -45,13 +45,13 @@ class ShuffleByEpoch(Sampler[Draw]):
         """Set the epoch that the next pass is of."""
         self._epoch = epoch
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SeededIndex]:
         """Yield every sample once."""
         # The factor keeps (seed 1, epoch 0) apart from (seed 0, epoch 1).
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + self._epoch) % 2**63)
         order = torch.randperm(self._size, generator=generator).tolist()
         seeds = torch.randint(2**31 - 1, (self._size,), generator=generator).tolist()
-        yield from (Draw(index, seeds[index]) for index in order)
+        yield from (SeededIndex(index, seeds[index]) for index in order)
         self._epoch += 1
 
     def __len__(self) -> int:

@@ -23,9 +23,8 @@ class Augmentation:
 
     They act on physical values before normalisation. Values that are missing stay missing, and so does a border that a
     transform makes up (its label is ignored); the georeference is given up, because a transform does not tell what it
-    did. Random choices follow the seed that comes with a sample (`eo_data.dataset.sampler.Draw`), or else torch's
-    global
-    generator, which `lightning.seed_everything` sets in workers too.
+    did. Random choices follow the seed that comes with a sample (`eo_data.dataset.sampler.SeededIndex`), or else
+    torch's global generator, which `lightning.seed_everything` sets in workers too.
 
     Parameters
     ----------

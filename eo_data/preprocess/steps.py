@@ -52,7 +52,7 @@ def filled(image: Image) -> Image:
     return replace(image, raster=image.raster.with_pixels(fill_missing(image.raster.pixels)))
 
 
-def moved(image: Image, plan: GeometryPlan) -> Image:
+def with_geometry(image: Image, plan: GeometryPlan) -> Image:
     """Apply the steps of a plan that come before normalisation."""
     return replace(image, raster=apply_before(plan, image.raster))
 
@@ -65,7 +65,7 @@ def resized(image: Image, plan: GeometryPlan) -> Image:
     return replace(image, raster=image.raster.resize(*plan.resize), pixel_size=size)
 
 
-def moved_label(label: Raster | float | None, plan: GeometryPlan) -> Raster | float | None:
+def label_with_geometry(label: Raster | float | None, plan: GeometryPlan) -> Raster | float | None:
     """Send a label raster the same way; borders are ignored, nothing is interpolated."""
     if not isinstance(label, Raster):
         return label

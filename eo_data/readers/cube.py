@@ -12,7 +12,7 @@ import numpy as np
 from affine import Affine
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.reading import Reading, choose_bands
+from eo_data.readers.file_raster import FileRaster, choose_bands
 from eo_data.sensors.bands import band_order
 
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,7 +25,7 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def _read_cube(path: Path, source: ImageSource) -> Reading:
+def _read_cube(path: Path, source: ImageSource) -> FileRaster:
     import xarray  # noqa: PLC0415
 
     with xarray.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None) as cube:
@@ -45,7 +45,7 @@ def _read_cube(path: Path, source: ImageSource) -> Reading:
             dates = tuple(dates_from_time_axis(cube[time].values, cube[time].attrs.get("units")))
         tags = {str(key): str(value) for key, value in cube.attrs.items()}
         pixels, transform = _north_up(pixels, _cube_transform(cube, y, x))
-        return Reading(pixels, transform, _cube_crs(cube), tags, frame_dates=dates)
+        return FileRaster(pixels, transform, _cube_crs(cube), tags, frame_dates=dates)
 
 
 def _north_up(pixels: np.ndarray, transform: Affine | None) -> tuple[np.ndarray, Affine | None]:

@@ -13,16 +13,16 @@ from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.cube import _read_cube
+from eo_data.readers.file_raster import FileRaster, cut
 from eo_data.readers.geotiff import _read_raster
 from eo_data.readers.hdf5 import _read_hdf5
 from eo_data.readers.npy import NPY, read_npy
-from eo_data.readers.reading import Reading, cut
 
 _CUBES = (".nc", ".zarr")
 _HDF5 = (".h5", ".hdf5")
 
 
-def read_file(path: Path, source: ImageSource, window: TileWindow | None = None) -> Reading:
+def read_file(path: Path, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
     """Read the wanted bands of one file.
 
     Parameters

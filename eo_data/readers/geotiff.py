@@ -17,11 +17,11 @@ from rasterio.windows import Window
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.reading import Reading, choose_bands, cut
+from eo_data.readers.file_raster import FileRaster, choose_bands, cut
 from eo_data.sensors.bands import band_order
 
 
-def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> Reading:
+def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> FileRaster:
     with rasterio.open(path) as file:
         names = band_order(file.count, file.descriptions, source.file_bands, str(path), source.table)
         indexes = [i + 1 for i in choose_bands(names, source)]
@@ -35,10 +35,10 @@ def _read_raster(path: Path, source: ImageSource, window: TileWindow | None) -> 
             part = None if window is None else Window(window.left, window.top, *window.inside[:1:-1])
             transform = file.transform if part is None else file.window_transform(part)
             pixels = _pixels(file, indexes, source.nodata, part)
-            return Reading(pixels, transform if georeferenced else None, crs, tags)
+            return FileRaster(pixels, transform if georeferenced else None, crs, tags)
         transform, height, width = _grid(file, source.resample_to)
         pixels = _warped(file, indexes, source, transform, height, width)
-        return cut(Reading(pixels, transform, crs, tags), window)
+        return cut(FileRaster(pixels, transform, crs, tags), window)
 
 
 def _pixels(
@@ -100,7 +100,7 @@ def _warped(
         return np.asarray(grid.read(list(indexes)), dtype=np.float32)
 
 
-def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource) -> Reading:
+def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource) -> FileRaster:
     """Read an image of which every band has its own file.
 
     Parameters
@@ -152,7 +152,7 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
         raise SampleError(msg) from error
     transform, _, _, wkt, tags = first
     georeferenced = wkt is not None or transform != Affine.identity()
-    return Reading(np.concatenate(planes), transform if georeferenced else None, wkt, tags)
+    return FileRaster(np.concatenate(planes), transform if georeferenced else None, wkt, tags)
 
 
 def _covers_same(file: Any, first: tuple[Affine, int, int, str | None, Mapping[str, str]]) -> bool:  # noqa: ANN401

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.reading import Reading, choose_bands
+from eo_data.readers.file_raster import FileRaster, choose_bands
 from eo_data.sensors.bands import band_order
 
 
-def _read_hdf5(path: Path, source: ImageSource) -> Reading:
+def _read_hdf5(path: Path, source: ImageSource) -> FileRaster:
     import h5py  # noqa: PLC0415
 
     with h5py.File(path) as file:
@@ -30,4 +30,4 @@ def _read_hdf5(path: Path, source: ImageSource) -> Reading:
         frames = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in products)
     if source.nodata is not None:
         pixels[pixels == np.float32(source.nodata)] = np.nan
-    return Reading(pixels, None, None, frame_names=frames)
+    return FileRaster(pixels, None, None, frame_names=frames)

@@ -14,13 +14,13 @@ from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster, ground_pixel_size
 from eo_data.raster.sample import Image, SampleError
-from eo_data.readers.files import Reading, cut, read_file
+from eo_data.readers.files import FileRaster, cut, read_file
 from eo_data.readers.geotiff import read_bands
 from eo_data.sensors.quality import clear_mask
 from eo_data.sensors.sentinel2 import sentinel2_offset
 from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, to_physical
 from eo_data.temporal.calendar_date import parse_date
-from eo_data.temporal.dates import DatedAs, date_from_name, resolve_date
+from eo_data.temporal.dates import DateWithSource, date_from_name, resolve_date
 from eo_data.temporal.frame_policy import FramePolicy
 
 __all__ = ["FramePolicy", "ImageReader"]
@@ -101,14 +101,14 @@ class ImageReader:
             return self.source
         return replace(self.source, bands=[*self.source.bands, band])
 
-    def _readings(self, record: Record, paths: Sequence[Path], source: ImageSource) -> list[Reading]:
+    def _readings(self, record: Record, paths: Sequence[Path], source: ImageSource) -> list[FileRaster]:
         if self.name in record.bands:
             return [cut(read_bands(paths, record.bands[self.name], source), record.window)]
         return [read_file(path, source, record.window) for path in paths]
 
     def _dates(
-        self, record: Record, paths: Sequence[Path], readings: Sequence[Reading], n_frames: int
-    ) -> list[DatedAs]:
+        self, record: Record, paths: Sequence[Path], readings: Sequence[FileRaster], n_frames: int
+    ) -> list[DateWithSource]:
         """One date per frame; none if nobody needs them."""
         if not self.source.dated and self.frames is None:
             return []
@@ -117,7 +117,7 @@ class ImageReader:
             if len(stated) != n_frames:
                 msg = f"{record.id}: {self.name!r} has {n_frames} frames but {len(stated)} dates."
                 raise SampleError(msg)
-            return [DatedAs(day, "index" if self.name in record.dates else "time axis") for day in stated]
+            return [DateWithSource(day, "index" if self.name in record.dates else "time axis") for day in stated]
         names = list(readings[0].frame_names) or [self._below_root(path) for path in paths]
         try:
             # The dates of a lone series have no id.
@@ -144,7 +144,9 @@ class ImageReader:
                 raise SampleError(msg) from error
         return found
 
-    def _in_order(self, record: Record, names: Sequence[str], days: Sequence[date], n_frames: int) -> list[DatedAs]:
+    def _in_order(
+        self, record: Record, names: Sequence[str], days: Sequence[date], n_frames: int
+    ) -> list[DateWithSource]:
         """Dates that an index lists for a whole sample, one per frame in the order of the frames."""
         if len(days) != n_frames:
             msg = f"{record.id}: {self.name!r} has {n_frames} frames but {len(days)} dates in the index."
@@ -160,9 +162,9 @@ class ImageReader:
                     "of the files, or by the name of the file."
                 )
                 raise SampleError(msg)
-        return [DatedAs(day, "index") for day in days]
+        return [DateWithSource(day, "index") for day in days]
 
-    def _date(self, name: str, stated: date | None, tags: Mapping[str, str]) -> DatedAs:
+    def _date(self, name: str, stated: date | None, tags: Mapping[str, str]) -> DateWithSource:
         source = self.source
         return resolve_date(
             name,
@@ -208,7 +210,7 @@ class ImageReader:
         return PHYSICAL_UNITS[units.pop()] if units else unit
 
     def _convert(
-        self, pixels: np.ndarray, readings: Sequence[Reading], paths: Sequence[Path]
+        self, pixels: np.ndarray, readings: Sequence[FileRaster], paths: Sequence[Path]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Stored numbers to physical values, once."""
         source, unit = self.source, InputUnit(self.source.unit)
@@ -231,7 +233,7 @@ class ImageReader:
             raise SampleError(str(error)) from error
         return (converted[0] if len(converted) == 1 else np.concatenate(converted)), notes
 
-    def _refuse_forgotten_offset(self, readings: Sequence[Reading], paths: Sequence[Path]) -> None:
+    def _refuse_forgotten_offset(self, readings: Sequence[FileRaster], paths: Sequence[Path]) -> None:
         if InputUnit(str(self.source.unit).lower()) is not InputUnit.DIGITAL_NUMBER or self.source.formula is not None:
             return
         for path, reading in zip(paths, readings, strict=len(paths) == len(readings)):
@@ -243,7 +245,7 @@ class ImageReader:
                 )
                 raise SampleError(msg)
 
-    def _offsets(self, readings: Sequence[Reading], paths: Sequence[Path]) -> tuple[list[float], tuple[str, ...]]:
+    def _offsets(self, readings: Sequence[FileRaster], paths: Sequence[Path]) -> tuple[list[float], tuple[str, ...]]:
         """One offset per reading."""
         given = self.source.offset
         if given is None:
@@ -278,8 +280,8 @@ class ImageReader:
         self,
         pixels: np.ndarray,
         clear: np.ndarray | None,
-        dated: Sequence[DatedAs],
-        reading: Reading,
+        dated: Sequence[DateWithSource],
+        reading: FileRaster,
         paths: Sequence[Path],
         notes: tuple[str, ...],
     ) -> Image:
@@ -290,15 +292,15 @@ class ImageReader:
             msg = f"{self.name!r} ({paths[0]}): {error}"
             raise SampleError(msg) from error
         by_date = {entry.date: entry.source for entry in dated}
-        kept = [DatedAs(day, by_date.get(day, policy.mode)) for day in frames.dates]
+        kept = [DateWithSource(day, by_date.get(day, policy.mode)) for day in frames.dates]
         return self._image(frames.pixels, kept, frames.observed, reading, paths, (*notes, *frames.note))
 
     def _image(
         self,
         pixels: np.ndarray,
-        dated: Sequence[DatedAs],
+        dated: Sequence[DateWithSource],
         observed: np.ndarray,
-        reading: Reading,
+        reading: FileRaster,
         paths: Sequence[Path],
         notes: tuple[str, ...],
     ) -> Image:
@@ -324,7 +326,7 @@ class ImageReader:
             self.source.sensor,
         )
 
-    def _check_pixel_size(self, reading: Reading, size: tuple[int, ...]) -> None:
+    def _check_pixel_size(self, reading: FileRaster, size: tuple[int, ...]) -> None:
         """Refuse pixels of another size than the encoder would take for granted, unless the config states one."""
         if self.source.pixel_size is not None or reading.transform is None or reading.crs is None:
             return
@@ -371,7 +373,7 @@ def _same_transform(one: Affine | None, other: Affine | None) -> bool:
     return origins and all(abs(a - b) <= slack / 1000 for a, b in sides)
 
 
-def _stack(readings: Sequence[Reading], paths: Sequence[Path]) -> np.ndarray:
+def _stack(readings: Sequence[FileRaster], paths: Sequence[Path]) -> np.ndarray:
     """Frames ``(T, C, H, W)`` of files that lie on one grid."""
     first = readings[0]
     if len(readings) == 1:

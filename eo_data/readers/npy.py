@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.reading import Reading, choose_bands
+from eo_data.readers.file_raster import FileRaster, choose_bands
 from eo_data.sensors.bands import band_order
 
 NPY = ".npy"
 
 
-def read_npy(path: Path, source: ImageSource) -> Reading:
+def read_npy(path: Path, source: ImageSource) -> FileRaster:
     """Read the wanted bands of an array ``(C, H, W)`` or ``(T, C, H, W)``.
 
     Only the wanted bands are brought into memory.
@@ -27,7 +27,7 @@ def read_npy(path: Path, source: ImageSource) -> Reading:
 
     Returns
     -------
-    Reading
+    FileRaster
         Float32 pixels with NaN for ``nodata``; no transform, no CRS, no dates.
 
     Raises
@@ -49,7 +49,7 @@ def read_npy(path: Path, source: ImageSource) -> Reading:
         pixels[..., i, :, :] = stored[..., band, :, :]
     if source.nodata is not None:
         pixels[pixels == np.float32(source.nodata)] = np.nan
-    return Reading(pixels, None, None)
+    return FileRaster(pixels, None, None)
 
 
 def read_npy_layer(path: Path, layer: int | None) -> np.ndarray:

@@ -18,7 +18,7 @@ from eo_data.temporal.product_names import date_from_name
 __all__ = [
     "ACQUISITION_TAGS",
     "CREATION_TAGS",
-    "DatedAs",
+    "DateWithSource",
     "date_from_name",
     "date_from_stac",
     "date_from_tags",
@@ -162,7 +162,7 @@ def _decoded(numbers: np.ndarray, units: str | None, calendar: str) -> np.ndarra
 
 
 @dataclass(frozen=True)
-class DatedAs:
+class DateWithSource:
     """A date and where it comes from.
 
     Parameters
@@ -186,7 +186,7 @@ def resolve_date(
     fallback: object = None,
     date_format: str | None = None,
     allow_creation_time: bool = False,
-) -> DatedAs:
+) -> DateWithSource:
     """Return the acquisition date of one file from the first source that has it.
 
     Parameters
@@ -206,18 +206,18 @@ def resolve_date(
     """
     found = _from_index(name, index)
     if found is not None:
-        return DatedAs(found, "index")
+        return DateWithSource(found, "index")
     found = date_from_name(name, pattern, date_format=date_format) if pattern is not None else None
     if found is not None:
-        return DatedAs(found, "pattern")
+        return DateWithSource(found, "pattern")
     found = date_from_name(name)
     if found is not None:
-        return DatedAs(found, "name")
+        return DateWithSource(found, "name")
     found = date_from_tags(tags, allow_creation_time=allow_creation_time) if tags is not None else None
     if found is not None:
-        return DatedAs(found, "tags")
+        return DateWithSource(found, "tags")
     if fallback is not None:
-        return DatedAs(parse_date(fallback), "fallback")
+        return DateWithSource(parse_date(fallback), "fallback")
     msg = (
         f"No acquisition date for {name!r}. Tried: "
         f"index ({'not given' if index is None else f'{len(index)} entries, none of this name'}); "

@@ -27,10 +27,10 @@ __all__ = [
     "all_acquisitions",
     "bins",
     "clear_mask",
-    "coerce_frames",
     "composites",
     "midpoint",
     "nearest",
+    "resample_frames",
 ]
 
 METHODS = ("median", "mean", "least_cloudy")
@@ -269,7 +269,7 @@ def nearest(
     return _frames(result, taken, tuple(note))
 
 
-def coerce_frames(array: np.ndarray, n: int) -> np.ndarray:
+def resample_frames(array: np.ndarray, n: int) -> np.ndarray:
     """Bring an undated array to exactly n frames, as rs-embed's AnySat page has it.
 
     Parameters

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eo_data.dataset.agreement import check_inputs
-from eo_data.dataset.facts import facts_of_inputs
+from eo_data.dataset.consistency import check_inputs
+from eo_data.dataset.facts import describe_inputs
 from eo_models.checkpoints import read_file
 
 #: Where our data modules keep their facts in a checkpoint.
 _FACTS = "facts"
 
 
-def check_tuned(checkpoint: str | Path, blocks: Sequence[int] | None, data_module: object) -> None:
+def check_same_inputs_as_training(checkpoint: str | Path, blocks: Sequence[int] | None, data_module: object) -> None:
     """Compare an export with the training that a checkpoint of TerraTorch's task comes from.
 
     Files of weights alone, such as published ones, tell nothing of a training and pass.
@@ -41,7 +41,7 @@ def check_tuned(checkpoint: str | Path, blocks: Sequence[int] | None, data_modul
         return
     states = [state[_FACTS] for state in content.values() if isinstance(state, Mapping) and _FACTS in state]
     if states and hasattr(data_module, "allow_other_preprocess"):
-        check_inputs(states[0], facts_of_inputs(data_module), allowed=data_module.allow_other_preprocess)
+        check_inputs(states[0], describe_inputs(data_module), allowed=data_module.allow_other_preprocess)
     last = _last_trained(content.get("hyper_parameters"))
     behind = [block for block in blocks or () if last is not None and block > last]
     if behind:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eo_core.files import PARTIAL, remove_partials, write_text
-from eo_core.fingerprint import differences, facts_of
+from eo_core.fingerprint import differences, plain_values
 from eo_embed.export import failures
 from eo_embed.export.failures import Failures
 from eo_embed.export.manifest import Manifest, read_manifest
@@ -142,7 +142,7 @@ class Ledger:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {lacking or 'all'}."
             raise ValueError(msg)
         sources = [_stat(path) or {"path": str(path)} for path in item.get("sources", ())]
-        entry: dict[str, Any] = facts_of({"layer": "", **item, "files": files, "sources": sources})
+        entry: dict[str, Any] = plain_values({"layer": "", **item, "files": files, "sources": sources})
         return entry
 
     def _entries(self) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from eo_core.files import write_text
-from eo_core.fingerprint import facts_of, fingerprint
+from eo_core.fingerprint import fingerprint, plain_values
 from eo_embed.writers.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.
@@ -103,7 +103,7 @@ class Manifest:
             "fingerprint": fingerprint(facts),
             "stac_extensions": list(STAC_EXTENSIONS),
             **_stac_fields(stac or {}),
-            "facts": facts_of(facts),
+            "facts": plain_values(facts),
             "provenance": _provenance(provenance),
             "earlier_runs": [],
             "counts": {},
@@ -173,9 +173,9 @@ class Manifest:
             "state": COMPLETE,
             "processing:datetime": end,
             "provenance": {**self.content["provenance"], "end": end},
-            "counts": facts_of(counts),
-            "inputs": facts_of(inputs),
-            "failures": facts_of(failures),
+            "counts": plain_values(counts),
+            "inputs": plain_values(inputs),
+            "failures": plain_values(failures),
         }
         self._write()
 
@@ -224,7 +224,7 @@ def software_versions() -> dict[str, str]:
 
 def _provenance(given: Mapping[str, Any]) -> dict[str, Any]:
     software = software_versions() | dict(given.get("software") or {})
-    plain: dict[str, Any] = facts_of({**given, "software": software, "start": _now()})
+    plain: dict[str, Any] = plain_values({**given, "software": software, "start": _now()})
     return plain
 
 
@@ -234,7 +234,7 @@ def _now() -> str:
 
 def _stac_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check fields against the extension."""
-    plain: dict[str, Any] = facts_of(given)
+    plain: dict[str, Any] = plain_values(given)
     for name, value in plain.items():
         if name not in STAC_FIELDS:
             msg = f"{name!r} is no field of the STAC embedding extension. Valid: {', '.join(STAC_FIELDS)}."

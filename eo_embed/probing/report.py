@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eo_core.files import atomic_path, write_text
-from eo_core.fingerprint import facts_of
+from eo_core.fingerprint import plain_values
 from eo_embed.probing.bootstrap import CLASS_SCORES, LEVEL, OVERALL_SCORES, REGRESSION_SCORES
 from eo_embed.probing.confusion import draw_confusion, draw_scatter
 from eo_embed.probing.models import BASELINE
@@ -176,7 +176,7 @@ def write_report(report: ProbeReport, folder: str | Path) -> Path:
     write_text(folder / "report.csv", scores.to_csv(index=False))
     write_text(folder / "predictions.csv", report.predictions.to_csv(index=False))
     write_text(
-        folder / "report.json", json.dumps(facts_of(facts), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        folder / "report.json", json.dumps(plain_values(facts), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     )
     write_text(folder / "report.md", report.markdown())
     return folder

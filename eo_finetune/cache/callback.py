@@ -15,10 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from eo_core.fingerprint import facts_of, fingerprint, sha256_of_file
+from eo_core.fingerprint import fingerprint, plain_values, sha256_of_file
 from eo_data.dataset.batch import collate
 from eo_data.dataset.dataset import EoDataset
-from eo_data.dataset.facts import facts_of_data
+from eo_data.dataset.facts import describe_data
 from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant, inverse
 from eo_finetune.cache.variants import variants_of
 from eo_models.checkpoints import sha256_of_weights
@@ -119,7 +119,7 @@ class FrozenFeatureCache(Callback):
         indices = [module.root / s.date_index for s in module.modalities.values() if s.date_index is not None]
         entries = {name: getattr(module.train_dataset, name) for name in ("dates_as", "georeference", "as_dict")}
         return {
-            "data": facts_of_data(module) | entries,
+            "data": describe_data(module) | entries,
             "dates_sha256": [sha256_of_file(path) for path in indices],
             "label": [module.task, str(module.label)],
             "backbone": backbone,
@@ -218,7 +218,7 @@ class FrozenFeatureCache(Callback):
 
 def _plain(value: object) -> Any:  # noqa: ANN401
     """A backbone that is given as a module counts by its weights and its text."""
-    return str(value) if isinstance(value, nn.Module) else facts_of(value)
+    return str(value) if isinstance(value, nn.Module) else plain_values(value)
 
 
 class _Stored(nn.Module):

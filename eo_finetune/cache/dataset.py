@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from eo_core.files import atomic_path
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
-from eo_data.dataset.sampler import Draw
-from eo_finetune.cache.variants import Turn, evenly, turn_of
+from eo_data.dataset.sampler import SeededIndex
+from eo_finetune.cache.variants import Turn, orientation_of, with_even_chances
 
 _FEATURE = "feature"
 _IMAGE = "image"
@@ -83,7 +83,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         sample = self.dataset.read(variant.sample)
         seed = self.variants[variant.turn]
         if self.dataset.augmentation is not None and seed is not None:
-            sample = evenly(self.dataset.augmentation)(sample, seed)
+            sample = with_even_chances(self.dataset.augmentation)(sample, seed)
         return self.dataset.entry(sample, self.records[variant.sample])
 
     def file(self, variant: Variant) -> Path:
@@ -113,7 +113,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
             orders: list[list[int]] = json.loads(stored.metadata()["orders"])
         return orders
 
-    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+    def __getitem__(self, index: int | SeededIndex) -> dict[str, Any]:
         """Return a sample in the variant that its transforms would have made.
 
         Raises
@@ -121,8 +121,8 @@ class CachedDataset(Dataset[dict[str, Any]]):
         ValueError
             If its file is gone.
         """
-        sample, seed = index if isinstance(index, Draw) else (index, None)
-        file = self.file(Variant(sample, turn_of(self.dataset.augmentation, seed)))
+        sample, seed = index if isinstance(index, SeededIndex) else (index, None)
+        file = self.file(Variant(sample, orientation_of(self.dataset.augmentation, seed)))
         if not file.is_file():
             msg = (
                 f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: what "

@@ -22,7 +22,7 @@ _UPRIGHT = (0, 1, 2, 3)
 Turn = tuple[int, ...]
 
 
-def turn_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
+def orientation_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
     """Return what a transform with this seed does to the corners of a square, in the order of their rows.
 
     Two turns that move the corners alike are the same one of the eight. Without a seed, torch's generator draws one,
@@ -37,7 +37,7 @@ def turn_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
     return tuple(int(value) for value in np.asarray(moved).ravel())
 
 
-def evenly(augmentation: Augmentation) -> Augmentation:
+def with_even_chances(augmentation: Augmentation) -> Augmentation:
     """Return the same transforms, each of them made half of the time, so that none of their turns is rare."""
     steps = deepcopy(list(augmentation.transforms))
     for step in steps:
@@ -46,7 +46,7 @@ def evenly(augmentation: Augmentation) -> Augmentation:
 
 
 def variants_of(augmentation: Augmentation | None) -> Mapping[Turn, int | None]:
-    """Return the turns that a transform can make, each with a seed by which `evenly` of it makes it.
+    """Return the turns that a transform can make, each with a seed by which `with_even_chances` of it makes it.
 
     ``None`` stands for the seed if there is no transform.
 
@@ -66,7 +66,7 @@ def variants_of(augmentation: Augmentation | None) -> Mapping[Turn, int | None]:
         )
         raise ValueError(msg)
     found: dict[Turn, int | None] = {}
-    even = evenly(augmentation)
+    even = with_even_chances(augmentation)
     for seed in range(_TRIES):
-        found.setdefault(turn_of(even, seed), seed)
+        found.setdefault(orientation_of(even, seed), seed)
     return found

@@ -12,7 +12,7 @@ from eo_models.backbone import FreezableBackbone
 from eo_models.multi.batch import read_batch
 from eo_models.multi.entries import as_bands, build_encoder, parse_entries, parse_necks
 from eo_models.multi.merging import merge_features, merged_channels, parse_merge, parse_rescale
-from eo_models.multi.routing import canonical, make_route, told_bands
+from eo_models.multi.routing import canonical, declared_bands, make_route
 
 
 class MultiBackboneWrapper(FreezableBackbone):
@@ -67,7 +67,7 @@ class MultiBackboneWrapper(FreezableBackbone):
     """
 
     #: Band checks ask this module, not the encoders in it: each reads but a part of the data.
-    speaks_for_children = True
+    input_bands_include_children = True
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ def _common_bands(encoders: nn.ModuleList, routes: Sequence[Any]) -> dict[str | 
     common: dict[str | None, tuple[str, ...]] = {}
     for encoder, route in zip(encoders, routes, strict=True):
         source_of = {pick.target: pick.source for pick in route.picks or ()}
-        for name, bands in told_bands(encoder).items():
+        for name, bands in declared_bands(encoder).items():
             source = source_of.get(name, name)
             before = common.setdefault(source, bands)
             if [canonical(band) for band in before] != [canonical(band) for band in bands]:

@@ -156,10 +156,10 @@ def make_route(entry: EncoderEntry, encoder: nn.Module, bands: Bands) -> Route:
     ValueError
         For images or bands that the input does not have, or that the encoder takes for others.
     """
-    told = told_bands(encoder)
+    told = declared_bands(encoder)
     is_choice = entry.band_key == "bands" and None in entry.bands
     if is_choice:
-        _check_told(entry, told)
+        _check_declared(entry, told)
     if is_choice and not bands and not told:
         msg = (
             f"{entry.where} names bands, but the channels of the input have no names. Name them: "
@@ -177,7 +177,7 @@ def make_route(entry: EncoderEntry, encoder: nn.Module, bands: Bands) -> Route:
     return Route(entry.where, picks, as_tensor, forward_keywords(encoder), entry.images is None and not bands)
 
 
-def told_bands(encoder: nn.Module) -> Bands:
+def declared_bands(encoder: nn.Module) -> Bands:
     """Bands by image that a backbone of this project expects; empty for others."""
     told = getattr(encoder, "input_bands", None)
     return told if isinstance(told, Mapping) else {}
@@ -263,7 +263,7 @@ def canonical(band: str) -> str:
         return band.strip().upper()
 
 
-def _check_told(entry: EncoderEntry, told: Bands) -> None:
+def _check_declared(entry: EncoderEntry, told: Bands) -> None:
     """Refuse channels that were chosen for a backbone which takes them for others."""
     stated = entry.bands[None]
     expected = [band for bands in told.values() for band in bands]

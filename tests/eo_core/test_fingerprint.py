@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eo_core.fingerprint import differences, facts_of, fingerprint, sha256_of_file
+from eo_core.fingerprint import differences, fingerprint, plain_values, sha256_of_file
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.preprocess.normalisation import Identity, PerTileZScore, ZScore
 from eo_data.preprocess.statistics import BandStatistics
@@ -100,7 +100,7 @@ def test_what_differs_never_has_one_fingerprint(one: dict[str, Any], other: dict
 
 
 def test_a_nested_dataclass_shows_all_that_counts_and_no_cache() -> None:
-    assert facts_of(_Outer()) == {"class": "_Outer", "inner": {"class": "_Inner", "gain": 0.1}, "bands": ["RED"]}
+    assert plain_values(_Outer()) == {"class": "_Outer", "inner": {"class": "_Inner", "gain": 0.1}, "bands": ["RED"]}
     assert fingerprint({"a": _Outer(_cache={"x": 1})}) == fingerprint({"a": _Outer()})
 
 
@@ -118,8 +118,8 @@ def test_another_content_of_a_statistics_file_of_the_same_name_is_another_settin
 
 def test_our_own_settings_have_facts_that_stay_the_same_when_read_back() -> None:
     for value in (SENTINEL2, Identity(), PerTileZScore(), ZScore([0.1], [0.2]), SnapPolicy()):
-        plain = facts_of(value)
-        assert facts_of(plain) == plain
+        plain = plain_values(value)
+        assert plain_values(plain) == plain
         assert plain["class"] == type(value).__name__
     # Neither has a field; only the name tells them apart.
     assert fingerprint({"n": Identity()}) != fingerprint({"n": PerTileZScore()})

@@ -14,7 +14,7 @@ import torch
 from affine import Affine
 from lightning.pytorch import Callback
 
-from eo_data.dataset.place import Place
+from eo_data.dataset.sample_grid import SampleGrid
 from eo_finetune import BestCheckpoint, LabelMapWriter
 from eo_finetune.label_maps import write_map
 
@@ -132,7 +132,7 @@ def test_tiles_become_one_raster_on_the_grid_of_the_source(
         for key, record in records.items():
             if record.raster_id == name:
                 window = record.window
-                top, left, bottom, right = window.owned
+                top, left, bottom, right = window.core
                 own = outputs.found[key][top:bottom, left:right]
                 place = expected[window.top + top : window.top + bottom, window.left + left : window.left + right]
                 assert (place == -9).all()
@@ -279,8 +279,8 @@ def test_classes_of_whole_samples_go_to_a_table(chips: Make, recipe: Make, build
         assert rows[key]["name"] == ["field", "lake", "town"][int(value)]
 
 
-def place(valid: np.ndarray, transform: Affine | None = None, **more: Any) -> Place:
-    return Place("t", (str(more.pop("source", "none.tif")),), transform, None, valid, (), **more)
+def place(valid: np.ndarray, transform: Affine | None = None, **more: Any) -> SampleGrid:
+    return SampleGrid("t", (str(more.pop("source", "none.tif")),), transform, None, valid, (), **more)
 
 
 def test_a_map_of_another_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

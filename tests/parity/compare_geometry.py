@@ -122,7 +122,7 @@ def compare_tiles(pixels: np.ndarray, tile: int, fraction: float) -> dict[str, A
         "error": worst(np.stack(ours), np.stack(tiles)) if len(ours) == len(tiles) else None,
         "count": len(ours),
         "snapped": plan.snapped_hw != plan.input_hw,
-        "owned": [
+        "core": [
             [owned_spans(plan.row_starts, tile, plan.snapped_hw[0]), [rows[k] for k in sorted(rows)]],
             [owned_spans(plan.column_starts, tile, plan.snapped_hw[1]), [columns[k] for k in sorted(columns)]],
         ],

@@ -41,7 +41,7 @@ def test_tiles_and_their_owners_are_the_peers(index: int, results: Any) -> None:
     for result in results[index]["tiles"]:
         assert result["error"] is not None, result
         assert result["error"] <= TOLERANCE, result
-        for ours, theirs in result["owned"]:
+        for ours, theirs in result["core"]:
             assert ours == theirs, result
 
 

@@ -115,21 +115,21 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
 
 
 def dates_by_chip(
-    chip_ids: Iterable[str], events: Mapping[str, EventDates], *, radar: bool, lax: bool = False
+    chip_ids: Iterable[str], events: Mapping[str, EventDates], *, radar: bool, skip_unknown: bool = False
 ) -> dict[str, date]:
     """Return the date of each chip's image, of Sentinel-1 or of Sentinel-2.
 
     Raises
     ------
     ValueError
-        If a chip is of no known event; with ``lax``, it is left out.
+        If a chip is of no known event; with ``skip_unknown``, it is left out.
     """
     found: dict[str, date] = {}
     for chip_id in chip_ids:
         try:
             dates = chip_dates(chip_id, events)
         except ValueError:
-            if lax:
+            if skip_unknown:
                 continue  # reading the chip will fail, for want of a date
             raise
         found[chip_id] = dates.s1 if radar else dates.s2

@@ -29,7 +29,7 @@ def test_every_pixel_is_owned_by_exactly_one_tile_that_sees_it(height: int, widt
     for window in tile_windows(height, width, tile, align):
         assert window.top % align == 0
         assert window.left % align == 0
-        top, left, bottom, right = window.owned
+        top, left, bottom, right = window.core
         assert (top % align, left % align) == (0, 0)  # cuts lie on the grid of patches
         assert 0 <= top < bottom <= tile
         assert 0 <= left < right <= tile
@@ -79,7 +79,7 @@ def test_what_tiles_own_makes_up_the_raster(raster: Path) -> None:
         x, _, _, y, _, _ = batch["geotransform"][0].tolist()
         row, column = round((UTM.f - y) / 10), round((x - UTM.c) / 10)
         assert batch["id"] == [f"big/r{row}_c{column}"]
-        top, left, bottom, right = (batch["owned"][0] * 64).round().int().tolist()
+        top, left, bottom, right = (batch["core"][0] * 64).round().int().tolist()
         own = batch["image"][0, 0, top:bottom, left:right].numpy()
         assert np.isnan(whole[row + top : row + bottom, column + left : column + right]).all()
         whole[row + top : row + bottom, column + left : column + right] = own

@@ -14,12 +14,12 @@ from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.sampler import Draw, SameModalitiesBatchSampler, ShuffleByEpoch
+from eo_data.dataset.sampler import SameModalitiesBatchSampler, SeededIndex, ShuffleByEpoch
 
 Make = Callable[..., ChipDataModule]
 
 
-def epochs(sampler: Any, count: int) -> list[list[Draw]]:
+def epochs(sampler: Any, count: int) -> list[list[SeededIndex]]:
     found = []
     for epoch in range(count):
         sampler.set_epoch(epoch)
@@ -61,7 +61,7 @@ def test_batches_of_equal_modalities_are_made_of_draws() -> None:
     order = ShuffleByEpoch(12, 3)
     sampler = SameModalitiesBatchSampler(order, 2, False, groups)
     batches = list(sampler)
-    assert all(isinstance(draw, Draw) for batch in batches for draw in batch)
+    assert all(isinstance(draw, SeededIndex) for batch in batches for draw in batch)
     assert all(len({groups[draw.sample] for draw in batch}) == 1 for batch in batches)
     assert sorted(draw for batch in batches for draw in batch) == sorted(ShuffleByEpoch(12, 3))
     assert len(sampler) == len(batches) == 6

@@ -18,7 +18,7 @@ from anysat_ext import AnySatPreprocess
 from eo_core.fingerprint import fingerprint
 from eo_data.datamodules import ChipDataModule
 from eo_data.dataset.batch import collate
-from eo_data.dataset.facts import facts_of_data
+from eo_data.dataset.facts import describe_data
 from eo_data.inspect import describe_sample, load_data_module
 from eo_data.preprocess.by_modality import ModalityPreprocess, PreprocessByModality
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
@@ -291,14 +291,14 @@ def test_one_file_feeds_two_encoders_from_a_config(from_yaml: Callable[..., Chip
 
 
 def test_the_settings_of_every_part_are_in_the_facts(from_yaml: Callable[..., ChipDataModule]) -> None:
-    facts = facts_of_data(from_yaml())
+    facts = describe_data(from_yaml())
     assert [part["preprocess"]["class"] for part in facts["preprocess"]["parts"]] == [
         "ThorPreprocess",
         "AnySatPreprocess",
     ]
     assert facts["statistics"]["S2"]["S2"].keys() == set(S2)
-    assert fingerprint(facts) == fingerprint(facts_of_data(from_yaml()))
-    assert fingerprint(facts) != fingerprint(facts_of_data(from_yaml(patch=16)))
+    assert fingerprint(facts) == fingerprint(describe_data(from_yaml()))
+    assert fingerprint(facts) != fingerprint(describe_data(from_yaml(patch=16)))
 
 
 def test_inspect_shows_the_parts(from_yaml: Callable[..., ChipDataModule]) -> None:

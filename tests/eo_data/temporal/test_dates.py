@@ -15,7 +15,7 @@ import rasterio
 from eo_data.catalog.date_index import dates_from_index
 from eo_data.temporal.dates import (
     ACQUISITION_TAGS,
-    DatedAs,
+    DateWithSource,
     date_from_name,
     date_from_stac,
     date_from_tags,
@@ -210,27 +210,27 @@ def test_sources_are_tried_in_order_and_the_source_is_kept() -> None:
         "fallback": "2020-01-05",
         "date_format": "%j",
     }
-    assert resolve_date(name, **all_sources) == DatedAs(date(2020, 1, 1), "index")
+    assert resolve_date(name, **all_sources) == DateWithSource(date(2020, 1, 1), "index")
     all_sources.update(index={"other": date(2020, 1, 1)}, pattern=r"tile_2(?P<date>\d{7})", date_format="0%y0%d2")
     with pytest.raises(ValueError, match="no calendar day"):
         resolve_date(name, **all_sources)
     all_sources.update(pattern=r"tile_(?P<date>\d{8})", date_format="%Y%d%m")
-    assert resolve_date(name, **all_sources) == DatedAs(date(2020, 5, 1), "pattern")
+    assert resolve_date(name, **all_sources) == DateWithSource(date(2020, 5, 1), "pattern")
     all_sources.update(pattern=r"chip_(?P<date>\d{8})")
-    assert resolve_date(name, **all_sources) == DatedAs(date(2020, 1, 5), "name")
-    assert resolve_date("tile.tif", **all_sources) == DatedAs(date(2020, 1, 4), "tags")
-    assert resolve_date("tile.tif", tags={}, fallback="2020-01-05") == DatedAs(date(2020, 1, 5), "fallback")
+    assert resolve_date(name, **all_sources) == DateWithSource(date(2020, 1, 5), "name")
+    assert resolve_date("tile.tif", **all_sources) == DateWithSource(date(2020, 1, 4), "tags")
+    assert resolve_date("tile.tif", tags={}, fallback="2020-01-05") == DateWithSource(date(2020, 1, 5), "fallback")
     assert resolve_date("tile.tif", fallback=date(2020, 1, 5)).source == "fallback"
 
 
 @pytest.mark.parametrize("key", ["/s2/a.tif", "a.tif", "a"])
 def test_the_index_is_asked_for_the_name_with_and_without_folder_and_suffix(key: str) -> None:
-    assert resolve_date("/s2/a.tif", index={key: [LEAP_DAY]}) == DatedAs(LEAP_DAY, "index")
+    assert resolve_date("/s2/a.tif", index={key: [LEAP_DAY]}) == DateWithSource(LEAP_DAY, "index")
 
 
 def test_the_time_of_writing_must_be_allowed() -> None:
     tags = {"TIFFTAG_DATETIME": "2020:02:29 10:00:00"}
-    assert resolve_date("a.tif", tags=tags, allow_creation_time=True) == DatedAs(LEAP_DAY, "tags")
+    assert resolve_date("a.tif", tags=tags, allow_creation_time=True) == DateWithSource(LEAP_DAY, "tags")
     with pytest.raises(ValueError, match="no acquisition date in: TIFFTAG_DATETIME"):
         resolve_date("a.tif", tags=tags)
 

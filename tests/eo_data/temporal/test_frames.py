@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from eo_data.temporal.dates import date_from_name, day_of_year
-from eo_data.temporal.frames import Frames, all_acquisitions, bins, coerce_frames, composites, midpoint, nearest
+from eo_data.temporal.frames import Frames, all_acquisitions, bins, composites, midpoint, nearest, resample_frames
 
 NAN = np.nan
 
@@ -360,23 +360,23 @@ def test_a_series_is_padded_as_the_page_says(shared: Path, case: str) -> None:
         series[2, :, 5, 5] = 0
     with np.load(folder / "adapter.npz") as golden:
         expected = golden[f"prep|{case}|seed|raw"]
-    np.testing.assert_array_equal(coerce_frames(series, 8).ravel()[::11], expected)
+    np.testing.assert_array_equal(resample_frames(series, 8).ravel()[::11], expected)
 
 
 def test_an_image_is_repeated_and_a_series_cut_or_padded() -> None:
     image = np.arange(6, dtype=np.uint16).reshape(1, 2, 3)
-    repeated = coerce_frames(image, 3)
+    repeated = resample_frames(image, 3)
     assert (repeated.shape, repeated.dtype) == ((3, 1, 2, 3), np.float32)
     np.testing.assert_array_equal(repeated, np.stack([image] * 3))
     series = _series(1, 2, 3)
-    assert coerce_frames(series, 2)[:, 0, 0, 0].tolist() == [1, 2]
-    assert coerce_frames(series, 5)[:, 0, 0, 0].tolist() == [1, 2, 3, 3, 3]
-    assert coerce_frames(series, 3)[:, 0, 0, 0].tolist() == [1, 2, 3]
+    assert resample_frames(series, 2)[:, 0, 0, 0].tolist() == [1, 2]
+    assert resample_frames(series, 5)[:, 0, 0, 0].tolist() == [1, 2, 3, 3, 3]
+    assert resample_frames(series, 3)[:, 0, 0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (1, 3, 10, 24, 24), (0, 10, 24, 24)])
 def test_an_array_that_is_neither_image_nor_series_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="Expected an image \\(C, H, W\\) or a series"):
-        coerce_frames(np.zeros(shape, np.float32), 8)
+        resample_frames(np.zeros(shape, np.float32), 8)
     with pytest.raises(ValueError, match="one or more frames"):
-        coerce_frames(np.zeros((10, 24, 24), np.float32), 0)
+        resample_frames(np.zeros((10, 24, 24), np.float32), 0)

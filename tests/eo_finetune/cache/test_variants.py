@@ -14,7 +14,7 @@ from eo_data.preprocess.augmentation import Augmentation
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample
 from eo_data.sensors.units import InputUnit
-from eo_finetune.cache.variants import TURNS, evenly, turn_of, variants_of
+from eo_finetune.cache.variants import TURNS, orientation_of, variants_of, with_even_chances
 
 #: What the eight flips and rotations of a square do to its corners, in the order of rows, made by numpy.
 EIGHT = {
@@ -57,7 +57,7 @@ def test_image_and_label_are_turned_as_the_corners_say(name: str) -> None:
     plain, augmentation = sample(), Augmentation(steps)
     for seed in range(40):
         moved = augmentation(plain, seed)
-        turn = turn_of(augmentation, seed)
+        turn = orientation_of(augmentation, seed)
         for before, after in ((plain.images["S"].raster, moved.images["S"].raster), (plain.label, moved.label)):
             assert isinstance(before, Raster)
             assert isinstance(after, Raster)
@@ -71,9 +71,9 @@ def test_every_turn_is_found_and_made_by_its_seed(name: str) -> None:
     variants = variants_of(augmentation)
     assert len(variants) == count
     assert variants.keys() <= EIGHT.keys()
-    assert {turn_of(augmentation, seed) for seed in range(300)} <= variants.keys()
+    assert {orientation_of(augmentation, seed) for seed in range(300)} <= variants.keys()
     for turn, seed in variants.items():
-        made = evenly(augmentation)(plain, seed).images["S"].raster.pixels
+        made = with_even_chances(augmentation)(plain, seed).images["S"].raster.pixels
         np.testing.assert_array_equal(made, turned(plain.images["S"].raster.pixels, turn))
 
 
@@ -85,7 +85,7 @@ def test_numbers_are_drawn_exactly_where_the_transforms_draw_them() -> None:
     """Otherwise, dropout after a validation would differ between cached and uncached training."""
     for steps in ([], [ToTensorV2()], [albu.D4()], [albu.VerticalFlip(p=1)]):
         augmentation, after = Augmentation(steps), []
-        for draw in (lambda a=augmentation: a(sample()), lambda a=augmentation: turn_of(a, None)):
+        for draw in (lambda a=augmentation: a(sample()), lambda a=augmentation: orientation_of(a, None)):
             torch.manual_seed(5)
             draw()
             after.append(int(torch.randint(1_000_000, (1,))))
@@ -94,7 +94,7 @@ def test_numbers_are_drawn_exactly_where_the_transforms_draw_them() -> None:
 
 def test_evenly_leaves_the_transforms_of_the_run_alone() -> None:
     step = albu.HorizontalFlip(p=0.02)
-    assert evenly(Augmentation([step])).transforms[0].p == 0.5
+    assert with_even_chances(Augmentation([step])).transforms[0].p == 0.5
     assert step.p == 0.02
 
 

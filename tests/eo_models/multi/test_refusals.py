@@ -11,7 +11,7 @@ from terratorch.registry import BACKBONE_REGISTRY
 from torch import nn
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.dataset.agreement import check_bands
+from eo_data.dataset.consistency import check_bands
 from eo_models.multi.backbone import MultiBackboneWrapper
 
 # Agreement with the data

@@ -9,7 +9,7 @@ from torch import nn
 
 from anysat_ext import build_anysat
 from eo_data.catalog.sources import ImageSource
-from eo_data.dataset.agreement import check_adapters, check_bands, check_classes
+from eo_data.dataset.consistency import check_adapters, check_bands, check_classes
 from thor_terratorch_ext import build_thor
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -52,7 +52,7 @@ def test_a_missing_band_is_refused_before_anything_runs() -> None:
 class Several(nn.Module):
     """Backbones that share the channels of one image."""
 
-    speaks_for_children = True
+    input_bands_include_children = True
 
     def __init__(self, input_bands: dict[str | None, tuple[str, ...]], *encoders: nn.Module) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class SampleGrid:
     """Georeference of one sample's pixels, as the encoder got them.
 
     Parameters
@@ -40,7 +40,7 @@ class Place:
         Bool ``(H, W)``.
     dates : tuple of date
         Acquisition dates.
-    owned : tuple of float
+    core : tuple of float
         Top, left, bottom and right of what a tile stands for, as shares of its side; all of it by default.
     raster_id : str
         Id of the raster that a tile is of.
@@ -52,12 +52,12 @@ class Place:
     crs: str | None
     valid: np.ndarray
     dates: tuple[date, ...]
-    owned: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    core: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     raster_id: str = ""
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
-        top, left, bottom, right = self.owned
+        top, left, bottom, right = self.core
         rows, columns = shape
         last = (min(rows, math.ceil(bottom * rows - 1e-6)), min(columns, math.ceil(right * columns - 1e-6)))
         return slice(round(top * rows), last[0]), slice(round(left * columns), last[1])
@@ -81,12 +81,12 @@ class Place:
         if self.transform is None or not self.crs:
             return 0.0
         height, width = self.valid.shape
-        top, left, bottom, right = self.owned
+        top, left, bottom, right = self.core
         x, y = ground_pixel_size(self.transform, self.crs, height, width)
         return x * y * height * width * (bottom - top) * (right - left)
 
 
-def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = None) -> list[Place]:
+def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = None) -> list[SampleGrid]:
     """Read the georeference of every sample of a batch.
 
     Our data modules say all of it. For others, ``bounds`` and ``crs`` are used where they are; else the file that
@@ -108,7 +108,7 @@ def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = 
     """
     names = _names(batch)
     return [
-        Place(
+        SampleGrid(
             _text(batch.get("id"), i) or _relative(name, root),
             tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
             *_georeference(batch, i, size, name),
@@ -121,9 +121,9 @@ def places(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = 
 
 
 def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, float, float], str]:
-    if "owned" not in batch:
+    if "core" not in batch:
         return (0.0, 0.0, 1.0, 1.0), ""
-    top, left, bottom, right = (float(value) for value in batch["owned"][index])
+    top, left, bottom, right = (float(value) for value in batch["core"][index])
     return (top, left, bottom, right), str(batch["raster_id"][index])
 
 

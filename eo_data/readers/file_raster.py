@@ -16,7 +16,7 @@ from eo_data.sensors.bands import select_bands
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class FileRaster:
     """What a file holds.
 
     Parameters
@@ -62,7 +62,7 @@ def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
     return [found[band] for band in wanted]
 
 
-def cut(reading: Reading, window: TileWindow | None) -> Reading:
+def cut(reading: FileRaster, window: TileWindow | None) -> FileRaster:
     """Keep the window of what was read whole."""
     if window is None:
         return reading

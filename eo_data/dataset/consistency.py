@@ -24,8 +24,8 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     """Compare the bands of the data with those that the backbones in a model expect.
 
     Only backbones of this project say what they expect (``input_bands``); names that the sensor's table does not know
-    are not compared. A module with ``speaks_for_children``, such as several backbones that share the channels of an
-    image, answers for all modules in it.
+    are not compared. A module with ``input_bands_include_children``, such as several backbones that share the channels
+    of an image, answers for all modules in it.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
             own = next(iter(modalities)) if name is None and len(modalities) == 1 else name
             if own in modalities:
                 _compare(str(own), modalities[str(own)], bands)
-    if not getattr(model, "speaks_for_children", False):
+    if not getattr(model, "input_bands_include_children", False):
         for child in model.children():
             check_bands(child, modalities)
 
@@ -100,7 +100,7 @@ def check_adapters(task: nn.Module) -> None:
         raise ValueError(msg)
 
 
-def takes_further_entries(task: nn.Module | None) -> bool:
+def accepts_extra_keywords(task: nn.Module | None) -> bool:
     """Whether the model of a task takes entries of a batch that it does not know, which TerraTorch hands to it."""
     model = getattr(task, "model", None)
     parts = [part for part in (model, getattr(model, "encoder", None)) if isinstance(part, nn.Module)]
@@ -111,7 +111,7 @@ def takes_further_entries(task: nn.Module | None) -> bool:
 
 
 def check_inputs(trained_on: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> None:
-    """Compare what a checkpoint was trained on (`eo_data.dataset.facts.facts_of_inputs`) with what a data module makes.
+    """Compare what a checkpoint was trained on (`eo_data.dataset.facts.describe_inputs`) with what a data module makes.
 
     Raises
     ------
