@@ -23,7 +23,7 @@ from eo_core.fingerprint import fingerprint, plain_values
 from eo_embed.writers.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.
-FORMAT = "eo_embed.export.manifest/1"
+FORMAT = "eo_embed.manifest/1"
 RUNNING, COMPLETE = "running", "complete"
 STAC_EXTENSIONS = (
     "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json",

@@ -328,4 +328,4 @@ def test_a_crash_while_overwriting_leaves_an_export_that_can_be_opened(
             open_export(tmp_path, FACTS, overwrite=True)
     _, ledger = open_export(tmp_path, FACTS)
     assert ledger.finished() == {}
-    assert json.loads((tmp_path / "manifest.json").read_text())["format"] == "eo_embed.export.manifest/1"
+    assert json.loads((tmp_path / "manifest.json").read_text())["format"] == "eo_embed.manifest/1"

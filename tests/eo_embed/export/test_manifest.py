@@ -149,7 +149,7 @@ def test_facts_that_cannot_be_compared_leave_no_manifest(tmp_path: Path) -> None
         (None, "is no embedding export: there is no manifest.json. Give the folder"),
         ('{"half', "cannot be read as JSON: .*another folder"),
         (b"\xff\xfe\x00", "cannot be read as JSON"),
-        ('{"name": "a web app"}', "format is None, expected 'eo_embed.export.manifest/1'"),
+        ('{"name": "a web app"}', "format is None, expected 'eo_embed.manifest/1'"),
         ("[1]", "format is None"),
     ],
 )
