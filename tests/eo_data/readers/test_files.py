@@ -15,8 +15,7 @@ from affine import Affine
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import choose_bands
-from eo_data.readers.files import read_file
+from eo_data.readers.files import choose_bands, read_file
 from eo_data.readers.geotiff import read_bands
 
 LEFT, TOP = 500000.0, 5000000.0
