@@ -19,8 +19,8 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eo_core.files import PARTIAL, atomic_path
-from eo_data.dataset.batch import METADATA_KEYS
 from eo_data.dataset.consistency import accepts_extra_keywords
+from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.raster.georeference import PixelGrid, place_of_tile
 
@@ -212,8 +212,9 @@ class _Raster:
             )
             raise ValueError(msg)
         # Without the CRS: a tile has that of its raster.
-        size = masked.shape[-2:]
-        corner = place_of_tile(PixelGrid(*size, transform, None), PixelGrid(*self._file.shape, whole, None))
+        height, width = masked.shape[-2:]
+        raster = PixelGrid(self._file.height, self._file.width, whole, None)
+        corner = place_of_tile(PixelGrid(height, width, transform, None), raster)
         if corner is None:
             msg = (
                 f"The tile {place.id} was resampled: its pixels are {transform.a} wide, those of the raster "

@@ -116,7 +116,7 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
     SampleError
         If a file cannot be read, a band is missing, or the grids differ.
     """
-    planes = []
+    planes: list[np.ndarray] = []
     path = paths[0]
     try:
         chosen = [paths[i] for i in choose_bands(names, source)]

@@ -364,7 +364,8 @@ class ImageReader:
 
 
 def _grid(reading: FileRaster) -> PixelGrid:
-    return PixelGrid(*reading.pixels.shape[-2:], reading.transform, reading.crs)
+    height, width = reading.pixels.shape[-2:]
+    return PixelGrid(height, width, reading.transform, reading.crs)
 
 
 def _stack(readings: Sequence[FileRaster], paths: Sequence[Path]) -> np.ndarray:

@@ -17,7 +17,8 @@ type AxisOrder = tuple[int, ...]
 
 def memory_order(tensor: torch.Tensor) -> AxisOrder:
     """Return the order of a tensor's axes in memory; of axes with equal steps, the first comes first."""
-    return tuple(sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis)))
+    steps = tensor.stride()
+    return tuple(sorted(range(tensor.ndim), key=lambda axis: -steps[axis]))
 
 
 def as_in_memory(tensor: torch.Tensor, order: AxisOrder) -> torch.Tensor:

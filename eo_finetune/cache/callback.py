@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from eo_core.fingerprint import fingerprint, plain_values, sha256_of_file
 from eo_data.dataset.batch import collate
+from eo_data.dataset.contract import NOT_FOR_MODEL
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.facts import describe_data
 from eo_finetune.cache.axes import AxisOrder, as_computed, with_batch
@@ -26,8 +27,6 @@ from eo_models.checkpoints import sha256_of_weights
 
 #: What features are stored as.
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-#: Entries of a batch that TerraTorch's tasks do not hand to the model.
-_NOT_FOR_MODEL = frozenset(("image", "mask", "label", "filename"))
 
 
 class FrozenFeatureCache(Callback):
@@ -167,7 +166,7 @@ class FrozenFeatureCache(Callback):
                 moved: Any = pl_module.transfer_batch_to_device(batch, trainer.strategy.root_device, 0)
                 with trainer.strategy.precision_plugin.val_step_context():
                     # The whole model: padding is its own affair.
-                    model(moved["image"], **{k: v for k, v in moved.items() if k not in _NOT_FOR_MODEL})
+                    model(moved["image"], **{k: v for k, v in moved.items() if k not in NOT_FOR_MODEL})
                 features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
                     cached.store(wanted[done + i], [level[i] for level in features], entry)
