@@ -109,7 +109,9 @@ class MetricsTable(Callback):
             self._write(trainer, pl_module, "val")
 
     def _count(self, batch: object, module: LightningModule, loader: int) -> None:
-        target = batch.get("mask", batch.get("label")) if isinstance(batch, Mapping) else None
+        if not isinstance(batch, Mapping):
+            return
+        target = batch.get("mask", batch.get("label"))
         if not isinstance(target, torch.Tensor) or not target.ndim:
             return
         ignore = module.hparams.get("ignore_index")

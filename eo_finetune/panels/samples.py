@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from eo_data.dataset.contract import NOT_FOR_MODEL
-from eo_finetune.panels.figure import MapSample, SceneSample
+from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.views import View
 
 #: A class of a multi-label task counts as predicted from here on, as in its metrics.
