@@ -1,4 +1,4 @@
-"""The entries of a batch: how a sample becomes tensors, and how samples become a batch."""
+"""The writer of the sample contract (`eo_data.dataset.contract`): samples as tensors, and samples as a batch."""
 
 from __future__ import annotations
 
@@ -10,23 +10,118 @@ import torch
 from torch.utils.data import default_collate
 
 from eo_data.catalog.records import Record
+from eo_data.dataset.contract import METADATA_KEYS, SampleMetadata
+from eo_data.raster.georeference import compare_grids
+from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
 
-#: Entries that tell where a sample lies and what it was made of, which TerraTorch's tasks hand to the model.
-METADATA_KEYS = (
-    *("id", "sources", "acquired", "valid", "crs", "bounds", "geotransform", "raster_shape"),
-    *("core", "raster_id", "raster_hw"),
-)
-
+__all__ = ["METADATA_KEYS", "UNOBSERVED", "collate", "filename", "image_tensors", "metadata", "target", "tile_metadata"]
 
 #: Value of the date plane of a frame that is not observed.
 UNOBSERVED = -1.0
 
 
-def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
-    """Which raster a tile is of, and which share of the tile (top, left, bottom, right in 0..1) it stands for.
+def image_tensors(sample: Sample, dates_as: str) -> dict[str, torch.Tensor]:
+    """Return the images of a sample by modality.
+
+    Parameters
+    ----------
+    sample : Sample
+        After preprocessing.
+    dates_as : {'dict', 'plane', 'none'}
+        ``dict``: with ``<modality>_dates`` and ``<modality>_mask`` ``(T,)`` of dated images. ``plane``: with one more
+        channel, the last, which holds the day of the year (0..364), or -1 in a frame that is not observed.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Float32 ``(C, H, W)`` or ``(C, T, H, W)``.
+
+    Raises
+    ------
+    SampleError
+        If preprocessing has left missing values.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for name, image in sample.images.items():
+        tensors[name] = _tensor(image, with_dates=dates_as == "plane")
+        if image.dates and dates_as == "dict":
+            tensors[f"{name}_dates"] = torch.tensor([day_of_year(day) for day in image.dates])
+            tensors[f"{name}_mask"] = torch.from_numpy(image.observed.copy())
+    return tensors
+
+
+def _tensor(image: Image, *, with_dates: bool) -> torch.Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
+    if not all_finite(image.raster.pixels):
+        where = image.paths[0] if image.paths else ", ".join(image.bands)
+        msg = f"{where}: values are missing after preprocessing; it has to fill them."
+        raise SampleError(msg)
+    series = pixels.transpose(0, 1) if image.is_series else pixels
+    if not image.dates or not with_dates:
+        return series.contiguous()
+    days = [day_of_year(day) if seen else UNOBSERVED for day, seen in zip(image.dates, image.observed, strict=True)]
+    plane = torch.tensor(days, dtype=torch.float32).view(-1, 1, 1).expand(-1, *pixels.shape[-2:])
+    return torch.cat([series, plane[None] if image.is_series else plane], dim=0)
+
+
+def target(sample: Sample, task: str) -> dict[str, torch.Tensor]:
+    """Return ``mask`` or ``label`` of a sample.
+
+    Parameters
+    ----------
+    sample : Sample
+        With a label.
+    task : {'segmentation', 'regression', 'classification'}
+        Classes are int64, values float32.
+    """
+    label = sample.label
+    if isinstance(label, Raster):
+        plane = torch.from_numpy(np.ascontiguousarray(label.pixels[0]))
+        return {"mask": plane.long() if task == "segmentation" else plane}
+    if label is None:
+        msg = f"{sample.id} has no label. Leave the label source out to predict without."
+        raise SampleError(msg)
+    if task == "classification":
+        return {"label": torch.tensor(int(label))}
+    return {"label": torch.tensor(float(label), dtype=torch.float32)}
+
+
+def filename(sample: Sample) -> str:
+    """Return the first file of the reference image; the id of a sample without files."""
+    return str(sample.reference.paths[0]) if sample.reference.paths else sample.id
+
+
+def metadata(sample: Sample) -> SampleMetadata:
+    """Return where a sample lies and what it was made of."""
+    raster = sample.reference.raster
+    valid = raster.valid if raster.valid.ndim == 2 else raster.valid.any(axis=0)
+    acquired = "; ".join(
+        f"{name} {day.isoformat()} ({source})"
+        for name, image in sample.images.items()
+        for day, source in zip(image.dates, image.date_sources, strict=True)
+    )
+    sources = "\n".join(dict.fromkeys(str(path) for image in sample.images.values() for path in image.paths))
+    found = SampleMetadata(valid=torch.from_numpy(valid.copy()), acquired=acquired, id=sample.id, sources=sources)
+    if raster.transform is not None:
+        found["crs"] = raster.crs or ""
+        found["bounds"] = torch.tensor(raster.bounds, dtype=torch.float64)
+        found["geotransform"] = torch.tensor(raster.transform.to_gdal(), dtype=torch.float64)
+        found["raster_shape"] = torch.tensor([raster.height, raster.width])
+    return found
+
+
+def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetadata:
+    """Return which raster a tile is of, and which share of the tile it stands for; nothing for a whole sample.
+
+    Parameters
+    ----------
+    record : Record
+        The sample.
+    before, after : Sample
+        Before and after preprocessing.
 
     Raises
     ------
@@ -37,59 +132,23 @@ def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
     if window is None:
         return {}
     old, new = before.reference.raster, after.reference.raster
-    if old.transform is not None and new.transform is not None:
-        tolerance = 1e-3 * max(old.pixel_size)
-        if max(abs(a - b) for a, b in zip(old.bounds, new.bounds, strict=True)) > tolerance:
-            msg = (
-                f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
-                "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
-            )
-            raise SampleError(msg)
+    if not compare_grids(old, new).same_ground():
+        msg = (
+            f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
+            "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
+        )
+        raise SampleError(msg)
     core = torch.tensor(window.core, dtype=torch.float64) / window.side
     return {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
 
 
-def _tensor(image: Image, dates_as: str) -> torch.Tensor:
-    """``(C, H, W)`` or ``(C, T, H, W)``, the date plane last among the channels."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image.raster.pixels))
-    if not all_finite(image.raster.pixels):
-        where = image.paths[0] if image.paths else ", ".join(image.bands)
-        msg = f"{where}: values are missing after preprocessing; it has to fill them."
-        raise SampleError(msg)
-    series = pixels.transpose(0, 1) if image.is_series else pixels
-    if not image.dates or dates_as != "plane":
-        return series.contiguous()
-    days = [day_of_year(day) if seen else UNOBSERVED for day, seen in zip(image.dates, image.observed, strict=True)]
-    plane = torch.tensor(days, dtype=torch.float32).view(-1, 1, 1).expand(-1, *pixels.shape[-2:])
-    return torch.cat([series, plane[None] if image.is_series else plane], dim=0)
-
-
-def _name(sample: Sample) -> str:
-    return str(sample.reference.paths[0]) if sample.reference.paths else sample.id
-
-
-def _located(sample: Sample) -> dict[str, Any]:
-    raster = sample.reference.raster
-    valid = raster.valid if raster.valid.ndim == 2 else raster.valid.any(axis=0)
-    acquired = "; ".join(
-        f"{name} {day.isoformat()} ({source})"
-        for name, image in sample.images.items()
-        for day, source in zip(image.dates, image.date_sources, strict=True)
-    )
-    located: dict[str, Any] = {"valid": torch.from_numpy(valid.copy()), "acquired": acquired, "id": sample.id}
-    located["sources"] = "\n".join(dict.fromkeys(str(path) for image in sample.images.values() for path in image.paths))
-    if raster.transform is None:
-        return located
-    return located | {
-        "crs": raster.crs or "",
-        "bounds": torch.tensor(raster.bounds, dtype=torch.float64),
-        "geotransform": torch.tensor(raster.transform.to_gdal(), dtype=torch.float64),
-        "raster_shape": torch.tensor([raster.height, raster.width]),
-    }
-
-
 def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make a batch; samples whose images differ in shape or modalities cannot be one.
+
+    Returns
+    -------
+    dict
+        The keys of `eo_data.dataset.contract.SampleEntry`: tensors with one more axis in front, texts as lists.
 
     Raises
     ------

@@ -8,12 +8,11 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
 from eo_data.catalog.records import Record
-from eo_data.dataset.batch import _located, _name, _part, _tensor
+from eo_data.dataset.batch import filename, image_tensors, metadata, target, tile_metadata
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.sampler import SeededIndex
 from eo_data.preprocess.augmentation import Augmentation
@@ -21,24 +20,23 @@ from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
 from eo_data.raster.sample import Image, Sample
 from eo_data.readers.images import ImageReader
-from eo_data.temporal.calendar_date import day_of_year
 
 DATES_AS = ("dict", "plane", "none")
-#: Date of the masked frames of a modality that lacks, where nothing else in the sample has a date.
+#: Date of the masked frames of a missing modality, where nothing else in the sample has a date.
 _NO_DATE = date(2000, 1, 1)
 
 
 class EoDataset(Dataset[dict[str, Any]]):
-    """Samples as dictionaries of tensors.
+    """Samples as dictionaries of tensors (`eo_data.dataset.contract`).
 
     Parameters
     ----------
     records : sequence of Record
         The samples.
     reader : SampleReader
-        How to read them.
+        Reads a sample's files in physical units.
     preprocess : Preprocess
-        Of the encoder.
+        That of the encoder.
     augmentation : Augmentation, optional
         Applied to physical values before ``preprocess``.
     dates_as : {'dict', 'plane', 'none'}
@@ -47,11 +45,11 @@ class EoDataset(Dataset[dict[str, Any]]):
     as_dict : bool
         Whether ``image`` is a dictionary even for a single modality without dates.
     georeference : bool
-        Whether ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` go along.
+        Whether entries say where a sample lies and what it was made of (`SampleMetadata`).
     fill_missing : bool
-        Whether a modality that a sample lacks becomes zeros that are marked as missing.
+        Whether a modality that is missing in a sample becomes zeros that are marked as not observed.
     rgb : sequence of str
-        Bands of a quick-look.
+        Bands that a quick-look shows as red, green and blue; chosen by wavelength without.
     """
 
     def __init__(
@@ -90,11 +88,7 @@ class EoDataset(Dataset[dict[str, Any]]):
         Returns
         -------
         dict
-            ``image`` float32 ``(C, H, W)`` or ``(C, T, H, W)``, or a dictionary of them by modality; ``mask`` int64
-            ``(H, W)`` with -1 ignored (float32 for regression) or ``label``; ``filename``; with a georeference
-            ``crs`` (WKT), ``bounds`` float64 ``(4,)`` left, bottom, right, top of the pixels in ``image``,
-            ``geotransform`` float64 ``(6,)`` in GDAL's order and ``raster_shape`` of these pixels, ``valid``
-            bool ``(H, W)``, ``acquired``, the dates and where they came from.
+            The keys of `eo_data.dataset.contract.SampleEntry`; those of `SampleMetadata` only with ``georeference``.
 
         Raises
         ------
@@ -110,17 +104,16 @@ class EoDataset(Dataset[dict[str, Any]]):
     def entry(self, sample: Sample, record: Record) -> dict[str, Any]:
         """Preprocess a sample that is in physical units, and make it a dictionary of tensors."""
         prepared = self.preprocess(sample)
-        return self._as_batch_entry(prepared) | _part(record, sample, prepared)
+        return self._entry(prepared) | tile_metadata(record, sample, prepared)
 
     def read(self, index: int) -> Sample:
         """Return a sample in physical units, before augmentation and preprocessing."""
         sample = self.reader.read(self.records[index])
-        lacking = [name for name in self.reader.images if name not in sample.images]
-        if not self.fill_missing or not lacking:
+        missing = [name for name in self.reader.images if name not in sample.images]
+        if not self.fill_missing or not missing:
             return sample
-        stand_ins = {name: _stand_in(sample, self.reader.images[name]) for name in lacking}
-        together = sample.images | stand_ins if isinstance(sample.images, dict) else stand_ins
-        return replace(sample, images={name: together[name] for name in self.reader.images})
+        filled = dict(sample.images) | {name: _stand_in(sample, self.reader.images[name]) for name in missing}
+        return replace(sample, images={name: filled[name] for name in self.reader.images})
 
     def check(self, index: int) -> None:
         """Read and preprocess a sample without augmentation.
@@ -130,7 +123,7 @@ class EoDataset(Dataset[dict[str, Any]]):
         SampleError
             If it cannot be used.
         """
-        self._as_batch_entry(self.preprocess(self.read(index)))
+        self._entry(self.preprocess(self.read(index)))
 
     def plot(self, sample: Mapping[str, Any], suptitle: str | None = None) -> Figure:
         """Draw a quick-look beside label and prediction, as TerraTorch's tasks ask for during validation."""
@@ -151,28 +144,16 @@ class EoDataset(Dataset[dict[str, Any]]):
     def _n_classes(self) -> int | None:
         return self.reader.label.classes if self.reader.label and self.reader.task == "segmentation" else None
 
-    def _as_batch_entry(self, sample: Sample) -> dict[str, Any]:
-        images: dict[str, torch.Tensor] = {}
-        for name, image in sample.images.items():
-            images[name] = _tensor(image, self.dates_as)
-            if image.dates and self.dates_as == "dict":
-                images[f"{name}_dates"] = torch.tensor([day_of_year(day) for day in image.dates])
-                images[f"{name}_mask"] = torch.from_numpy(image.observed.copy())
+    def _entry(self, sample: Sample) -> dict[str, Any]:
+        images = image_tensors(sample, self.dates_as)
         single = len(images) == 1 and not self.as_dict
-        entry: dict[str, Any] = {"image": next(iter(images.values())) if single else images, "filename": _name(sample)}
+        entry: dict[str, Any] = {"image": next(iter(images.values())) if single else images}
+        entry["filename"] = filename(sample)
         if self.reader.label is not None:
-            entry |= self._target(sample)
+            entry |= target(sample, self.reader.task)
         if self.georeference:
-            entry |= _located(sample)
+            entry |= metadata(sample)
         return entry
-
-    def _target(self, sample: Sample) -> dict[str, Any]:
-        if self.reader.task == "classification":
-            return {"label": torch.tensor(int(sample.label))}  # type: ignore[arg-type]
-        if isinstance(sample.label, Raster):
-            plane = torch.from_numpy(np.ascontiguousarray(sample.label.pixels[0]))
-            return {"mask": plane.long() if self.reader.task == "segmentation" else plane}
-        return {"label": torch.tensor(float(sample.label), dtype=torch.float32)}  # type: ignore[arg-type]
 
 
 def _stand_in(sample: Sample, reader: ImageReader) -> Image:

@@ -1,4 +1,4 @@
-"""Where the cells of a grid lie, and which of them saw data."""
+"""The reader of the sample contract (`eo_data.dataset.contract`): where a sample's pixels lie, and which saw data."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class SampleGrid:
 def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = None) -> list[SampleGrid]:
     """Read the georeference of every sample of a batch.
 
-    Our data modules say all of it. For others, ``bounds`` and ``crs`` are used where they are; else the file that
-    ``filename`` names is opened, and its georeference counts if it has the size of the image.
+    Our data modules state all of it. For others, ``bounds`` and ``crs`` are used where they are there; else the file
+    that ``filename`` names is opened, and its georeference counts if it has the size of the image.
 
     Parameters
     ----------
     batch : mapping
-        Of a data module.
+        What a data loader yields, with the keys of `eo_data.dataset.contract.SampleEntry`.
     size : tuple of int
         Rows and columns of the image in pixels.
     root : Path, optional

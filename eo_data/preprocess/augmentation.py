@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from eo_data.raster.raster import Raster
-from eo_data.raster.sample import IGNORED, Image, Sample, SampleError
+from eo_data.raster.sample import IGNORED, Sample, SampleError
 
 #: OpenCV 5 takes no more than 128 channels at once; a series of 13 bands and 10 frames has more.
 CHANNELS = 64
@@ -21,15 +21,15 @@ CHANNELS = 64
 class Augmentation:
     """Geometric transforms of Albumentations, as TerraTorch's configs use them.
 
-    They act on physical values before normalisation. Values that are missing stay missing, and so does a border that a
-    transform makes up (its label is ignored); the georeference is given up, because a transform does not tell what it
-    did. Random choices follow the seed that comes with a sample (`eo_data.dataset.sampler.SeededIndex`), or else
-    torch's global generator, which `lightning.seed_everything` sets in workers too.
+    They act on physical values before normalisation. Values that are missing stay missing, and a border that a
+    transform makes up is missing too (its label is ignored). The georeference is given up, because a transform does not
+    tell what it did. Random choices follow the seed that comes with a sample (`eo_data.dataset.sampler.SeededIndex`),
+    or else torch's global generator, which `lightning.seed_everything` sets in workers too.
 
     Parameters
     ----------
     transforms : sequence
-        Instances of Albumentations transforms; ``ToTensorV2`` is left out, as tensors are made at the end anyway.
+        Instances of Albumentations transforms. ``ToTensorV2`` is skipped, because tensors are made at the end anyway.
     """
 
     transforms: Sequence[Any]
@@ -50,14 +50,14 @@ class Augmentation:
         planes, masks = _planes(sample)
         # The last mask tells what a transform made up.
         masks.append(np.ones(masks[0].shape, dtype=np.float32))
-        stacks = _stacks(np.concatenate(planes))
+        stacks = _stacks(planes)
         more = {name: "image" for name in stacks if name != "image"}
         seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
         compose = composed(steps, seed, more)
         try:
             result = compose(**stacks, masks=masks)
         except (ValueError, CropSizeError) as error:
-            msg = f"{sample.id}: the transforms refuse {planes[0].shape[-2:]} pixels: {error}"
+            msg = f"{sample.id}: the transforms refuse {planes.shape[-2:]} pixels: {error}"
             raise SampleError(msg) from error
         moved = np.concatenate([np.moveaxis(np.atleast_3d(result[name]), -1, 0) for name in stacks])
         *own, inside = result["masks"]
@@ -83,40 +83,63 @@ def _stacks(planes: np.ndarray) -> dict[str, np.ndarray]:
     return {f"image{i or ''}": np.ascontiguousarray(np.moveaxis(part, 0, -1)) for i, part in enumerate(parts)}
 
 
-def _planes(sample: Sample) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """All image planes ``(n, H, W)``, and masks: validity per frame, then the label."""
-    images = list(sample.images.values())
-    sizes = {(image.raster.height, image.raster.width) for image in images}
+def _planes(sample: Sample) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Lay out a sample as flat planes, as `_rebuilt` expects them.
+
+    Returns
+    -------
+    ndarray
+        Float32 ``(n, H, W)``: image by image, frame by frame, band by band.
+    list of ndarray
+        Float32 ``(H, W)`` each: validity (0 or 1), image by image, frame by frame; then the label, if it is a raster.
+    """
+    rasters = [image.raster for image in sample.images.values()]
+    sizes = {(raster.height, raster.width) for raster in rasters}
     if len(sizes) > 1:
         msg = (
             f"{sample.id}: the modalities have different sizes {sorted(sizes)}; transforms need one. Leave transforms "
             "out, or set resample_to."
         )
         raise SampleError(msg)
-    planes = [image.raster.pixels.reshape(-1, *image.raster.pixels.shape[-2:]) for image in images]
-    masks = [
-        plane.astype(np.float32)
-        for image in images
-        for plane in image.raster.valid.reshape(-1, *image.raster.valid.shape[-2:])
-    ]
-    if isinstance(sample.label, Raster):
-        masks.append(sample.label.pixels[0])
-    return planes, masks
+    planes = np.concatenate([_flat(raster.pixels) for raster in rasters])
+    masks = [plane.astype(np.float32) for raster in rasters for plane in _flat(raster.valid)]
+    return planes, masks + ([sample.label.pixels[0]] if isinstance(sample.label, Raster) else [])
+
+
+def _flat(planes: np.ndarray) -> np.ndarray:
+    """Make one axis of all axes but the last two; it has length 1 if there are no others."""
+    return planes.reshape(-1, *planes.shape[-2:])
 
 
 def _rebuilt(sample: Sample, planes: np.ndarray, masks: list[np.ndarray], inside: np.ndarray) -> Sample:
-    planes = np.where(inside, planes, np.float32(np.nan))
-    label: Any = sample.label
+    """Put moved planes together as a sample again: the inverse of `_planes`.
+
+    Parameters
+    ----------
+    sample : Sample
+        Before it was moved.
+    planes, masks : ndarray, list of ndarray
+        In the order of `_planes`, of any size.
+    inside : ndarray
+        Bool ``(H, W)``: pixels that show a part of the sample, not a border that a transform made up.
+    """
+    label = sample.label
     if isinstance(label, Raster):
-        pixels = np.where(inside, masks.pop(), np.float32(IGNORED)).astype(np.float32)[None]
-        label = Raster(pixels, np.ones_like(pixels[0], dtype=bool), None, None)
-    images: dict[str, Image] = {}
-    for name, image in sample.images.items():
-        shape = image.raster.pixels.shape
-        count, frames = int(np.prod(shape[:-2])), int(np.prod(image.raster.valid.shape[:-2]))
-        own, planes = planes[:count], planes[count:]
-        valid, masks = (np.stack(masks[:frames]) > 0.5) & inside, masks[frames:]
-        pixels = np.ascontiguousarray(own, dtype=np.float32).reshape(*shape[:-2], *own.shape[-2:])
-        raster = Raster(pixels, valid.reshape(*image.raster.valid.shape[:-2], *own.shape[-2:]), None, None)
-        images[name] = replace(image, raster=raster)
+        *masks, classes = masks
+        pixels = np.where(inside, classes, np.float32(IGNORED)).astype(np.float32)
+        label = Raster(pixels[None], np.ones_like(inside), None, None)
+    rasters = [image.raster for image in sample.images.values()]
+    bands = _split(np.where(inside, planes, np.float32(np.nan)), [raster.pixels for raster in rasters])
+    valid = _split((np.stack(masks) > 0.5) & inside, [raster.valid for raster in rasters])
+    moved = [Raster(own, seen, None, None) for own, seen in zip(bands, valid, strict=True)]
+    images = {
+        name: replace(image, raster=raster) for (name, image), raster in zip(sample.images.items(), moved, strict=True)
+    }
     return replace(sample, images=images, label=label)
+
+
+def _split(planes: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Cut flat planes ``(n, H, W)`` into arrays with the leading axes of others."""
+    counts = [len(_flat(array)) for array in like]
+    parts = np.split(planes, np.cumsum(counts)[:-1])
+    return [part.reshape(*array.shape[:-2], *planes.shape[-2:]) for part, array in zip(parts, like, strict=True)]

@@ -17,16 +17,16 @@ from tqdm import tqdm
 
 from eo_core.fingerprint import fingerprint, plain_values, sha256_of_file
 from eo_data.dataset.batch import collate
+from eo_data.dataset.contract import NOT_FOR_MODEL
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.facts import describe_data
-from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant, inverse
+from eo_finetune.cache.axes import AxisOrder, as_computed, with_batch
+from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant
 from eo_finetune.cache.variants import variants_of
 from eo_models.checkpoints import sha256_of_weights
 
 #: What features are stored as.
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-#: Entries of a batch that TerraTorch's tasks do not hand to the model.
-_NOT_FOR_MODEL = frozenset(("image", "mask", "label", "filename"))
 
 
 class FrozenFeatureCache(Callback):
@@ -92,7 +92,7 @@ class FrozenFeatureCache(Callback):
                 )
                 raise ValueError(msg)
         folder = self.folder / fingerprint(self.facts(trainer, pl_module, encoder))[:16]
-        orders: list[list[int]] = []
+        orders: list[AxisOrder] = []
         for split in splits:
             dataset: EoDataset = getattr(module, f"{split}_dataset")
             cached = CachedDataset(
@@ -130,11 +130,11 @@ class FrozenFeatureCache(Callback):
         }
 
     def _fill(self, trainer: Trainer, pl_module: LightningModule, cached: CachedDataset, split: str) -> None:
-        lacking = list(cached.lacking())
+        missing = list(cached.missing())
         trainer.strategy.barrier()  # every process has to divide the same list
-        mine = lacking[trainer.global_rank :: trainer.world_size]
-        there = len(cached) * len(cached.variants) - len(lacking)
-        rank_zero_info("Feature cache %s: %d images stored, %d to encode", cached.folder, there, len(lacking))
+        mine = missing[trainer.global_rank :: trainer.world_size]
+        there = len(cached) * len(cached.variants) - len(missing)
+        rank_zero_info("Feature cache %s: %d images stored, %d to encode", cached.folder, there, len(missing))
         if mine:
             module: Any = trainer.datamodule  # type: ignore[attr-defined]
             loader = DataLoader(
@@ -166,7 +166,7 @@ class FrozenFeatureCache(Callback):
                 moved: Any = pl_module.transfer_batch_to_device(batch, trainer.strategy.root_device, 0)
                 with trainer.strategy.precision_plugin.val_step_context():
                     # The whole model: padding is its own affair.
-                    model(moved["image"], **{k: v for k, v in moved.items() if k not in _NOT_FOR_MODEL})
+                    model(moved["image"], **{k: v for k, v in moved.items() if k not in NOT_FOR_MODEL})
                 features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
                     cached.store(wanted[done + i], [level[i] for level in features], entry)
@@ -224,13 +224,13 @@ def _plain(value: object) -> Any:  # noqa: ANN401
 class _Stored(nn.Module):
     """Stands where the encoder stands, and returns the features of the batch in the memory layout of the encoder."""
 
-    def __init__(self, orders: list[list[int]]) -> None:
+    def __init__(self, orders: list[AxisOrder]) -> None:
         super().__init__()
-        self.places = [[0, *(axis + 1 for axis in inverse(order))] for order in orders]
+        self.orders = [with_batch(order) for order in orders]
 
     def forward(self, _image: object, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
         """Return the stored features; the image only says how large the output has to be."""
-        return [level.permute(place) for level, place in zip(features, self.places, strict=True)]
+        return [as_computed(level, order) for level, order in zip(features, self.orders, strict=True)]
 
 
 def _frozen_encoder(pl_module: LightningModule) -> nn.Module:

@@ -18,6 +18,7 @@ from eo_core.files import atomic_path
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sampler import SeededIndex
+from eo_finetune.cache.axes import AxisOrder, as_in_memory, memory_order, orders_from_json, reordered
 from eo_finetune.cache.variants import Turn, orientation_of, with_even_chances
 
 _FEATURE = "feature"
@@ -32,10 +33,10 @@ class Variant(NamedTuple):
 
 
 class CachedDataset(Dataset[dict[str, Any]]):
-    """Yields ``features`` (a list of the encoder's levels) with what else a data set yields.
+    """Yields ``features`` (a list of tensors, one for each level of the encoder) and all else that a data set yields.
 
-    The axes of features have the order of the encoder's memory, often with channels last: a decoder that gets them in
-    another order computes other last digits, and draws another dropout.
+    The axes of features have the order of the encoder's memory (`eo_finetune.cache.axes`): a decoder that gets them in
+    another one computes other last digits, and draws another dropout.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ class CachedDataset(Dataset[dict[str, Any]]):
         self, dataset: EoDataset, folder: Path, variants: Mapping[Turn, int | None], *, keep_images: bool
     ) -> None:
         self.dataset, self.folder, self.variants, self.keep_images = dataset, folder, dict(variants), keep_images
-        #: Order of the axes of each level, for all samples; that of each file if it is not set.
-        self.orders: list[list[int]] | None = None
+        #: Order in memory of the axes of each level, for all samples; that of each file if it is not set.
+        self.orders: list[AxisOrder] | None = None
         self._names = [_name(record) for record in dataset.records]
 
     @property
@@ -71,7 +72,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         """Draw a quick-look, as the data set does."""
         return self.dataset.plot(sample, suptitle)
 
-    def lacking(self) -> Iterator[Variant]:
+    def missing(self) -> Iterator[Variant]:
         """Yield what is not stored yet."""
         for sample in range(len(self)):
             for turn in self.variants:
@@ -93,9 +94,9 @@ class CachedDataset(Dataset[dict[str, Any]]):
 
     def store(self, variant: Variant, features: Sequence[torch.Tensor], entry: Mapping[str, Any]) -> None:
         """Write the features of a variant in the order of their memory, with all that its entry holds."""
-        orders = [_order(level) for level in features]
-        levels = zip(features, orders, strict=True)
-        tensors = {f"{_FEATURE}.{i}": level.permute(order).contiguous() for i, (level, order) in enumerate(levels)}
+        orders = [memory_order(level) for level in features]
+        levels = enumerate(zip(features, orders, strict=True))
+        tensors = {f"{_FEATURE}.{i}": as_in_memory(level, order) for i, (level, order) in levels}
         image = entry["image"]
         images = image if isinstance(image, Mapping) else {"": image}
         if self.keep_images:
@@ -107,11 +108,10 @@ class CachedDataset(Dataset[dict[str, Any]]):
         with atomic_path(self.file(variant)) as partial:
             save_file(tensors, partial, _as_text(entries=texts, size=list(size), orders=orders))
 
-    def first_orders(self) -> list[list[int]]:
-        """Return how the axes of the first sample's features follow one another in memory."""
+    def first_orders(self) -> list[AxisOrder]:
+        """Return the order of axes in memory of each level of the first sample."""
         with safe_open(self.file(Variant(0, next(iter(self.variants)))), "pt") as stored:
-            orders: list[list[int]] = json.loads(stored.metadata()["orders"])
-        return orders
+            return orders_from_json(json.loads(stored.metadata()["orders"]))
 
     def __getitem__(self, index: int | SeededIndex) -> dict[str, Any]:
         """Return a sample in the variant that its transforms would have made.
@@ -125,18 +125,18 @@ class CachedDataset(Dataset[dict[str, Any]]):
         file = self.file(Variant(sample, orientation_of(self.dataset.augmentation, seed)))
         if not file.is_file():
             msg = (
-                f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: what "
-                "lacks is encoded anew."
+                f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: it "
+                "encodes what is missing."
             )
             raise ValueError(msg)
         with safe_open(file, "pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
             notes = stored.metadata()
         levels = sorted((k for k in tensors if k.startswith(f"{_FEATURE}.")), key=lambda key: int(key.split(".")[1]))
-        own = json.loads(notes["orders"])
-        wanted = own if self.orders is None else self.orders
+        given = orders_from_json(json.loads(notes["orders"]))
+        wanted = given if self.orders is None else self.orders
         features = [
-            _reordered(tensors.pop(key), *orders).float() for key, *orders in zip(levels, own, wanted, strict=True)
+            reordered(tensors.pop(key), *orders).float() for key, *orders in zip(levels, given, wanted, strict=True)
         ]
         entry: dict[str, Any] = json.loads(notes["entries"]) | {"features": features}
         images = {k.removeprefix(f"{_IMAGE}."): tensors.pop(k) for k in list(tensors) if k.startswith(f"{_IMAGE}.")}
@@ -144,32 +144,19 @@ class CachedDataset(Dataset[dict[str, Any]]):
         return entry | tensors
 
 
-def _order(level: torch.Tensor) -> list[int]:
-    return sorted(range(level.ndim), key=lambda axis: -level.stride()[axis])
-
-
-def inverse(order: Sequence[int]) -> list[int]:
-    """Return the order of axes that undoes another."""
-    return [list(order).index(axis) for axis in range(len(order))]
-
-
-def _reordered(level: torch.Tensor, own: Sequence[int], wanted: Sequence[int]) -> torch.Tensor:
-    return level if own == wanted else level.permute(inverse(own)).permute(list(wanted)).contiguous()
-
-
 def _as_text(**notes: object) -> dict[str, str]:
     return {name: json.dumps(note) for name, note in notes.items()}
 
 
 class Uncached(Dataset[dict[str, Any]]):
-    """The variants that are to be encoded.
+    """The variants that are still to be encoded, with their images.
 
     Parameters
     ----------
     cached : CachedDataset
-        Where they go.
+        The data set that will hold them.
     variants : sequence of Variant
-        Which.
+        Samples and turns to encode, in this order.
     """
 
     def __init__(self, cached: CachedDataset, variants: Sequence[Variant]) -> None:

@@ -14,7 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 
 from eo_core.files import atomic_path
-from eo_finetune.panels.figure import MapSample, SceneSample, regression_figure, scene_figure, segmentation_figure
+from eo_finetune.panels.drawable import MapSample, SceneSample
+from eo_finetune.panels.figure import regression_figure, scene_figure, segmentation_figure
 from eo_finetune.panels.samples import (
     NotDrawableError,
     batch_size,

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from eo_finetune.panels.figure import MapSample, SceneSample
+from eo_data.dataset.contract import NOT_FOR_MODEL
+from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.views import View
 
-#: What the tasks of TerraTorch do not hand to the model as further arguments.
-_NOT_FOR_THE_MODEL = frozenset(("image", "mask", "label", "filename"))
 #: A class of a multi-label task counts as predicted from here on, as in its metrics.
 _PRESENT = 0.5
 
@@ -73,7 +72,7 @@ def predicted(trainer: Trainer, module: LightningModule, batch: Mapping[str, Any
             output = module.predict_step(dict(batch), 0)
         else:
             tiled = f"tiled_inference_on_{'testing' if trainer.testing else 'validation'}"
-            rest = {key: value for key, value in batch.items() if key not in _NOT_FOR_THE_MODEL}
+            rest = {key: value for key, value in batch.items() if key not in NOT_FOR_MODEL}
             output = evaluate(batch["image"], getattr(module, tiled, False), **rest)
     while isinstance(output, list | tuple) and output:  # with file names, and with the name of the kind of output
         output = output[0]

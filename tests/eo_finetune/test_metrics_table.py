@@ -15,7 +15,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision
 from torch import nn
 from torch.utils.data import DataLoader
 
-from eo_finetune.metrics_table import ClassCounts, MetricsTable, Section, as_csv, as_markdown
+from eo_finetune.metrics_table import MetricsTable
 
 NAMES = ["land", "water", "snow", "never there"]
 
@@ -228,29 +228,3 @@ def test_two_classes_of_one_name_stay_two_rows(tmp_path: Path) -> None:
     trainer(tmp_path, MetricsTable()).test(task, DataLoader(maps(2)), verbose=False)
     found = table(tmp_path / "test_metrics.csv")
     assert {key[1] for key in found} == {"", "land (0)", "water (1)", "water (2)", "snow (3)"}
-
-
-def test_a_class_that_is_never_predicted_has_precision_zero_as_in_torchmetrics() -> None:
-    part = torch.tensor
-    counts = ClassCounts(part([0, 5]), part([0, 2]), part([2, 0]), part([5, 0]))
-    assert counts.scores(0) == {"IoU": 0.0, "accuracy": 0.0, "F1": 0.0, "precision": 0.0, "recall": 0.0}
-    assert counts.scores(1)["F1"] == pytest.approx(10 / 12)
-
-
-def test_labels_of_several_classes_count_true_negatives_in_accuracy() -> None:
-    part = torch.tensor
-    counts = ClassCounts(part([3]), part([1]), part([2]), part([4]), multilabel=True)
-    assert counts.scores(0)["accuracy"] == pytest.approx(0.7)
-    assert counts.scores(0)["recall"] == pytest.approx(0.6)
-
-
-def test_the_markdown_is_aligned_and_names_cannot_break_it() -> None:
-    scores = {"IoU": 0.5, "accuracy": 1.0, "F1": 2 / 3, "precision": float("nan"), "recall": 1e-4, "support": 12345678}
-    section = Section("test", {"mIoU": 0.5, "loss": 12345.678}, {"samples": 2, "pixels": 8}, {"a|b": scores})
-    text = as_markdown([section])
-    for block in text.split("\n\n"):
-        lines = [line for line in block.splitlines() if line.startswith("|")]
-        assert len({len(line) for line in lines}) <= 1
-    assert "| a\\|b            | 0.5000 |   1.0000 | 0.6667 |         - | 0.0001 |         12345678 |" in text
-    assert "| loss   | 12345.7 |" in text
-    assert "test,a|b,F1,0.666666667\n" in as_csv([section])

@@ -14,7 +14,6 @@ from affine import Affine
 from anysat_ext import AnySatPreprocess
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.batch import collate
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
@@ -234,31 +233,6 @@ def test_dates_as_a_plane_behind_the_bands(write_tif: Callable[..., Path], tmp_p
     assert image[:, 2].amin(dim=(1, 2)).tolist() == image[:, 2].amax(dim=(1, 2)).tolist() == [364, 0]
     assert image[:, :2].unique().tolist() == pytest.approx([0.1])
     assert _dated(tmp_path, write_tif, "none")["image"].shape == (2, 2, 16, 16)
-
-
-# Batches
-
-
-def _entry(**fields: Any) -> dict[str, Any]:
-    return {"image": torch.zeros(2, 4, 4), "filename": "a.tif"} | fields
-
-
-def test_samples_that_do_not_fit_together_are_refused() -> None:
-    assert collate([_entry(), _entry()])["image"].shape == (2, 2, 4, 4)
-    with pytest.raises(SampleError, match=r"a.tif has \(2, 4, 4\), b.tif has \(2, 4, 5\). Use batch_size: 1, a crop"):
-        collate([_entry(), _entry(image=torch.zeros(2, 4, 5), filename="b.tif")])
-    one, two = (
-        {"image": {"S2": torch.zeros(1, 2, 2)} | more, "filename": "c"} for more in ({}, {"S1": torch.zeros(1)})
-    )
-    with pytest.raises(SampleError, match="Samples of different shapes cannot be one batch"):
-        collate([one, two])
-    # In neither order: torch would drop the entry, or fail with a bare KeyError.
-    located = _entry(crs="EPSG:32632", filename="b.tif")
-    for pair in ([_entry(), located], [located, _entry()]):
-        with pytest.raises(SampleError, match="a.tif and b.tif|b.tif and a.tif"):
-            collate(pair)
-        with pytest.raises(SampleError, match="only one of them has crs. Do all files have a georeference"):
-            collate(pair)
 
 
 def test_a_wrong_form_of_dates_is_refused() -> None:

@@ -19,9 +19,7 @@ from torch.utils.data import DataLoader
 
 from eo_data.catalog.sources import ImageSource
 from eo_finetune.panels.callback import PredictionPanels
-from eo_finetune.panels.figure import (
-    SceneSample,
-)
+from eo_finetune.panels.drawable import SceneSample
 from eo_finetune.panels.samples import sample_of
 
 SIDE = 16

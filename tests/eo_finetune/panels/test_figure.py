@@ -9,46 +9,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from eo_finetune.panels.figure import (
-    FALSE_NEGATIVE,
-    FALSE_POSITIVE,
-    TRUE_NEGATIVE,
-    TRUE_POSITIVE,
-    WRONG,
-    MapSample,
-    SceneSample,
-    class_colours,
-    class_scores,
-    error_map,
-    regression_figure,
-    scene_figure,
-    segmentation_figure,
-    shortened,
-    value_scores,
-)
-
-
-def test_ignored_pixels_are_no_errors() -> None:
-    label = np.array([[0, 0, 1, 1, -1, -1]])
-    said = np.array([[0, 1, 0, 1, 0, 1]])
-    shown = error_map(label, said, label == -1, 2)[0]
-    expected = [TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE]
-    assert [tuple(colour) for colour in shown[:4]] == [to_rgb(colour) for colour in expected]
-    assert all(len(set(colour)) == 1 for colour in shown[4:]), "grey"
-    assert class_scores(label, said, label == -1, ["land", "water"]).startswith(
-        "IoU of water 0.333, accuracy 0.500, 33.3%"
-    )
-    many = error_map(label, said, label == -1, 5)[0]
-    assert [tuple(c) == to_rgb(WRONG) for c in many] == [False, True, True, False, False, False]
-
-
-def test_scores_of_a_sample_without_the_class_or_without_labels() -> None:
-    zeros, nowhere = np.zeros((2, 2), int), np.zeros((2, 2), bool)
-    assert class_scores(zeros, zeros, nowhere, ["land", "water"]) == "no water, and none predicted, accuracy 1.000"
-    assert class_scores(zeros, zeros, ~nowhere, ["land", "water"]) == "no pixel has a label"
-    assert class_scores(zeros, zeros + 2, nowhere, ["a", "b", "c"]) == "mIoU 0.000 over 2 classes, accuracy 0.000"
-    assert value_scores(zeros, zeros + 2.0, nowhere) == "RMSE 2, MAE 2, bias +2"
-    assert value_scores(zeros, zeros + 2.0, ~nowhere) == "no pixel has a label"
+from eo_finetune.panels.colours import WRONG, class_colours
+from eo_finetune.panels.drawable import MapSample, SceneSample
+from eo_finetune.panels.figure import regression_figure, scene_figure, segmentation_figure
 
 
 def panels(figure: Figure) -> dict[str, np.ndarray]:
@@ -70,13 +33,6 @@ def test_label_and_prediction_have_the_same_colours_as_the_legend() -> None:
     }
     assert [entries[name] for name in "abc"] == [pytest.approx(colour) for colour in colours]
     assert "no label" in entries
-
-
-@pytest.mark.parametrize("count", [2, 9, 18, 40])
-def test_no_class_is_grey_and_no_two_are_alike(count: int) -> None:
-    colours = class_colours(count)
-    assert len(np.unique(colours.round(3), axis=0)) == count
-    assert np.ptp(colours, axis=1).min() > 0.05
 
 
 def test_no_error_is_white_whatever_the_range_of_errors() -> None:
@@ -102,6 +58,10 @@ def test_wrong_scenes_are_marked(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "x.png")
 
 
-def test_long_names_keep_their_end() -> None:
-    assert shortened("a" * 50 + "/chip_7.tif", 2, 10) == "...aaaaaa/chip_7.tif"
-    assert shortened("chip", 2, 10) == "chip"
+def test_legends_of_many_classes_list_those_that_are_seen() -> None:
+    label = np.array([[0, 7], [11, -1]])
+    sample = MapSample("x", (), label, np.array([[3, 7], [11, 0]]), label == -1)
+    legend = segmentation_figure(sample, [f"class {c}" for c in range(12)]).axes[0].get_legend()
+    assert legend is not None
+    expected = ["class 0", "class 3", "class 7", "class 11", "no label"]
+    assert [text.get_text() for text in legend.get_texts()] == expected

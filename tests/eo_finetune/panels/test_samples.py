@@ -9,9 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 
-from eo_finetune.panels.figure import (
-    MapSample,
-)
+from eo_finetune.panels.drawable import MapSample
 from eo_finetune.panels.samples import batch_size, first_of_batch, sample_of, share_of_batch
 
 

@@ -1,0 +1,62 @@
+"""What a sample and a batch hold: the keys, their types, shapes and units.
+
+`eo_data.dataset.batch` writes these entries, `eo_data.dataset.sample_grid` reads them back into places on the map, and
+the callbacks and tasks that write files go through it. Shapes: B samples, C channels, T frames, H x W pixels.
+
+In a batch every text becomes a list of B texts, and every tensor has one more axis of length B in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Required, TypedDict
+
+import torch
+
+
+class SampleMetadata(TypedDict, total=False):
+    """Where a sample lies and what it was made of; TerraTorch's tasks hand it on to models that take it."""
+
+    #: Id of the sample, unique in the data set.
+    id: str
+    #: Files of the input, one on each line.
+    sources: str
+    #: Dates and where they came from: ``S2 2020-12-31 (name); S2 2021-01-15 (index)``.
+    acquired: str
+    #: Bool ``(H, W)``: pixels that were observed, in a series in any frame.
+    valid: torch.Tensor
+    #: WKT; empty if it is not known. This key and the next three are missing without an affine transform.
+    crs: str
+    #: Float64 ``(4,)``: left, bottom, right, top of the pixels in ``image``, in CRS units.
+    bounds: torch.Tensor
+    #: Float64 ``(6,)``: affine transform of the pixels in ``image`` in GDAL's order.
+    geotransform: torch.Tensor
+    #: Int64 ``(2,)``: rows and columns of ``image``.
+    raster_shape: torch.Tensor
+    #: Float64 ``(4,)``: top, left, bottom, right of what a tile stands for, as shares (0..1) of its side. This key and
+    #: the next two are there for tiles only.
+    core: torch.Tensor
+    #: Id of the raster that a tile is of.
+    raster_id: str
+    #: Int64 ``(2,)``: rows and columns of that raster.
+    raster_hw: torch.Tensor
+
+
+class SampleEntry(SampleMetadata, total=False):
+    """All that a data set yields for one sample."""
+
+    #: Float32 ``(C, H, W)`` or ``(C, T, H, W)``; or a mapping of them by modality, with ``<modality>_dates`` int64
+    #: ``(T,)`` (day of the year, 0..364) and ``<modality>_mask`` bool ``(T,)`` (observed frames).
+    image: Required[torch.Tensor | Mapping[str, torch.Tensor]]
+    #: First file of the reference image; the id of a sample without files.
+    filename: Required[str]
+    #: Label raster ``(H, W)``: int64 classes with -1 ignored, or float32 values.
+    mask: torch.Tensor
+    #: Label of the whole sample: an int64 class, or a float32 value.
+    label: torch.Tensor
+
+
+#: Keys that tell where a sample lies and what it was made of.
+METADATA_KEYS = tuple(SampleMetadata.__annotations__)
+#: Keys that TerraTorch's tasks do not hand to the model as further arguments.
+NOT_FOR_MODEL = frozenset(("image", "mask", "label", "filename"))
