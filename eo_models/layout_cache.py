@@ -32,8 +32,7 @@ class LayoutCache:
         ``make`` runs without gradients and outside inference mode, so that what is kept serves every later call.
         """
         if torch.compiler.is_compiling():
-            with torch.no_grad():
-                return make()
+            return make()
         entry = self._entries.pop(key, None)
         if entry is None or entry[0] != version:
             with torch.inference_mode(False), torch.no_grad():

@@ -88,7 +88,7 @@ class InputSpec:
             If something does not fit; the message says what was expected and what came.
         """
         images = [self._image(tensor, bands, name) for tensor, (name, bands) in self._pair(x)]
-        if len({image.shape[0] for image in images}) > 1:
+        if any(image.shape[0] != images[0].shape[0] for image in images):
             msg = f"The modalities have different batch sizes: {[tuple(image.shape) for image in images]}."
             raise ValueError(msg)
         covers = self._stated_covers(images)

@@ -6,6 +6,7 @@ and averages the results, which is the same as one embedding with the kernels si
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import cast
@@ -79,7 +80,8 @@ def resize_kernels(kernels: torch.Tensor, patch_size: int) -> torch.Tensor:
     if patch_size == REFERENCE_KERNEL:
         return kernels
     work = torch.promote_types(kernels.dtype, torch.float32)
-    with torch.autocast(kernels.device.type, enabled=False):
+    device = kernels.device.type
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
         matrix = torch.tensor(resize_matrix(patch_size), dtype=torch.float64).to(device=kernels.device, dtype=work)
         return (matrix @ kernels.to(work) @ matrix.T).to(kernels.dtype)
 
