@@ -69,7 +69,7 @@ def as_ints(name: str, value: object, example: str) -> tuple[int, ...]:
     return tuple(as_int(name, item) for item in items)
 
 
-def one_of(name: str, value: object, valid: Sequence[str | None]) -> str | None:
+def one_of[Choice: str | None](name: str, value: object, valid: Sequence[Choice]) -> Choice:
     """Return ``value`` (``'none'`` counts as ``None``) if it is valid.
 
     Raises
@@ -78,7 +78,9 @@ def one_of(name: str, value: object, valid: Sequence[str | None]) -> str | None:
         If it is not; the message lists the valid values.
     """
     parsed = None if isinstance(value, str) and value.strip().lower() == "none" and None in valid else value
-    if (parsed is None or isinstance(parsed, str)) and parsed in valid:
-        return parsed
+    if parsed is None or isinstance(parsed, str):
+        for choice in valid:
+            if choice == parsed:
+                return choice
     msg = f"{name} must be one of {', '.join('null' if v is None else v for v in valid)}, got {value!r}."
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""A small cache for what depends on the token layout, dtype and device only."""
+"""A small cache for what depends on the token layout, dtype and device only, and not on the input."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import torch
+
 
 class LayoutCache:
     """Least-recently-used cache that never travels with its owner.
 
-    Copies and pickles of a module start with an empty cache, and nothing in it enters a state dict.
+    Copies and pickles of a module start with an empty cache, and nothing in it enters a state dict. While
+    `torch.export` or `torch.compile` trace a module, nothing is looked up and nothing is kept: what is made then belongs
+    to the trace.
 
     Parameters
     ----------
@@ -23,10 +27,16 @@ class LayoutCache:
         self._entries: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
 
     def get(self, key: Hashable, version: Hashable, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Return the value of ``key`` if it was made for ``version``, else make it anew in its place."""
+        """Return the value of ``key`` if it was made for ``version``, else make it anew in its place.
+
+        ``make`` runs without gradients and outside inference mode, so that what is kept serves every later call.
+        """
+        if torch.compiler.is_compiling():
+            return make()
         entry = self._entries.pop(key, None)
         if entry is None or entry[0] != version:
-            entry = (version, make())
+            with torch.inference_mode(False), torch.no_grad():
+                entry = (version, make())
         self._entries[key] = entry
         while len(self._entries) > self.max_entries:
             self._entries.popitem(last=False)

@@ -17,7 +17,7 @@ from eo_models.checkpoints import LoadReport
 from eo_models.layout_cache import LayoutCache
 from eo_models.multi.backbone import MultiBackboneWrapper
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
-from thor_terratorch_ext.inputs import ImageReader
+from thor_terratorch_ext.inputs import InputSpec, OnNan
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
 from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
@@ -103,8 +103,8 @@ class ThorBackbone(FreezableBackbone):
         self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
         self.return_channel_params = as_bool("return_channel_params", return_channel_params)
         self.params = InputParams.parse(input_params)
-        self.reader = ImageReader.parse(model_bands, input_gsd, on_nan)
-        self.selection: BandSelection = select_bands(self.reader.bands)
+        self.input_spec = InputSpec.parse(model_bands, input_gsd, on_nan)
+        self.selection: BandSelection = select_bands(self.input_spec.bands)
         self.model = ThorEncoder(variant, attention)
         self.out_indices = _block_indices(out_indices, self.model.variant.depth)
         self.load_report: LoadReport | None = None
@@ -115,12 +115,12 @@ class ThorBackbone(FreezableBackbone):
     def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
         """THOR's name of each input channel by image."""
         channels = iter(self.selection.channels)
-        return {name: tuple(itertools.islice(channels, len(bands))) for name, bands in self.reader.modalities}
+        return {name: tuple(itertools.islice(channels, len(bands))) for name, bands in self.input_spec.modalities}
 
     def _describe(self) -> None:
         """Set the attributes that the published wrapper has."""
         groups = self.selection.groups()
-        follows_input = self.reader.gsd is not None and not self.params.ground_cover_stated
+        follows_input = self.input_spec.gsd is not None and not self.params.ground_cover_stated
         self.bands = list(self.selection.channels)
         self.groups = {group.name: list(self.selection.members(group)) for group in groups}
         self.channels = list(CHANNELS)
@@ -175,9 +175,10 @@ class ThorBackbone(FreezableBackbone):
             For a wrong number of channels, a size or ground cover that does not fit, NaN, or a missing modality.
         """
         stated = self.ground_cover if ground_cover is None else ground_cover
-        images, cover = self.reader.read(x, stated)
+        images, cover = self.input_spec.match(x, stated)
+        images = self.input_spec.finite(images)
         layout = self.layout(cover)
-        self.reader.check_size(images, layout, self.selection)
+        self.input_spec.warn_if_resized(images, layout, self.selection)
         features = self.model.forward_intermediates(split_groups(images, layout), layout, self.out_indices)
         if self.merge_method is not None:
             sizes = [group.grid_size for group in layout.groups]

@@ -1,10 +1,15 @@
-"""Reading the input of a forward pass: modalities, channel counts, NaN and geometry, all checked."""
+"""The input of a forward pass: modalities, channel counts and geometry by shape, NaN by value.
+
+What follows from shapes is checked on every call. What needs the values, and every warning, is a step of its own,
+which a trace by `torch.export` or `torch.compile` leaves out.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
@@ -14,8 +19,11 @@ from thor_terratorch_ext.model.channels import DEFAULT_BANDS, BandSelection
 from thor_terratorch_ext.model.layout import TokenLayout
 
 
+OnNan = Literal["raise", "mask"]
+
+
 @dataclass(frozen=True)
-class ImageReader:
+class InputSpec:
     """What the model knows about its input.
 
     Parameters
@@ -24,16 +32,16 @@ class ImageReader:
         Name and bands of each image; one entry named ``None`` for a plain tensor.
     gsd : tuple of float, or None
         Pixel size of each image in metres, if stated.
-    on_nan : str
-        ``raise`` or ``mask``.
+    on_nan : {'raise', 'mask'}
+        What to do about NaN and infinity.
     """
 
     modalities: tuple[tuple[str | None, tuple[object, ...]], ...]
     gsd: tuple[float, ...] | None
-    on_nan: str
+    on_nan: OnNan
 
     @classmethod
-    def parse(cls, model_bands: object, input_gsd: object, on_nan: object) -> ImageReader:
+    def parse(cls, model_bands: object, input_gsd: object, on_nan: object) -> InputSpec:
         """Check the arguments of the backbone.
 
         Raises
@@ -50,17 +58,17 @@ class ImageReader:
         else:
             modalities = ((None, _as_bands(given)),)
         gsd = _as_gsd(from_text(input_gsd), modalities)
-        return cls(modalities, gsd, str(one_of("on_nan", on_nan, ("raise", "mask"))))
+        return cls(modalities, gsd, one_of("on_nan", on_nan, get_args(OnNan)))
 
     @property
     def bands(self) -> tuple[object, ...]:
         """Bands of all images, in order."""
         return tuple(band for _, bands in self.modalities for band in bands)
 
-    def read(
+    def match(
         self, x: torch.Tensor | Mapping[str, torch.Tensor], ground_cover: float | None
     ) -> tuple[list[torch.Tensor], int]:
-        """Check a batch and find its ground cover.
+        """Find the image of each modality in a batch, and the ground cover, by names and shapes alone.
 
         Parameters
         ----------
@@ -80,7 +88,7 @@ class ImageReader:
             If something does not fit; the message says what was expected and what came.
         """
         images = [self._image(tensor, bands, name) for tensor, (name, bands) in self._pair(x)]
-        if len({image.shape[0] for image in images}) > 1:
+        if any(image.shape[0] != images[0].shape[0] for image in images):
             msg = f"The modalities have different batch sizes: {[tuple(image.shape) for image in images]}."
             raise ValueError(msg)
         covers = self._stated_covers(images)
@@ -94,9 +102,23 @@ class ImageReader:
         self._compare(covers, images, int(cover))
         return images, int(cover)
 
-    def check_size(self, images: Sequence[torch.Tensor], layout: TokenLayout, selection: BandSelection) -> None:
-        """Warn, once per size, if images without a stated pixel size are resized to the ground cover."""
-        if self.gsd is not None:
+    def finite(self, images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the images without NaN and infinity: masked, or refused.
+
+        In a trace, ``on_nan='mask'`` still masks; ``'raise'`` cannot look at values and returns the images as they are.
+
+        Raises
+        ------
+        ValueError
+            If there is any and ``on_nan`` is ``raise``; the message names the bands.
+        """
+        if not torch.compiler.is_compiling():
+            return [self._finite(image, bands, name) for image, (name, bands) in zip(images, self.modalities, strict=True)]
+        return [_masked(image) for image in images] if self.on_nan == "mask" else list(images)
+
+    def warn_if_resized(self, images: Sequence[torch.Tensor], layout: TokenLayout, selection: BandSelection) -> None:
+        """Warn, once per size, if images without a stated pixel size are resized to the ground cover; not in a trace."""
+        if self.gsd is not None or torch.compiler.is_compiling():
             return
         first = 0
         for image in images:
@@ -143,7 +165,7 @@ class ImageReader:
         return list(zip(x.split(counts, dim=1), self.modalities, strict=True))
 
     def _image(self, tensor: torch.Tensor, bands: Sequence[object], name: str | None) -> torch.Tensor:
-        what = "the image" if name is None else f"modality {name!r}"
+        what = _what(name)
         if tensor.ndim == 5 and tensor.shape[2] == 1:
             tensor = tensor.squeeze(2)
         if tensor.ndim != 4:
@@ -164,18 +186,18 @@ class ImageReader:
                 "before the encoder (data module means and stds)."
             )
             raise ValueError(msg)
-        return self._finite(tensor, bands, what)
+        return tensor
 
-    def _finite(self, tensor: torch.Tensor, bands: Sequence[object], what: str) -> torch.Tensor:
+    def _finite(self, tensor: torch.Tensor, bands: Sequence[object], name: str | None) -> torch.Tensor:
         finite = torch.isfinite(tensor)
         if bool(finite.all()):
             return tensor
         if self.on_nan == "mask":
-            return torch.where(finite, tensor, torch.zeros((), dtype=tensor.dtype, device=tensor.device))
+            return _masked(tensor)
         shares = (~finite).float().mean(dim=(0, 2, 3)).tolist()
         spoilt = [f"{spelling(b)} {share:.1%}" for b, share in zip(bands, shares, strict=True) if share > 0]
         msg = (
-            f"NaN or infinity in {what} ({', '.join(spoilt)} of the pixels); a single one makes every token of its "
+            f"NaN or infinity in {_what(name)} ({', '.join(spoilt)} of the pixels); a single one makes every token of its "
             "sample NaN. Fill no-data before the encoder (data module: no_data_replace), or build the backbone with "
             "on_nan='mask', which puts the mean of a normalised band there."
         )
@@ -186,10 +208,9 @@ class ImageReader:
             return []
         for image, (name, _) in zip(images, self.modalities, strict=True):
             if image.shape[-1] != image.shape[-2]:
-                what = "the image" if name is None else f"modality {name!r}"
                 side = min(image.shape[-2:])
                 msg = (
-                    f"THOR reads square images, {what} is {image.shape[-2]} x {image.shape[-1]} px. Crop it to "
+                    f"THOR reads square images, {_what(name)} is {image.shape[-2]} x {image.shape[-1]} px. Crop it to "
                     f"{side} x {side}, or use tiled inference."
                 )
                 raise ValueError(msg)
@@ -210,7 +231,17 @@ class ImageReader:
                 raise ValueError(msg)
 
 
+def _what(name: str | None) -> str:
+    return "the image" if name is None else f"modality {name!r}"
+
+
+def _masked(image: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.isfinite(image), image, torch.zeros((), dtype=image.dtype, device=image.device))
+
+
 def _one_value(ground_cover: object) -> float:
+    if isinstance(ground_cover, int | float):
+        return float(ground_cover)
     values = torch.as_tensor(ground_cover).unique()
     if values.numel() != 1:
         msg = f"One forward pass has one ground cover, got {values.tolist()} m. Sort the batches by size."

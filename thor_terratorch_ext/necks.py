@@ -63,9 +63,9 @@ def merge_maps(maps: Sequence[torch.Tensor], method: str) -> torch.Tensor:
     Tensor
         ``(B, D, n, n)``, or ``(B, D * groups, n, n)`` for ``concat``, with the largest n.
     """
-    size = max((tuple(m.shape[-2:]) for m in maps), key=lambda hw: hw[0])
+    side = max(m.shape[-1] for m in maps)
     resized = [
-        m if tuple(m.shape[-2:]) == size else F.interpolate(m, size=size, mode="bilinear", align_corners=False)
+        m if m.shape[-1] == side else F.interpolate(m, size=(side, side), mode="bilinear", align_corners=False)
         for m in maps
     ]
     if method == "concat":

@@ -9,17 +9,20 @@ across the heads of each token. It is not offered.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.model.positions import N_BUCKETS
 
-BACKENDS = ("sdpa", "math")
+AttentionBackend = Literal["sdpa", "math"]
+BACKENDS: tuple[AttentionBackend, ...] = get_args(AttentionBackend)
 HEAD_DIM = 64
 
 
-def check_backend(backend: object) -> str:
+def check_backend(backend: object) -> AttentionBackend:
     """Return ``backend`` if it is known.
 
     Raises
@@ -27,17 +30,18 @@ def check_backend(backend: object) -> str:
     ValueError
         If it is not.
     """
-    if backend not in BACKENDS:
-        msg = (
-            f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}; sdpa uses a flash kernel where "
-            "there is one."
-        )
-        raise ValueError(msg)
-    return str(backend)
+    for valid in BACKENDS:
+        if backend == valid:
+            return valid
+    msg = (
+        f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}; sdpa uses a flash kernel where "
+        "there is one."
+    )
+    raise ValueError(msg)
 
 
 def attend(
-    backend: str, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None = None
+    backend: AttentionBackend, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Softmax attention with scale ``1 / sqrt(64)``.
 
@@ -98,7 +102,7 @@ class BlockAttention(nn.Module):
         One of `BACKENDS`.
     """
 
-    def __init__(self, dim: int, backend: str, *, relative: bool) -> None:
+    def __init__(self, dim: int, backend: AttentionBackend, *, relative: bool) -> None:
         super().__init__()
         self.backend = backend
         self.qkv = nn.Linear(dim, 3 * dim)

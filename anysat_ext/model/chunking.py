@@ -1,8 +1,13 @@
-"""Evaluate a row-wise function in chunks, so that its intermediate results fit a memory budget and the CPU's cache."""
+"""Evaluate a row-wise function in chunks, so that its intermediate results fit a memory budget and the CPU's cache.
+
+While `torch.export` or `torch.compile` trace the encoder, there are chunks only if the user sets a budget: a trace
+repeats the function once per chunk, and a compiler plans memory by itself.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,7 +34,9 @@ def check_budget(budget: object) -> int | None:
 
 
 def rows_per_chunk(budget: int | None, bytes_per_row: int, device: torch.device) -> int:
-    """Number of rows whose intermediate results fit the budget, at least one."""
+    """Number of rows whose intermediate results fit the budget, at least one; no limit in a trace without a budget."""
+    if budget is None and torch.compiler.is_compiling():
+        return sys.maxsize
     if budget is None:
         budget = CPU_BUDGET if device.type == "cpu" else ACCELERATOR_BUDGET
     return max(1, budget // bytes_per_row)
@@ -37,6 +44,8 @@ def rows_per_chunk(budget: int | None, bytes_per_row: int, device: torch.device)
 
 def even_slices(n_rows: int, limit: int) -> list[slice]:
     """Cut rows into slices of at most ``limit`` rows and nearly equal size; a short rest would run slowly."""
+    if n_rows <= limit:
+        return [slice(0, n_rows)]
     n_chunks = -(-n_rows // limit)
     limits = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(limits)]
@@ -59,7 +68,7 @@ def in_chunks(function: Callable[[slice], torch.Tensor], slices: Sequence[slice]
     """
     if len(slices) == 1:
         return function(slices[0])
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat([function(rows) for rows in slices])
     first = function(slices[0])
     result = first.new_empty((slices[-1].stop, *first.shape[1:]))

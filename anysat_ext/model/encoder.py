@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
-from anysat_ext.model.attention import RelativePositions, check_backend
+from anysat_ext.model.attention import AttentionBackend, RelativePositions, check_backend
 from anysat_ext.model.chunking import check_budget
 from anysat_ext.model.dense import dense_map
-from anysat_ext.model.grid import TileLayout, check_reduce_scale, patch_scale
-from anysat_ext.model.inputs import Observation, Reading
+from anysat_ext.model.grid import ReduceScale, TileLayout, check_reduce_scale, patch_scale
+from anysat_ext.model.inputs import InputSpec, Observation, checked
 from anysat_ext.model.modalities import MODALITIES, select_modalities
 from anysat_ext.model.positions import sincos_2d
 from anysat_ext.model.projectors import make_projector
 from anysat_ext.model.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
 from eo_models.layout_cache import LayoutCache
 
-OUTPUTS = ("patch", "tile", "dense", "all")
+Output = Literal["patch", "tile", "dense", "all"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+SizeName = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,21 @@ class Size:
 
     Parameters
     ----------
-    name : str
-        ``tiny``, ``small`` or ``base``. Only base has published weights.
+    name : {'tiny', 'small', 'base'}
+        Only base has published weights.
     embed_dim : int
         Token width D, in heads of 64 channels.
     depth : int
         Blocks of the spatial encoder, and again of the tile's encoder.
     """
 
-    name: str
+    name: SizeName
     embed_dim: int
     depth: int
 
 
 #: As in the release configuration; the training configurations of tiny and small differ, but have no weights either.
-SIZES: Mapping[str, Size] = MappingProxyType(
+SIZES: Mapping[SizeName, Size] = MappingProxyType(
     {"tiny": Size("tiny", 256, 2), "small": Size("small", 512, 4), "base": Size("base", 768, 6)}
 )
 
@@ -81,11 +83,11 @@ class AnySat(nn.Module):
 
     def __init__(
         self,
-        size: str = "base",
+        size: SizeName = "base",
         modalities: Iterable[str] | None = None,
         *,
-        reduce_scale: str = "published",
-        attention: str = "sdpa",
+        reduce_scale: ReduceScale = "published",
+        attention: AttentionBackend = "sdpa",
         memory_budget: int | None = None,
         dropout: bool = False,
     ) -> None:
@@ -113,7 +115,7 @@ class AnySat(nn.Module):
         self,
         data: Mapping[str, torch.Tensor],
         patch_size: int,
-        output: str = "patch",
+        output: Output = "patch",
         output_modality: str | None = None,
         *,
         crop: bool = False,
@@ -140,7 +142,8 @@ class AnySat(nn.Module):
         crop : bool
             Drop rows and columns at the bottom and right that fill no patch instead of raising an error.
         check_dates : bool
-            Refuse days outside 0..366.
+            Refuse days outside 0..366. Without effect while `torch.export` or `torch.compile` trace the encoder: names
+            and shapes are checked then, values (NaN, dates, empty masks) are not.
 
         Returns
         -------
@@ -158,8 +161,10 @@ class AnySat(nn.Module):
             msg = f"output must be one of {', '.join(OUTPUTS)}, got {output!r}."
             raise ValueError(msg)
         scale = patch_scale(patch_size)
-        reading = Reading(self.modalities, self.reduce_scale, self.cls_token.dtype, crop, check_dates)
-        observations = reading.read(data, scale)
+        spec = InputSpec(self.modalities, self.reduce_scale, self.cls_token.dtype, crop)
+        observations = spec.match(data, scale)
+        if not torch.compiler.is_compiling():
+            observations = checked(observations, scale, check_dates=check_dates)
         shown = _output_modality(output_modality, observations)
         context, vectors, tokens = self._encode_patches(observations, shown if output == "dense" else None)
         layout = TileLayout(shown.grid.side, scale, len(vectors), len(context))
@@ -205,10 +210,8 @@ class AnySat(nn.Module):
 
     def _patch_positions(self, layout: TileLayout, like: torch.Tensor) -> torch.Tensor:
         def make() -> torch.Tensor:
-            # Usable later under autograd, whatever mode the first call runs in.
-            with torch.inference_mode(False), torch.no_grad():
-                # In units of 10 m, whereas tokens within a patch count metres.
-                return sincos_2d(layout.side, layout.scale, self.size.embed_dim).to(like.device, like.dtype)
+            # In units of 10 m, whereas tokens within a patch count metres.
+            return sincos_2d(layout.side, layout.scale, self.size.embed_dim).to(like.device, like.dtype)
 
         return cast(
             "torch.Tensor", self._positions.get((layout.side, layout.scale, like.dtype, like.device), None, make)

@@ -6,16 +6,17 @@ import operator
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import SupportsIndex, cast
+from typing import Literal, SupportsIndex, cast, get_args
 
 from anysat_ext.model.modalities import CELL_METRES, Modality
 
 #: Patches per tile up to which the model card recommends AnySat.
 RECOMMENDED_PATCHES = 1024
-REDUCE_SCALES = ("published", "training")
+ReduceScale = Literal["published", "training"]
+REDUCE_SCALES: tuple[ReduceScale, ...] = get_args(ReduceScale)
 
 
-def check_reduce_scale(value: object) -> str:
+def check_reduce_scale(value: object) -> ReduceScale:
     """Return ``value`` if it is one of `REDUCE_SCALES`.
 
     Raises
@@ -23,10 +24,11 @@ def check_reduce_scale(value: object) -> str:
     ValueError
         If it is not.
     """
-    if value not in REDUCE_SCALES:
-        msg = f"reduce_scale must be one of {', '.join(REDUCE_SCALES)}, got {value!r}."
-        raise ValueError(msg)
-    return str(value)
+    for valid in REDUCE_SCALES:
+        if value == valid:
+            return valid
+    msg = f"reduce_scale must be one of {', '.join(REDUCE_SCALES)}, got {value!r}."
+    raise ValueError(msg)
 
 
 def patch_scale(patch_size: object) -> int:
@@ -93,7 +95,7 @@ class TileLayout:
     n_context: int
 
 
-def patch_grid(modality: Modality, size: int, scale: int, reduce_scale: str, *, crop: bool) -> PatchGrid:
+def patch_grid(modality: Modality, size: int, scale: int, reduce_scale: ReduceScale, *, crop: bool) -> PatchGrid:
     """Cut a square image into patches.
 
     Parameters
@@ -140,7 +142,7 @@ def _context_grid(modality: Modality, size: int) -> PatchGrid:
     return PatchGrid(1, 1, 1)
 
 
-def _series_tokens(modality: Modality, scale: int, reduce_scale: str) -> int:
+def _series_tokens(modality: Modality, scale: int, reduce_scale: ReduceScale) -> int:
     cells_per_pixel = int(modality.pixel_metres) // CELL_METRES
     if cells_per_pixel == 1:
         return scale
@@ -150,8 +152,8 @@ def _series_tokens(modality: Modality, scale: int, reduce_scale: str) -> int:
     metres = scale * CELL_METRES
     if reduce_scale != "training":
         msg = (
-            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, which lacks the "
-            f"reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
+            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, which has not "
+            f"the reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
             f"alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and take a multiple of "
             f"{modality.pixel_metres:g}."
         )

@@ -1,16 +1,18 @@
-"""The published dictionary of tensors, read and checked.
+"""The published dictionary of tensors: matched by names and shapes, and checked by value as a step of its own.
 
 The published model checks little and with ``assert``; what it lets pass and computes wrongly is an error here.
+`InputSpec.match` looks at names, shapes and dtypes only, so a trace by `torch.export` or `torch.compile` runs it, too.
+`checked` looks at values and is left out of a trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
-from anysat_ext.model.grid import PatchGrid, common_side, patch_grid, warn_if_many
+from anysat_ext.model.grid import PatchGrid, ReduceScale, common_side, patch_grid, warn_if_many
 from anysat_ext.model.modalities import MODALITIES, Modality
 
 DATES = "_dates"
@@ -21,7 +23,7 @@ FIRST_DAY, LAST_DAY = 0, 366
 
 @dataclass(frozen=True)
 class Observation:
-    """One modality of a batch, checked.
+    """One modality of a batch.
 
     Parameters
     ----------
@@ -30,11 +32,11 @@ class Observation:
     grid : PatchGrid
         How its image is cut.
     pixels : Tensor
-        ``(B, T, C, H, W)`` or ``(B, C, H, W)``, cropped to whole patches, without NaN.
+        ``(B, T, C, H, W)`` or ``(B, C, H, W)``, cropped to whole patches, 0 where a mask leaves values out.
     dates : Tensor
-        ``(B, T)`` of a series; empty for an image.
+        ``(B, T)`` of a series, 0 for frames to leave out; empty for an image.
     valid_frames : Tensor or None
-        Bool ``(B, T)``: frames to use.
+        Bool ``(B, T)``: frames to use; all if absent.
     kept_values : Tensor or None
         Bool like ``pixels``: values to keep; the others become the learned padding value.
     """
@@ -48,30 +50,27 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How to read a dictionary.
+class InputSpec:
+    """What a dictionary may hold.
 
     Parameters
     ----------
     modalities : tuple of str
         Those that the encoder is built with.
-    reduce_scale : str
+    reduce_scale : {'published', 'training'}
         See `anysat_ext.model.grid.patch_grid`.
     dtype : torch.dtype
-        Of the weights.
+        The dtype of the weights.
     crop : bool
         Drop what fills no patch.
-    check_dates : bool
-        Refuse days outside 0..366.
     """
 
     modalities: tuple[str, ...]
-    reduce_scale: str
+    reduce_scale: ReduceScale
     dtype: torch.dtype
     crop: bool
-    check_dates: bool
 
-    def read(self, data: Mapping[str, torch.Tensor], scale: int) -> list[Observation]:
+    def match(self, data: Mapping[str, torch.Tensor], scale: int) -> list[Observation]:
         """Return the observations in the order of the dictionary.
 
         Parameters
@@ -84,7 +83,8 @@ class Reading:
         Raises
         ------
         ValueError
-            If anything in it is not as it should be; the message says what came, what is valid and what to do.
+            If a name, a shape or a dtype is not as it should be; the message says what came, what is valid and what
+            to do.
         """
         modalities = self._find(data)
         _check_batch({modality.name: data[modality.name] for modality in modalities})
@@ -93,8 +93,7 @@ class Reading:
             modality: patch_grid(modality, size, scale, self.reduce_scale, crop=self.crop)
             for modality, size in sizes.items()
         }
-        side = common_side(grids, sizes, scale)
-        warn_if_many(side, scale)
+        common_side(grids, sizes, scale)
         return [self._observe(modality, grid, data) for modality, grid in grids.items()]
 
     def _find(self, data: object) -> list[Modality]:
@@ -132,7 +131,6 @@ class Reading:
         edge = grid.side * grid.pixels
         pixels = data[modality.name][..., :edge, :edge].to(self.dtype)
         if not modality.is_series:
-            _check_finite(modality, pixels)
             return Observation(modality, grid, pixels, torch.empty(0))
         frames, kept = _read_mask(modality, data)
         if frames is not None:
@@ -141,48 +139,110 @@ class Reading:
         if kept is not None:
             kept = kept[..., :edge, :edge]
             pixels = pixels.masked_fill(~kept, 0.0)
-        _check_finite(modality, pixels)
-        dates = self._read_dates(modality, data, frames)
-        return Observation(modality, grid, pixels, dates, frames, kept)
-
-    def _read_dates(
-        self, modality: Modality, data: Mapping[str, torch.Tensor], frames: torch.Tensor | None
-    ) -> torch.Tensor:
-        key = modality.name + DATES
-        batch, length = data[modality.name].shape[:2]
-        if key not in data:
-            msg = (
-                f"{modality.name!r} is a series of {length} frames without dates. Add {key!r} with the day of the year "
-                f"(1 January = 0) of every frame of every sample, shape (B, T) = ({batch}, {length})."
-            )
-            raise ValueError(msg)
-        dates = data[key]
-        if dates.shape != (batch, length):
-            msg = (
-                f"{key!r} must have one day per frame of {modality.name!r}, shape (B, T) = ({batch}, {length}), got "
-                f"{tuple(dates.shape)}. For the same days in all samples use dates.expand({batch}, {length})."
-            )
-            raise ValueError(msg)
-        if dates.dtype in (torch.bool, torch.bfloat16) or dates.is_complex():
-            msg = (
-                f"{key!r} must hold days of the year in a dtype that tells all days apart, got {dates.dtype}. Keep "
-                "dates as torch.long or torch.float32, in mixed precision, too."
-            )
-            raise ValueError(msg)
+        dates = _read_dates(modality, data)
         if frames is not None:
             dates = dates.masked_fill(~frames.to(dates.device), 0)
-        if not torch.isfinite(dates).all():
-            msg = f"{key!r} holds NaN or infinity. Every frame needs a date; leave undated frames out."
-            raise ValueError(msg)
-        first, last = float(dates.min()), float(dates.max())
-        if self.check_dates and (first < FIRST_DAY or last > LAST_DAY):
-            msg = (
-                f"{key!r} must hold days of the year, {FIRST_DAY} (1 January) to {LAST_DAY}, got values from "
-                f"{first:g} to {last:g}. Convert the dates, or pass check_dates=False to feed other days as they are "
-                "(the encoding does not repeat after a year)."
-            )
-            raise ValueError(msg)
-        return dates
+        return Observation(modality, grid, pixels, dates, frames, kept)
+
+
+def checked(observations: Sequence[Observation], scale: int, *, check_dates: bool) -> list[Observation]:
+    """Refuse values that would spoil the result in silence, and drop a mask of frames that leaves none out.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        What `InputSpec.match` found.
+    scale : int
+        10 m cells per side of a patch.
+    check_dates : bool
+        Refuse days outside 0..366.
+
+    Raises
+    ------
+    ValueError
+        For a sample without a valid frame, NaN or infinity, or a day outside the year.
+
+    Warns
+    -----
+    UserWarning
+        For more patches than the model card recommends.
+    """
+    warn_if_many(next(o.grid.side for o in observations if not o.modality.is_context), scale)
+    return [_checked(observation, check_dates=check_dates) for observation in observations]
+
+
+def _checked(observation: Observation, *, check_dates: bool) -> Observation:
+    frames = observation.valid_frames
+    if frames is not None:
+        _check_frames(observation.modality, frames)
+        observation = replace(observation, valid_frames=None if bool(frames.all()) else frames)
+    _check_finite(observation.modality, observation.pixels)
+    if observation.modality.is_series:
+        _check_dates(observation.modality, observation.dates, check_year=check_dates)
+    return observation
+
+
+def _check_frames(modality: Modality, frames: torch.Tensor) -> None:
+    empty = ~frames.any(dim=1)
+    if bool(empty.any()):
+        msg = (
+            f"{modality.name + MASK!r} leaves no valid frame in samples {empty.nonzero().flatten().tolist()}. Every "
+            "sample needs one; leave out the samples or the modality."
+        )
+        raise ValueError(msg)
+
+
+def _check_finite(modality: Modality, pixels: torch.Tensor) -> None:
+    finite = torch.isfinite(pixels)
+    if finite.all():
+        return
+    samples = (~finite).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    mask = f" or leave the frames out with a {modality.name + MASK!r} of shape (B, T)" if modality.is_series else ""
+    msg = (
+        f"{modality.name!r} holds {int((~finite).sum())} NaN or infinite values in samples {samples}; one would spoil "
+        f"its whole sample. Fill them{mask}."
+    )
+    raise ValueError(msg)
+
+
+def _check_dates(modality: Modality, dates: torch.Tensor, *, check_year: bool) -> None:
+    key = modality.name + DATES
+    if not torch.isfinite(dates).all():
+        msg = f"{key!r} holds NaN or infinity. Every frame needs a date; leave undated frames out."
+        raise ValueError(msg)
+    first, last = float(dates.min()), float(dates.max())
+    if check_year and (first < FIRST_DAY or last > LAST_DAY):
+        msg = (
+            f"{key!r} must hold days of the year, {FIRST_DAY} (1 January) to {LAST_DAY}, got values from "
+            f"{first:g} to {last:g}. Convert the dates, or pass check_dates=False to feed other days as they are "
+            "(the encoding does not repeat after a year)."
+        )
+        raise ValueError(msg)
+
+
+def _read_dates(modality: Modality, data: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    key = modality.name + DATES
+    batch, length = data[modality.name].shape[:2]
+    if key not in data:
+        msg = (
+            f"{modality.name!r} is a series of {length} frames without dates. Add {key!r} with the day of the year "
+            f"(1 January = 0) of every frame of every sample, shape (B, T) = ({batch}, {length})."
+        )
+        raise ValueError(msg)
+    dates = data[key]
+    if dates.shape != (batch, length):
+        msg = (
+            f"{key!r} must have one day per frame of {modality.name!r}, shape (B, T) = ({batch}, {length}), got "
+            f"{tuple(dates.shape)}. For the same days in all samples use dates.expand({batch}, {length})."
+        )
+        raise ValueError(msg)
+    if dates.dtype in (torch.bool, torch.bfloat16) or dates.is_complex():
+        msg = (
+            f"{key!r} must hold days of the year in a dtype that tells all days apart, got {dates.dtype}. Keep "
+            "dates as torch.long or torch.float32, in mixed precision, too."
+        )
+        raise ValueError(msg)
+    return dates
 
 
 def _kind(value: object) -> str:
@@ -216,7 +276,8 @@ def _check_image(modality: Modality, image: torch.Tensor) -> None:
 
 def _check_batch(images: Mapping[str, torch.Tensor]) -> None:
     batches = {name: image.shape[0] for name, image in images.items()}
-    if len(set(batches.values())) > 1:
+    first = next(iter(batches.values()))
+    if any(n != first for n in batches.values()):
         listed = ", ".join(f"{name} {n}" for name, n in batches.items())
         msg = f"All modalities must have the same number of samples, got {listed}."
         raise ValueError(msg)
@@ -248,24 +309,4 @@ def _read_mask(modality: Modality, data: Mapping[str, torch.Tensor]) -> tuple[to
             f"{modality.name!r}, {tuple(image.shape)}, to pad single values; got {tuple(mask.shape)}."
         )
         raise ValueError(msg)
-    if not mask.any(dim=1).all():
-        samples = (~mask.any(dim=1)).nonzero().flatten().tolist()
-        msg = (
-            f"{key!r} leaves no valid frame in samples {samples}. Every sample needs one; leave out the samples or "
-            "the modality."
-        )
-        raise ValueError(msg)
-    return (None if bool(mask.all()) else mask), None
-
-
-def _check_finite(modality: Modality, pixels: torch.Tensor) -> None:
-    finite = torch.isfinite(pixels)
-    if finite.all():
-        return
-    samples = (~finite).flatten(1).any(dim=1).nonzero().flatten().tolist()
-    mask = f" or leave the frames out with a {modality.name + MASK!r} of shape (B, T)" if modality.is_series else ""
-    msg = (
-        f"{modality.name!r} holds {int((~finite).sum())} NaN or infinite values in samples {samples}; one would spoil "
-        f"its whole sample. Fill them{mask}."
-    )
-    raise ValueError(msg)
+    return mask, None

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anysat_ext.model.attention import BlockAttention, RelativePositions, attend, split_heads
+from anysat_ext.model.attention import AttentionBackend, BlockAttention, RelativePositions, attend, split_heads
 from anysat_ext.model.chunking import even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.grid import TileLayout
 from anysat_ext.model.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
@@ -43,7 +43,7 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm block without dropout, layer scale or stochastic depth."""
 
-    def __init__(self, dim: int, backend: str, budget: int | None, eps: float, *, relative: bool) -> None:
+    def __init__(self, dim: int, backend: AttentionBackend, budget: int | None, eps: float, *, relative: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = BlockAttention(dim, backend, relative=relative)
@@ -74,7 +74,7 @@ class SpatialEncoder(nn.Module):
         Bytes for the intermediate results of one chunk of patches.
     """
 
-    def __init__(self, dim: int, depth: int, backend: str, budget: int | None) -> None:
+    def __init__(self, dim: int, depth: int, backend: AttentionBackend, budget: int | None) -> None:
         super().__init__()
         self.backend, self.budget = backend, budget
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -124,10 +124,8 @@ class SpatialEncoder(nn.Module):
 
     def _table(self, side: int, step: float, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         def make() -> tuple[torch.Tensor, torch.Tensor]:
-            # Usable later under autograd, whatever mode the first call runs in.
-            with torch.inference_mode(False), torch.no_grad():
-                positions = sincos_2d(side, step, like.shape[-1])
-                return positions.to(like.device, like.dtype), token_buckets(side).to(like.device)
+            positions = sincos_2d(side, step, like.shape[-1])
+            return positions.to(like.device, like.dtype), token_buckets(side).to(like.device)
 
         table = self._tables.get((side, step, like.dtype, like.device), None, make)
         return cast("tuple[torch.Tensor, torch.Tensor]", table)
@@ -144,7 +142,7 @@ class MergingAttention(nn.Module):
         See `anysat_ext.model.attention`.
     """
 
-    def __init__(self, dim: int, backend: str) -> None:
+    def __init__(self, dim: int, backend: AttentionBackend) -> None:
         super().__init__()
         self.backend = backend
         self.q_learned = nn.Parameter(torch.zeros(1, 1, dim))
@@ -211,19 +209,18 @@ class MergingAttention(nn.Module):
     def _kept(
         self, layout: TileLayout, positions: torch.Tensor, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `_prepare` gives for all rows, made once per layout unless it must be differentiated."""
+        """What `_prepare` gives for all rows, made once per layout unless it must be differentiated or traced."""
         everything = slice(0, 1 + len(positions))
         parameters = (self.q_learned, self.rpe_k.lookup_table_weight)
-        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
+        differentiated = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+        if differentiated or torch.compiler.is_compiling():
             return self._prepare(everything, layout, positions)
         # The values themselves: a version counter misses what is written through `.data`.
         version = b"".join(parameter.detach().float().cpu().numpy().tobytes() for parameter in parameters)
 
         def make() -> tuple[torch.Tensor, torch.Tensor]:
-            # Usable later under autograd, whatever mode the first call runs in.
-            with torch.inference_mode(False), torch.no_grad():
-                query, bias = self._prepare(everything, layout, positions)
-                return query.to(dtype), bias.to(dtype)
+            query, bias = self._prepare(everything, layout, positions)
+            return query.to(dtype), bias.to(dtype)
 
         kept = self._prepared.get((layout, dtype, positions.device), version, make)
         return cast("tuple[torch.Tensor, torch.Tensor]", kept)
@@ -235,7 +232,7 @@ class MergingBlock(nn.Module):
     There is no residual connection around its attention and no norm behind it.
     """
 
-    def __init__(self, dim: int, backend: str, budget: int | None) -> None:
+    def __init__(self, dim: int, backend: AttentionBackend, budget: int | None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=GLOBAL_EPS)
         self.attn = MergingAttention(dim, backend)

@@ -76,9 +76,12 @@ def alibi_bias(
     Tensor
         ``(1, H, Q, K)``.
     """
+    factors = -slopes.to(dtype=torch.float32, device=queries.device)[:, None, None]
+    if torch.compiler.is_compiling():
+        # A compiler plans memory by itself, and a loop over rows would be unrolled.
+        return (factors * pairwise_distance(queries, keys).to(torch.float32)).to(dtype)[None]
     shape = (1, slopes.numel(), queries.shape[0], keys.shape[0])
     bias = torch.empty(shape, dtype=dtype, device=queries.device)
-    factors = -slopes.to(dtype=torch.float32, device=queries.device)[:, None, None]
     for start in range(0, queries.shape[0], _ROWS):
         rows = slice(start, start + _ROWS)
         bias[0, :, rows] = factors * pairwise_distance(queries[rows], keys).to(torch.float32)

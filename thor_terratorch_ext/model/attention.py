@@ -9,6 +9,9 @@
 * ``flex``: PyTorch's FlexAttention computes the bias from coordinates inside the kernel. For CUDA.
 
 ``auto`` takes ``distance`` where it applies, else ``shared_bias`` while that fits a memory budget, else ``chunked``.
+
+While `torch.export` or `torch.compile` trace the encoder, ``distance`` gives way to ``shared_bias`` or ``chunked``: it
+writes into buffers of its own, which gains nothing in a compiled graph.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from eo_models.layout_cache import LayoutCache
 from thor_terratorch_ext.model.alibi import alibi_bias
 
 BACKENDS = ("auto", "shared_bias", "distance", "chunked", "flex")
@@ -72,7 +76,9 @@ def make_attend(backend: str, coordinates: torch.Tensor, slopes: torch.Tensor, d
         return _chunked(coordinates, slopes, dtype)
     fits = n_heads * n_tokens**2 * dtype.itemsize <= MAX_BIAS_BYTES
     use_bias = backend in ("shared_bias", "distance") or fits
-    with_gradient = _lazy_shared_bias(coordinates, slopes, dtype) if use_bias else _chunked(coordinates, slopes, dtype)
+    with_gradient = _shared_bias(coordinates, slopes, dtype) if use_bias else _chunked(coordinates, slopes, dtype)
+    if torch.compiler.is_compiling():
+        return with_gradient
     on_cpu = coordinates.device.type == "cpu" and dtype in (torch.float32, torch.float64)
     small_enough = n_tokens**2 * dtype.itemsize <= MAX_BIAS_BYTES
     if backend == "distance" or (backend == "auto" and on_cpu and n_tokens >= LONG_SEQUENCE and small_enough):
@@ -80,15 +86,17 @@ def make_attend(backend: str, coordinates: torch.Tensor, slopes: torch.Tensor, d
     return with_gradient
 
 
-def _lazy_shared_bias(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
-    @lru_cache(maxsize=1)
-    def bias() -> torch.Tensor:
-        # Usable later under autograd, whatever mode the first call runs in.
-        with torch.inference_mode(False), torch.no_grad():
-            return alibi_bias(coordinates, coordinates, slopes, dtype)
+def _shared_bias(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+    def make() -> torch.Tensor:
+        return alibi_bias(coordinates, coordinates, slopes, dtype)
+
+    # ``distance`` may never ask for the bias, so it is made when first needed; in a trace at once, for all blocks.
+    kept = LayoutCache(max_entries=1)
+    traced = make() if torch.compiler.is_compiling() else None
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias())
+        bias = kept.get("bias", None, make) if traced is None else traced
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
     return attend
 
@@ -147,7 +155,7 @@ def _flex(coordinates: torch.Tensor, slopes: torch.Tensor) -> Attend:
         return score - slopes[head] * torch.sqrt(squared)
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        if query.is_cuda:
+        if query.is_cuda and not torch.compiler.is_compiling():
             return _compiled_flex_attention()(query, key, value, score_mod=alibi)
         from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415
 
@@ -208,7 +216,7 @@ class Block(nn.Module):
     def forward(self, tokens: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Map tokens ``(B, N, D)`` to tokens ``(B, N, D)``."""
         tokens = tokens + self.attn(self.norm1(tokens), attend)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return tokens + self.mlp(self.norm2(tokens))
         for part in tokens.flatten(0, 1).split(MLP_CHUNK):
             part += self.mlp(self.norm2(part))  # noqa: PLW2901  (a view of the sum above)

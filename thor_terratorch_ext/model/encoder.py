@@ -167,12 +167,12 @@ class ThorEncoder(nn.Module):
             dtype = torch.get_autocast_dtype(device.type)
 
         def make() -> Attend:
-            # Usable later under autograd, whatever mode the first call runs in.
-            with torch.inference_mode(False), torch.no_grad():
-                coordinates = layout.coordinates().to(device)
-                slopes = self.encoder_slopes.detach().clone().float()
-                return make_attend(self.attention, coordinates, slopes, dtype)
+            coordinates = layout.coordinates().to(device)
+            slopes = self.encoder_slopes.detach().clone().float()
+            return make_attend(self.attention, coordinates, slopes, dtype)
 
+        if torch.compiler.is_compiling():
+            return make()
         version = (self.encoder_slopes.data_ptr(), self.encoder_slopes.dtype)
         return self._attends.get((layout, dtype, device), version, make)
 

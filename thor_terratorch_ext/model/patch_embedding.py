@@ -6,10 +6,12 @@ and averages the results, which is the same as one embedding with the kernels si
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,7 +25,8 @@ REFERENCE_KERNEL = 16
 
 
 @lru_cache(maxsize=64)
-def resize_matrix(patch_size: int) -> torch.Tensor:
+@torch.compiler.assume_constant_result
+def resize_matrix(patch_size: int) -> tuple[tuple[float, ...], ...]:
     """One axis of the pseudo-inverse kernel resize.
 
     FlexiViT (Beyer et al. 2023, section 3.4) maps a kernel by the pseudo-inverse of the image resize, so that the
@@ -37,12 +40,26 @@ def resize_matrix(patch_size: int) -> torch.Tensor:
 
     Returns
     -------
-    Tensor
-        Float64 ``(patch_size, 16)``.
+    tuple of tuple of float
+        ``patch_size`` rows of 16 numbers: plain numbers, which a trace of the encoder takes for constants.
     """
-    impulses = torch.eye(REFERENCE_KERNEL, dtype=torch.float64)[None, None]
-    resize = F.interpolate(impulses, size=(patch_size, REFERENCE_KERNEL), mode="bicubic", antialias=True)[0, 0]
-    return torch.linalg.pinv(resize.T)
+    return tuple(map(tuple, np.linalg.pinv(_bicubic_resize(REFERENCE_KERNEL, patch_size).T).tolist()))
+
+
+def _bicubic_resize(size: int, new_size: int) -> np.ndarray:
+    """The antialiased bicubic resize of one axis as a matrix ``(new_size, size)``.
+
+    Keys' cubic kernel with a = -0.5 (Keys 1981), stretched by the scale where the axis shrinks, and normalised at the
+    border: what PyTorch's ``interpolate(mode="bicubic", antialias=True)`` and Pillow's ``BICUBIC`` compute.
+    """
+    scale = size / new_size
+    stretch = max(scale, 1.0)
+    centres = scale * (np.arange(new_size) + 0.5)
+    distance = np.abs(np.arange(size) + 0.5 - centres[:, None]) / stretch
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def resize_kernels(kernels: torch.Tensor, patch_size: int) -> torch.Tensor:
@@ -63,8 +80,9 @@ def resize_kernels(kernels: torch.Tensor, patch_size: int) -> torch.Tensor:
     if patch_size == REFERENCE_KERNEL:
         return kernels
     work = torch.promote_types(kernels.dtype, torch.float32)
-    with torch.autocast(kernels.device.type, enabled=False):
-        matrix = resize_matrix(patch_size).to(device=kernels.device, dtype=work)
+    device = kernels.device.type
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
+        matrix = torch.tensor(resize_matrix(patch_size), dtype=torch.float64).to(device=kernels.device, dtype=work)
         return (matrix @ kernels.to(work) @ matrix.T).to(kernels.dtype)
 
 
@@ -120,15 +138,13 @@ class PatchEmbedding(nn.Module):
             )
             raise ValueError(msg)
         weights, biases = [conv.weight for conv in convs], [cast("torch.Tensor", conv.bias) for conv in convs]
-        frozen = not any(t.requires_grad or t.is_inference() for t in (*weights, *biases))
-        if not frozen:
+        if torch.compiler.is_compiling() or any(t.requires_grad or t.is_inference() for t in (*weights, *biases)):
             return _fold(weights, biases, grid.patch_size)
         # In-place updates raise a tensor's version, so a key never outlives the weights that it was made from.
         versions = tuple((t.data_ptr(), t._version, t.dtype, t.device) for t in (*weights, *biases))
-        with torch.inference_mode(False), torch.no_grad():
-            return self._folded.get(
-                (grid.channels, grid.patch_size), versions, lambda: _fold(weights, biases, grid.patch_size)
-            )
+        return self._folded.get(
+            (grid.channels, grid.patch_size), versions, lambda: _fold(weights, biases, grid.patch_size)
+        )
 
 
 def _fold(
