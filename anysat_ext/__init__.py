@@ -7,11 +7,12 @@ nor PyTorch.
 
 from __future__ import annotations
 
-import importlib
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import wrapt
+
+import eo_models.multi  # noqa: F401  (registers the wrapper of several encoders)
+from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from anysat_ext.backbone import AnySatBackbone, build_anysat
@@ -21,22 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AnySat", "AnySatBackbone", "AnySatPreprocess", "RegisterBackbones", "build_anysat", "register"]
 
-_HOME = MappingProxyType(
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
     {
-        "AnySat": "model.encoder",
-        "AnySatBackbone": "backbone",
-        "AnySatPreprocess": "preprocess",
-        "RegisterBackbones": "registration",
-        "build_anysat": "backbone",
-    }
+        "AnySat": ".model.encoder",
+        "AnySatBackbone": ".backbone",
+        "AnySatPreprocess": ".preprocess",
+        "RegisterBackbones": ".registration",
+        "build_anysat": ".backbone",
+    },
 )
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
 
 
 def register() -> None:

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -14,16 +14,26 @@ from anysat_ext.checkpoint import load_checkpoint
 from anysat_ext.model.dense import unscramble_dense
 from anysat_ext.model.encoder import SIZES, AnySat
 from anysat_ext.necks import ChannelLayerNorm
+from anysat_ext.preprocess import RATIO
 from anysat_ext.series import SeriesReader
-from eo_core.arguments import as_bool, as_int, from_text, one_of
-from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
+from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
+from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.checkpoints import LoadReport
+from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.registry import registry_factory
 
 OUTPUTS = ("patch", "dense", "tile")
 DEFAULT_PREFIX = "target_encoder"
 
 #: Registered names and the size behind each.
 MODEL_NAMES: Mapping[str, str] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
+
+#: Sensor behind the band names of a modality; the names of others are known to no table.
+_SENSORS: Mapping[str, Sensor] = MappingProxyType(
+    {"s2": SENTINEL2, "s1": SENTINEL1, "s1-asc": SENTINEL1, "l7": LANDSAT7, "l8": LANDSAT8}
+    | dict.fromkeys(("aerial", "aerial-flair", "spot", "naip"), AERIAL)
+)
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -78,6 +88,8 @@ class AnySatBackbone(FreezableBackbone):
         For arguments that make no sense; the message names the valid ones.
     """
 
+    pretrained_by_default: ClassVar[bool] = True
+
     def __init__(
         self,
         size: str = "base",
@@ -120,9 +132,20 @@ class AnySatBackbone(FreezableBackbone):
         self.load_report: LoadReport | None = None
 
     @property
-    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+    def input_bands(self) -> BandsByImage:
         """Bands of the input channels by image."""
         return {image.source: image.bands for image in self.reader.images}
+
+    @property
+    def band_sensors(self) -> SensorsByImage:
+        """Sensor of each image, where a table knows its bands."""
+        known = {image.source: _SENSORS.get(image.modality.name) for image in self.reader.images}
+        return {source: (sensor,) for source, sensor in known.items() if sensor is not None}
+
+    @property
+    def derived_bands(self) -> frozenset[str]:
+        """The ratio of both polarisations of Sentinel-1, which `AnySatPreprocess` appends."""
+        return frozenset((RATIO,))
 
     def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> list[torch.Tensor]:  # noqa: ANN401
         """Encode a batch.
@@ -223,11 +246,10 @@ def build_anysat(
     own = constructor_arguments(AnySatBackbone, "size")
     valid = (*own, "pretrained", "ckpt", "model_ckpt_type", "revision")
     refuse_unknown("AnySat", arguments, valid, _HINTS)
-    file = from_text(str(ckpt)) if ckpt is not None else None
+    file = as_path(ckpt)
     backbone = AnySatBackbone(size, **arguments)
     if file is not None or as_bool("pretrained", pretrained):
-        path = str(file) if file is not None else None
-        backbone.load_report = load_checkpoint(backbone.model, path, model_ckpt_type, revision)
+        backbone.load_report = load_checkpoint(backbone.model, file, model_ckpt_type, revision)
     return backbone
 
 
@@ -237,6 +259,9 @@ def register() -> None:
 
     for name, size in MODEL_NAMES.items():
         doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
-        factory = registry_factory(name, doc, lambda size=size, **arguments: build_anysat(size, **arguments))
-        TERRATORCH_BACKBONE_REGISTRY.register(factory)
+
+        def build(size: str = size, **arguments: Any) -> AnySatBackbone:  # noqa: ANN401
+            return build_anysat(size, **arguments)
+
+        TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, AnySatBackbone))
     TERRATORCH_NECK_REGISTRY.register(ChannelLayerNorm)

@@ -16,7 +16,16 @@ from anysat_ext.geometry import INDIVISIBLE, NON_SQUARE, plan_square
 from anysat_ext.model.modalities import CELL_METRES
 from eo_core.arguments import one_of
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
-from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.preprocess.normalisation import (
+    IDENTITY_NAMES,
+    TILE_NAMES,
+    UNIT_SCALE_NAMES,
+    Dialect,
+    Normaliser,
+    PerTileZScore,
+    named,
+    normaliser,
+)
 from eo_data.preprocess.steps import filled, label_with_geometry, normalised, with_geometry
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.plan import Crop, GeometryPlan, apply_before
@@ -29,6 +38,13 @@ from eo_data.temporal.frames import bins, midpoint, resample_frames
 #: Side in pixels that rs-embed brings every tile to; it stands for 240 m then.
 ADAPTER_SIDE = 24
 RATIO = "VV/VH"
+#: What the names of normalisations mean for AnySat in rs-embed: ``zscore`` is that of the tile, without statistics.
+DIALECT = Dialect("anysat", {**TILE_NAMES, **named(PerTileZScore, "zscore"), **UNIT_SCALE_NAMES, **IDENTITY_NAMES})
+
+#: Memory of AnySat base in float32 on a CPU beyond its weights, measured for 24 to 96 px of Sentinel-2 in 2 to 8
+#: frames (within a third): the chunks that it works in, what it keeps per sub-patch, and what attention keeps per pair
+#: of patches.
+_CHUNK_BYTES, _BYTES_PER_SUB_PATCH, _BYTES_PER_PAIR = 24 * 2**20, 6 * 2**10, 24
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ class AnySatPreprocess:
             if name == "dataset":
                 object.__setattr__(self, "_dataset", DatasetNormalise(self.means, self.stds, self.statistics))
             else:
-                normaliser(name, "anysat")
+                normaliser(name, DIALECT)
 
     def __call__(self, sample: Sample) -> Sample:
         """Crop, resample, normalise and fill all images; the label follows the first one.
@@ -132,22 +148,25 @@ class AnySatPreprocess:
         return replace(sample, images=images, label=label)
 
     def describe(self, image: Image) -> dict[str, object]:
-        """Return what would be done to an image on its own: geometry, normalisation, patches."""
+        """Return what would be done to an image on its own: geometry, normalisation, patches.
+
+        The memory is that of AnySat base for one image or series.
+        """
         plans = self._plans(image, self._common_side({"this image": image}))
         record = plans[-1].describe() if plans else {}
         side = plans[-1].final_hw[0] if plans else image.raster.height
         metres = side * (CELL_METRES if self.image_size and image.pixel_size == CELL_METRES else image.pixel_size)
         chosen = self.normalization if isinstance(self.normalization, str) else "by modality"
+        patches, sub_patches = (round(metres / side) ** 2 for side in (self.patch_size, CELL_METRES))
+        memory = _CHUNK_BYTES + _BYTES_PER_SUB_PATCH * sub_patches + _BYTES_PER_PAIR * patches**2
         return {
             "preprocess": "AnySatPreprocess",
             "raw_input_hw": (image.raster.height, image.raster.width),
             **{key: value for key, value in record.items() if key != "raw_input_hw"},
             "normalization": chosen,
             "patch_size_m": self.patch_size,
-            "tokens": {
-                "patches": round(metres / self.patch_size) ** 2,
-                "sub-patches": round(metres / CELL_METRES) ** 2,
-            },
+            "tokens": {"patches": patches, "sub-patches": sub_patches},
+            "estimated_memory": f"{memory / 2**20:.0f} MiB (base, float32, batch of 1)",
         }
 
     def _common_side(self, images: Mapping[str, Image]) -> float | None:
@@ -207,7 +226,7 @@ class AnySatPreprocess:
                 raise SampleError(msg)
             chosen = chosen[name]
         if chosen != "dataset":
-            return normaliser(chosen, "anysat")
+            return normaliser(chosen, DIALECT)
         if self._dataset is None or image is None:
             msg = "normalization: dataset is for samples; arrays without bands have none."
             raise ValueError(msg)
@@ -247,7 +266,7 @@ class AnySatPreprocess:
             plan = plan_square(height, width, 1, self.image_size, self.non_square, "error")
             raster = apply_before(plan, raster)
         chosen = str(self.normalization)
-        scaled = raster.pixels / np.float32(1e4) if normaliser(chosen, "anysat").name == "unit_scale" else raster.pixels
+        scaled = raster.pixels / np.float32(1e4) if normaliser(chosen, DIALECT).name == "unit_scale" else raster.pixels
         window = bins(parse_date(self.start), parse_date(self.end), n)
         days = np.array([day_of_year(midpoint(*part)) for part in window], dtype=np.int64)
         return np.nan_to_num(self._normaliser("s2")(scaled)), days

@@ -7,8 +7,12 @@ string, and the string ``'false'`` is true for Python.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import yaml
+
+#: Spellings of "no path" on a command line and in YAML.
+_NO_PATH = ("", "none", "null", "~")
 
 
 def from_text(value: object) -> object:
@@ -21,6 +25,16 @@ def from_text(value: object) -> object:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         return value
+
+
+def as_path(value: str | Path | None) -> Path | None:
+    """Return a path exactly as it is written, or ``None`` for ``None``, ``''``, ``none``, ``null`` and ``~``.
+
+    A path is never parsed as YAML, which would cut ``runs/my #1/best.ckpt`` off at the ``#``.
+    """
+    if value is None or str(value).strip().lower() in _NO_PATH:
+        return None
+    return Path(value)
 
 
 def as_bool(name: str, value: object) -> bool:

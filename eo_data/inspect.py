@@ -1,7 +1,7 @@
 """Show what happens to a sample on its way to the encoder: ``python -m eo_data.inspect --config config/x.yaml``.
 
-Prints every step - files, bands in order, units, dates, geometry, values before and after, tokens, memory - and writes
-an RGB quick-look. Loads neither weights nor TerraTorch.
+Prints every step - files, bands in order, units, dates, geometry, values before and after, and what the encoder's
+preprocessing tells of tokens and memory - and writes an RGB quick-look. Loads neither weights nor TerraTorch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
 from eo_data.temporal.calendar_date import day_of_year
-
-#: What an encoder keeps per token while it runs, as a rule of thumb: 12 blocks of width 768 in float32.
-BYTES_PER_TOKEN = 4 * 768 * 12
 
 
 def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
@@ -113,14 +110,8 @@ def _lines_of_image(module: ChipDataModule, name: str, image: Image, after: Samp
     for note in image.notes:
         yield f"  note      {note}"
     yield "  plan"
-    plan = module.preprocess.describe(image)
-    for key, value in plan.items():
+    for key, value in module.preprocess.describe(image).items():
         yield f"    {key:<28} {value}"
-    tokens = plan.get("tokens")
-    if isinstance(tokens, dict):
-        count = sum(tokens.values())
-        memory = count * BYTES_PER_TOKEN / 2**20
-        yield f"    {'estimated memory':<28} {memory:.0f} MiB for {count} tokens (base, float32, batch of 1)"
     yield from _value_table(image, after.images[name])
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import importlib
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from eo_embed.export.opening import Export, open_embeddings
@@ -16,18 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingTask", "ExpectEmbeddings", "Export", "open_embeddings"]
 
-_HOME = MappingProxyType(
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
     {
-        "EmbeddingTask": "task",
-        "ExpectEmbeddings": "guard",
-        "Export": "export.opening",
-        "open_embeddings": "export.opening",
-    }
+        "EmbeddingTask": ".task",
+        "ExpectEmbeddings": ".guard",
+        "Export": ".export.opening",
+        "open_embeddings": ".export.opening",
+    },
 )
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import importlib
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from eo_finetune.cache.callback import FrozenFeatureCache
@@ -28,21 +28,15 @@ __all__ = [
     "SeedByEpoch",
 ]
 
-_HOME = MappingProxyType(
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
     {
-        "BestCheckpoint": "checkpoints",
-        "FrozenFeatureCache": "cache.callback",
-        "LabelMapWriter": "label_maps",
-        "LayerwiseLearningRates": "learning_rates",
-        "MetricsTable": "metrics_table",
-        "PredictionPanels": "panels.callback",
-        "SeedByEpoch": "seeds",
-    }
+        "BestCheckpoint": ".checkpoints",
+        "FrozenFeatureCache": ".cache.callback",
+        "LabelMapWriter": ".label_maps",
+        "LayerwiseLearningRates": ".learning_rates",
+        "MetricsTable": ".metrics_table",
+        "PredictionPanels": ".panels.callback",
+        "SeedByEpoch": ".seeds",
+    },
 )
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)

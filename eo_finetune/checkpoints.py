@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from eo_core.config import config_text
 from eo_models.checkpoints import CheckpointError, read_file
+from eo_models.registry import find_encoder
 
 #: Where the config stands in a checkpoint.
 CONFIG = "config"
@@ -29,8 +30,6 @@ _INFERENCE = (
 _WEIGHTS = {f"{part}pretrained": False for part in ("", "backbone_")} | {
     f"{part}{name}": None for part in ("", "backbone_") for name in ("ckpt", "ckpt_path")
 }
-#: Backbones that load published weights unless they are told not to.
-_ASK_UNASKED = ("thor_v1_", "anysat_", "MultiBackboneWrapper", "terratorch_thor_v1_", "terratorch_anysat_")
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -124,7 +123,9 @@ def with_own_weights(task: Mapping[str, Any]) -> dict[str, Any]:
     model = task.get("model_args")
     if not isinstance(model, dict):
         return dict(task)
-    asked = {"backbone_pretrained": False} if str(model.get("backbone")).startswith(_ASK_UNASKED) else {}
+    backbone = model.get("backbone")
+    encoder = find_encoder(backbone) if isinstance(backbone, str) else None
+    asked = {"backbone_pretrained": False} if encoder is not None and encoder.pretrained_by_default else {}
     if task.get("model_factory") == "SMPModelFactory":
         asked = {"pretrained": False}
     return dict(task) | {"model_args": _without_weights(model) | asked}

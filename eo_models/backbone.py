@@ -1,28 +1,51 @@
-"""What both encoders owe their host TerraTorch: eval mode when frozen, and factories whose errors arrive."""
+"""What every backbone of this project shares: eval mode when frozen, and the usual case of the contract."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from torch import nn
+
+from eo_models.contract import BandsByImage, SensorsByImage
 
 
 class FreezableBackbone(nn.Module):
     """A module that stays in eval mode while none of its parameters trains.
 
     TerraTorch freezes by clearing ``requires_grad``, and Lightning puts everything in training mode afterwards.
+
+    It declares the usual case of `eo_models.contract.Encoder`; subclasses declare what is different with them.
     """
 
     #: Switches TerraTorch's own padding off: it takes the first ``patch_size`` that it finds in the modules.
     patch_size = None
+    pretrained_by_default: ClassVar[bool] = False
+    output_advice: ClassVar[str] = ""
+    out_channels: list[int]
+    out_indices: list[int] | None = None
+
+    @classmethod
+    def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments that make it return the features of these layers: none are needed."""
+        return {}
 
     @property
-    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+    def input_bands(self) -> BandsByImage:
         """Bands of the input channels by image, ``None`` for a plain tensor; data modules compare theirs with them."""
         return {}
+
+    @property
+    def band_sensors(self) -> SensorsByImage:
+        """Sensors whose names `input_bands` are, by image."""
+        return {}
+
+    @property
+    def derived_bands(self) -> frozenset[str]:
+        """Input channels that its preprocessing makes of others, in upper case."""
+        return frozenset()
 
     def freeze(self) -> None:
         """Stop training the encoder; it stays in eval mode from here on."""
@@ -56,21 +79,3 @@ def refuse_unknown(model: str, given: Iterable[str], valid: Iterable[str], hints
         hint = f" {hints[name]}" if name in hints else f" Did you mean {near[0]!r}?" if near else ""
         msg = f"{model} has no argument {name!r}.{hint} Valid: {', '.join(names)}."
         raise TypeError(msg)
-
-
-def registry_factory(name: str, doc: str, build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """Wrap a builder for TerraTorch's registry, which goes by the name of the function.
-
-    The registry takes a ``KeyError`` for "no such model" and hides it; the factory lets none out.
-    """
-
-    def factory(**arguments: Any) -> nn.Module:  # noqa: ANN401
-        try:
-            return build(**arguments)
-        except KeyError as error:
-            msg = f"Building {name} failed on the missing key {error}."
-            raise RuntimeError(msg) from error
-
-    factory.__name__ = factory.__qualname__ = name
-    factory.__doc__ = doc
-    return factory

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eo_models.lora import AdapterError, merged
+from eo_models.lora import AdapterError, merge_adapters
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(msg)
     tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
     try:
-        return merged(tensors, arguments if isinstance(arguments, Mapping) else None)
+        return merge_adapters(tensors, arguments if isinstance(arguments, Mapping) else None)
     except AdapterError as error:
         msg = (
             f"The adapters (PEFT) in {str(file)!r} cannot be merged: {error}. Merge them before you save: "

@@ -8,51 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-POOLINGS = ("mean", "max", "cls")
-MERGES = ("mean", "sum", "concat")
+from eo_models.contract import Features, GroupMerge, Pooling, TokenReader
+from eo_models.registry import find_encoder
+
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+MERGES: tuple[str, ...] = get_args(GroupMerge)
 OUTPUTS = ("pooled", "grid", "both")
-_THOR = "thor_"
-_THOR_NECK = "THORGroupReshapeTokensToImage"
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What one layer gave for a batch.
-
-    Parameters
-    ----------
-    tokens : Tensor
-        ``(B, N, D)``: the patch tokens, without a class token.
-    cls_token : Tensor or None
-        ``(B, D)``.
-    grid : Tensor or None
-        ``(B, D', h, w)``; ``None`` where tokens form no grid.
-    """
-
-    tokens: torch.Tensor
-    cls_token: torch.Tensor | None
-    grid: torch.Tensor | None
-
-    def pooled(self, how: str) -> torch.Tensor:
-        """Return one vector per sample ``(B, D)``.
-
-        Raises
-        ------
-        ValueError
-            For ``cls`` without a class token.
-        """
-        if how == "cls":
-            if self.cls_token is None:
-                msg = "pooling: cls needs a class token, which this backbone does not give. Use mean or max."
-                raise ValueError(msg)
-            return self.cls_token
-        return self.tokens.mean(dim=1) if how == "mean" else self.tokens.amax(dim=1)
 
 
 class FeatureExtractor(nn.Module):
@@ -65,9 +31,10 @@ class FeatureExtractor(nn.Module):
     arguments : mapping
         Its arguments.
     layers : sequence of int
-        Which of its features; for THOR, blocks.
+        Which of its features, in the wanted order: numbers of blocks for a backbone that declares
+        ``feature_arguments``, else positions in the list that it returns. Negative ones count from the end.
     group_merge : {'mean', 'sum', 'concat'}
-        How THOR's band groups become one grid.
+        How the grids of several groups of bands become one, for a backbone with such groups.
 
     Raises
     ------
@@ -76,32 +43,31 @@ class FeatureExtractor(nn.Module):
     """
 
     def __init__(
-        self, backbone: str, arguments: Mapping[str, Any], layers: Sequence[int] = (-1,), group_merge: str = "mean"
+        self,
+        backbone: str,
+        arguments: Mapping[str, Any],
+        layers: Sequence[int] = (-1,),
+        group_merge: GroupMerge = "mean",
     ) -> None:
         super().__init__()
-        from terratorch.registry import BACKBONE_REGISTRY, NECK_REGISTRY  # noqa: PLC0415
+        from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
 
         if group_merge not in MERGES:
             msg = f"group_merge must be one of {', '.join(MERGES)}, got {group_merge!r}."
             raise ValueError(msg)
-        own = dict(arguments)
         self.layers = list(layers)
-        self.neck: nn.Module | None = None
-        self.is_thor = backbone.startswith(_THOR)
-        if self.is_thor:
-            own |= {"return_channel_params": True, "merge_method": None, "out_indices": self.layers}
-        self.backbone = BACKBONE_REGISTRY.build(backbone, **own)
-        if self.is_thor:
-            self.neck = NECK_REGISTRY.build(_THOR_NECK, self.backbone.out_channels, merge=group_merge)
+        self.group_merge = group_merge
+        encoder = find_encoder(backbone)
+        needed = {} if encoder is None else encoder.feature_arguments(self.layers)
+        self.backbone = BACKBONE_REGISTRY.build(backbone, **{**arguments, **needed})
+        self.reads_own_tokens = isinstance(self.backbone, TokenReader)
 
     def forward(self, image: torch.Tensor | Mapping[str, torch.Tensor], **extras: Any) -> list[Features]:  # noqa: ANN401
         """Encode a batch; one entry per layer."""
-        features = self.backbone(image, **extras)
-        if self.neck is not None:
-            tokens, _ = features
-            return [Features(t, None, grid) for t, grid in zip(tokens, self.neck(features), strict=True)]
-        if isinstance(features, torch.Tensor):
-            features = [features]
+        output = self.backbone(image, **extras)
+        if self.reads_own_tokens:
+            return list(self.backbone.read_features(output, self.layers, self.group_merge))
+        features = [output] if isinstance(output, torch.Tensor) else output
         size = _size(image)
         chosen = []
         for layer in self.layers:

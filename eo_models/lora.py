@@ -53,7 +53,7 @@ def has_adapters(names: Mapping[str, Any]) -> bool:
     return any("lora_" in name or ".base_layer." in name for name in names)
 
 
-def merged(tensors: Mapping[str, torch.Tensor], arguments: Mapping[str, Any] | None) -> dict[str, torch.Tensor]:
+def merge_adapters(tensors: Mapping[str, torch.Tensor], arguments: Mapping[str, Any] | None) -> dict[str, torch.Tensor]:
     """Return the tensors of a checkpoint with the names and values of a model without adapters.
 
     Queries, keys and values that TerraTorch has separated (``replace_qkv``) are one matrix again.

@@ -7,11 +7,12 @@ import itself loads neither TerraTorch nor PyTorch.
 
 from __future__ import annotations
 
-import importlib
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import wrapt
+
+import eo_models.multi  # noqa: F401  (registers the wrapper of several encoders)
+from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from eo_models.multi.backbone import MultiBackboneWrapper
@@ -36,30 +37,21 @@ __all__ = [
     "register",
 ]
 
-_HOME = MappingProxyType(
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
     {
-        "OLCIBands": "bands",
-        "RegisterBackbones": "registration",
-        "SARThorBands": "bands",
-        "SLSTRBands": "bands",
-        "THORGroupReshapeTokensToImage": "necks",
-        "ThorBackbone": "backbone",
-        "ThorEncoder": "model.encoder",
-        "ThorPreprocess": "preprocess",
-        "build_thor": "backbone",
-    }
+        "MultiBackboneWrapper": "eo_models.multi.backbone",
+        "OLCIBands": ".bands",
+        "RegisterBackbones": ".registration",
+        "SARThorBands": ".bands",
+        "SLSTRBands": ".bands",
+        "THORGroupReshapeTokensToImage": ".necks",
+        "ThorBackbone": ".backbone",
+        "ThorEncoder": ".model.encoder",
+        "ThorPreprocess": ".preprocess",
+        "build_thor": ".backbone",
+    },
 )
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
-    if name == "MultiBackboneWrapper":
-        from eo_models.multi.backbone import MultiBackboneWrapper  # noqa: PLC0415
-
-        return MultiBackboneWrapper
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
 
 
 def register() -> None:

@@ -7,15 +7,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from eo_core.arguments import as_bool, as_ints, from_text, one_of
-from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
+from eo_core.arguments import as_bool, as_ints, as_path, from_text, one_of
+from eo_data.sensors.tables import SENTINEL_SENSORS
+from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.checkpoints import LoadReport
+from eo_models.contract import BandsByImage, Features, GroupMerge, SensorsByImage
 from eo_models.layout_cache import LayoutCache
-from eo_models.multi.backbone import MultiBackboneWrapper
+from eo_models.registry import registry_factory
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.inputs import InputSpec, OnNan
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
@@ -25,6 +27,7 @@ from thor_terratorch_ext.necks import (
     MERGE_METHODS,
     GroupedChannels,
     THORGroupReshapeTokensToImage,
+    grid_sizes,
     merge_maps,
     token_maps,
 )
@@ -87,6 +90,12 @@ class ThorBackbone(FreezableBackbone):
         For arguments that make no sense; the message names the valid ones.
     """
 
+    pretrained_by_default: ClassVar[bool] = True
+    output_advice: ClassVar[str] = (
+        "With return_channel_params, THOR needs the neck THORGroupReshapeTokensToImage; or set merge_method and leave "
+        "return_channel_params out."
+    )
+
     def __init__(
         self,
         variant: str = "base",
@@ -111,11 +120,21 @@ class ThorBackbone(FreezableBackbone):
         self._layouts = LayoutCache(max_entries=16)
         self._describe()
 
+    @classmethod
+    def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments that make it return the tokens of these blocks, with their layout."""
+        return {"return_channel_params": True, "merge_method": None, "out_indices": sorted(set(layers))}
+
     @property
-    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+    def input_bands(self) -> BandsByImage:
         """THOR's name of each input channel by image."""
         channels = iter(self.selection.channels)
         return {name: tuple(itertools.islice(channels, len(bands))) for name, bands in self.input_spec.modalities}
+
+    @property
+    def band_sensors(self) -> SensorsByImage:
+        """The Sentinels, for every image."""
+        return dict.fromkeys(self.input_bands, SENTINEL_SENSORS)
 
     def _describe(self) -> None:
         """Set the attributes that the published wrapper has."""
@@ -186,6 +205,29 @@ class ThorBackbone(FreezableBackbone):
         if self.return_channel_params:
             return features, layout.channel_params(self.selection)
         return features
+
+    def read_features(
+        self,
+        output: tuple[list[torch.Tensor], Mapping[str, Mapping[str, int]]],
+        layers: Sequence[int],
+        group_merge: GroupMerge,
+    ) -> list[Features]:
+        """Return the tokens of all groups, and the groups merged to one grid, for each block.
+
+        Parameters
+        ----------
+        output : tuple of (list of Tensor, mapping)
+            What the forward pass returned, built with ``feature_arguments(layers)``.
+        layers : sequence of int
+            Blocks; negative ones count from the end.
+        group_merge : {'mean', 'sum', 'concat'}
+            How the groups are merged.
+        """
+        tokens, channel_params = output
+        sizes = grid_sizes(channel_params)
+        of_block = dict(zip(self.out_indices, tokens, strict=True))
+        wanted = [of_block[layer % self.model.variant.depth] for layer in layers]
+        return [Features(block, None, merge_maps(token_maps(block, sizes), group_merge)) for block in wanted]
 
 
 def _block_indices(out_indices: object, depth: int) -> list[int]:
@@ -259,7 +301,7 @@ def build_thor(
     settings = read_config(config, model_ckpt_type)
     if "input_params" in settings:
         arguments["input_params"] = settings["input_params"]
-    file = from_text(str(ckpt)) if ckpt is not None else settings.get("ckpt")
+    file = as_path(ckpt) if ckpt is not None else settings.get("ckpt")
     backbone = ThorBackbone(variant, **arguments)
     if file is not None or as_bool("pretrained", pretrained):
         path = str(file) if file is not None else None
@@ -273,8 +315,9 @@ def register() -> None:
 
     for name, variant in MODEL_NAMES.items():
         doc = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
-        factory = registry_factory(name, doc, lambda variant=variant, **arguments: build_thor(variant, **arguments))
-        TERRATORCH_BACKBONE_REGISTRY.register(factory)
-    doc = "Several backbones as one; arguments as for `eo_models.multi.backbone.MultiBackboneWrapper`."
-    TERRATORCH_BACKBONE_REGISTRY.register(registry_factory("MultiBackboneWrapper", doc, MultiBackboneWrapper))
+
+        def build(variant: str = variant, **arguments: Any) -> ThorBackbone:  # noqa: ANN401
+            return build_thor(variant, **arguments)
+
+        TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, ThorBackbone))
     TERRATORCH_NECK_REGISTRY.register(THORGroupReshapeTokensToImage)

@@ -14,14 +14,20 @@ from thor_terratorch_ext.model.channels import GROUP_OF
 MERGE_METHODS = ("mean", "sum", "concat")
 
 
-def token_maps(tokens: torch.Tensor, grid_sizes: Sequence[int]) -> list[torch.Tensor]:
+def grid_sizes(channel_params: Mapping[str, Mapping[str, int]]) -> list[int]:
+    """Return the patches per side of each group in use, groups ascending, from the layout that a backbone returned."""
+    of_group = {GROUP_OF[channel].index: params["num_patch"] for channel, params in channel_params.items()}
+    return [of_group[index] for index in sorted(of_group)]
+
+
+def token_maps(tokens: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
     """Cut a token sequence into one feature map per group.
 
     Parameters
     ----------
     tokens : Tensor
         ``(B, N, D)``, groups ascending, row-major inside a group.
-    grid_sizes : sequence of int
+    sizes : sequence of int
         Patches per side of each group.
 
     Returns
@@ -34,15 +40,15 @@ def token_maps(tokens: torch.Tensor, grid_sizes: Sequence[int]) -> list[torch.Te
     ValueError
         If the number of tokens is not the sum of the squared grid sizes.
     """
-    lengths = [n * n for n in grid_sizes]
+    lengths = [n * n for n in sizes]
     if sum(lengths) != tokens.shape[1]:
         msg = (
-            f"Expected {sum(lengths)} tokens for grids of {list(grid_sizes)} patches per side, got {tokens.shape[1]}. "
+            f"Expected {sum(lengths)} tokens for grids of {list(sizes)} patches per side, got {tokens.shape[1]}. "
             "Pass the channel parameters that the same backbone returned with these tokens."
         )
         raise ValueError(msg)
     parts = tokens.transpose(1, 2).split(lengths, dim=2)
-    return [part.unflatten(2, (n, n)) for part, n in zip(parts, grid_sizes, strict=True)]
+    return [part.unflatten(2, (n, n)) for part, n in zip(parts, sizes, strict=True)]
 
 
 def merge_maps(maps: Sequence[torch.Tensor], method: str) -> torch.Tensor:
@@ -196,7 +202,6 @@ class THORGroupReshapeTokensToImage(nn.Module):
         maps, channel_params = features
         if all(feature.ndim == 4 for feature in maps):
             return maps
-        of_group = {GROUP_OF[channel].index: params["num_patch"] for channel, params in channel_params.items()}
-        grid_sizes = [of_group[index] for index in sorted(of_group)]
+        sizes = grid_sizes(channel_params)
         skip = 1 if self.remove_cls_token else 0
-        return [merge_maps(token_maps(feature[:, skip:], grid_sizes), self.merge) for feature in maps]
+        return [merge_maps(token_maps(feature[:, skip:], sizes), self.merge) for feature in maps]

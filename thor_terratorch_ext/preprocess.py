@@ -8,13 +8,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 
 from eo_core.arguments import one_of
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
-from eo_data.preprocess.normalisation import Normaliser, normaliser
+from eo_data.preprocess.normalisation import (
+    IDENTITY_NAMES,
+    LOGARITHM_NAMES,
+    TILE_NAMES,
+    UNIT_SCALE_NAMES,
+    Dialect,
+    Log1pPercentile,
+    Normaliser,
+    ZScore,
+    named,
+    normaliser,
+)
 from eo_data.preprocess.steps import filled, label_with_geometry, normalised, resized, with_geometry
 from eo_data.raster.georeference import same_grid
 from eo_data.raster.plan import GeometryPlan
@@ -30,6 +42,41 @@ _UNITS: Mapping[str, InputUnit] = MappingProxyType(
     {"S1": InputUnit.DECIBEL, "S2": InputUnit.REFLECTANCE, "S3": InputUnit.REFLECTANCE}
 )
 NAMES = ("thor_stats", "log1p_p99", "unit_scale", "none")
+
+_STATISTICS = ("thor_stats", "thor_zscore", "zscore")
+#: What the names of normalisations mean for bands of each sensor. In one place this is not rs-embed, which gives the
+#: name ``thor_stats`` of Sentinel-1 to the logarithm, though it uses none of THOR's statistics. Say ``log1p_p99``.
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        # dB, as THOR was trained; the logarithm is of linear power.
+        "S1": Dialect(
+            "thor_s1",
+            {
+                **named(ZScore, *_STATISTICS),
+                **LOGARITHM_NAMES,
+                **named(Log1pPercentile, "default", "auto"),
+                **IDENTITY_NAMES,
+            },
+        ),
+        # Reflectance limited to 0..1; rs-embed clips digital numbers to 0..10000 and divides by 10000.
+        "S2": Dialect(
+            "thor_s2",
+            {**named(partial(ZScore, clip=(0.0, 1.0)), *_STATISTICS), **UNIT_SCALE_NAMES, **IDENTITY_NAMES},
+        ),
+        "S3": Dialect(
+            "thor_s3",
+            {
+                **named(ZScore, *_STATISTICS),
+                **LOGARITHM_NAMES,
+                **UNIT_SCALE_NAMES,
+                **IDENTITY_NAMES,
+                **TILE_NAMES,
+            },
+        ),
+    }
+)
+#: What THOR base keeps per token while it runs, as a rule of thumb: the output of 12 blocks of width 768 in float32.
+BYTES_PER_TOKEN = 4 * 768 * 12
 
 
 @dataclass(frozen=True)
@@ -94,8 +141,8 @@ class ThorPreprocess:
             object.__setattr__(self, "_dataset", DatasetNormalise(self.means, self.stds, self.statistics))
         given = self.normalization
         for name in given.values() if isinstance(given, Mapping) else [given]:
-            for dialect in ("thor_s1",) if name.startswith(("log", "s1_")) else ("thor_s2",):
-                normaliser(name, dialect, **({"mean": [0], "std": [1]} if name not in _WITHOUT_STATISTICS else {}))
+            dialect = DIALECTS["S1" if name.startswith(("log", "s1_")) else "S2"]
+            normaliser(name, dialect, **({"mean": [0], "std": [1]} if name not in _WITHOUT_STATISTICS else {}))
 
     @property
     def policy(self) -> SnapPolicy:
@@ -147,12 +194,16 @@ class ThorPreprocess:
         return self._plan(same_grid(sample), bands)
 
     def describe(self, image: Image) -> dict[str, object]:
-        """Return what would be done to an image: geometry as rs-embed records it, normalisation, tokens per GSD."""
+        """Return what would be done to an image: geometry as rs-embed records it, normalisation, tokens per GSD.
+
+        The memory is that of THOR base for one image.
+        """
         plan = self._plan(image, image.bands)
         selection = select_bands(image.bands)
         gsds = sorted({selection.gsd(channel) for channel in selection.channels})
         cover = plan.ground_cover_m or 0
         tokens = {f"{gsd} m": round(cover / (self.patch_size * gsd)) ** 2 for gsd in gsds}
+        count = sum(tokens.values())
         return {
             "preprocess": "ThorPreprocess",
             **plan.describe(),
@@ -160,6 +211,9 @@ class ThorPreprocess:
             "resampled": plan.resampled,
             "normalization": self._normaliser("", image).describe() if isinstance(self.normalization, str) else None,
             "tokens": tokens,
+            "estimated_memory": (
+                f"{count * BYTES_PER_TOKEN / 2**20:.0f} MiB for {count} tokens (base, float32, batch of 1)"
+            ),
         }
 
     def statistics_of(self, bands: Sequence[object]) -> dict[str, dict[str, float]] | None:
@@ -206,7 +260,7 @@ class ThorPreprocess:
                 raise SampleError(msg)
             chosen = chosen[name]
         sensor = _sensor(image.bands)
-        dialect = "thor_s1" if sensor == "S1" else "thor_s2" if sensor == "S2" else "own"
+        dialect = DIALECTS[sensor]
         if chosen in _WITHOUT_STATISTICS:
             _check_unit(name, image, chosen, sensor)
             return normaliser(chosen, dialect)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from torch import nn
@@ -16,14 +16,15 @@ from eo_core.fingerprint import differences
 from eo_data.catalog.sources import ImageSource
 from eo_data.sensors.tables import Sensor
 
-#: Channels that are made on the way: the date plane, and AnySat's ratio.
-_DERIVED = frozenset(("DATE", "VV/VH"))
+#: Channel that our data modules add to an image (`dates_as: plane`); no file has it.
+_DATE_PLANE = "DATE"
 
 
 def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None:
     """Compare the bands of the data with those that the backbones in a model expect.
 
-    Only backbones of this project say what they expect (``input_bands``); names that the sensor's table does not know
+    A backbone says what it expects (``input_bands`` of `eo_models.contract.Encoder`), and which of these channels its
+    preprocessing makes (``derived_bands``); those of others say nothing. Names that the sensor's table does not know
     are not compared. A module with ``input_bands_include_children``, such as several backbones that share the channels
     of an image, answers for all modules in it.
 
@@ -41,10 +42,11 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
     """
     expected = getattr(model, "input_bands", None)
     if isinstance(expected, Mapping):
+        derived = {_DATE_PLANE, *getattr(model, "derived_bands", ())}
         for name, bands in expected.items():
             own = next(iter(modalities)) if name is None and len(modalities) == 1 else name
             if own in modalities:
-                _compare(str(own), modalities[str(own)], bands)
+                _compare(str(own), modalities[str(own)], bands, derived)
     if not getattr(model, "input_bands_include_children", False):
         for child in model.children():
             check_bands(child, modalities)
@@ -131,9 +133,9 @@ def check_inputs(trained_on: Mapping[str, Any], now: Mapping[str, Any], *, allow
     warnings.warn(msg, stacklevel=3)
 
 
-def _compare(name: str, source: ImageSource, bands: Sequence[str]) -> None:
-    given = [band for band in source.bands if band.upper() not in _DERIVED]
-    wanted = [band for band in bands if band.upper() not in _DERIVED]
+def _compare(name: str, source: ImageSource, bands: Sequence[str], derived: Set[str]) -> None:
+    given = [band for band in source.bands if band.upper() not in derived]
+    wanted = [band for band in bands if band.upper() not in derived]
     known = [(_canonical(a, source.table), _canonical(b, source.table)) for a, b in zip(given, wanted, strict=False)]
     wrong = [i for i, (a, b) in enumerate(known) if a and b and a != b]
     if not wrong and len(given) == len(wanted):

@@ -15,7 +15,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -43,8 +42,8 @@ class Normaliser(Protocol):
 class ZScore:
     """``(x - mean) / std`` per band, with given statistics.
 
-    THOR: Sentinel-2 and -3 as reflectance with ``clip=(0, 1)`` (rs-embed: digital numbers clipped to 0..10000, then
-    divided by 10000), Sentinel-1 in dB without clipping, with the statistics of `thor_terratorch_ext.statistics`.
+    With ``clip=(0, 1)``, reflectance is limited as rs-embed limits digital numbers to 0..10000 before it divides by
+    10000.
 
     Parameters
     ----------
@@ -109,7 +108,7 @@ class Log1pPercentile:
 
     ``y = ln(1 + max(x, 0))``, divided by its q-th percentile (linear interpolation) over all bands and pixels of the
     image together, or by 1 if that is not positive, and limited to 0..1. Missing values count as 0 in the percentile,
-    as they do there. THOR was not trained on this: see `ZScore` in dB.
+    as they do there.
 
     Parameters
     ----------
@@ -201,7 +200,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class PerTileZScore:
-    """AnySat's default in rs-embed: per band, zero mean and unit deviation over the frames and pixels of one tile.
+    """Per band, zero mean and unit deviation over the frames and pixels of one tile (a rule of rs-embed).
 
     Mean and population standard deviation over the observed values, in float64; the deviation is at least 1e-6. A
     constant band becomes 0. The result does not depend on the unit's scale.
@@ -280,56 +279,62 @@ def fill_missing(pixels: np.ndarray, value: float = 0.0) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.float32(value))
 
 
-def _names(make: Callable[..., Normaliser], *names: str) -> dict[str, Callable[..., Normaliser]]:
-    return dict.fromkeys(names, make)
+@dataclass(frozen=True)
+class Dialect:
+    """Names of normalisations: the same name means other things for other encoders.
+
+    An encoder's package has dialects of its own, made of the parts below.
+
+    Parameters
+    ----------
+    name : str
+        Of the dialect, for messages.
+    transforms : mapping of str to callable
+        What makes the transform of each name; names in lower case.
+    """
+
+    name: str
+    transforms: Mapping[str, Callable[..., Normaliser]]
 
 
-_UNIT_SCALE = _names(UnitScale, "unit_scale", "unit", "reflectance")
-_NONE = _names(Identity, "none", "raw", "off")
-_LOG = _names(Log1pPercentile, "log1p_p99", "log1p", "s1_log_normalize", "log_normalize")
-_STATISTICS = ("thor_stats", "thor_zscore", "zscore")
+def named(make: Callable[..., Normaliser], *names: str) -> Mapping[str, Callable[..., Normaliser]]:
+    """Return several names of one transform."""
+    return MappingProxyType(dict.fromkeys(names, make))
 
-#: Transform by name, per dialect: the same name means other things for other encoders of rs-embed.
-_DIALECTS: Mapping[str, Mapping[str, Callable[..., Normaliser]]] = MappingProxyType(
-    {
-        "own": _names(ZScore, *_STATISTICS)
-        | _LOG
-        | _UNIT_SCALE
-        | _NONE
-        | _names(PerTileZScore, "per_tile_zscore", "tile_zscore"),
-        "thor_s2": _names(partial(ZScore, clip=(0.0, 1.0)), *_STATISTICS) | _UNIT_SCALE | _NONE,
-        "thor_s1": _names(ZScore, *_STATISTICS) | _LOG | _names(Log1pPercentile, "default", "auto") | _NONE,
-        "anysat": _names(PerTileZScore, "per_tile_zscore", "tile_zscore", "zscore") | _UNIT_SCALE | _NONE,
-    }
+
+UNIT_SCALE_NAMES = named(UnitScale, "unit_scale", "unit", "reflectance")
+IDENTITY_NAMES = named(Identity, "none", "raw", "off")
+LOGARITHM_NAMES = named(Log1pPercentile, "log1p_p99", "log1p", "s1_log_normalize", "log_normalize")
+TILE_NAMES = named(PerTileZScore, "per_tile_zscore", "tile_zscore")
+
+#: The names of this project, where no encoder says otherwise.
+OWN = Dialect(
+    "own",
+    MappingProxyType(
+        {**named(ZScore, "zscore"), **LOGARITHM_NAMES, **UNIT_SCALE_NAMES, **IDENTITY_NAMES, **TILE_NAMES}
+    ),
 )
 
 
-def normaliser(name: str, dialect: str = "own", **arguments: Any) -> Normaliser:  # noqa: ANN401
+def normaliser(name: str, dialect: Dialect = OWN, **arguments: Any) -> Normaliser:  # noqa: ANN401
     """Return the transform of that name.
 
-    ============= ================================================= ============================================
-    dialect       names                                             transform
-    ============= ================================================= ============================================
-    ``own``       ``zscore``, ``thor_zscore``, ``thor_stats``       `ZScore` with given statistics
-    ..            ``log1p_p99``, ``log1p``, ``s1_log_normalize``,   `Log1pPercentile`
-                  ``log_normalize``
-    ..            ``per_tile_zscore``, ``tile_zscore``              `PerTileZScore`
-    all but S1    ``unit_scale``, ``unit``, ``reflectance``         `UnitScale`
-    all           ``none``, ``raw``, ``off``                        `Identity`
-    ``thor_s2``   ``thor_stats``, ``zscore``, ``thor_zscore``       `ZScore` of reflectance limited to 0..1
-    ``thor_s1``   ``thor_stats``, ``zscore``, ``thor_zscore``       `ZScore` of dB, as THOR was trained
-    ..            ``default``, ``auto``, and the four of ``own``    `Log1pPercentile` of linear power
-    ``anysat``    ``zscore`` too                                    `PerTileZScore`
-    ============= ================================================= ============================================
+    The names of `OWN`:
 
-    In one place this is not rs-embed: for Sentinel-1 it gives the name ``thor_stats`` to the logarithm, which uses
-    none of THOR's statistics. Say ``log1p_p99`` for it.
+    ======================================================== ============================================
+    ``zscore``                                               `ZScore` with given statistics
+    ``log1p_p99``, ``log1p``, ``s1_log_normalize``,          `Log1pPercentile`
+    ``log_normalize``
+    ``per_tile_zscore``, ``tile_zscore``                     `PerTileZScore`
+    ``unit_scale``, ``unit``, ``reflectance``                `UnitScale`
+    ``none``, ``raw``, ``off``                               `Identity`
+    ======================================================== ============================================
 
     Parameters
     ----------
     name : str
         Without regard to case.
-    dialect : {'own', 'thor_s2', 'thor_s1', 'anysat'}
+    dialect : Dialect
         Whose names.
     **arguments
         Of the transform, such as ``mean`` and ``std`` of a `ZScore`.
@@ -337,27 +342,29 @@ def normaliser(name: str, dialect: str = "own", **arguments: Any) -> Normaliser:
     Raises
     ------
     ValueError
-        For an unknown name or dialect, an argument that the transform does not have, or statistics that lack.
+        For an unknown name, an argument that the transform does not have, or missing statistics.
     """
-    if dialect not in _DIALECTS:
-        msg = f"Unknown dialect {dialect!r} of normalisation names. Valid: {', '.join(_DIALECTS)}."
-        raise ValueError(msg)
-    names = _DIALECTS[dialect]
+    names = dialect.transforms
     make = names.get(str(name).strip().lower())
     if make is None:
         near = difflib.get_close_matches(str(name).lower(), names, n=1)
         hint = f" Nearest: {near[0]!r}." if near else ""
-        msg = f"Unknown normalisation {name!r} ({dialect}).{hint} Valid: {', '.join(names)}."
+        msg = f"Unknown normalisation {name!r} ({dialect.name}).{hint} Valid: {', '.join(names)}."
         raise ValueError(msg)
-    valid = list(inspect.signature(make).parameters)
+    valid = _arguments_of(make)
     unknown = [argument for argument in arguments if argument not in valid]
     if unknown:
         msg = f"Normalisation {name!r} has no argument {unknown[0]!r}. Valid: {', '.join(valid) or 'none'}."
         raise ValueError(msg)
     if "mean" in valid and not {"mean", "std"} <= arguments.keys():
+        without = [other for other, made in names.items() if "mean" not in _arguments_of(made)]
         msg = (
-            f"Normalisation {name!r} ({dialect}) needs the arguments mean and std, one number per band each; compute "
-            "them with `python -m eo_data.statistics`. AnySat's rule without statistics is per_tile_zscore."
+            f"Normalisation {name!r} ({dialect.name}) needs the arguments mean and std, one number per band each; "
+            f"compute them with `python -m eo_data.statistics`. Without statistics: {', '.join(without)}."
         )
         raise ValueError(msg)
     return make(**arguments)
+
+
+def _arguments_of(make: Callable[..., Normaliser]) -> list[str]:
+    return list(inspect.signature(make).parameters)

@@ -236,10 +236,10 @@ AERIAL = Sensor(
     ),
 )
 
-#: What the encoder THOR knows.
+#: Sentinel-1, -2 and -3: no name or alias means two bands among them.
 SENTINEL_SENSORS: tuple[Sensor, ...] = (SENTINEL2, SENTINEL1, SENTINEL3_OLCI, SENTINEL3_SLSTR)
 
-#: Solar irradiance F0 by band in mW m-2 nm-1, as THOR's reader of Sentinel-3 uses it.
+#: Solar irradiance F0 by band in mW m-2 nm-1, as the published reader of Sentinel-3 for THOR uses it.
 SOLAR_FLUX: Mapping[str, float] = MappingProxyType(
     dict(
         zip(
@@ -293,7 +293,7 @@ def _alias_table(sensors: Iterable[Sensor]) -> Mapping[str, Band]:
     return MappingProxyType(table)
 
 
-def find_band(name: object, sensors: Iterable[Sensor] = SENTINEL_SENSORS) -> Band:
+def find_band(name: object, sensors: Iterable[Sensor]) -> Band:
     """Look a band up by its canonical name or by an alias.
 
     Parameters
@@ -301,7 +301,7 @@ def find_band(name: object, sensors: Iterable[Sensor] = SENTINEL_SENSORS) -> Ban
     name : str or Enum
         Case is ignored.
     sensors : iterable of Sensor
-        Where to look. Keep it to what the encoder knows: ``B2`` means other wavelengths on other sensors.
+        Where to look: ``B2`` means other wavelengths on other sensors.
 
     Raises
     ------

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
 from eo_models.backbone import FreezableBackbone
-from eo_models.multi.batch import read_batch
+from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.multi.band_names import parse_sensors, tables_of
+from eo_models.multi.batch import UNNAMED, Bands, read_batch
 from eo_models.multi.entries import as_bands, build_encoder, parse_entries, parse_necks
-from eo_models.multi.merging import merge_features, merged_channels, parse_merge, parse_rescale
-from eo_models.multi.routing import canonical, declared_bands, make_route
+from eo_models.multi.merging import Merge, merge_features, merged_channels, parse_merge, parse_rescale
+from eo_models.multi.route import Route
+from eo_models.multi.routing import Declared, make_route
+from eo_models.registry import registry_factory
 
 
 class MultiBackboneWrapper(FreezableBackbone):
@@ -29,13 +33,14 @@ class MultiBackboneWrapper(FreezableBackbone):
         ``bands``
             The same for backbones that know nothing of band names, such as timm's (which want ``in_chans`` if there
             are not three): a list only chooses the channels, unless the backbone has an argument ``bands``. A mapping
-            goes to the backbone, as AnySat and TerraMind have it.
+            of image to such a list goes to the backbone.
         ``images``
             Names of the images that it gets of an input with several, together with ``<name>_dates`` and
             ``<name>_mask``. By default those that the backbone names itself (``model_bands``, ``bands`` or
             ``modalities`` as a mapping). One image of another name than the backbone's goes to it under its name.
         ``as_tensor``
-            ``auto``: THOR and AnySat get a dict if they name images, others a tensor if there is one image.
+            ``auto``: a backbone that declares its bands gets a dict if it names images; others get a tensor if there
+            is one image.
         ``necks``
             Necks of TerraTorch for the features of this backbone.
         ``freeze_backbone``
@@ -44,6 +49,10 @@ class MultiBackboneWrapper(FreezableBackbone):
         Name of each channel of the input, by image if there are several: what the data module returns. Spellings
         (``B02``, ``blue``) do not matter. A channel ``DATE`` (dates as a plane) goes to the entries that name it only.
         Without it, encoders get whole images.
+    sensors : str, sequence of str, or mapping, optional
+        What the names in ``bands`` mean: a key of `eo_data.sensors.tables.SENSORS` such as ``landsat7``, several for
+        an image with bands of several sensors, or a mapping with the images. ``B2`` is blue on Sentinel-2 and green on
+        Landsat 7; without ``sensors``, a name that would lead to different channels is refused.
     necks : sequence of mapping, optional
         Necks for the merged features.
     merge_features : {'concat', 'sum', 'mean', 'flatten'}
@@ -66,7 +75,9 @@ class MultiBackboneWrapper(FreezableBackbone):
         For arguments that make no sense; the message names the valid ones.
     """
 
-    #: Band checks ask this module, not the encoders in it: each reads but a part of the data.
+    #: It hands ``pretrained`` on to its encoders, and some of them ask for weights unless they are told not to.
+    pretrained_by_default: ClassVar[bool] = True
+    #: Band checks ask this module, not the encoders in it: each reads only a part of the data.
     input_bands_include_children = True
 
     def __init__(
@@ -74,20 +85,25 @@ class MultiBackboneWrapper(FreezableBackbone):
         encoders: Sequence[Mapping[str, Any]],
         bands: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
         necks: Sequence[Mapping[str, Any]] | None = None,
-        merge_features: str = "concat",
+        merge_features: Merge = "concat",
         rescale_features: str | int | Sequence[Any] | None = None,
+        sensors: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         **defaults: Any,  # noqa: ANN401
     ) -> None:
         super().__init__()
         defaults.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
         entries = parse_entries(encoders, defaults)
         own_necks = parse_necks("necks", necks)
-        self.bands = {} if bands is None else as_bands("bands", bands)
+        self.bands: Bands = {} if bands is None else as_bands("bands", bands)
+        self.sensors = parse_sensors(sensors, self.bands)
         self.merge = parse_merge(merge_features)
         self.rescale = parse_rescale(rescale_features, len(entries))
         self.names = [entry.where for entry in entries]
         self.encoders = nn.ModuleList(build_encoder(entry) for entry in entries)
-        self.routes = [make_route(e, encoder, self.bands) for e, encoder in zip(entries, self.encoders, strict=True)]
+        self.routes = [
+            make_route(entry, encoder, self.bands, tables_of(self.sensors))
+            for entry, encoder in zip(entries, self.encoders, strict=True)
+        ]
         self._input_bands = self.bands or _common_bands(self.encoders, self.routes)
         self.encoder_necks = nn.ModuleList()
         self.encoder_channels: list[list[int]] = []
@@ -104,9 +120,19 @@ class MultiBackboneWrapper(FreezableBackbone):
         self.train(self.training)
 
     @property
-    def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
+    def input_bands(self) -> BandsByImage:
         """Bands of the input by image, ``None`` for a plain tensor."""
-        return self._input_bands
+        return {name or None: bands for name, bands in self._input_bands.items()}
+
+    @property
+    def band_sensors(self) -> SensorsByImage:
+        """Sensors of the images, where they are stated."""
+        return {name or None: sensors for name, sensors in tables_of(self.sensors).items()}
+
+    @property
+    def derived_bands(self) -> frozenset[str]:
+        """Channels that the preprocessing of one of the encoders makes."""
+        return frozenset().union(*(getattr(encoder, "derived_bands", ()) for encoder in self.encoders))
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
         """Set the mode; encoders of which nothing trains stay in eval mode, whoever wrote them."""
@@ -147,12 +173,13 @@ class MultiBackboneWrapper(FreezableBackbone):
             image, keywords = route.select(given)
             size = _size(image)
             own = neck(encoder(image, **keywords), image_size=size)
-            features.append(_checked(own, channels, route.where))
+            advice = getattr(encoder, "output_advice", "")
+            features.append(_checked(own, channels, route.where, advice))
         merged = merge_features(self.merge, self.rescale, features, self.names)
         return _checked(self.necks(merged, image_size=given.size), self.out_channels, "MultiBackboneWrapper")
 
 
-def _common_bands(encoders: nn.ModuleList, routes: Sequence[Any]) -> dict[str | None, tuple[str, ...]]:
+def _common_bands(encoders: nn.ModuleList, routes: Sequence[Route]) -> Bands:
     """Bands of whole images, on which all encoders that get one must agree.
 
     Raises
@@ -160,14 +187,16 @@ def _common_bands(encoders: nn.ModuleList, routes: Sequence[Any]) -> dict[str | 
     ValueError
         If they do not.
     """
-    common: dict[str | None, tuple[str, ...]] = {}
+    common: dict[str, tuple[str, ...]] = {}
+    meant: dict[str, list[str]] = {}
     for encoder, route in zip(encoders, routes, strict=True):
-        source_of = {pick.target: pick.source for pick in route.picks or ()}
-        for name, bands in declared_bands(encoder).items():
+        declared = Declared.by(encoder)
+        source_of = {pick.target: pick.source for pick in route.named_picks}
+        for name, bands in declared.bands.items():
             source = source_of.get(name, name)
             before = common.setdefault(source, bands)
-            if [canonical(band) for band in before] != [canonical(band) for band in bands]:
-                what = "the input" if source is None else f"the image {source!r}"
+            if meant.setdefault(source, declared.meanings(name)) != declared.meanings(name):
+                what = "the input" if source == UNNAMED else f"the image {source!r}"
                 msg = (
                     f"{route.where} takes the channels of {what} for {', '.join(bands)}, another encoder for "
                     f"{', '.join(before)}. Name the channels of the input (backbone_bands), so that each gets its own."
@@ -186,7 +215,7 @@ def _necks(argument: str, necks: Sequence[Mapping[str, Any]], channels: Sequence
             msg = f"{argument}: there is no neck {neck['name']!r}. Valid: {', '.join(sorted(NECK_REGISTRY))}."
             raise ValueError(msg)
     try:
-        # A list of THOR's own kind tells its neck how many groups there are; it must stay one.
+        # A backbone's list may be of a type of its own, which tells its necks more than channels; it must stay one.
         built, after = build_neck_list(list(necks), channels if isinstance(channels, list) else list(channels))
     except (TypeError, ValueError, IndexError) as error:
         msg = f"{argument}: {error} (channels of the features: {list(channels)})."
@@ -199,13 +228,10 @@ def _size(image: torch.Tensor | Mapping[str, Any]) -> tuple[int, int]:
     return int(first.shape[-2]), int(first.shape[-1])
 
 
-def _checked(features: object, channels: Sequence[int], where: str) -> list[torch.Tensor]:
+def _checked(features: object, channels: Sequence[int], where: str, advice: str = "") -> list[torch.Tensor]:
     """Refuse features that are not what ``out_channels`` announces."""
     if not isinstance(features, list | tuple) or not all(isinstance(feature, torch.Tensor) for feature in features):
-        msg = (
-            f"{where} must return a list of tensors, got {type(features).__name__}. A THOR entry with "
-            "return_channel_params needs the neck THORGroupReshapeTokensToImage."
-        )
+        msg = f"{where} must return a list of tensors, got {type(features).__name__}. {advice}".rstrip()
         raise ValueError(msg)
     actual = [feature.shape[1] if feature.ndim > 3 else feature.shape[-1] for feature in features]
     maps = [feature.ndim > 3 for feature in features]
@@ -217,3 +243,12 @@ def _checked(features: object, channels: Sequence[int], where: str) -> list[torc
         )
         raise ValueError(msg)
     return list(features)
+
+
+def register() -> None:
+    """Enter the wrapper in TerraTorch's registry (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY  # noqa: PLC0415
+
+    doc = "Several backbones as one; arguments as for `eo_models.multi.backbone.MultiBackboneWrapper`."
+    factory = registry_factory("MultiBackboneWrapper", doc, MultiBackboneWrapper, MultiBackboneWrapper)
+    TERRATORCH_BACKBONE_REGISTRY.register(factory)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from eo_models.multi.entries import Bands
+#: Name of the only image of an input, or of a backbone, where it has no name.
+UNNAMED: Final = ""
+#: Names of channels by image; a plain list is of the image `UNNAMED`.
+Bands = Mapping[str, tuple[str, ...]]
 
 _MASK = "_mask"
 
@@ -19,8 +22,8 @@ class Batch:
 
     Parameters
     ----------
-    images : mapping of str or None to Tensor
-        By name; ``None`` for a tensor, or for the only image of a dict.
+    images : mapping of str to Tensor
+        By name; `UNNAMED` for a tensor, or for the only image of a dict if ``bands`` is a list.
     companions : mapping of str to object
         What else was in a dict of images: dates, masks.
     batch : mapping of str to object
@@ -29,7 +32,7 @@ class Batch:
         Names of images: ``S2_series_dates`` belongs to ``S2_series`` if there is one, else to ``S2``.
     """
 
-    images: Mapping[str | None, torch.Tensor]
+    images: Mapping[str, torch.Tensor]
     companions: Mapping[str, object]
     batch: Mapping[str, object]
     names: frozenset[str]
@@ -82,46 +85,46 @@ def read_batch(
         }
         images = {key: x[key] for key, found in is_image.items() if found}
         companions = {key: x[key] for key, found in is_image.items() if not found}
-    known = frozenset(wanted) | frozenset(targets) | {name for name in images if name is not None}
-    if None in bands and None not in images:
+    known = frozenset(wanted) | frozenset(targets) | (frozenset(images) - {UNNAMED})
+    if UNNAMED in bands and UNNAMED not in images:
         if len(images) != 1:
             msg = (
                 f"bands is a list, so the input must be one image, but it has {listed(images)}. Name the channels of "
-                f"each image: bands={{{next(iter(images), 'S2')!s}: [...], ...}}."
+                f"each image: bands={{{next(iter(images), 'S2')}: [...], ...}}."
             )
             raise ValueError(msg)
         ((single, image),) = images.items()
-        images, companions = {None: image}, _anonymous(companions, str(single), known)
+        images, companions = {UNNAMED: image}, _under_all_names(companions, single, known)
     for name, channels in bands.items():
         if name in images:
             _check_channels(name, images[name], channels)
     return Batch(images, companions, batch, known)
 
 
-def _anonymous(companions: Mapping[str, Any], image: str, names: Iterable[str]) -> dict[str, Any]:
+def _under_all_names(companions: Mapping[str, Any], image: str, names: Iterable[str]) -> dict[str, Any]:
     """Companions of the only image under the names by which the encoders know it, and under its own."""
     own = {key: value for key, value in companions.items() if key.startswith(f"{image}_")}
     return dict(companions) | {f"{name}{key[len(image) :]}": value for name in names for key, value in own.items()}
 
 
-def _split(x: torch.Tensor, bands: Bands) -> dict[str | None, torch.Tensor]:
+def _split(x: torch.Tensor, bands: Bands) -> dict[str, torch.Tensor]:
     """One tensor as the images that ``bands`` names: their channels one after the other."""
-    if not bands or None in bands:
-        return {None: x}
+    if not bands or UNNAMED in bands:
+        return {UNNAMED: x}
     counts = [len(channels) for channels in bands.values()]
     if x.ndim < 4 or x.shape[1] != sum(counts):
         msg = (
-            f"Expected a dict with the images {', '.join(map(str, bands))}, or one tensor with their {sum(counts)} "
+            f"Expected a dict with the images {', '.join(bands)}, or one tensor with their {sum(counts)} "
             f"channels in that order, got shape {tuple(x.shape)}."
         )
         raise ValueError(msg)
     return dict(zip(bands, x.split(counts, dim=1), strict=True))
 
 
-def _check_channels(name: str | None, image: torch.Tensor, channels: Sequence[str]) -> None:
+def _check_channels(name: str, image: torch.Tensor, channels: Sequence[str]) -> None:
     if image.ndim in (4, 5) and image.shape[1] == len(channels):
         return
-    what = "the image" if name is None else f"the image {name!r}"
+    what = "the image" if name == UNNAMED else f"the image {name!r}"
     msg = (
         f"Expected {what} as (B, C, H, W) or (B, C, T, H, W) with C = {len(channels)} channels "
         f"({', '.join(channels)}), got shape {tuple(image.shape)}. Make the data module's output bands and the bands "
@@ -130,6 +133,6 @@ def _check_channels(name: str | None, image: torch.Tensor, channels: Sequence[st
     raise ValueError(msg)
 
 
-def listed(names: Iterable[str | None]) -> str:
-    """Return names of images for a message; ``None`` is a plain tensor."""
-    return ", ".join("one tensor" if name is None else name for name in names) or "no image"
+def listed(names: Iterable[str]) -> str:
+    """Return names of images for a message."""
+    return ", ".join("one tensor" if name == UNNAMED else name for name in names) or "no image"

@@ -13,15 +13,15 @@ from torch import nn
 
 from eo_core.arguments import as_bool, from_text
 from eo_data.sensors.tables import spelling
+from eo_models.multi.batch import UNNAMED, Bands
+from eo_models.multi.route import Form
+from eo_models.registry import find_builder, find_source
 
 _PREFIX = "backbone_"
 _NAME_KEYS = ("backbone", "name")
 _BAND_KEYS = ("model_bands", "bands")
 #: Keys of an entry that are not handed to its backbone.
 OWN_KEYS = ("images", "as_tensor", "necks", "freeze_backbone")
-
-#: Bands by image, ``None`` for a plain list.
-Bands = Mapping[str | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class EncoderEntry:
         ``model_bands`` or ``bands``: the key that they came under.
     images : tuple of str or None
         Images of the input that it gets; ``None`` if the entry does not say.
-    as_tensor : bool or None
-        Whether it gets a tensor instead of a dict; ``None`` leaves that to the backbone.
+    form : {'auto', 'tensor', 'dict'}
+        As what it gets its images; ``auto`` leaves that to the backbone.
     necks : tuple of mapping
         Of this encoder.
     freeze : bool
@@ -56,9 +56,14 @@ class EncoderEntry:
     bands: Bands
     band_key: str
     images: tuple[str, ...] | None
-    as_tensor: bool | None
+    form: Form
     necks: tuple[Mapping[str, Any], ...]
     freeze: bool
+
+    @property
+    def chooses_channels(self) -> bool:
+        """Whether it has a plain list under ``bands``: it chooses channels, and its backbone is not told of them."""
+        return self.band_key == "bands" and UNNAMED in self.bands
 
 
 def parse_entries(encoders: object, defaults: Mapping[str, Any]) -> list[EncoderEntry]:
@@ -83,7 +88,7 @@ def parse_entries(encoders: object, defaults: Mapping[str, Any]) -> list[Encoder
     return [_parse(i, entry, defaults) for i, entry in enumerate(given)]
 
 
-_EXAMPLE = "{thor_v1_base: {model_bands: [VV, VH]}} or {backbone: thor_v1_base, model_bands: [VV, VH]}"
+_EXAMPLE = "{timm_resnet18: {bands: [RED, GREEN, BLUE]}} or {backbone: timm_resnet18, bands: [RED, GREEN, BLUE]}"
 
 
 def _parse(index: int, entry: object, defaults: Mapping[str, Any]) -> EncoderEntry:
@@ -108,7 +113,7 @@ def _parse(index: int, entry: object, defaults: Mapping[str, Any]) -> EncoderEnt
         bands,
         key,
         _images(where, from_text(settings.get("images"))),
-        _as_tensor(where, settings.get("as_tensor", "auto")),
+        _form(where, settings.get("as_tensor", "auto")),
         parse_necks(f"{where}: necks", settings.get("necks")),
         as_bool(f"{where}: freeze_backbone", settings.get("freeze_backbone", False)),
     )
@@ -143,7 +148,7 @@ def _without_prefix(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_bands(argument: str, given: object) -> Bands:
-    """Return band names by image, ``None`` for a plain list.
+    """Return band names by image, `UNNAMED` for a plain list.
 
     Raises
     ------
@@ -151,8 +156,8 @@ def as_bands(argument: str, given: object) -> Bands:
         For anything but lists of names, an empty list, or a name that comes twice.
     """
     value = from_text(given) if isinstance(given, str) and given.strip()[:1] in ("[", "{") else given
-    by_image: Mapping[Any, object] = value if isinstance(value, Mapping) else {None: value}
-    bands: dict[str | None, tuple[str, ...]] = {}
+    by_image: Mapping[Any, object] = value if isinstance(value, Mapping) else {UNNAMED: value}
+    bands: dict[str, tuple[str, ...]] = {}
     for image, names in by_image.items():
         if isinstance(names, str) or not isinstance(names, Sequence) or not names:
             msg = (
@@ -165,11 +170,11 @@ def as_bands(argument: str, given: object) -> Bands:
             msg = f"{argument}: {error}"
             raise ValueError(msg) from error
         upper = [name.strip().upper() for name in spelt]
-        doubled = sorted({name for name in upper if upper.count(name) > 1})
-        if doubled:
-            msg = f"{argument} names {', '.join(doubled)} twice. Name each channel once, in the order of the input."
+        repeated = sorted({name for name in upper if upper.count(name) > 1})
+        if repeated:
+            msg = f"{argument} names {', '.join(repeated)} twice. Name each channel once, in the order of the input."
             raise ValueError(msg)
-        bands[None if image is None else str(image)] = spelt
+        bands[UNNAMED if image is None else str(image)] = spelt
     if not bands:
         msg = f"{argument} is empty. Name the channels of each image, such as {{S2: [BLUE, GREEN]}}."
         raise ValueError(msg)
@@ -189,11 +194,11 @@ def _images(where: str, given: object) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _as_tensor(where: str, given: object) -> bool | None:
+def _form(where: str, given: object) -> Form:
     if given is None or given == "auto":
-        return None
+        return "auto"
     try:
-        return as_bool(f"{where}: as_tensor", given)
+        return "tensor" if as_bool(f"{where}: as_tensor", given) else "dict"
     except ValueError as error:
         msg = f"{where}: as_tensor must be auto, true or false, got {given!r}."
         raise ValueError(msg) from error
@@ -229,12 +234,10 @@ def build_encoder(entry: EncoderEntry) -> nn.Module:
     from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
     from terratorch.utils import InvalidModelError  # noqa: PLC0415
 
-    source, name = _source(entry)
     # Without the source in front, TerraTorch tries all of them and hides why the right one failed.
+    name = _name_with_source(entry)
     try:
-        encoder: nn.Module = BACKBONE_REGISTRY.build(
-            f"{source}_{name}", **_arguments(entry, name, BACKBONE_REGISTRY[source])
-        )
+        encoder: nn.Module = BACKBONE_REGISTRY.build(name, **_arguments(entry, name))
     except InvalidModelError as error:
         msg = f"{entry.where} could not be built: {error.__context__ or error!r}."
         raise ValueError(msg) from error
@@ -247,31 +250,26 @@ def build_encoder(entry: EncoderEntry) -> nn.Module:
     return encoder
 
 
-def _source(entry: EncoderEntry) -> tuple[str, str]:
-    """Registry that has the backbone, and its name there."""
+def _name_with_source(entry: EncoderEntry) -> str:
     from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
 
-    sources = list(BACKBONE_REGISTRY.keys())
-    prefix, _, rest = entry.backbone.partition("_")
-    places = [(prefix, rest)] if prefix in sources else [(source, entry.backbone) for source in sources]
-    for source, name in places:
-        if name.split(".")[0] in BACKBONE_REGISTRY[source]:  # timm's names may carry a tag of the weights
-            return source, name
+    if (found := find_source(entry.backbone)) is not None:
+        return "_".join(found)
     names = {name.partition("_")[2] for name in BACKBONE_REGISTRY} | set(BACKBONE_REGISTRY)
     near = difflib.get_close_matches(entry.backbone, sorted(names), n=3)
     hint = f" Nearest: {', '.join(near)}." if near else ""
     msg = (
-        f"{entry.where}: TerraTorch's registry has no such backbone.{hint} THOR and AnySat enter it when their package "
-        "is imported: let the config name a class of it, such as the callback anysat_ext.RegisterBackbones."
+        f"{entry.where}: TerraTorch's registry has no such backbone.{hint} A backbone from another package enters it "
+        "when that package is imported: let the config name a class of it, such as its callback RegisterBackbones."
     )
     raise ValueError(msg)
 
 
-def _arguments(entry: EncoderEntry, name: str, registry: Any) -> dict[str, Any]:  # noqa: ANN401
+def _arguments(entry: EncoderEntry, name: str) -> dict[str, Any]:
     """What the backbone gets: a plain list under ``bands`` only if it has an argument of that name."""
     arguments = dict(entry.arguments)
-    if entry.band_key == "bands" and None in entry.bands:
-        builder = registry[name] if hasattr(registry, "__getitem__") else None
+    if entry.chooses_channels:
+        builder = find_builder(name)
         if builder is None or "bands" not in inspect.signature(builder).parameters:
             del arguments["bands"]
     return arguments

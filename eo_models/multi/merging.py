@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 
 from eo_core.arguments import from_text, one_of
 
-MERGES = ("concat", "sum", "mean", "flatten")
-RESCALES = ("up", "down")
-
+Merge = Literal["concat", "sum", "mean", "flatten"]
 #: ``None``, ``up``, ``down``, the index of an encoder, or height and width per level.
-Rescale = None | str | int | tuple[tuple[int, int], ...]
+Rescale = None | Literal["up", "down"] | int | tuple[tuple[int, int], ...]
+
+MERGES: tuple[Merge, ...] = get_args(Merge)
+RESCALES = ("up", "down")
 
 
 def parse_rescale(given: object, n_encoders: int) -> Rescale:
@@ -25,8 +27,10 @@ def parse_rescale(given: object, n_encoders: int) -> Rescale:
         For anything but the values of `Rescale`, or the index of an encoder that is not there.
     """
     value = from_text(given)
-    if value is None or value in RESCALES:
-        return value
+    if value is None:
+        return None
+    if value in RESCALES:
+        return cast("Literal['up', 'down']", value)
     valid = (
         f"Valid: null, {', '.join(RESCALES)}, the index 0..{n_encoders - 1} of the encoder to follow, or a list with "
         "the size of each level, such as [64, 32] or [[64, 48], [32, 24]]."
@@ -48,7 +52,7 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def parse_merge(given: object) -> str:
+def parse_merge(given: object) -> Merge:
     """Check ``merge_features``.
 
     Raises
@@ -56,10 +60,10 @@ def parse_merge(given: object) -> str:
     ValueError
         If it is none of `MERGES`.
     """
-    return str(one_of("merge_features", given, MERGES))
+    return cast("Merge", one_of("merge_features", given, MERGES))
 
 
-def merged_channels(how: str, rescale: Rescale, channels: Sequence[Sequence[int]], names: Sequence[str]) -> list[int]:
+def merged_channels(how: Merge, rescale: Rescale, channels: Sequence[Sequence[int]], names: Sequence[str]) -> list[int]:
     """Channels of the merged features.
 
     Parameters
@@ -110,7 +114,7 @@ def merged_channels(how: str, rescale: Rescale, channels: Sequence[Sequence[int]
 
 
 def merge_features(
-    how: str, rescale: Rescale, features: Sequence[Sequence[torch.Tensor]], names: Sequence[str]
+    how: Merge, rescale: Rescale, features: Sequence[Sequence[torch.Tensor]], names: Sequence[str]
 ) -> list[torch.Tensor]:
     """Merge the features of several encoders.
 
@@ -147,8 +151,8 @@ def _same_size(level: list[torch.Tensor], k: int, rescale: Rescale, names: Seque
     if any(feature.ndim != 4 for feature in level):
         msg = (
             f"Features are merged as maps (B, D, h, w), but at level {k} the encoders return {shapes}. Tokens "
-            "(B, N, D) become maps by a neck of their entry: necks: [{name: ReshapeTokensToImage}]; for THOR, by "
-            "merge_method."
+            "(B, N, D) become maps by a neck of their entry: necks: [{name: ReshapeTokensToImage}], or by an argument "
+            "of the backbone if it has one for that."
         )
         raise ValueError(msg)
     sizes = [(int(feature.shape[-2]), int(feature.shape[-1])) for feature in level]

@@ -1,145 +1,72 @@
-"""Which part of a batch each encoder of several gets: images and channels by name, with the dates of theirs."""
+"""Which images and channels each encoder of several gets: decided once, by name, when the encoders are built."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import nn
 
-from eo_data.sensors.tables import find_band
-from eo_models.multi.batch import Batch, listed
-from eo_models.multi.entries import Bands, EncoderEntry
+from eo_data.sensors.tables import Sensor
+from eo_models.multi.band_names import Sensors, WantedBand, find_channels, literal, meaning
+from eo_models.multi.batch import UNNAMED, Bands
+from eo_models.multi.entries import EncoderEntry
+from eo_models.multi.route import ALL, All, Form, Pick, Route
 
-#: Name of the channel with the day of the year, see `eo_data.dataset.dataset`.
+#: Name of a channel that holds the day of the year: only encoders that name it get it.
 DATE = "DATE"
 
 
 @dataclass(frozen=True)
-class Pick:
-    """An image that an encoder gets.
+class Declared:
+    """What a backbone declares of its input.
 
     Parameters
     ----------
-    source : str or None
-        Its name in the input; ``None`` for the only image of the input.
-    target : str or None
-        Its name for the encoder; ``None`` if the encoder has no names.
-    channels : tuple of int or None
-        Which channels, in the order of the encoder; ``None`` for all.
+    bands : mapping
+        Bands by image; empty for a backbone that declares none.
+    sensors : mapping
+        Sensors whose names these are, by image.
     """
 
-    source: str | None
-    target: str | None
-    channels: tuple[int, ...] | None = None
+    bands: Bands
+    sensors: Sensors
 
-
-@dataclass(frozen=True)
-class Route:
-    """The way from the input to one encoder.
-
-    Parameters
-    ----------
-    where : str
-        Entry, for messages.
-    picks : tuple of Pick or None
-        Images that it gets; ``None`` for the whole input.
-    as_tensor : bool or None
-        Whether it gets a tensor; ``None`` decides by the number of images.
-    keywords : frozenset of str or None
-        Keyword arguments of its forward pass; ``None`` if it takes any.
-    any_tensor : bool
-        Whether a plain tensor is the one image that it gets, whatever name that has for the encoder.
-    """
-
-    where: str
-    picks: tuple[Pick, ...] | None
-    as_tensor: bool | None
-    keywords: frozenset[str] | None
-    any_tensor: bool = False
+    @classmethod
+    def by(cls, encoder: nn.Module) -> Declared:
+        """Ask a backbone; those of others declare nothing."""
+        bands, sensors = getattr(encoder, "input_bands", None), getattr(encoder, "band_sensors", None)
+        return cls(
+            {name or UNNAMED: tuple(names) for name, names in bands.items()} if isinstance(bands, Mapping) else {},
+            {name or UNNAMED: tuple(own) for name, own in sensors.items()} if isinstance(sensors, Mapping) else {},
+        )
 
     @property
-    def sources(self) -> list[str]:
-        """Names of its images in the input."""
-        return [pick.source for pick in self.picks or () if pick.source is not None]
+    def images(self) -> list[str]:
+        """Names of its images, as far as they have names."""
+        return [name for name in self.bands if name != UNNAMED]
 
     @property
-    def targets(self) -> list[str]:
-        """Names of its images for the encoder."""
-        return [pick.target for pick in self.picks or () if pick.target is not None]
+    def all_sensors(self) -> tuple[Sensor, ...]:
+        """Sensors of all images."""
+        return tuple(dict.fromkeys(sensor for own in self.sensors.values() for sensor in own))
 
-    def select(self, batch: Batch) -> tuple[torch.Tensor | dict[str, Any], dict[str, object]]:
-        """Return the encoder's input and keyword arguments.
-
-        Raises
-        ------
-        ValueError
-            If an image is missing, or several come to an encoder that reads one tensor.
-        """
-        picks = list(self.picks) if self.picks is not None else [Pick(name, name) for name in batch.images]
-        if self.any_tensor and len(picks) == 1 and None in batch.images:
-            picks = [Pick(None, picks[0].target)]
-        images = {pick: batch.images[pick.source] for pick in picks if pick.source in batch.images}
-        as_tensor = len(picks) == 1 if self.as_tensor is None else self.as_tensor
-        if not images or (as_tensor and len(images) != 1):
-            wanted = ", ".join(self.sources) or "one image"
-            msg = (
-                f"{self.where} expects {wanted}{' as one tensor' if as_tensor else ''}, but the input has "
-                f"{listed(batch.images)}. Name the images of the entry, such as images: [S2], or give them other "
-                "names in the data module."
-            )
-            raise ValueError(msg)
-        chosen = {
-            pick: image if pick.channels is None else image[:, list(pick.channels)] for pick, image in images.items()
-        }
-        companions = self._companions(batch, batch.companions, picks)
-        keywords = self._companions(batch, batch.batch, picks)
-        if as_tensor:
-            return next(iter(chosen.values())), self._wanted(companions | keywords)
-        named = {self._name(pick): image for pick, image in chosen.items()}
-        loose = {key: value for key, value in companions.items() if not _belongs(key, named)}
-        inside = {key: value for key, value in companions.items() if key not in loose}
-        return named | inside, self._wanted(loose | keywords)
-
-    def _name(self, pick: Pick) -> str:
-        name = pick.target or pick.source
-        if name is None:
-            msg = f"{self.where}: as_tensor: false needs a name for the image. Give bands as a mapping {{name: [...]}}."
-            raise ValueError(msg)
-        return name
-
-    def _companions(self, batch: Batch, given: Mapping[str, object], picks: Iterable[Pick]) -> dict[str, object]:
-        """What belongs to the picked images, under the encoder's names, and what belongs to no image."""
-        renamed: dict[str, object] = {}
-        for key, value in given.items():
-            owner = batch.owner(key)
-            own = [pick for pick in picks if owner in (None, pick.source, pick.target)]
-            if own:
-                target = next((pick.target for pick in own if pick.source == owner and pick.target), owner)
-                renamed[key if owner is None else f"{target}{key[len(owner) :]}"] = value
-        return renamed
-
-    def _wanted(self, given: dict[str, object]) -> dict[str, object]:
-        return given if self.keywords is None else {key: v for key, v in given.items() if key in self.keywords}
+    def meanings(self, image: str) -> list[str]:
+        """Return what the bands of an image mean."""
+        return [meaning(band, self.sensors.get(image, ())) for band in self.bands[image]]
 
 
-def _belongs(key: str, names: Iterable[str]) -> bool:
-    return any(key.startswith(f"{name}_") for name in names)
-
-
-def forward_keywords(encoder: nn.Module) -> frozenset[str] | None:
-    """Names of the keyword arguments of a forward pass without the input; ``None`` if it takes any."""
+def forward_keywords(encoder: nn.Module) -> frozenset[str] | All:
+    """Names of the keyword arguments of a forward pass without the input; ``ALL`` if it takes any."""
     parameters = list(inspect.signature(encoder.forward).parameters.values())
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
+        return ALL
     takes = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return frozenset(p.name for i, p in enumerate(parameters) if p.kind in takes and i > 0)
 
 
-def make_route(entry: EncoderEntry, encoder: nn.Module, bands: Bands) -> Route:
+def make_route(entry: EncoderEntry, encoder: nn.Module, bands: Bands, sensors: Sensors) -> Route:
     """Decide what an encoder gets.
 
     Parameters
@@ -147,132 +74,112 @@ def make_route(entry: EncoderEntry, encoder: nn.Module, bands: Bands) -> Route:
     entry : EncoderEntry
         Its entry.
     encoder : Module
-        The backbone; one of this project tells its bands (``input_bands``).
+        The backbone.
     bands : mapping
         Channels of the input; empty if the config does not name them.
+    sensors : mapping
+        Sensors of the images of the input, as far as the config states them.
 
     Raises
     ------
     ValueError
-        For images or bands that the input does not have, or that the encoder takes for others.
+        For images or bands that the input does not have, names that could mean several channels, or bands that the
+        encoder takes for others.
     """
-    told = declared_bands(encoder)
-    is_choice = entry.band_key == "bands" and None in entry.bands
-    if is_choice:
-        _check_declared(entry, told)
-    if is_choice and not bands and not told:
+    declared = Declared.by(encoder)
+    if entry.chooses_channels:
+        _check_choice(entry, declared, bands)
+    pairs = _pairs(entry, declared, bands)
+    form = _form(entry, declared)
+    if pairs is not ALL and len(pairs) > 1 and (form == "tensor" or UNNAMED in entry.bands):
+        names = [source or target for source, target in pairs]
+        what = "names bands of one image" if UNNAMED in entry.bands else "reads one tensor"
+        msg = f"{entry.where} {what}, but would get {', '.join(names)}. Choose one: images: [{names[0]}]."
+        raise ValueError(msg)
+    picks: tuple[Pick, ...] | All = ALL
+    if pairs is not ALL:
+        picks = tuple(
+            Pick(source, target, _channels(entry, declared, bands, sensors, source, target)) for source, target in pairs
+        )
+    return Route(entry.where, picks, form, forward_keywords(encoder), entry.images is None and not bands)
+
+
+def _check_choice(entry: EncoderEntry, declared: Declared, bands: Bands) -> None:
+    """Refuse a list under ``bands`` that names channels without names, or that the backbone takes for others."""
+    if not bands and not declared.bands:
         msg = (
             f"{entry.where} names bands, but the channels of the input have no names. Name them: "
             "backbone_bands: [BLUE, GREEN, ...] as the data module returns them."
         )
         raise ValueError(msg)
-    as_tensor = None in told if entry.as_tensor is None and told else entry.as_tensor
-    pairs = _pairs(entry, told, bands)
-    if pairs is not None and len(pairs) > 1 and (as_tensor or None in entry.bands):
-        names = [str(source or target) for source, target in pairs]
-        what = "names bands of one image" if None in entry.bands else "reads one tensor"
-        msg = f"{entry.where} {what}, but would get {', '.join(names)}. Choose one: images: [{names[0]}]."
-        raise ValueError(msg)
-    picks = None if pairs is None else tuple(Pick(s, t, _channels(entry, told, bands, s, t)) for s, t in pairs)
-    return Route(entry.where, picks, as_tensor, forward_keywords(encoder), entry.images is None and not bands)
-
-
-def declared_bands(encoder: nn.Module) -> Bands:
-    """Bands by image that a backbone of this project expects; empty for others."""
-    told = getattr(encoder, "input_bands", None)
-    return told if isinstance(told, Mapping) else {}
-
-
-def _pairs(entry: EncoderEntry, told: Bands, bands: Bands) -> list[tuple[str | None, str | None]] | None:
-    """Name of each image in the input and for the encoder; ``None`` for the whole input."""
-    own = told or entry.bands
-    wanted = [name for name in own if name is not None]
-    if None in bands:
-        if entry.images is not None:
-            msg = f"{entry.where} names images, but bands is a list: the input is one image. Leave images out."
-            raise ValueError(msg)
-        return [(None, name) for name in wanted] or [(None, None)]
-    there = [name for name in bands if name is not None]
-    images = list(entry.images) if entry.images is not None else _own_images(wanted, there)
-    absent = [name for name in images if there and name not in there]
-    if absent:
-        msg = f"{entry.where} gets the images {absent}, but bands names {there}. Make the names the same."
-        raise ValueError(msg)
-    if not images:
-        return None
-    if len(wanted) == 1 == len(images):
-        return [(images[0], wanted[0])]
-    unknown = [name for name in images if wanted and name not in wanted]
-    if unknown:
-        msg = f"{entry.where} gets the images {unknown}, but reads {wanted}. Make the names the same."
-        raise ValueError(msg)
-    return [(name, name if wanted else None) for name in images]
-
-
-def _own_images(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
-    """Images of an entry that does not name them: those of its backbone, or all."""
-    if len(wanted) == 1 == len(there):
-        return list(there)
-    return list(wanted or there)
-
-
-def _channels(
-    entry: EncoderEntry, told: Bands, bands: Bands, source: str | None, target: str | None
-) -> tuple[int, ...] | None:
-    available = bands.get(source)
-    stated = entry.bands.get(target) or entry.bands.get(source) or (entry.bands.get(None) if len(told) < 2 else None)
-    if available is None:
-        return None
-    expected = told.get(target)
-    if stated is None and expected is None:
-        kept = tuple(i for i, band in enumerate(available) if band.strip().upper() != DATE)
-        return None if len(kept) == len(available) else kept
-    first = stated or expected or ()
-    second = expected if expected is not None and len(expected) == len(first) else first
-    found = tuple(_find(entry, either, available) for either in zip(first, second, strict=True))
-    return None if found == tuple(range(len(available))) else found
-
-
-def _find(entry: EncoderEntry, spellings: Sequence[str], available: Sequence[str]) -> int:
-    """Channel of a band: by its very name, else by what the name means."""
-    upper = [name.strip().upper() for name in available]
-    for spelt in spellings:
-        if spelt.strip().upper() in upper:
-            return upper.index(spelt.strip().upper())
-    meant = [canonical(name) for name in available]
-    for spelt in spellings:
-        found = [i for i, name in enumerate(meant) if name == canonical(spelt)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(available[i] for i in found)
-            msg = f"{entry.where}: the band {spelt!r} could be {several}. Name one of these."
-            raise ValueError(msg)
-    msg = (
-        f"{entry.where} reads the band {spellings[0]!r}, which is not among the channels of the input: "
-        f"{', '.join(available)}. Add it to bands and to the data, or leave it out of the entry."
-    )
-    raise ValueError(msg)
-
-
-def canonical(band: str) -> str:
-    """Return one name for all spellings of a band (``B02``, ``S2:Blue``: ``BLUE``); unknown ones in upper case."""
-    try:
-        return find_band(band).name
-    except ValueError:
-        return band.strip().upper()
-
-
-def _check_declared(entry: EncoderEntry, told: Bands) -> None:
-    """Refuse channels that were chosen for a backbone which takes them for others."""
-    stated = entry.bands[None]
-    expected = [band for bands in told.values() for band in bands]
-    if not told or [canonical(band) for band in stated] == [canonical(band) for band in expected]:
+    stated = entry.bands[UNNAMED]
+    expected = [band for names in declared.bands.values() for band in names]
+    meant = [band for image in declared.bands for band in declared.meanings(image)]
+    if not declared.bands or [meaning(band, declared.all_sensors) for band in stated] == meant:
         return
-    name = next(iter(told))
-    remedy = "model_bands" if name is None else f"bands: {{{name}: [...]}}"
+    image = next(iter(declared.bands))
+    remedy = "model_bands" if image == UNNAMED else f"bands: {{{image}: [...]}}"
     msg = (
         f"{entry.where} names the bands {', '.join(stated)}, but its backbone was not told and reads "
         f"{', '.join(expected)}. Write {remedy} instead of the list bands, which only chooses channels."
     )
     raise ValueError(msg)
+
+
+def _form(entry: EncoderEntry, declared: Declared) -> Form:
+    if entry.form != "auto" or not declared.bands:
+        return entry.form
+    return "tensor" if UNNAMED in declared.bands else "dict"
+
+
+def _pairs(entry: EncoderEntry, declared: Declared, bands: Bands) -> list[tuple[str, str]] | All:
+    """Name of each image in the input and for the encoder; ``ALL`` for the whole input."""
+    own = declared.images if declared.bands else [name for name in entry.bands if name != UNNAMED]
+    if UNNAMED in bands:
+        if entry.images is not None:
+            msg = f"{entry.where} names images, but bands is a list: the input is one image. Leave images out."
+            raise ValueError(msg)
+        return [(UNNAMED, name) for name in own] or [(UNNAMED, UNNAMED)]
+    images = list(entry.images) if entry.images is not None else _images_of_backbone(own, list(bands))
+    absent = [name for name in images if bands and name not in bands]
+    if absent:
+        msg = f"{entry.where} gets the images {absent}, but bands names {list(bands)}. Make the names the same."
+        raise ValueError(msg)
+    if not images:
+        return ALL
+    if len(own) == 1 == len(images):
+        return [(images[0], own[0])]
+    unknown = [name for name in images if own and name not in own]
+    if unknown:
+        msg = f"{entry.where} gets the images {unknown}, but reads {own}. Make the names the same."
+        raise ValueError(msg)
+    return [(name, name if own else UNNAMED) for name in images]
+
+
+def _images_of_backbone(own: Sequence[str], available: Sequence[str]) -> list[str]:
+    """Images of an entry that does not name them: those of its backbone, or all."""
+    if len(own) == 1 == len(available):
+        return list(available)
+    return list(own or available)
+
+
+def _channels(
+    entry: EncoderEntry, declared: Declared, bands: Bands, sensors: Sensors, source: str, target: str
+) -> tuple[int, ...] | All:
+    """Channels of an image for an encoder: those that it names, else all but the day of the year."""
+    available = bands.get(source)
+    if available is None:
+        return ALL
+    stated = entry.bands.get(target) or entry.bands.get(source)
+    if stated is None and len(declared.bands) < 2:
+        stated = entry.bands.get(UNNAMED)
+    expected = declared.bands.get(target)
+    names = stated or expected
+    if names is None:
+        found = tuple(i for i, band in enumerate(available) if literal(band) != DATE)
+    else:
+        also = expected if expected is not None and len(expected) == len(names) else names
+        own = declared.sensors.get(target, ())
+        wanted = [WantedBand(tuple(dict.fromkeys(pair)), own) for pair in zip(names, also, strict=True)]
+        found = find_channels(entry.where, wanted, available, sensors.get(source, ()))
+    return ALL if found == tuple(range(len(available))) else found

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 
 from anysat_ext import AnySatPreprocess
 from eo_models.features import FeatureExtractor, grid_shape
@@ -141,15 +142,14 @@ def _pooling(mode: str) -> str:
 
 
 @torch.no_grad()
-def test_class_tokens_of_other_backbones_are_left_out_of_pooling_and_grid() -> None:
+def test_class_tokens_of_other_backbones_are_left_out_of_pooling_and_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tokens(torch.nn.Module):
         def forward(self, image: torch.Tensor, **_: object) -> list[torch.Tensor]:
             tokens = torch.arange(2 * 17 * 3, dtype=torch.float32).reshape(2, 17, 3)
             return [tokens, tokens[:, 1:], tokens[:, :11]]
 
-    extractor = FeatureExtractor.__new__(FeatureExtractor)
-    torch.nn.Module.__init__(extractor)
-    extractor.layers, extractor.neck, extractor.backbone = [0, 1, 2], None, Tokens()
+    monkeypatch.setitem(TERRATORCH_BACKBONE_REGISTRY._registry, "tokens", Tokens)
+    extractor = FeatureExtractor("tokens", {}, [0, 1, 2])
     with_cls, without, odd = extractor(torch.zeros(2, 3, 64, 64))
     assert with_cls.grid is not None
     torch.testing.assert_close(with_cls.grid, without.grid)

@@ -34,12 +34,12 @@ def test_terratorch_names_are_canonical() -> None:
         for member in enum:
             if member.value in ("THERMAL_INFRARED_1", "THERMAL_INFRARED_2", "VV_VH"):
                 continue
-            assert find_band(member).name in (member.value, f"IW_{member.value[-2:]}")
+            assert find_band(member, SENTINEL_SENSORS).name in (member.value, f"IW_{member.value[-2:]}")
 
 
 def test_unknown_band_names_the_nearest_and_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="Unknown band 'SWIR1'.*Nearest: .*SWIR_1.*Sentinel-2 MSI: COASTAL_AEROSOL"):
-        find_band("SWIR1")
+        find_band("SWIR1", SENTINEL_SENSORS)
 
 
 def test_an_enum_without_a_name_in_it_is_refused() -> None:
@@ -47,7 +47,7 @@ def test_an_enum_without_a_name_in_it_is_refused() -> None:
         ONE = 1
 
     with pytest.raises(TypeError, match="named by a string"):
-        find_band(Numbers.ONE)
+        find_band(Numbers.ONE, SENTINEL_SENSORS)
 
 
 def test_no_alias_of_a_sensor_is_claimed_by_two_bands() -> None:

@@ -42,7 +42,7 @@ TOY = {"toy": {"bands": RGB}}
 @pytest.mark.parametrize(
     ("encoders", "arguments", "message"),
     [
-        ([], {}, r"encoders must be a list of at least one entry such as \{thor_v1_base"),
+        ([], {}, r"encoders must be a list of at least one entry such as \{timm_resnet18"),
         ("toy", {}, "encoders must be a list"),
         ([["toy"]], {}, r"encoders\[0\] must be a mapping such as"),
         ([TOY, {"bands": RGB, "in_chans": 3}], {}, r"encoders\[1\] has no name of a backbone"),
@@ -90,7 +90,7 @@ TOY = {"toy": {"bands": RGB}}
         (
             [{"toi": {}}],
             {},
-            r"encoders\[0\] \(toi\): TerraTorch's registry has no such backbone. Nearest: .*toy.*anysat",
+            r"encoders\[0\] \(toi\): TerraTorch's registry has no such backbone. Nearest: .*toy.*RegisterBackbones",
         ),
         ([{"terratorch_toi": {}}], {}, "has no such backbone"),
         ([{"toy": {"chans": 3}}], {}, r"encoders\[0\] \(toy\): .*unexpected keyword argument 'chans'"),
