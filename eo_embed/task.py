@@ -19,14 +19,14 @@ from eo_data.dataset.facts import describe_data
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.failures import Failures
 from eo_embed.export.fine_tuned import check_same_inputs_as_training
-from eo_embed.export.ledger import Ledger, open_export
+from eo_embed.export.folder import open_export
+from eo_embed.export.ledger import Ledger
 from eo_embed.export.manifest import Manifest
 from eo_embed.export.summary import ProgressLines, summary_table
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.formats import GRID_FORMATS, grid_writer
+from eo_embed.writers.formats import grid_format as format_of_grids
 from eo_embed.writers.geoparquet import PartWriter, merge
 from eo_embed.writers.layout import POOLED
-from eo_embed.writers.mosaic import mosaics
 from eo_embed.writers.quantise import Encoding
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
@@ -94,7 +94,6 @@ class EmbeddingTask(BaseTask):
         for name, value, valid in (
             ("output", output, OUTPUTS),
             ("pooling", pooling, POOLINGS),
-            ("grid_format", grid_format, GRID_FORMATS),
             ("on_error", on_error, ("raise", "skip")),
         ):
             if value not in valid:
@@ -103,7 +102,8 @@ class EmbeddingTask(BaseTask):
         if not layers:
             msg = "layers is empty. Name at least one, such as [-1]."
             raise ValueError(msg)
-        self.encoding = Encoding(dtype)
+        self._format = format_of_grids(grid_format, dtype)
+        self.encoding = Encoding.named(dtype)
         self.out = Path(out)
         self._export: tuple[Manifest, Ledger] | None = None
         self._counts = {"done": 0, "skipped": 0, "failed": 0, "cells": 0}
@@ -158,7 +158,7 @@ class EmbeddingTask(BaseTask):
             self._open()
         ledger = self._opened()[1]
         self._finished = set(ledger.finished())
-        self._grids = grid_writer(self.hparams["grid_format"], self.out, self.encoding)
+        self._grids = self._format.writer(self.out, self.encoding)
         self._parts: PartWriter | None = None
         self._failures = Failures(self.out, self.global_rank)
         if self.global_rank == 0:
@@ -246,7 +246,11 @@ class EmbeddingTask(BaseTask):
         if self.hparams["output"] != "grid":
             merge(self.out, self.out / POOLED)
         inputs = ledger.inputs()
-        made = mosaics(self.out, inputs) if self.hparams["grid_format"] == "geotiff" else []
+        tiles: dict[tuple[str, str], list[str]] = {}
+        for entry in inputs:
+            if entry.get("raster_id"):
+                tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
+        made = self._format.mosaics(self.out, tiles)
         failures = self._failures.merge()
         counts["failed"] = len(failures)
         files = {file for entry in inputs for file in entry["files"]} | set(made)
