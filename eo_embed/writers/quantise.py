@@ -80,6 +80,11 @@ class Encoding:
         return self.dtype.removesuffix("_alphaearth")
 
     @property
+    def quantization_method(self) -> str | None:
+        """What the STAC embedding extension calls the quantisation; ``None`` for floats."""
+        return {"int8": "linear", "int8_alphaearth": "sqrt_scale"}.get(self.dtype)
+
+    @property
     def nodata(self) -> float:
         """The stored number that means no-data."""
         return INT8_NODATA if self.storage == "int8" else float("nan")
