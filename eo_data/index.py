@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,19 +15,10 @@ from pathlib import Path
 
 import yaml
 
+from eo_core.files import write_text
 from eo_data.catalog.known.biomassters import biomassters_rows
 from eo_data.catalog.known.class_folders import class_rows
 from eo_data.catalog.known.pastis import _PASTIS, pastis_rows, pastis_statistics
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = pastis_rows(given.root)
             for name in (name for name in _PASTIS if rows and name in rows[0]):
                 statistics = yaml.safe_dump(pastis_statistics(given.root, name), sort_keys=False, width=120)
-                _write(given.root / f"statistics_{name}.yaml", statistics)
+                write_text(given.root / f"statistics_{name}.yaml", statistics)
         elif given.kind == "biomassters":
             rows = biomassters_rows(given.root, given.val_share)
         else:
             splits = dict(text.partition("=")[::2] for text in given.split)
             rows, names = class_rows(given.root, given.folder, given.modality, given.files, splits)
             lines += [f"class {number}: {name}" for number, name in enumerate(names)]
-        _write(given.root / given.out, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+        write_text(given.root / given.out, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     counts = Counter(row.get("split", "no split") for row in rows)

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 from eo_core.config import read_config
+from eo_core.files import atomic_path
 from eo_data.catalog.records import SPLITS
 from eo_data.datamodules import ChipDataModule
 from eo_data.dataset.dataset import EoDataset
@@ -167,9 +168,9 @@ def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: 
         axes.set_title(f"{title}, {pixels.shape[-2]} x {pixels.shape[-1]} px")
         axes.set_axis_off()
     figure.suptitle(f"{before.id}: {name}")
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{before.id.replace('/', '_')}_{name}.png"
-    figure.savefig(path, dpi=100)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=100)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from eo_core.files import PARTIAL, atomic_path
+from eo_core.files import atomic_path, partial_path, put_in_place
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
@@ -168,8 +167,7 @@ class _Raster:
         class_names: Sequence[str] | None,
     ) -> None:
         self._path = path
-        self._partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = partial_path(path)
         try:
             with rasterio.open(place.sources[0]) as source:
                 self._transform: Affine = source.transform
@@ -231,7 +229,7 @@ class _Raster:
     def finish(self) -> None:
         """Close the file and give it its name."""
         self._file.close()
-        self._partial.replace(self._path)
+        put_in_place(self._partial, self._path)
 
     def discard(self) -> None:
         """Remove what is not finished."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from eo_core.files import write_text
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
 from eo_data.raster.sample import SampleError
@@ -43,10 +45,6 @@ def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[S
 
 def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
     """Write the list of skipped samples as CSV, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("split", "id", "reason"))
-        writer.writerows(skipped)
-    partial.replace(path)
+    table = io.StringIO()
+    csv.writer(table).writerows([("split", "id", "reason"), *skipped])
+    write_text(path, table.getvalue())

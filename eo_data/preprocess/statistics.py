@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from eo_core.files import write_text
 from eo_data.preprocess.normalisation import ZScore
 from eo_data.sensors.bands import select_bands
 from eo_data.sensors.tables import Sensor
@@ -110,14 +110,7 @@ class BandStatistics:
             "missing": self.missing.tolist(),
             "provenance": dict(provenance or {}),
         }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            unfinished.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_text(Path(path), yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120))
 
 
 @dataclass(frozen=True)

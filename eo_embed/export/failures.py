@@ -6,12 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from eo_core.files import write_text
 
 NAME = "failures.csv"
 COLUMNS = ("id", "reason", "file")
-ON_ERROR = ("raise", "skip")
+OnError = Literal["raise", "skip"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 #: Where each process keeps its own until they are merged.
 _PARTS = "progress/failures-{rank}-{number}.csv"
 #: How many an error names.
@@ -81,7 +83,7 @@ class Failures:
         for path in self._files("*"):
             path.unlink(missing_ok=True)
 
-    def raise_if_any(self, on_error: str) -> None:
+    def raise_if_any(self, on_error: OnError) -> None:
         """End the run with an error if items failed, unless they may be skipped.
 
         Parameters

@@ -14,27 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eo_core.files import PARTIAL, remove_partials, write_text
-from eo_core.fingerprint import differences, plain_values
-from eo_embed.export import failures
-from eo_embed.export.failures import Failures
+from eo_core.files import write_text
+from eo_core.fingerprint import plain_values
 from eo_embed.export.manifest import Manifest, read_manifest
-from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED, ZARR_STORE
+from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 
 logger = logging.getLogger(__name__)
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
-#: What an export makes, as patterns below its folder; nothing else is ever removed.
-MADE = (
-    POOLED,
-    failures.NAME,
-    f"{PARTS}/part-*.parquet",
-    *(f"{GRIDS}/**/*.{suffix}" for suffix in ("tif", "npz", "nc")),
-    *(f"pictures/**/*.{suffix}" for suffix in ("tif", "png")),
-)
-#: How many differences a refusal lists.
-_LISTED = 20
 
 
 class Ledger:
@@ -99,9 +87,9 @@ class Ledger:
             return
         entries = [self._entry(item) for item in items]
         keys = [(entry["id"], entry["layer"]) for entry in entries]
-        doubled = [key for key, count in Counter(keys).items() if count > 1]
-        if doubled:
-            msg = f"A batch holds an item twice: {doubled[:3]}. Ids must be unique; use the path relative to the root."
+        repeated = [key for key, count in Counter(keys).items() if count > 1]
+        if repeated:
+            msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
         path = self.folder / PROGRESS / f"{self.rank}-{self.next_number:06d}.json"
         if path.exists():
@@ -137,9 +125,9 @@ class Ledger:
 
     def _entry(self, item: Mapping[str, Any]) -> dict[str, Any]:
         files = [Path(file).as_posix() for file in item["files"]]
-        lacking = [file for file in files if not (self.folder / file).exists()]
-        if not files or lacking:
-            msg = f"{item['id']}: its files must be in place before it is recorded, missing: {lacking or 'all'}."
+        missing = [file for file in files if not (self.folder / file).exists()]
+        if not files or missing:
+            msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
         sources = [_stat(path) or {"path": str(path)} for path in item.get("sources", ())]
         entry: dict[str, Any] = plain_values({"layer": "", **item, "files": files, "sources": sources})
@@ -191,125 +179,3 @@ def _sources_changed(entry: Mapping[str, Any]) -> bool:
 
 def _identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     return entry["id"], entry["layer"], json.dumps(entry["sources"])
-
-
-def open_export(
-    folder: str | Path,
-    facts: Mapping[str, Any],
-    overwrite: bool = False,  # noqa: FBT001, FBT002
-    rank: int = 0,
-    provenance: Mapping[str, Any] | None = None,
-    stac: Mapping[str, Any] | None = None,
-) -> tuple[Manifest, Ledger]:
-    """Begin an export, or go on with one that was interrupted or is to get more items.
-
-    Rank 0 must return from this before another process calls it (``strategy.barrier()``).
-
-    Parameters
-    ----------
-    folder : str or Path
-        Of the export.
-    facts : mapping
-        Everything that changes the numbers.
-    overwrite : bool
-        Remove what is there of another or the same export, and start again. Files that no export makes stay.
-    rank : int
-        Of this process.
-    provenance, stac : mapping, optional
-        For the manifest.
-
-    Returns
-    -------
-    tuple of Manifest, Ledger
-        A complete export is reported by ``manifest.is_complete`` and stays as it is. If there are items that it does
-        not have, call ``manifest.resume`` and go on.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds an export made with other facts, or files but no export; or for another process than the
-        first, if there is none yet.
-    """
-    place = Path(folder)
-    if rank:
-        current = read_manifest(place)
-        _refuse_other(current, facts)
-        return current, Ledger(place, rank)
-    if not _has_export(place):
-        remove_partials(place)
-        return Manifest.create(place, facts, provenance or {}, stac), Ledger(place)
-    current = read_manifest(place)
-    if overwrite:
-        _remove_made(place)
-        return Manifest.create(place, facts, provenance or {}, stac), Ledger(place)
-    _refuse_other(current, facts)
-    remove_partials(place)
-    Failures(place).forget()
-    if current.is_complete and Ledger(place).is_covered_by(current):
-        logger.info("%s holds a complete export of %d items.", place, len(current.content["inputs"]))
-        Ledger(place).close()
-        return current, Ledger(place)
-    _remove_orphans(place)
-    current.resume(provenance or {})
-    return current, Ledger(place)
-
-
-def _has_export(folder: Path) -> bool:
-    """Whether there is an export to go on with; a new or empty folder has none.
-
-    Raises
-    ------
-    ValueError
-        If the path is a file, or the folder holds other files.
-    """
-    if folder.exists() and not folder.is_dir():
-        msg = f"{folder} is a file. Give a folder for the export."
-        raise ValueError(msg)
-    if (folder / MANIFEST).exists():
-        return True
-    # A crash before the first manifest leaves only its temporary file.
-    others = [path.name for path in folder.glob("*") if not path.name.startswith(PARTIAL)]
-    if others:
-        msg = (
-            f"{folder} holds files but no {MANIFEST}, so it is no export: {', '.join(sorted(others)[:5])}. Give "
-            "a new or empty folder."
-        )
-        raise ValueError(msg)
-    return False
-
-
-def _refuse_other(current: Manifest, facts: Mapping[str, Any]) -> None:
-    """Refuse to mix embeddings that were made in two ways."""
-    lines = differences(current.facts, facts)
-    if lines:
-        more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-        listed = "\n  ".join([*lines[:_LISTED], *more])
-        msg = (
-            f"{current.folder} holds an export that was made in another way (there -> now):\n  {listed}\n"
-            "Export to another folder, or start again there with overwrite: true."
-        )
-        raise ValueError(msg)
-
-
-def _remove_orphans(folder: Path) -> None:
-    """Remove parts of batches that were killed before their entry was written."""
-    known = {file for files in Ledger(folder).finished().values() for file in files}
-    for path in folder.glob(f"{PARTS}/part-*.parquet"):
-        if path.relative_to(folder).as_posix() not in known:
-            path.unlink()
-
-
-def _remove_made(folder: Path) -> None:
-    """Remove what an export makes, but its manifest, which the next one replaces: so that a crash can be resumed."""
-    remove_partials(folder)
-    Failures(folder).forget()
-    made = [path for pattern in (f"{PROGRESS}/*-*.json", *MADE) for path in folder.glob(pattern) if path.is_file()]
-    for path in made:
-        path.unlink()
-    if (folder / ZARR_STORE).is_dir():
-        shutil.rmtree(folder / ZARR_STORE)
-    emptied = {folder / name for name in (PROGRESS, PARTS) if (folder / name).is_dir()}
-    emptied |= {parent for path in made for parent in path.parents if folder in parent.parents}
-    for parent in sorted(emptied, key=lambda path: len(path.parts), reverse=True):
-        if not any(parent.iterdir()):
-            parent.rmdir()

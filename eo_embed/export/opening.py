@@ -5,39 +5,25 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import rasterio
-from affine import Affine
 from pyproj import CRS
 
-from eo_core.files import PARTIAL
-from eo_embed.writers.cubes import is_item, need_zarr
+from eo_embed.export.manifest import COMPLETE
+from eo_embed.writers.embedding import StoredGrid
+from eo_embed.writers.formats import FORMATS, Format, format_of
 from eo_embed.writers.geoparquet import part_files
-from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED, ZARR_STORE, cell_centres, parsed_attributes
+from eo_embed.writers.layout import MANIFEST, PARTS, POOLED, cell_centres, parsed_attributes
 from eo_embed.writers.quantise import Encoding
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-_COMPLETE = "complete"
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """One grid as its file holds it."""
-
-    array: np.ndarray
-    scale: np.ndarray | None
-    transform: Affine | None
-    crs: str | None
-    names: tuple[str, ...]
-    attributes: Mapping[str, object]
+#: Suffix of tables of pooled vectors.
+_TABLE = Path(POOLED).suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +35,7 @@ class Export:
     path : Path
         Folder of the export, or the file.
     manifest : dict
-        Content of ``manifest.json``; empty for a file that has lost it.
+        Content of ``manifest.json``; empty for a file that lies in no export.
     """
 
     path: Path
@@ -59,7 +45,7 @@ class Export:
     def pooled(self) -> gpd.GeoDataFrame | None:
         """Pooled vectors, one row for each id and layer, in EPSG:4326; ``None`` if only grids were exported.
 
-        Of an export that was broken off, the rows of the finished batches.
+        Of an interrupted export, the rows of the finished batches.
 
         Raises
         ------
@@ -70,39 +56,34 @@ class Export:
         import pandas as pd  # noqa: PLC0415
 
         files = [self.path] if self.path.is_file() else [self.path / POOLED, *part_files(self.path)]
-        tables = [gpd.read_parquet(file) for file in files if file.suffix == ".parquet" and file.is_file()]
+        tables = [gpd.read_parquet(file) for file in files if file.suffix == _TABLE and file.is_file()]
         if not tables:
             return None
         rows = pd.concat(tables)
-        if lacking := [name for name in ("id", "layer") if name not in rows]:
+        if missing := [name for name in ("id", "layer") if name not in rows]:
             msg = (
                 f"{self.path} is no export of embeddings: a table with the columns id, layer, embedding and geometry "
-                f"is expected, {' and '.join(lacking)} is not there (columns: {', '.join(map(str, rows.columns))})."
+                f"is expected, {' and '.join(missing)} is not there (columns: {', '.join(map(str, rows.columns))})."
             )
             raise ValueError(msg)
         rows = rows.drop_duplicates(["id", "layer"], keep="last")
         return rows.sort_values(["id", "layer"], ignore_index=True)
 
     @functools.cached_property
-    def _grids(self) -> dict[tuple[str, str], Path]:
-        """Files of the grids by id and layer, by their names: reading them all would take minutes."""
-        if self.path.is_file() or is_item(self.path):
-            if self.path.suffix == ".parquet":
-                return {}
-            own = parsed_attributes(_read(self.path).attributes)
-            return {(str(own["id"]), str(own["layer"])): self.path}
-        found: dict[tuple[str, str], Path] = {}
-        store = self.path if self.path.suffix == ".zarr" else self.path / ZARR_STORE
-        for root, files in ((self.path / GRIDS, _grid_files(self.path / GRIDS)), (store, _zarr_items(store))):
-            if not files:
-                continue
+    def _grids(self) -> dict[tuple[str, str], tuple[Format, Path]]:
+        """Format and file of each grid by id and layer, by their names: reading them all would take minutes."""
+        single = format_of(self.path)
+        if single is not None:
+            return {_own_key(single, self.path): (single, self.path)}
+        if self.path.is_file():
+            return {}
+        found: dict[tuple[str, str], tuple[Format, Path]] = {}
+        for form in FORMATS.values():
+            root = self.path if form.is_store(self.path) else self.path / form.root
+            files = form.grids_below(root)
             # Either all files of an export lie in folders of layers, or none.
-            layered = bool(parsed_attributes(_read(files[0]).attributes)["layer"])
-            for file in files:
-                parts = file.relative_to(root).parts
-                name = "/".join(parts[1:] if layered else parts)
-                suffix = file.suffix if file.is_file() else ""
-                found[name.removesuffix(suffix), parts[0] if layered else ""] = file
+            layered = bool(files and _own_key(form, files[0])[1])
+            found |= {form.id_and_layer(file, root, layered=layered): (form, file) for file in files}
         return found
 
     @functools.cached_property
@@ -142,8 +123,8 @@ class Export:
         """
         layers = sorted({known for _, known in self._grids})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
-        file = self._grids.get((id, wanted))
-        if file is None:
+        found = self._grids.get((id, wanted))
+        if found is None:
             known = [name for name, _ in self._grids]
             nearest = ", ".join(difflib.get_close_matches(id, known, 3)) or ", ".join(sorted(known)[:3]) or "none"
             msg = (
@@ -151,7 +132,8 @@ class Export:
                 f"ids: {nearest}; layers: {', '.join(map(repr, layers)) or 'none'}."
             )
             raise ValueError(msg)
-        return _as_array(_read(file))
+        form, file = found
+        return _as_array(form.reader(file))
 
 
 def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Export:
@@ -162,7 +144,7 @@ def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Expo
     path : str or Path
         Folder or file.
     allow_incomplete : bool
-        Whether a folder may be opened whose export runs or was broken off.
+        Whether a folder may be opened whose export is still running or was interrupted.
 
     Raises
     ------
@@ -170,7 +152,7 @@ def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Expo
         If there is no export at ``path``, or it is incomplete.
     """
     path = Path(path)
-    if path.is_file() or path.suffix == ".zarr" or is_item(path):
+    if path.is_file() or format_of(path) or any(form.is_store(path) for form in FORMATS.values()):
         return _open_single(path)
     manifest = _manifest(path)
     if manifest is None:
@@ -178,27 +160,31 @@ def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Expo
         msg = f"Expected the folder of an export or one of its files; {path} {what}."
         raise ValueError(msg)
     state = manifest.get("state")
-    if state != _COMPLETE and not allow_incomplete:
+    if state != COMPLETE and not allow_incomplete:
         msg = (
-            f"The export in {path} is incomplete (state {state!r}): it still runs, or was broken off. Run the same "
-            "command again to finish it, or pass allow_incomplete=True."
+            f"The export in {path} is incomplete (state {state!r}): it is still running, or was interrupted. Run the "
+            "same command again to finish it, or pass allow_incomplete=True."
         )
         raise ValueError(msg)
     return Export(path, manifest)
 
 
 def _open_single(path: Path) -> Export:
-    known = path.is_dir() or path.suffix in {".parquet", *_READERS}
-    if not known:
-        msg = f"Expected {', '.join(_READERS)}, .parquet or Zarr, got {path}. Open the folder that holds {MANIFEST}."
+    """Open one file or store with the manifest of the export that it lies in, if there is one."""
+    if path.is_file() and path.suffix != _TABLE and format_of(path) is None:
+        files = ", ".join(form.suffix for form in FORMATS.values() if not form.in_store)
+        stores = " or ".join(f"a {form.name} store" for form in FORMATS.values() if form.in_store)
+        msg = f"Expected {files}, {_TABLE} or {stores}, got {path}. Open the folder that holds {MANIFEST}."
         raise ValueError(msg)
     path = path.absolute()
-    inside = (folder.parent for folder in (path, *path.parents) if folder.name in {GRIDS, ZARR_STORE, PARTS})
+    parts_of_exports = {PARTS, *(form.root for form in FORMATS.values())}
+    inside = (folder.parent for folder in (path, *path.parents) if folder.name in parts_of_exports)
     manifests = (_manifest(folder) for folder in (path.parent, *inside))
     return Export(path, next((found for found in manifests if found is not None), {}))
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
+    """Content of the manifest in a folder; ``None`` if there is none."""
     file = folder / MANIFEST
     if not file.is_file():
         return None
@@ -210,75 +196,17 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return dict(content)
 
 
-def _grid_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix in _READERS and not p.name.startswith(PARTIAL))
+def _own_key(form: Format, file: Path) -> tuple[str, str]:
+    """Id and layer that a grid states itself."""
+    own = parsed_attributes(form.reader(file).attributes)
+    return str(own["id"]), str(own["layer"])
 
 
-def _zarr_items(store: Path) -> list[Path]:
-    items = (node.parent.parent for node in store.rglob("embedding/zarr.json"))
-    return sorted(p for p in items if not any(part.startswith(PARTIAL) for part in p.parts))
-
-
-def _read(path: Path) -> _Stored:
-    return _read_zarr(path) if path.is_dir() else _READERS[path.suffix](path)
-
-
-def _read_tiff(path: Path) -> _Stored:
-    with rasterio.open(path) as file:
-        placed = file.crs is not None or not file.transform.is_identity
-        return _Stored(
-            file.read(),
-            np.array(file.scales) if file.dtypes[0] == "int8" else None,
-            file.transform if placed else None,
-            file.crs.to_wkt() if file.crs else None,
-            tuple(str(name) for name in file.descriptions),
-            file.tags(),
-        )
-
-
-def _read_npz(path: Path) -> _Stored:
-    with np.load(path) as file:
-        if "embedding" not in file:
-            return _Stored(np.empty(0), None, None, None, (), {})
-        texts = {name: str(file[name]) for name in file.files if file[name].dtype.kind == "U" and not file[name].ndim}
-        transform = Affine(*file["transform"]) if "transform" in file else None
-        names = tuple(file["names"].tolist())
-        return _Stored(file["embedding"], None, transform, texts.get("crs"), names, texts)
-
-
-def _read_netcdf(path: Path) -> _Stored:
-    import xarray as xr  # noqa: PLC0415
-
-    with xr.open_dataset(path, engine="h5netcdf") as data:
-        return _of_dataset(data)
-
-
-def _read_zarr(path: Path) -> _Stored:
-    need_zarr()
-    import xarray as xr  # noqa: PLC0415
-
-    with xr.open_zarr(path, consolidated=False, chunks=None) as data:
-        return _of_dataset(data)
-
-
-def _of_dataset(data: xr.Dataset) -> _Stored:
-    if "embedding" not in data:
-        return _Stored(np.empty(0), None, None, None, (), {})
-    mapping = data["spatial_ref"].attrs if "spatial_ref" in data.variables else {}
-    numbers = str(mapping.get("GeoTransform", "")).split()
-    transform = Affine.from_gdal(*map(float, numbers)) if numbers else None
-    names = tuple(json.loads(data.attrs.get("names", "[]")))
-    return _Stored(data["embedding"].values, None, transform, mapping.get("crs_wkt"), names, data.attrs)
-
-
-_READERS: dict[str, Callable[[Path], _Stored]] = {".tif": _read_tiff, ".npz": _read_npz, ".nc": _read_netcdf}
-
-
-def _as_array(stored: _Stored) -> xr.DataArray:
+def _as_array(stored: StoredGrid) -> xr.DataArray:
     import xarray as xr  # noqa: PLC0415
 
     attributes = parsed_attributes(stored.attributes)
-    values = Encoding(str(attributes["quantisation"])).decode(stored.array, stored.scale)
+    values = Encoding.named(str(attributes["quantisation"])).decode(stored.array, stored.scale)
     coordinates: dict[str, Any] = {"band": ("d", list(stored.names))}
     if stored.transform is not None:
         for name, places in cell_centres(stored.transform, (values.shape[1], values.shape[2])).items():

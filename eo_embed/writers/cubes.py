@@ -1,4 +1,4 @@
-"""Grids as arrays with named axes (d, y, x): Zarr for cubes, NetCDF and npz for small jobs. All keep float32."""
+"""Grids as xarray data sets with named axes (d, y, x): Zarr for cubes, NetCDF for small jobs. Both keep float32."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from pyproj import CRS
 
 from eo_core.files import atomic_folder, atomic_path, write_text
-from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.embedding import Embedding, StoredGrid
 from eo_embed.writers.layout import (
     GRIDS,
     MANIFEST,
-    ZARR_STORE,
     attributes_of,
     band_names,
     cell_centres,
@@ -27,54 +27,12 @@ from eo_embed.writers.layout import (
 if TYPE_CHECKING:
     import xarray as xr
 
-_FLOAT32 = "float32"
+NETCDF_SUFFIX, ZARR_SUFFIX = ".nc", ".zarr"
+#: What the Zarr group of an item holds, and no group between the store and the items.
+ZARR_MARK = "embedding/zarr.json"
 #: Rows and columns of a Zarr chunk; all bands lie together, as a place is read with all of them.
 _CHUNK = 64
 _ZARR_NODE = "zarr.json"
-
-
-@dataclass(frozen=True)
-class NpzWriter:
-    """Writes grids to ``<folder>/grids/<layer or nothing>/<id>.npz``.
-
-    Arrays: ``embedding`` float32 (d, y, x) with NaN as no-data; with a transform also ``transform`` (a, b, c, d, e,
-    f), and ``x`` and ``y`` of the cell centres (``xc`` and ``yc`` of two axes if rotated); ``crs`` (WKT); ``valid``
-    (y, x), the observed share of each cell; ``names`` of the bands; and as texts what the other formats have as
-    attributes.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the export.
-    manifest : str
-        Path of the manifest, relative to ``folder``.
-    """
-
-    folder: Path
-    manifest: str = MANIFEST
-
-    def write(self, embedding: Embedding) -> Path:
-        """Write the grid of an embedding, whole or not at all, and return the file.
-
-        Raises
-        ------
-        ValueError
-            If there is no grid, or the id cannot name a file.
-        """
-        path = item_path(self.folder / GRIDS, embedding.id, embedding.layer, ".npz")
-        grid = grid_of(embedding)
-        arrays: dict[str, Any] = {"embedding": grid, "names": np.array(band_names(embedding, len(grid)))}
-        if embedding.transform is not None:
-            arrays["transform"] = np.array(embedding.transform[:6], np.float64)
-            arrays |= cell_centres(embedding.transform, embedding.shape)
-        if embedding.crs:
-            arrays["crs"] = embedding.crs
-        if embedding.valid is not None:
-            arrays["valid"] = embedding.valid
-        arrays |= attributes_of(embedding, path, self.folder / self.manifest, _FLOAT32)
-        with atomic_path(path) as partial:
-            np.savez_compressed(partial, **arrays)
-        return path
 
 
 @dataclass(frozen=True)
@@ -100,7 +58,7 @@ class NetcdfWriter:
         ValueError
             If there is no grid, or the id cannot name a file.
         """
-        path = item_path(self.folder / GRIDS, embedding.id, embedding.layer, ".nc")
+        path = item_path(self.folder / GRIDS, embedding.id, embedding.layer, NETCDF_SUFFIX)
         data = as_dataset(embedding, path, self.folder / self.manifest)
         compression = {"zlib": True, "complevel": 4, "shuffle": True}
         with atomic_path(path) as partial:
@@ -139,7 +97,7 @@ class ZarrWriter:
         ValueError
             If there is no grid, the id cannot name a group, or one item would lie inside another.
         """
-        store = self.folder / ZARR_STORE
+        store = self.folder / f"{GRIDS}{ZARR_SUFFIX}"
         path = item_path(store, embedding.id, embedding.layer, "")
         if any(part.startswith("__") for part in path.relative_to(store).parts):
             msg = f"The id {embedding.id!r} cannot name a Zarr group: names that begin with '__' are reserved."
@@ -183,7 +141,40 @@ def need_zarr() -> None:
 
 def is_item(group: Path) -> bool:
     """Tell whether a folder is the Zarr group of an item, not one between the store and the items."""
-    return (group / "embedding" / _ZARR_NODE).is_file()
+    return (group / ZARR_MARK).is_file()
+
+
+def read_netcdf(path: Path) -> StoredGrid:
+    """Read a grid that :class:`NetcdfWriter` wrote."""
+    import xarray as xr  # noqa: PLC0415
+
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        return _of_dataset(data)
+
+
+def read_zarr(path: Path) -> StoredGrid:
+    """Read a grid that :class:`ZarrWriter` wrote.
+
+    Raises
+    ------
+    ImportError
+        Without zarr.
+    """
+    need_zarr()
+    import xarray as xr  # noqa: PLC0415
+
+    with xr.open_zarr(path, consolidated=False, chunks=None) as data:
+        return _of_dataset(data)
+
+
+def _of_dataset(data: xr.Dataset) -> StoredGrid:
+    if "embedding" not in data:
+        return StoredGrid.of_somebody_else()
+    mapping = data["spatial_ref"].attrs if "spatial_ref" in data.variables else {}
+    numbers = str(mapping.get("GeoTransform", "")).split()
+    transform = Affine.from_gdal(*map(float, numbers)) if numbers else None
+    names = tuple(json.loads(data.attrs.get("names", "[]")))
+    return StoredGrid(data["embedding"].values, None, transform, mapping.get("crs_wkt"), names, data.attrs)
 
 
 def as_dataset(embedding: Embedding, path: Path, manifest: Path) -> xr.Dataset:
@@ -211,7 +202,7 @@ def as_dataset(embedding: Embedding, path: Path, manifest: Path) -> xr.Dataset:
     if crs is not None or embedding.transform is not None:
         coordinates["spatial_ref"] = ((), np.int32(0), _grid_mapping(embedding, crs))
         mapped["grid_mapping"] = "spatial_ref"
-    attributes = attributes_of(embedding, path, manifest, _FLOAT32)
+    attributes = attributes_of(embedding, path, manifest, "float32")
     attributes |= {"names": json.dumps(band_names(embedding, len(grid)), ensure_ascii=False), "Conventions": "CF-1.11"}
     return xr.Dataset(variables, coordinates, attributes)
 

@@ -1,7 +1,8 @@
-"""One embedding on its way to a file."""
+"""One embedding on its way to a file, and one grid on its way back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -88,3 +89,36 @@ class Embedding:
             (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
             for x, y in ((0, 0), (columns, 0), (columns, rows), (0, rows))
         )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredGrid:
+    """One grid as its file holds it; without attributes the file is not one of ours.
+
+    Parameters
+    ----------
+    array : ndarray
+        ``(D, h, w)`` as stored, quantised or not.
+    scale : ndarray or None
+        Float64 ``(D,)`` where each band has a scale.
+    transform : affine.Affine or None
+        From (column, row) of the cells to map coordinates.
+    crs : str or None
+        WKT.
+    names : tuple of str
+        What the D values are.
+    attributes : mapping
+        What the file says of itself, as `eo_embed.writers.layout.attributes_of` wrote it.
+    """
+
+    array: np.ndarray
+    scale: np.ndarray | None = None
+    transform: Affine | None = None
+    crs: str | None = None
+    names: tuple[str, ...] = ()
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of_somebody_else(cls) -> StoredGrid:
+        """Return what a file that holds no embedding amounts to."""
+        return cls(np.empty(0))

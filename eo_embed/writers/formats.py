@@ -1,45 +1,186 @@
-"""The writer of grids by the name of its format."""
+"""The file formats of grids: all that the rest of the package knows of a format stands here.
+
+A new format is a module with a writer and a reader, its name in :data:`GridFormat` and its entry in :data:`FORMATS`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Literal, Protocol, cast, get_args
 
-from eo_embed.writers.cubes import NetcdfWriter, NpzWriter, ZarrWriter
-from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.geotiff import GridWriter
-from eo_embed.writers.quantise import Encoding
+from eo_core.arguments import one_of
+from eo_core.files import PARTIAL
+from eo_embed.writers import cubes, geotiff, npz
+from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.layout import GRIDS, item_path
+from eo_embed.writers.mosaic import merge_geotiffs
+from eo_embed.writers.quantise import DTYPES, DType, Encoding
 
-GRID_FORMATS = ("geotiff", "zarr", "netcdf", "npz")
+GridFormat = Literal["geotiff", "zarr", "netcdf", "npz"]
+GRID_FORMATS: tuple[GridFormat, ...] = get_args(GridFormat)
 
 
 class Writer(Protocol):
     """Writes one grid, whole or not at all."""
 
     def write(self, embedding: Embedding) -> Path:
-        """Return the file that was written."""
+        """Return the file, or the folder in a store, that was written."""
         ...
 
 
-def grid_writer(name: str, folder: Path, encoding: Encoding) -> Writer:
-    """Return the writer of a format; the encoding is for GeoTIFF, the others keep float32.
+class MergeTiles(Protocol):
+    """Puts the grids of a raster's tiles together again."""
+
+    def __call__(self, tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
+        """Write the whole grid to ``out``; return whether these tiles can be put together."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format of grids.
+
+    Parameters
+    ----------
+    name : str
+        What ``grid_format`` calls it.
+    suffix : str
+        End of the names of its files, such as ``.tif``, or of its store.
+    dtypes : tuple of str
+        Encodings that it can hold.
+    writer : callable
+        Makes the writer for the folder of an export and an encoding.
+    reader : callable
+        Reads one grid back.
+    merge_tiles : callable, optional
+        Puts the grids of tiles together, where the format can do that.
+    item_mark : str
+        For formats that keep all grids in one store: a file that only the folder of a grid holds, relative to that
+        folder. Empty for formats with one file for each grid.
+    """
+
+    name: GridFormat
+    suffix: str
+    dtypes: tuple[DType, ...]
+    writer: Callable[[Path, Encoding], Writer]
+    reader: Callable[[Path], StoredGrid]
+    merge_tiles: MergeTiles | None = None
+    item_mark: str = ""
+
+    @property
+    def in_store(self) -> bool:
+        """Whether all grids of an export lie in one store."""
+        return bool(self.item_mark)
+
+    @property
+    def root(self) -> str:
+        """Folder below that of the export that holds its grids: ``grids``, or a store such as ``grids.zarr``."""
+        return f"{GRIDS}{self.suffix}" if self.in_store else GRIDS
+
+    def path(self, folder: Path, embedding_id: str, layer: str) -> Path:
+        """Return where the grid of an item lies in the export ``folder``.
+
+        Raises
+        ------
+        ValueError
+            If the id cannot name a file.
+        """
+        return item_path(folder / self.root, embedding_id, layer, "" if self.in_store else self.suffix)
+
+    def is_grid(self, path: Path) -> bool:
+        """Tell whether a path is one grid of this format, by its name and place; its content may be anything."""
+        if self.in_store:
+            return (path / self.item_mark).is_file()
+        return path.suffix == self.suffix and path.is_file()
+
+    def is_store(self, path: Path) -> bool:
+        """Tell whether a path is a store of this format."""
+        return self.in_store and path.suffix == self.suffix and path.is_dir()
+
+    def grids_below(self, root: Path) -> list[Path]:
+        """Return all finished grids of this format below a folder, sorted; not what a crash left."""
+        if self.in_store:
+            depth = len(Path(self.item_mark).parts)
+            found = (mark.parents[depth - 1] for mark in root.rglob(self.item_mark))
+        else:
+            found = (path for path in root.rglob(f"*{self.suffix}") if path.is_file())
+        return sorted(p for p in found if not any(part.startswith(PARTIAL) for part in p.relative_to(root).parts))
+
+    def id_and_layer(self, path: Path, root: Path, *, layered: bool) -> tuple[str, str]:
+        """Return id and layer of a grid below ``root`` by its path; ``layered`` if the first folder is the layer."""
+        parts = path.relative_to(root).parts
+        name = "/".join(parts[1:] if layered else parts)
+        return name if self.in_store else name.removesuffix(self.suffix), parts[0] if layered else ""
+
+    def mosaics(self, folder: Path, tiles: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+        """Write one grid for each raster that was exported as tiles, whose own grids stay.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the export.
+        tiles : mapping
+            By id of the raster and layer: the files of its tiles, relative to ``folder``. Others than grids of this
+            format are passed over.
+
+        Returns
+        -------
+        list of str
+            The files, relative to ``folder``; none if the format cannot put tiles together.
+
+        Raises
+        ------
+        ValueError
+            If the tiles of a raster do not lie on one grid.
+        """
+        made = []
+        for (raster, layer), files in sorted(tiles.items()) if self.merge_tiles is not None else ():
+            grids = sorted(folder / file for file in files if file.startswith(f"{self.root}/"))
+            out = self.path(folder, raster, layer)
+            if grids and self.merge_tiles is not None and self.merge_tiles(grids, out, raster):
+                made.append(out.relative_to(folder).as_posix())
+        return made
+
+
+def _float32(writer: Callable[[Path], Writer]) -> Callable[[Path, Encoding], Writer]:
+    """Make a writer of formats that know no other encoding."""
+    return lambda folder, _: writer(folder)
+
+
+_FLOAT32: tuple[DType, ...] = ("float32",)
+_ALL = (
+    Format("geotiff", geotiff.SUFFIX, DTYPES, geotiff.GridWriter, geotiff.read_geotiff, merge_geotiffs),
+    Format("zarr", cubes.ZARR_SUFFIX, _FLOAT32, _float32(cubes.ZarrWriter), cubes.read_zarr, item_mark=cubes.ZARR_MARK),
+    Format("netcdf", cubes.NETCDF_SUFFIX, _FLOAT32, _float32(cubes.NetcdfWriter), cubes.read_netcdf),
+    Format("npz", npz.SUFFIX, _FLOAT32, _float32(npz.NpzWriter), npz.read_npz),
+)
+#: All formats by name.
+FORMATS: Mapping[GridFormat, Format] = MappingProxyType({one.name: one for one in _ALL})
+
+
+def grid_format(name: str, dtype: str) -> Format:
+    """Return a format by name, once it is clear that it can hold the encoding.
 
     Raises
     ------
     ValueError
-        For another encoding than float32 where a format has none, or an unknown format.
+        For an unknown format or encoding, or one that the format cannot hold; the message names what can.
     """
-    if name == "geotiff":
-        return GridWriter(folder, encoding)
-    writers: dict[str, type[ZarrWriter | NetcdfWriter | NpzWriter]] = {
-        "zarr": ZarrWriter,
-        "netcdf": NetcdfWriter,
-        "npz": NpzWriter,
-    }
-    if name not in writers:
-        msg = f"grid_format must be one of {', '.join(GRID_FORMATS)}, got {name!r}."
+    chosen = FORMATS[cast("GridFormat", one_of("grid_format", name, GRID_FORMATS))]
+    one_of("dtype", dtype, DTYPES)
+    if dtype not in chosen.dtypes:
+        able = " or ".join(one.name for one in FORMATS.values() if dtype in one.dtypes)
+        msg = (
+            f"grid_format {name} holds dtype {' or '.join(chosen.dtypes)}, got dtype {dtype}. Use grid_format: {able}, "
+            f"or dtype: {chosen.dtypes[0]}."
+        )
         raise ValueError(msg)
-    if encoding.dtype != "float32":
-        msg = f"dtype {encoding.dtype} is for grid_format: geotiff; {name} keeps float32."
-        raise ValueError(msg)
-    return writers[name](folder)
+    return chosen
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format of the one grid at a path, by its name and place; ``None`` if it is no grid."""
+    return next((one for one in FORMATS.values() if one.is_grid(path)), None)

@@ -15,7 +15,6 @@ from eo_embed.writers.embedding import Embedding
 
 MANIFEST = "manifest.json"
 GRIDS = "grids"
-ZARR_STORE = "grids.zarr"
 PARTS = "parts"
 POOLED = "embeddings.parquet"
 #: Longest file name of common file systems, less what a temporary name puts before it.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import rasterio
 from rasterio.windows import Window
@@ -12,39 +11,32 @@ from rasterio.windows import Window
 from eo_core.files import atomic_path
 from eo_data.raster.georeference import PixelGrid, place_of_tile
 from eo_data.raster.raster import shifted
-from eo_embed.writers.layout import GRIDS, item_path
 
 
-def mosaics(folder: Path, inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write one GeoTIFF per raster that was exported as tiles; return the files, relative to the folder.
+def merge_geotiffs(tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
+    """Write one GeoTIFF of the grids of a raster's tiles; return whether they can be put together.
 
-    Tiles own disjoint cells of one grid, so that nothing is blended and nothing is lost. Tiled grids stay as they are.
-    Tiles of dtype ``int8`` have each a scale of its own and are not put together.
+    Tiles stand for disjoint cells of one grid, so that nothing is blended and nothing is lost. Tiles of dtype ``int8``
+    have each a scale of their own and are not put together.
 
     Parameters
     ----------
-    folder : Path
-        Of the export.
-    inputs : sequence of mapping
-        Entries of the ledger, with ``raster_id``, ``layer`` and ``files``.
+    tiles : sequence of Path
+        GeoTIFF files, at least one.
+    out : Path
+        The file to write.
+    raster_id : str
+        Id of the raster, for the tags.
 
     Raises
     ------
     ValueError
-        If the tiles of a raster do not lie on one grid.
+        If the tiles do not lie on one grid.
     """
-    tiles: dict[tuple[str, str], list[Path]] = {}
-    for entry in inputs:
-        if entry.get("raster_id"):
-            grids = [folder / file for file in entry["files"] if file.startswith(f"{GRIDS}/") and file.endswith(".tif")]
-            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(grids)
-    made = []
-    for (raster, layer), paths in sorted(tiles.items()):
-        if paths and not _scaled(paths[0]):
-            path = item_path(folder / GRIDS, raster, layer, ".tif")
-            _merge(sorted(paths), path, raster)
-            made.append(path.relative_to(folder).as_posix())
-    return made
+    if _scaled(tiles[0]):
+        return False
+    _merge(tiles, out, raster_id)
+    return True
 
 
 def _scaled(path: Path) -> bool:
@@ -92,5 +84,5 @@ def _place(path: Path, common: PixelGrid) -> tuple[int, int, int, int]:
     return *place, own.height, own.width
 
 
-def _grid(file: Any) -> PixelGrid:  # noqa: ANN401
+def _grid(file: Any) -> PixelGrid:
     return PixelGrid(file.height, file.width, file.transform, file.crs.to_wkt() if file.crs else None)

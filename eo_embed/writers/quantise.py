@@ -6,13 +6,14 @@ In memory NaN is the no-data of every embedding; in a file it is what :class:`En
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
 from eo_core.arguments import one_of
 
-DTYPES = ("float32", "float16", "int8", "int8_alphaearth")
+DType = Literal["float32", "float16", "int8", "int8_alphaearth"]
+DTYPES: tuple[DType, ...] = get_args(DType)
 #: No-data of both int8 encodings, so that values are -127..127 and symmetric.
 INT8_NODATA = -128
 _INT8_MAX = 127
@@ -46,7 +47,7 @@ class Encoding:
 
     Parameters
     ----------
-    dtype : str
+    dtype : {'float32', 'float16', 'int8', 'int8_alphaearth'}
         ``float32``; ``float16`` (relative error up to 2 ** -11, values up to 65504); ``int8`` (one scale per band and
         file, error up to half a scale); ``int8_alphaearth`` (vectors of unit length, error up to
         ``(sqrt(|x|) + 0.002) / 127.5``).
@@ -57,15 +58,31 @@ class Encoding:
         For another dtype.
     """
 
-    dtype: str = "float32"
+    dtype: DType = "float32"
 
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, DTYPES)
+
+    @classmethod
+    def named(cls, dtype: str) -> Encoding:
+        """Return the encoding that a file names.
+
+        Raises
+        ------
+        ValueError
+            For another dtype.
+        """
+        return cls(cast("DType", dtype))
 
     @property
     def storage(self) -> str:
         """Name of the NumPy dtype in the file."""
         return self.dtype.removesuffix("_alphaearth")
+
+    @property
+    def quantization_method(self) -> str | None:
+        """What the STAC embedding extension calls the quantisation; ``None`` for floats."""
+        return {"int8": "linear", "int8_alphaearth": "sqrt_scale"}.get(self.dtype)
 
     @property
     def nodata(self) -> float:

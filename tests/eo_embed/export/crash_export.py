@@ -12,7 +12,8 @@ from pathlib import Path
 
 from eo_core.files import atomic_path
 from eo_embed.export.failures import Failures
-from eo_embed.export.ledger import Ledger, open_export
+from eo_embed.export.folder import open_export
+from eo_embed.export.ledger import Ledger
 
 ITEMS, BATCH = 200, 7
 

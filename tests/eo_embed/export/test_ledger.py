@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from eo_embed.export.failures import Failures
-from eo_embed.export.ledger import Ledger, open_export
+from eo_embed.export.folder import open_export
+from eo_embed.export.ledger import Ledger
 from eo_embed.export.manifest import Manifest, read_manifest
 
 FACTS = {"model": "thor_v1_base", "data": {"bands": ["RED", "NIR"]}}

@@ -103,7 +103,7 @@ def test_a_crash_between_any_two_steps_of_the_end_is_healed(tmp_path: Path, scri
     code = f"""
 import sys, os, pathlib, shutil
 sys.path[:0] = [{str(SCRIPT.parents[3])!r}, {str(SCRIPT.parent)!r}]
-import crash_export, eo_embed.export.ledger, eo_embed.export.manifest
+import crash_export, eo_embed.export.manifest
 calls = 0
 def stop(function):
     def counted(*args, **kwargs):

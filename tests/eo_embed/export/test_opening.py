@@ -16,10 +16,11 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_embed import open_embeddings
-from eo_embed.writers.cubes import NetcdfWriter, NpzWriter, ZarrWriter
+from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter, merge
 from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.npz import NpzWriter
 from eo_embed.writers.quantise import Encoding
 
 Make = Callable[..., Embedding]
@@ -236,7 +237,7 @@ def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere is no folder or file"):
         open_embeddings(tmp_path / "nowhere")
     (tmp_path / "failures.csv").write_text("id,reason")
-    with pytest.raises(ValueError, match="Expected .tif, .npz, .nc, .parquet or Zarr, got .*failures.csv"):
+    with pytest.raises(ValueError, match="Expected .tif, .nc, .npz, .parquet or a zarr store, got .*failures.csv"):
         open_embeddings(tmp_path / "failures.csv")
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="manifest.json is no JSON .*overwrite: true"):

@@ -15,9 +15,10 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_core.files import remove_partials
-from eo_embed.writers import cubes
-from eo_embed.writers.cubes import NetcdfWriter, NpzWriter, ZarrWriter
+from eo_embed.writers import npz
+from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.npz import NpzWriter
 
 Make = Callable[..., Embedding]
 WRITERS = [NpzWriter, NetcdfWriter, ZarrWriter]
@@ -201,7 +202,7 @@ def test_a_failed_npz_leaves_nothing(make_embedding: Make, tmp_path: Path, monke
         path.write_bytes(b"PK")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cubes.np, "savez_compressed", fail)
+    monkeypatch.setattr(npz.np, "savez_compressed", fail)
     with pytest.raises(OSError, match="No space left"):
         NpzWriter(tmp_path).write(make_embedding())
     assert _files(tmp_path) == []

@@ -1,0 +1,312 @@
+"""An export from batches to a finished folder, whatever drives it: a plain loop, Lightning, or another engine.
+
+One process is enough for :meth:`Exporter.run`. Several processes each have an exporter with a rank of its own, and
+keep to this order:
+
+1. ``open``: rank 0 first, then the others;
+2. ``add`` for each batch;
+3. ``close``, when all batches of this process are written; its counts are added up over all processes;
+4. ``complete`` by rank 0 alone, when all processes have closed;
+5. ``raise_if_failed``, by all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+
+from eo_data.dataset.batch import METADATA_KEYS
+from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_embed.export.failures import Failures
+from eo_embed.export.folder import open_export
+from eo_embed.export.items import Item, items_of
+from eo_embed.export.ledger import Ledger
+from eo_embed.export.manifest import Manifest
+from eo_embed.export.settings import ExportSettings
+from eo_embed.export.summary import ProgressLines, summary_table
+from eo_embed.writers.formats import Writer
+from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.layout import POOLED
+from eo_models.features import Features
+
+#: Entries of a batch that are ours or TerraTorch's, and not for the encoder.
+_NOT_FOR_ENCODER = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))
+
+Image = torch.Tensor | Mapping[str, torch.Tensor]
+
+
+class Encoder(Protocol):
+    """Makes features of a batch of images, such as `eo_models.features.FeatureExtractor`."""
+
+    def __call__(self, image: Image, **extras: Any) -> Sequence[Features]:  # noqa: ANN401
+        """Return the features of each layer; ``extras`` are the other entries of the batch, such as dates."""
+        ...
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run has done.
+
+    Parameters
+    ----------
+    done, skipped : int
+        Samples that were exported, and those that an earlier run has finished.
+    cells : int
+        Grid cells that were written.
+    area_m2 : float
+        Ground that the exported samples cover, in square metres.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    cells: int = 0
+    area_m2: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts.of([a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)])
+
+    def numbers(self) -> list[float]:
+        """Return the counts as numbers that can be added up over processes."""
+        return [float(value) for value in astuple(self)]
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Counts:
+        """Return the counts behind :meth:`numbers`."""
+        done, skipped, cells, area = numbers
+        return cls(int(done), int(skipped), int(cells), area)
+
+
+@dataclass
+class _Run:
+    """What an open export works with."""
+
+    manifest: Manifest
+    ledger: Ledger
+    finished: frozenset[tuple[str, str]]
+    grids: Writer
+    failures: Failures
+    progress: ProgressLines
+    started: float = field(default_factory=time.perf_counter)
+    parts: PartWriter | None = None
+    batches: int = 0
+    counts: Counts = Counts()
+    #: Of the last item that was written, for the manifest.
+    dimensions: int = 0
+    gsd: float = 0.0
+
+
+class Exporter:
+    """Writes what an encoder makes of batches to a folder, with ledger and manifest.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the export.
+    encoder : Encoder
+        In eval mode, on the device of the batches.
+    settings : ExportSettings
+        What is exported, and how it is stored.
+    facts : mapping
+        Everything that changes the numbers, as `eo_embed.export.facts.export_facts` gives it.
+    provenance : mapping, optional
+        What a reader wants to know besides, as `eo_embed.export.facts.run_provenance` gives it.
+    rank : int
+        Of this process among those that write to the folder; 0 begins and completes the export.
+    root : Path, optional
+        Folder that ids are relative to, for batches that hold no ids.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        encoder: Encoder,
+        settings: ExportSettings,
+        facts: Mapping[str, Any],
+        provenance: Mapping[str, Any] | None = None,
+        *,
+        rank: int = 0,
+        root: Path | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.encoder = encoder
+        self.settings = settings
+        self.facts = facts
+        self.provenance = provenance or {}
+        self.rank = rank
+        self.root = root
+        self._run: _Run | None = None
+
+    def run(self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = ()) -> str:
+        """Export all batches in this process.
+
+        Parameters
+        ----------
+        batches : iterable of mapping
+            With ``image``, ``filename`` and what `eo_data.dataset.sample_grid.sample_grids` reads.
+        skipped : iterable of (str, str, str)
+            Split, id and reason of samples that the data module has left out.
+
+        Returns
+        -------
+        str
+            The summary of the run.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds another export, a batch cannot be exported, or items failed under ``on_error: raise``.
+        """
+        self.open(len(batches) if isinstance(batches, Sized) else None, skipped)
+        for batch in batches:
+            self.add(batch)
+        summary = self.complete(self.close())
+        self.raise_if_failed()
+        return summary
+
+    def open(self, batches: int | None = None, skipped: Iterable[tuple[str, str, str]] = ()) -> None:
+        """Begin the export or go on with it; rank 0 must have returned before another process calls this.
+
+        Parameters
+        ----------
+        batches : int, optional
+            Batches that this process will get, for its progress lines.
+        skipped : iterable of (str, str, str)
+            Split, id and reason of samples that the data module has left out; rank 0 lists them as failures.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds an export with other facts, or files but no export.
+        """
+        manifest, ledger = open_export(
+            self.folder,
+            self.facts,
+            overwrite=self.settings.overwrite,
+            rank=self.rank,
+            provenance=self.provenance,
+        )
+        failures = Failures(self.folder, self.rank)
+        for _, sample, reason in skipped if self.rank == 0 else ():
+            failures.add(sample, reason)
+        writer = self.settings.format.writer(self.folder, self.settings.encoding)
+        finished = frozenset(ledger.finished())
+        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(batches))
+
+    def add(self, batch: Mapping[str, Any]) -> None:
+        """Encode a batch and write it, unless all of it has been written before.
+
+        Raises
+        ------
+        ValueError
+            If the export is not open, or the batch cannot be exported.
+        """
+        run = self._opened()
+        run.batches += 1
+        image = cast("Image", batch["image"])
+        samples = sample_grids(batch, _size(image), self.root)
+        names = self.settings.layer_names
+        if all((sample.id, name) in run.finished for sample in samples for name in names):
+            run.counts += Counts(skipped=len(samples))
+            return
+        if run.manifest.is_complete and self.rank == 0:
+            run.manifest.resume(self.provenance)
+        extras = {key: value for key, value in batch.items() if key not in _NOT_FOR_ENCODER}
+        with torch.no_grad():
+            features = self.encoder(image, **extras)
+        run.ledger.record(list(self._write(run, features, samples)))
+        run.counts += Counts(done=len(samples), area_m2=sum(sample.area for sample in samples))
+        run.progress.update(run.batches, run.counts.done, run.counts.area_m2)
+
+    def close(self) -> Counts:
+        """End the work of this process, and return what it has done."""
+        run = self._opened()
+        run.failures.write()
+        return run.counts
+
+    def complete(self, counts: Counts) -> str:
+        """Merge what all processes wrote, complete the manifest, and return the summary; for rank 0 alone.
+
+        Parameters
+        ----------
+        counts : Counts
+            Of all processes together.
+        """
+        run = self._opened()
+        if self.settings.writes_vectors:
+            merge(self.folder, self.folder / POOLED)
+        inputs = run.ledger.inputs()
+        made = self.settings.format.mosaics(self.folder, _tiles(inputs))
+        failures = run.failures.merge()
+        files = {file for entry in inputs for file in entry["files"]} | set(made)
+        shown = {
+            "done": counts.done,
+            "skipped": counts.skipped,
+            "failed": len(failures),
+            "cells": counts.cells,
+            "bytes": sum((self.folder / file).stat().st_size for file in files if (self.folder / file).is_file()),
+        }
+        known = run.manifest.is_complete and run.ledger.is_covered_by(run.manifest)
+        if not known or failures != run.manifest.content["failures"]:
+            run.manifest.complete(shown, inputs, failures, self.settings.stac(run.dimensions, run.gsd))
+        run.ledger.close()
+        return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
+
+    def raise_if_failed(self) -> None:
+        """End the run with an error if items failed, unless they may be skipped.
+
+        Raises
+        ------
+        ValueError
+            Under ``on_error: raise`` if an item of any process failed.
+        """
+        self._opened().failures.raise_if_any(self.settings.on_error)
+
+    def _opened(self) -> _Run:
+        if self._run is None:
+            msg = f"The export to {self.folder} is not open. Call Exporter.open before the first batch."
+            raise ValueError(msg)
+        return self._run
+
+    def _write(
+        self, run: _Run, features: Sequence[Features], samples: Sequence[SampleGrid]
+    ) -> Iterator[dict[str, Any]]:
+        """Write the grids of a batch, then its vectors in one part; yield an entry for each item."""
+        written: list[tuple[Item, list[Path]]] = []
+        for name, feature in zip(self.settings.layer_names, features, strict=True):
+            for item in items_of(name, feature, samples, self.settings):
+                files = [run.grids.write(item.embedding)] if self.settings.writes_grids else []
+                run.counts += Counts(cells=item.cells)
+                run.dimensions, run.gsd = item.dimensions, item.gsd
+                written.append((item, files))
+        part = self._write_vectors(run, [item for item, _ in written])
+        for item, files in written:
+            yield item.entry([*files, *part], self.folder)
+
+    def _write_vectors(self, run: _Run, items: Sequence[Item]) -> list[Path]:
+        vectors = [item.embedding for item in items if item.embedding.pooled is not None]
+        if not vectors:
+            return []
+        if run.parts is None:
+            run.parts = PartWriter(self.folder, self.rank, len(cast("torch.Tensor", vectors[0].pooled)))
+        return [run.parts.write(vectors)]
+
+
+def _size(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image in pixels; of several, those of the first."""
+    if isinstance(image, Mapping):
+        image = next(value for value in image.values() if value.ndim >= 4)
+    return int(image.shape[-2]), int(image.shape[-1])
+
+
+def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Files of the tiles of each raster and layer."""
+    tiles: dict[tuple[str, str], list[str]] = {}
+    for entry in inputs:
+        if entry.get("raster_id"):
+            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
+    return tiles

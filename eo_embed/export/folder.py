@@ -1,0 +1,219 @@
+"""The folder of an export: begun, gone on with, or refused.
+
+A folder is in one of three states, which :func:`state_of` tells. What a run does with it:
+
+=========== =============================== ===================================================
+state       run with the same settings      run with ``overwrite``
+=========== =============================== ===================================================
+new         begins                          begins
+interrupted goes on with what is missing    removes what an export makes, then begins
+complete    reports that nothing is missing removes what an export makes, then begins
+=========== =============================== ===================================================
+
+Other settings are refused without ``overwrite``; files that no export makes are never removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from eo_core.files import PARTIAL, remove_partials
+from eo_core.fingerprint import differences
+from eo_embed.export import failures
+from eo_embed.export.failures import Failures
+from eo_embed.export.ledger import PROGRESS, Ledger
+from eo_embed.export.manifest import Manifest, read_manifest
+from eo_embed.writers.formats import FORMATS
+from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED
+
+logger = logging.getLogger(__name__)
+
+#: What an export makes besides grids, as patterns below its folder.
+_MADE = (
+    f"{PROGRESS}/*-*.json",
+    POOLED,
+    failures.NAME,
+    f"{PARTS}/part-*.parquet",
+    *(f"pictures/**/*.{suffix}" for suffix in ("tif", "png")),
+)
+#: How many differences a refusal lists.
+_LISTED = 20
+
+
+class FolderState(Enum):
+    """How far the export in a folder has come."""
+
+    #: There is no export: the folder is missing, empty, or holds what a crash left before the first manifest.
+    NEW = "new"
+    #: There is an export that is not finished, or entries that its complete manifest does not hold.
+    INTERRUPTED = "interrupted"
+    #: The manifest is complete and holds all entries.
+    COMPLETE = "complete"
+
+
+def state_of(folder: Path) -> FolderState:
+    """Tell how far the export in a folder has come; nothing is changed.
+
+    Raises
+    ------
+    ValueError
+        If the path is a file, the folder holds files but no export, or its manifest or an entry cannot be read.
+    """
+    if not _holds_export(folder):
+        return FolderState.NEW
+    current = read_manifest(folder)
+    whole = current.is_complete and Ledger(folder).is_covered_by(current)
+    return FolderState.COMPLETE if whole else FolderState.INTERRUPTED
+
+
+def _holds_export(folder: Path) -> bool:
+    """Whether there is an export, in whatever state.
+
+    Raises
+    ------
+    ValueError
+        If the path is a file, or the folder holds files but no export of ours.
+    """
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file. Give a folder for the export."
+        raise ValueError(msg)
+    if (folder / MANIFEST).exists():
+        read_manifest(folder)
+        return True
+    # A crash before the first manifest leaves only its temporary file.
+    others = [path.name for path in folder.glob("*") if not path.name.startswith(PARTIAL)]
+    if others:
+        msg = (
+            f"{folder} holds files but no {MANIFEST}, so it is no export: {', '.join(sorted(others)[:5])}. Give "
+            "a new or empty folder."
+        )
+        raise ValueError(msg)
+    return False
+
+
+def open_export(
+    folder: str | Path,
+    facts: Mapping[str, Any],
+    overwrite: bool = False,  # noqa: FBT001, FBT002
+    rank: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+    stac: Mapping[str, Any] | None = None,
+) -> tuple[Manifest, Ledger]:
+    """Begin an export, or go on with one that was interrupted or is to get more items.
+
+    Rank 0 must return from this before another process calls it (``strategy.barrier()``).
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the export.
+    facts : mapping
+        Everything that changes the numbers.
+    overwrite : bool
+        Remove the export that is there, the same or another one, and start again. Files that no export makes stay.
+    rank : int
+        Of this process.
+    provenance, stac : mapping, optional
+        For the manifest.
+
+    Returns
+    -------
+    tuple of Manifest, Ledger
+        A complete export is reported by ``manifest.is_complete`` and stays as it is. If there are items that it does
+        not have, call ``manifest.resume`` and go on.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds an export made with other facts, or files but no export; or for another process than the
+        first, if there is no export yet.
+    """
+    place = Path(folder)
+    if rank:
+        return _joined(place, facts, rank)
+    if overwrite and _holds_export(place):
+        _clear(place)
+    state = FolderState.NEW if overwrite else state_of(place)
+    if state is not FolderState.NEW:
+        return _gone_on_with(place, state, facts, provenance or {})
+    remove_partials(place)
+    return Manifest.create(place, facts, provenance or {}, stac), Ledger(place)
+
+
+def _gone_on_with(
+    folder: Path, state: FolderState, facts: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> tuple[Manifest, Ledger]:
+    """Open an export that is there: as it is if it is complete, else without what a crash left."""
+    current = read_manifest(folder)
+    _refuse_other(current, facts)
+    remove_partials(folder)
+    Failures(folder).forget()
+    if state is FolderState.COMPLETE:
+        logger.info("%s holds a complete export of %d items.", folder, len(current.content["inputs"]))
+        Ledger(folder).close()
+    else:
+        _remove_orphans(folder)
+        current.resume(provenance)
+    return current, Ledger(folder)
+
+
+def _joined(folder: Path, facts: Mapping[str, Any], rank: int) -> tuple[Manifest, Ledger]:
+    """Open the export that rank 0 has opened; nothing is changed."""
+    current = read_manifest(folder)
+    _refuse_other(current, facts)
+    return current, Ledger(folder, rank)
+
+
+def _refuse_other(current: Manifest, facts: Mapping[str, Any]) -> None:
+    """Refuse to mix embeddings that were made in two ways."""
+    lines = differences(current.facts, facts)
+    if lines:
+        more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+        listed = "\n  ".join([*lines[:_LISTED], *more])
+        msg = (
+            f"{current.folder} holds an export that was made in another way (there -> now):\n  {listed}\n"
+            "Export to another folder, or start again there with overwrite: true."
+        )
+        raise ValueError(msg)
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove parts of batches that were killed before their entry was written."""
+    known = {file for files in Ledger(folder).finished().values() for file in files}
+    for path in folder.glob(f"{PARTS}/part-*.parquet"):
+        if path.relative_to(folder).as_posix() not in known:
+            path.unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an export makes, and the folders that are empty then.
+
+    The manifest stays until the next one replaces it, so that a crash in between leaves a folder that can be opened.
+    """
+    remove_partials(folder)
+    Failures(folder).forget()
+    made = list(_made(folder))
+    for path in made:
+        path.unlink()
+    for form in FORMATS.values():
+        if form.in_store and (folder / form.root).is_dir():
+            shutil.rmtree(folder / form.root)
+    emptied = {folder / name for name in (PROGRESS, PARTS) if (folder / name).is_dir()}
+    emptied |= {parent for path in made for parent in path.parents if folder in parent.parents}
+    for parent in sorted(emptied, key=lambda path: len(path.parts), reverse=True):
+        if not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def _made(folder: Path) -> Iterator[Path]:
+    """Yield the files of an export, but its manifest and its stores."""
+    for pattern in _MADE:
+        yield from (path for path in folder.glob(pattern) if path.is_file())
+    for form in FORMATS.values():
+        if not form.in_store:
+            yield from form.grids_below(folder / GRIDS)

@@ -1,0 +1,129 @@
+"""From the features of a batch to the items of an export: one for each sample and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.settings import ExportSettings
+from eo_embed.writers.embedding import Embedding
+from eo_models.features import Features
+
+#: Vectors shorter than this are not scaled up to length one.
+_SHORTEST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One sample and layer on its way to its files.
+
+    Parameters
+    ----------
+    embedding : Embedding
+        What is written.
+    sample : SampleGrid
+        Where the sample lies, and which of its pixels were observed.
+    dimensions : int
+        Numbers in a vector.
+    gsd : float
+        Side of a grid cell in metres; 0 if unknown.
+    """
+
+    embedding: Embedding
+    sample: SampleGrid
+    dimensions: int
+    gsd: float
+
+    @property
+    def cells(self) -> int:
+        """Number of grid cells that are written."""
+        return 0 if self.embedding.grid is None else int(np.prod(self.embedding.shape))
+
+    def entry(self, files: Sequence[Path], folder: Path) -> dict[str, Any]:
+        """Return what the ledger and the manifest hold of the item, whose files lie below ``folder``."""
+        own = self.embedding
+        return {
+            "id": own.id,
+            "layer": own.layer,
+            "files": [path.relative_to(folder).as_posix() for path in files],
+            "sources": list(own.sources),
+            "dates": [day.isoformat() for day in own.dates],
+            "valid_fraction": own.valid_fraction,
+            "raster_id": self.sample.raster_id,
+            "image_hw": list(self.sample.valid.shape),
+            "grid_hw": list(own.shape),
+            "area_m2": round(self.sample.area, 1),
+        }
+
+
+def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], settings: ExportSettings) -> Iterator[Item]:
+    """Yield the items of one layer of a batch.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the layer.
+    features : Features
+        Of the batch.
+    samples : sequence of SampleGrid
+        The samples of the batch, in order.
+    settings : ExportSettings
+        What is exported.
+
+    Raises
+    ------
+    ValueError
+        If grids are wanted of tokens that form none.
+    """
+    if settings.writes_grids and features.grid is None:
+        msg = (
+            f"The backbone's tokens {tuple(features.tokens.shape)} form no grid. Export output: pooled, or use "
+            "an input whose size its patches divide."
+        )
+        raise ValueError(msg)
+    vectors = _as_numpy(features.pooled(settings.pooling)) if settings.writes_vectors else None
+    grids = None if features.grid is None else _as_numpy(features.grid)
+    dimensions = features.tokens.shape[-1] if grids is None else grids.shape[1]
+    for i, sample in enumerate(samples):
+        vector, grid = None if vectors is None else vectors[i], None if grids is None else grids[i]
+        embedding = _embedding(sample, layer, vector, grid, settings)
+        gsd = 0.0 if grid is None else (sample.area / int(np.prod(embedding.shape))) ** 0.5
+        yield Item(embedding, sample, dimensions, gsd)
+
+
+def _embedding(
+    sample: SampleGrid, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None, settings: ExportSettings
+) -> Embedding:
+    """Return the part of a sample that it stands for, without values where nothing was observed."""
+    whole = grid.shape[1:] if grid is not None else (1, 1)
+    rows, columns = sample.cells(whole)
+    share = sample.valid_share(whole)[rows, columns]
+    if settings.l2_normalise:
+        pooled = None if pooled is None else pooled / max(float(np.linalg.norm(pooled)), _SHORTEST)
+        grid = None if grid is None else grid / np.maximum(np.linalg.norm(grid, axis=0), _SHORTEST)
+    wanted = grid[:, rows, columns] if grid is not None and settings.writes_grids else None
+    if wanted is not None:
+        wanted = np.where(share > 0, wanted, np.float32(np.nan)).astype(np.float32)
+    return Embedding(
+        sample.id,
+        layer,
+        None if pooled is None else pooled.astype(np.float32),
+        wanted,
+        share,
+        sample.of_cells(whole, (rows.start, columns.start)),
+        sample.crs,
+        share.shape,
+        sample.dates,
+        sample.sources,
+        float(sample.valid.mean()),
+    )
+
+
+def _as_numpy(values: torch.Tensor) -> np.ndarray:
+    return values.detach().float().cpu().numpy()
