@@ -19,7 +19,7 @@ from eo_models.contract import BandsByImage, Features, GroupMerge, SensorsByImag
 from eo_models.layout_cache import LayoutCache
 from eo_models.registry import registry_factory
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
-from thor_terratorch_ext.inputs import InputSpec, OnNan
+from thor_terratorch_ext.inputs import InputSpec
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
 from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout

@@ -18,7 +18,6 @@ from eo_data.sensors.tables import spelling
 from thor_terratorch_ext.model.channels import DEFAULT_BANDS, BandSelection
 from thor_terratorch_ext.model.layout import TokenLayout
 
-
 OnNan = Literal["raise", "mask"]
 
 

@@ -152,10 +152,10 @@ def _series_tokens(modality: Modality, scale: int, reduce_scale: ReduceScale) ->
     metres = scale * CELL_METRES
     if reduce_scale != "training":
         msg = (
-            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, which has not "
-            f"the reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
-            f"alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and take a multiple of "
-            f"{modality.pixel_metres:g}."
+            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m. The release configuration does not have the "
+            f"reduce_scale of {modality.training_reduce_scale} of the training, so it can only cut this modality at "
+            f"patch_size 10 and alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and "
+            f"take a multiple of {modality.pixel_metres:g}."
         )
         raise ValueError(msg)
     if scale % cells_per_pixel:

@@ -84,5 +84,5 @@ def _place(path: Path, common: PixelGrid) -> tuple[int, int, int, int]:
     return *place, own.height, own.width
 
 
-def _grid(file: Any) -> PixelGrid:
+def _grid(file: rasterio.DatasetReader) -> PixelGrid:
     return PixelGrid(file.height, file.width, file.transform, file.crs.to_wkt() if file.crs else None)
