@@ -124,7 +124,7 @@ def strings_and_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
         elif isinstance(node, ast.Attribute):
             yield node.lineno, node.attr
-        elif isinstance(node, ast.alias) or isinstance(node, documented[1:]):
+        elif isinstance(node, (ast.alias, *documented[1:])):
             yield node.lineno, node.name
 
 
