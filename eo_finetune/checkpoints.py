@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -59,7 +59,7 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(
         self,
         monitor: str = "val/mIoU",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         dirpath: str | None = None,
         filename: str = "best",
         **arguments: Any,  # noqa: ANN401

@@ -113,7 +113,7 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -125,7 +125,7 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -157,11 +157,13 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         position: tuple[int, int | float],
         loader: int,
     ) -> None:
-        size = batch_size(batch) if isinstance(batch, Mapping) else 0
+        if not isinstance(batch, Mapping):
+            return
+        size = batch_size(batch)
         wanted = share_of_batch(self.samples, *position) - self._seen.get(loader, 0)
         count = min(wanted, size)
         if count < 1:
@@ -206,7 +208,7 @@ def _names(module: LightningModule, samples: Sequence[MapSample]) -> list[str]:
     return class_names(module, max(highest + 1, 2))
 
 
-def _datamodule(trainer: Trainer) -> Any:  # noqa: ANN401
+def _datamodule(trainer: Trainer) -> object:
     return getattr(trainer, "datamodule", None)
 
 
@@ -220,7 +222,7 @@ def _trial(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
-def _picture_of(logger: Any) -> str | None:  # noqa: ANN401
+def _picture_of(logger: object) -> str | None:
     """Return the method by which a logger takes figures; the choice is that of TerraTorch's own plots."""
     experiment = getattr(logger, "experiment", None)
     if hasattr(experiment, "add_figure"):

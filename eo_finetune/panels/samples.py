@@ -15,6 +15,9 @@ from eo_data.dataset.contract import NOT_FOR_MODEL
 from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.views import View
 
+#: Titles and pictures ``(h, w, 3)`` in 0..1.
+type Pictures = tuple[tuple[str, np.ndarray], ...]
+
 #: A class of a multi-label task counts as predicted from here on, as in its metrics.
 _PRESENT = 0.5
 
@@ -122,7 +125,11 @@ def sample_of(
 
 
 def _map_sample(
-    module: LightningModule, mask: torch.Tensor, output: torch.Tensor, name: str, pictures: tuple[Any, ...]
+    module: LightningModule,
+    mask: torch.Tensor,
+    output: torch.Tensor,
+    name: str,
+    pictures: Pictures,
 ) -> MapSample:
     label = mask.squeeze(0) if mask.ndim == 3 else mask
     regression = getattr(module, "task", None) == "regression" or (
@@ -149,7 +156,11 @@ def _map_sample(
 
 
 def _scene_sample(
-    module: LightningModule, label: torch.Tensor, output: torch.Tensor, name: str, pictures: tuple[Any, ...]
+    module: LightningModule,
+    label: torch.Tensor,
+    output: torch.Tensor,
+    name: str,
+    pictures: Pictures,
 ) -> SceneSample:
     picture = pictures[0][1] if pictures else None
     if (label.is_floating_point() and label.ndim == 0) or getattr(module, "task", None) == "scalar_regression":
@@ -188,7 +199,7 @@ def class_names(module: LightningModule, count: int) -> list[str]:
     return [str(stated[c]) if c < len(stated) else f"class {c}" for c in range(length)]
 
 
-def sample_name(batch: Mapping[str, Any], i: int, number: int, root: Any) -> str:  # noqa: ANN401
+def sample_name(batch: Mapping[str, Any], i: int, number: int, root: str | Path | None) -> str:
     """Return the path of a sample below the root of the data set, or its number where there is no path."""
     names = batch.get("filename")
     names = next(iter(names.values()), None) if isinstance(names, Mapping) else names
