@@ -229,7 +229,7 @@ def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, wi
     Parameters
     ----------
     transform : affine.Affine
-        Of the raster's pixels; x is the easting or longitude.
+        From (column, row) of the raster's pixels to map coordinates; x is the easting or longitude.
     crs : str
         WKT, or another form that pyproj reads (``EPSG:4326``).
     height, width : int

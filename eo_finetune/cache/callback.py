@@ -43,7 +43,7 @@ class FrozenFeatureCache(Callback):
     each step is the one that a run without the cache would draw, so that the losses are the same.
 
     A folder below ``folder`` is named by the fingerprint of everything that changes features: data, preprocessing,
-    weights, arguments of the backbone, precision. Another run with the same facts finds its files there; an
+    weights, arguments of the backbone, precision. Another run with the same settings finds its files there, and an
     interrupted run goes on. Old folders are never removed.
 
     Validation is read from the cache, too, unless it runs by tiles (``tiled_inference_on_validation``).
@@ -76,15 +76,15 @@ class FrozenFeatureCache(Callback):
         self._stored: _Stored | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Encode what is not stored yet, and put the stored samples in the place of the data sets.
+        """Encode the images that are not stored yet, and replace the data sets by the stored samples.
 
-        Not before: a run that goes on from a checkpoint has its weights only now.
+        This cannot happen earlier: a run that goes on from a checkpoint has its weights only now.
 
         Raises
         ------
         ValueError
-            If the backbone is not frozen or not known by its arguments, the data module is of another kind,
-            transforms do more than flips and rotations, or the disk is too small.
+            If the backbone is not frozen or has no arguments, the data module is not one of `eo_data`, transforms do
+            more than flips and rotations, or the disk is too small.
         """
         encoder = _frozen_encoder(pl_module)
         module: Any = getattr(trainer, "datamodule", None)
@@ -115,7 +115,7 @@ class FrozenFeatureCache(Callback):
         backbone = {k: _plain(v) for k, v in arguments.items() if k.startswith("backbone")}
         if not backbone:
             msg = (
-                "The feature cache knows its files again by the arguments of the backbone, but the task has none in "
+                "The feature cache names its files by the arguments of the backbone, but the task has none in "
                 "model_args. Let it build its model (model_factory, model_args), or leave FrozenFeatureCache out."
             )
             raise ValueError(msg)
@@ -170,7 +170,7 @@ class FrozenFeatureCache(Callback):
             for entries, batch in loader:
                 moved: Any = pl_module.transfer_batch_to_device(batch, trainer.strategy.root_device, 0)
                 with trainer.strategy.precision_plugin.val_step_context():
-                    # The whole model: padding is its own affair.
+                    # The whole model, because it pads images itself.
                     model(moved["image"], **{k: v for k, v in moved.items() if k not in NOT_FOR_MODEL})
                 features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
@@ -186,7 +186,7 @@ class FrozenFeatureCache(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
-        """Let the features of the batch pass where the encoder was."""
+        """Put the stored features of the batch in the place of the encoder."""
         self._pass_stored(pl_module, batch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -201,7 +201,7 @@ class FrozenFeatureCache(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Let the features of the batch pass where the encoder was."""
+        """Put the stored features of the batch in the place of the encoder."""
         self._pass_stored(pl_module, batch)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -250,19 +250,19 @@ def _data_module(trainer: Trainer) -> _DataModule:
 
 
 def _plain(value: object) -> object:
-    """A backbone that is given as a module counts by its weights and its text."""
+    """Describe an argument; a module is described by its text, as its weights are hashed anyway."""
     return str(value) if isinstance(value, nn.Module) else plain_values(value)
 
 
 class _Stored(nn.Module):
-    """Stands where the encoder stands, and returns the features of the batch in the memory layout of the encoder."""
+    """Takes the place of the encoder, and returns the features of the batch in the encoder's memory layout."""
 
     def __init__(self, orders: list[AxisOrder]) -> None:
         super().__init__()
         self.orders = [with_batch(order) for order in orders]
 
     def forward(self, _image: object, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
-        """Return the stored features; the image only says how large the output has to be."""
+        """Return the stored features; the image gives only the size of the output."""
         return [as_computed(level, order) for level, order in zip(features, self.orders, strict=True)]
 
 
@@ -320,7 +320,7 @@ def _check_disk(first: Path, count: int) -> None:
     Raises
     ------
     ValueError
-        If ``count`` more files as large as the first one need more than what is free.
+        If ``count`` more files of the size of the first one do not fit.
     """
     own = first.stat().st_size
     free = shutil.disk_usage(first.parent).free

@@ -1,4 +1,4 @@
-"""Samples out of a batch: which ones, what the model predicts for them, and what is to be drawn of them."""
+"""Samples out of a batch: which ones to draw, what the model predicts for them, and their labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def share_of_batch(samples: int, index: int, batches: int | float) -> int:
 
 
 def batch_size(batch: Mapping[str, Any]) -> int:
-    """Return the number of samples of a batch; 0 if nothing tells it."""
+    """Return the number of samples of a batch; 0 if no entry has one for each."""
     for key in ("mask", "label", "image", "filename"):
         entry = batch.get(key)
         for part in entry.values() if isinstance(entry, Mapping) else (entry,):
@@ -85,16 +85,16 @@ def predicted(trainer: Trainer, module: LightningModule, batch: Mapping[str, Any
 def sample_of(
     module: LightningModule, batch: Mapping[str, Any], output: torch.Tensor, i: int, name: str, views: Sequence[View]
 ) -> MapSample | SceneSample:
-    """Return what is to be drawn of the ``i``-th sample of a batch.
+    """Return the pictures, label and prediction of the ``i``-th sample of a batch.
 
     Parameters
     ----------
     module : LightningModule
-        The task; tells classes and ignore index by its hyper-parameters.
+        The task, with the names of classes and the ignore index among its hyper-parameters.
     batch : mapping
         With ``mask`` ``(B, H, W)`` or ``label`` ``(B,)`` or ``(B, classes)``.
     output : Tensor
-        Of the model: scores ``(B, classes, H, W)`` or ``(B, classes)``, or classes or values without that axis.
+        Output of the model: scores ``(B, classes, H, W)`` or ``(B, classes)``, or classes or values without that axis.
     i : int
         Which sample.
     name : str

@@ -63,7 +63,7 @@ class View:
             title = f"{title}, frame {frame + 1} of {pixels.shape[1]}"
             pixels = pixels[:, frame]
         if pixels.size == 0 or np.ptp(pixels) == 0:
-            return None  # a stand-in: of a modality that lacks, or of an image whose features are cached
+            return None  # zeros in the place of a missing modality, or of an image whose features are cached
         return title, stretched(pixels, valid if valid is not None and valid.shape == pixels.shape[1:] else None)
 
 
@@ -78,7 +78,7 @@ def middle_frame(series: np.ndarray, observed: np.ndarray | None = None) -> int:
 
 
 def bands_of(datamodule: object) -> dict[str | None, tuple[str, ...]]:
-    """Names of the channels by modality, as far as a data module tells them; canonical where the sensor is known.
+    """Names of the channels by modality, as far as a data module names them; canonical where the sensor is known.
 
     Data modules of this project have ``modalities``, those of TerraTorch ``output_bands``, ``dataset_bands`` or
     ``bands``, as a list (the key is ``None`` then) or by modality.
@@ -225,6 +225,6 @@ def _channel(band: str | int, names: Sequence[str], modality: str | None, datamo
     for i, name in enumerate(names):
         if name.upper() == canonical.upper():
             return i
-    held = ", ".join(names) if names else "not known, as the data module does not tell them; give channel numbers"
+    held = ", ".join(names) if names else "not known, as the data module does not name them; give channel numbers"
     msg = f"rgb names the band {band!r} of {modality or 'the image'}. Valid: {held}."
     raise ValueError(msg)
