@@ -26,8 +26,8 @@ class SampleReader:
         By modality, in the order of the batch.
     label : LabelSource or None
         Labels; ``None`` for prediction.
-    task : {'segmentation', 'regression', 'classification'}
-        What is learned, see `eo_data.readers.labels.read_label`.
+    task : str
+        See `eo_data.readers.labels.read_label`.
     """
 
     images: Mapping[str, ImageReader]

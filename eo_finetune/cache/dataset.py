@@ -172,7 +172,7 @@ class Uncached(Dataset[dict[str, Any]]):
 
 
 def _name(record: Record) -> str:
-    """A name that changes when anything about a sample does: its files (size and time), its dates or its label."""
+    """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
     paths = [path for files in record.files.values() for path in files]
     paths += [record.label] if isinstance(record.label, Path) else []
     states = []
