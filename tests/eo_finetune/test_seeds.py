@@ -1,4 +1,4 @@
-"""Random numbers of a step follow from the seed of the run, the epoch, the step and the process, and from nothing else."""
+"""Random numbers of a step follow from the seed of the run, the epoch, the step and the process alone."""
 
 from __future__ import annotations
 
