@@ -8,9 +8,15 @@ from typing import Any
 import yaml
 
 
-def config_text(trainer: Any) -> str | None:  # noqa: ANN401
-    """Return the whole config as YAML, where Lightning's command line has put it; ``None`` in a Python program."""
-    for callback in trainer.callbacks:
+def config_text(trainer: object) -> str | None:
+    """Return the whole config as YAML from the callback in which Lightning's command line keeps it.
+
+    Returns
+    -------
+    str or None
+        ``None`` in a Python program, where the trainer has no such callback.
+    """
+    for callback in getattr(trainer, "callbacks", ()):
         parser, config = getattr(callback, "parser", None), getattr(callback, "config", None)
         if parser is not None and config is not None:
             return str(parser.dump(config, skip_none=False))

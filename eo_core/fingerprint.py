@@ -1,4 +1,4 @@
-"""One number for everything that changes the embeddings, and what differs between two such sets of facts."""
+"""One number for all settings that change a result, and the differences between two sets of such settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ABSENT = "(absent)"
 
 
 def plain_values(obj: object) -> Any:  # noqa: ANN401
-    """Return a value as plain JSON values: what is fingerprinted, and what the manifest shows.
+    """Return a value as plain JSON values, the form that is fingerprinted and shown in a manifest.
 
     A dataclass becomes a mapping of its fields, and of its name under ``class``, because two policies with the same
     fields do different things. Private fields count if the constructor fills them by itself (``init=False``): so the

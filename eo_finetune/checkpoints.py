@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -16,7 +16,7 @@ from eo_models.registry import find_encoder
 
 #: Where the config stands in a checkpoint.
 CONFIG = "config"
-#: Arguments of a task that say how to infer, not what was trained: the config of the day decides about them.
+#: Arguments of a task that say how to infer, not what was trained: the config of the run that predicts decides on them.
 _INFERENCE = (
     "output_on_inference",
     "output_most_probable",
@@ -35,16 +35,17 @@ _WEIGHTS = {f"{part}pretrained": False for part in ("", "backbone_")} | {
 class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt`` and ``last.ckpt`` in the folder of the run, each with the whole config.
 
-    What another config has left there before is kept under another name; a run of the same config replaces it.
+    Checkpoints of another config that are there already are kept under another name; those of the same config are
+    replaced.
 
-    Lightning's command line puts the arguments that a checkpoint holds above those of a config. So that this does no
-    harm, the checkpoint does not ask for published weights again (it has its own), and what says only how to infer
-    (tiles, kind of output) is left out of it.
+    On Lightning's command line, the arguments in a checkpoint win over those of a config. The checkpoint therefore does
+    not ask for published weights again (it has its own), and holds no arguments that only say how to infer (tiles, kind
+    of output).
 
     Parameters
     ----------
     monitor : str
-        Metric that decides.
+        Metric by which the best epoch is chosen.
     mode : {'max', 'min'}
         Whether more of it is better.
     dirpath : str, optional
@@ -58,7 +59,7 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(
         self,
         monitor: str = "val/mIoU",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         dirpath: str | None = None,
         filename: str = "best",
         **arguments: Any,  # noqa: ANN401
@@ -83,7 +84,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the config, and leave out of the arguments what must not override a later one."""
+        """Add the config, and remove the arguments that must not override those of a later config."""
         if (text := config_text(trainer)) is not None:
             checkpoint[CONFIG] = text
         arguments = checkpoint.get("hyper_parameters")

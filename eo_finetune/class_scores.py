@@ -14,7 +14,7 @@ SCORES = ("IoU", "accuracy", "F1", "precision", "recall")
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """What a confusion matrix tells of each class, int64 ``(classes,)``; pixels without a label are not in it.
+    """Counts of a confusion matrix for each class, int64 ``(classes,)``; pixels without a label are not in it.
 
     Parameters
     ----------

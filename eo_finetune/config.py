@@ -23,7 +23,7 @@ _PARTS = ("seed_everything", "trainer", "data", "model", "custom_modules_path")
 
 
 def config_of(checkpoint: str | Path) -> dict[str, Any]:
-    """Return the config that a checkpoint carries, but for other weights than its own.
+    """Return the config that a checkpoint carries, without requests for other weights than its own.
 
     Raises
     ------
@@ -46,9 +46,9 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def move(data: dict[str, Any], root: str) -> list[str]:
-    """Let a data section read another folder, and leave out what that does not have and prediction can do without.
+    """Point a data section to another folder, and drop the settings that name files which are not there.
 
-    Split files: everything is predicted then. Dates, if the batches carry none anyway.
+    Dropped are split files, so that everything is predicted, and dates, if the batches carry none anyway.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def move(data: dict[str, Any], root: str) -> list[str]:
     Returns
     -------
     list of str
-        What was left out.
+        A line for each setting that was dropped.
     """
     data["root"] = root
     notes = []

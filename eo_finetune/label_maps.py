@@ -25,17 +25,17 @@ from eo_data.raster.georeference import PixelGrid, place_of_tile
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
-#: TerraTorch's own writer, in whose place this one stands.
+#: TerraTorch's own writer, which this one replaces.
 _STOCK_WRITER = "CustomWriter"
 
 
 class LabelMapWriter(BasePredictionWriter):
     """Write what a TerraTorch task predicts, with the georeference of the pixels that the encoder saw.
 
-    Unlike TerraTorch's writer, which it replaces, it does not take the georeference of the source file for granted
-    (the pixels may have been cropped), hides only pixels that were not observed (not those where one band happens to
-    hold the no-data value), keeps folders in names, and puts tiles of a raster (``tile`` of the data module) together
-    without holding the raster in memory.
+    It replaces TerraTorch's writer. Unlike that one, it uses the georeference of the cropped or padded pixels, not that
+    of the source file; hides only pixels that were not observed, not those where one band holds the no-data value;
+    keeps folders in names; and puts the tiles of a raster (``tile`` of the data module) together without holding the
+    raster in memory.
 
     Class maps are int16 with -1 for no data, other maps float32 with NaN. A class per sample goes to
     ``predictions.csv``.
@@ -74,7 +74,7 @@ class LabelMapWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the georeference of a batch to itself where the model takes no further entries (a U-Net)."""
+        """Take the georeference out of a batch for a model that takes only images (a U-Net)."""
         taken = not accepts_extra_keywords(pl_module)
         self._kept = {key: batch.pop(key) for key in METADATA_KEYS if taken and key in batch}
 
@@ -199,7 +199,7 @@ class _Raster:
         self._file.update_tags(**_class_tags(bands, class_names))
 
     def write(self, values: np.ndarray, place: SampleGrid) -> None:
-        """Write what a tile stands for."""
+        """Write the part of a tile that it stands for."""
         masked = _masked(values, place)
         rows, columns = place.cells(masked.shape[-2:])
         transform, whole = place.transform, self._transform
@@ -232,7 +232,7 @@ class _Raster:
         put_in_place(self._partial, self._path)
 
     def discard(self) -> None:
-        """Remove what is not finished."""
+        """Remove the unfinished file."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
@@ -251,7 +251,7 @@ def _size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:
 
 
 def _bands(values: np.ndarray) -> np.ndarray:
-    """Classes as int16, numbers as float32, ``(C, H, W)``; their type tells, as numbers may be whole by chance."""
+    """Classes as int16, numbers as float32, ``(C, H, W)``, by their type: numbers may be whole by chance."""
     dtype = np.int16 if np.issubdtype(values.dtype, np.integer) else np.float32
     return (values[None] if values.ndim == 2 else values).astype(dtype)
 

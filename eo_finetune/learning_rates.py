@@ -18,7 +18,7 @@ _SEVERAL = re.compile(r"(?:base_model\.model\.)?encoders\.\d+\.")
 def depths(names: Sequence[str]) -> dict[str, int]:
     """Return how deep each parameter of an encoder lies: 0 before the first numbered layer, then 1, 2 ...
 
-    What follows a layer and has no number of its own, such as the final norm, belongs to it.
+    A parameter without a numbered layer, such as the final norm, belongs to the layer before it.
 
     Parameters
     ----------
@@ -47,8 +47,10 @@ def layerwise_rates(names: Sequence[str], rate: float, decay: float) -> dict[str
     ----------
     names : sequence of str
         Parameters of the whole task.
-    rate, decay : float
-        Of the decoder; factor from one layer to the one before.
+    rate : float
+        Learning rate of the decoder.
+    decay : float
+        Factor from one layer to the one before.
 
     Raises
     ------
@@ -112,12 +114,12 @@ def _behind_the_last_used(task: LightningModule) -> tuple[str, ...]:
 class LayerwiseLearningRates(Callback):
     """Set TerraTorch's ``lr_overrides`` from the task's ``lr`` and a decay per layer.
 
-    Of THOR, only blocks up to the last of ``out_indices`` count; those behind it never run.
+    In backbones of this project, only blocks up to the last of ``out_indices`` count; those behind it never run.
 
     Parameters
     ----------
     decay : float
-        Factor from a layer to the one before, above 0 and at most 1; 0.65 to 0.85 are usual for fine-tuning.
+        Factor from a layer to the one before, above 0 and at most 1; 0.65 to 0.85 is usual for fine-tuning.
 
     Raises
     ------
@@ -150,7 +152,7 @@ class LayerwiseLearningRates(Callback):
             msg = (
                 f"LayerwiseLearningRates(decay={self.decay}) and other lr_overrides are set: {dict(stated)}. Leave one "
                 "of them out. A run that goes on from a checkpoint has the rates of the checkpoint: keep its lr and "
-                "decay, or start anew from its weights."
+                "decay, or start a new run from its weights."
             )
             raise ValueError(msg)
         hparams["lr_overrides"] = rates

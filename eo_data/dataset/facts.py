@@ -1,20 +1,32 @@
-"""What of a data module changes the numbers."""
+"""Which settings of a data module change the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eo_core.fingerprint import plain_values
 
-#: Settings that say which files or dates; the content of a statistics file counts, as a private field.
+if TYPE_CHECKING:
+    from eo_data.catalog.sources import ImageSource
+
+#: Settings that name files or dates. The content of a statistics file does count: it is a private field.
 _OF_PLACE = frozenset(("statistics", "source", "start", "end", "dates"))
 
 
-def describe_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return what of a data module changes the numbers: sources, preprocessing with its statistics, frames, tiles.
+class HasModalities(Protocol):
+    """A data module of `eo_data`, as far as it is described here."""
 
-    Of data modules that are not ours only the class is known.
+    @property
+    def modalities(self) -> Mapping[str, ImageSource]:
+        """Where images come from, by modality."""
+        ...
+
+
+def describe_data(module: object) -> dict[str, Any]:
+    """Return all settings of a data module that change the numbers: sources, preprocessing, statistics, frames, tiles.
+
+    For data modules that are not ours, only the class is known.
     """
     kind = type(module)
     facts: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
@@ -24,15 +36,16 @@ def describe_data(module: Any) -> dict[str, Any]:  # noqa: ANN401
             facts[name] = plain_values(value)
     statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
     if statistics_of is not None:
-        facts["statistics"] = {name: statistics_of(source.bands) for name, source in module.modalities.items()}
+        modalities = cast("HasModalities", module).modalities
+        facts["statistics"] = {name: statistics_of(source.bands) for name, source in modalities.items()}
     return facts
 
 
-def describe_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return what changes the numbers that an encoder sees, whatever files they come from.
+def describe_inputs(module: HasModalities) -> dict[str, Any]:
+    """Return all settings that change the numbers that an encoder sees, whatever files they come from.
 
-    Bands and unit by modality, preprocessing with its statistics, and frames: what a checkpoint has to know of its
-    training. Not where files lie, nor the years that a series is of.
+    Bands and unit by modality, preprocessing with its statistics, and frames: what a checkpoint has to know about its
+    training. Paths of files and the years of a series are left out.
     """
     from eo_data.readers.images import ImageReader  # noqa: PLC0415  (reads with rasterio, which fingerprints do not need)
 
@@ -46,7 +59,7 @@ def describe_inputs(module: Any) -> dict[str, Any]:  # noqa: ANN401
     return kept | {"modalities": sources}
 
 
-def _without(facts: Any, keys: Collection[str]) -> Any:  # noqa: ANN401
+def _without(facts: object, keys: Collection[str]) -> object:
     if not isinstance(facts, dict):
         return facts
     return {key: _without(value, keys) for key, value in facts.items() if key not in keys}

@@ -26,9 +26,9 @@ def rgb_indices(bands: Sequence[str], wanted: Sequence[str] = ()) -> list[int]:
         If a wanted band is not there.
     """
     if wanted:
-        lacking = [band for band in wanted if band not in bands]
-        if lacking:
-            msg = f"rgb names {lacking}, but the bands are {list(bands)}."
+        missing = [band for band in wanted if band not in bands]
+        if missing:
+            msg = f"rgb names {missing}, but the bands are {list(bands)}."
             raise ValueError(msg)
         return [list(bands).index(band) for band in wanted]
     wavelengths = _wavelengths(bands)

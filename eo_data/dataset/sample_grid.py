@@ -33,15 +33,16 @@ class SampleGrid:
     sources : tuple of str
         Files of the input.
     transform : affine.Affine or None
-        Of the pixels.
+        From (column, row) of the pixels to map coordinates.
     crs : str or None
         WKT.
     valid : ndarray
-        Bool ``(H, W)``.
+        Bool ``(H, W)``: pixels that were observed.
     dates : tuple of date
         Acquisition dates.
     core : tuple of float
-        Top, left, bottom and right of what a tile stands for, as shares of its side; all of it by default.
+        Top, left, bottom and right of the part that a tile stands for, as shares (0..1) of its side; by default the
+        whole.
     raster_id : str
         Id of the raster that a tile is of.
     """

@@ -40,11 +40,11 @@ class SampleReader:
         Raises
         ------
         SampleError
-            If anything about it is wrong.
+            If files are missing, cannot be read or do not show the same ground, or the sample has no label.
         """
-        lacking = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
-        if lacking or not record.files:
-            msg = f"{record.id} has no files of {', '.join(lacking) or 'any modality'}."
+        missing = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
+        if missing or not record.files:
+            msg = f"{record.id} has no files of {', '.join(missing) or 'any modality'}."
             raise SampleError(msg)
         images = {name: reader.read(record) for name, reader in self.images.items() if name in record.files}
         sample = Sample(record.id, images)

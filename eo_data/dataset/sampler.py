@@ -25,24 +25,24 @@ def index_of(drawn: int | SeededIndex) -> int:
 class ShuffleByEpoch(Sampler[SeededIndex]):
     """A random order that follows from a seed and the number of the epoch alone.
 
-    A run that goes on from a checkpoint sees the same samples, transformed alike, as one that was never interrupted;
-    the number of workers makes no difference either.
+    A run that goes on from a checkpoint sees the same samples, with the same transforms, as one that was never
+    interrupted. The number of workers makes no difference either.
 
     Parameters
     ----------
     size : int
         Number of samples.
     seed : int
-        Of the run.
+        Seed of the run.
     epoch : int
-        The first epoch. Later ones are set by Lightning, or else counted.
+        Number of the first epoch. Lightning sets the later ones; without Lightning, they are counted.
     """
 
     def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
         self._size, self._seed, self._epoch = size, seed, epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that the next pass is of."""
+        """Set the epoch of the next pass."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[SeededIndex]:
@@ -62,15 +62,15 @@ class ShuffleByEpoch(Sampler[SeededIndex]):
 class SameModalitiesBatchSampler(BatchSampler):
     """Puts only samples with the same modalities into one batch, so that a missing one is left out, not invented.
 
-    A batch goes out as soon as it is full; the incomplete ones come last. Lightning makes the sampler anew to predict,
-    with a sampler of its own, which is why that is an argument.
+    A batch goes out as soon as it is full; the incomplete ones come last. To predict, Lightning makes a new batch
+    sampler around a sampler of its own, which is why ``sampler`` is an argument.
 
     Parameters
     ----------
     sampler : Sampler
         Order of the samples, sequential or random.
     batch_size : int
-        Largest batch.
+        Number of samples in a full batch.
     drop_last : bool
         Leave out incomplete batches.
     groups : sequence of tuple of str

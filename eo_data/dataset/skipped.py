@@ -1,4 +1,4 @@
-"""Samples that cannot be used are left out by name and reason, never in silence."""
+"""Samples that cannot be used are left out, and listed with the reason."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ type Skipped = tuple[str, str, str]
 
 
 def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[Skipped]]:
-    """Read every sample once and tell those that can be used from those that cannot.
+    """Read every sample once, and split them into those that can be used and those that cannot.
 
     Parameters
     ----------
     dataset : EoDataset
         The samples.
     split : str
-        Their split, for the list.
+        Name of their split, which the list states.
 
     Returns
     -------
     list of Record, list of Skipped
-        What can be used, and what cannot with its reason.
+        Samples that can be used; samples that cannot, each with the reason.
     """
     good: list[Record] = []
     lost: list[Skipped] = []

@@ -48,7 +48,7 @@ class Augmentation:
         if not steps:
             return sample
         planes, masks = _planes(sample)
-        # The last mask tells what a transform made up.
+        # The last mask shows which pixels a transform made up.
         masks.append(np.ones(masks[0].shape, dtype=np.float32))
         stacks = _stacks(planes)
         more = {name: "image" for name in stacks if name != "image"}
@@ -68,7 +68,7 @@ def composed(steps: Sequence[Any], seed: int, additional_targets: Mapping[str, s
     """Return the steps as one transform whose random choices follow a seed.
 
     The steps share one stream of numbers. With ``Compose(..., seed=seed)``, each would start the same stream of its
-    own: two flips would then always happen together, and a crop would tell the turn that follows.
+    own: two flips would then always happen together, and the place of a crop would decide the turn after it.
     """
     import albumentations  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Several encoders, each with its own preprocessing: the modalities of a sample go their ways and meet again."""
+"""Several encoders, each with its own preprocessing for its own modalities of a sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ModalityPreprocess:
     modalities : sequence of str
         Names in the data module.
     preprocess : Preprocess
-        Of the encoder that reads them.
+        That of the encoder that reads them.
 
     Raises
     ------
@@ -43,10 +43,9 @@ class ModalityPreprocess:
 
 @dataclass(frozen=True)
 class PreprocessByModality:
-    """Each part of the modalities by its own encoder's preprocessing.
+    """The preprocessing of several encoders on one batch, each for its own modalities.
 
-    For several backbones on one batch. A modality that two of them read is named twice in the data module, with the
-    same files.
+    Where two encoders read the same files, the data module names these files twice, as two modalities.
 
     Parameters
     ----------
@@ -62,11 +61,11 @@ class PreprocessByModality:
     parts: Sequence[ModalityPreprocess]
 
     def __post_init__(self) -> None:
-        """Check that no modality comes twice."""
+        """Check that no modality is named twice."""
         names = [name for part in self.parts for name in part.modalities]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if not names or doubled:
-            fault = f"{', '.join(doubled)} in several" if doubled else "none"
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if not names or repeated:
+            fault = f"{', '.join(repeated)} in several" if repeated else "none"
             msg = (
                 f"parts must name each modality once, got {fault}. Write [{{modalities: [S2], preprocess: ...}}, ...]; "
                 "for two encoders on the same files, give the data module two modalities with these files."
@@ -91,8 +90,8 @@ class PreprocessByModality:
         ValueError
             If an image belongs to no part.
         SampleError
-            If the parts crop, pad or resample differently, so that images or labels do not lie on each other any more;
-            and whatever the preprocessing of a part raises.
+            If the parts crop, pad or resample differently, so that images or labels no longer lie on each other; or
+            whatever the preprocessing of a part raises.
         """
         for name in sample.images:
             self.part_of(name)
@@ -128,7 +127,7 @@ class PreprocessByModality:
         raise ValueError(msg)
 
     def describe(self, image: Image) -> dict[str, object]:
-        """Return what each part would do to an image; which of them does, its name decides (`part_of`)."""
+        """Return what each part would do to an image. The name of the image decides which part it is (`part_of`)."""
         return {"preprocess": "PreprocessByModality"} | {
             ", ".join(part.modalities): _described(part.preprocess, image) for part in self.parts
         }

@@ -14,13 +14,13 @@ from eo_data.preprocess.steps import filled, normalised
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.tables import SENSORS, Sensor
 
-#: A number per band, by name or in the order of the bands.
+#: A number for each band, by name or in the order of the bands.
 PerBand = Mapping[str, float] | Sequence[float]
 
 
 @dataclass(frozen=True)
 class DatasetNormalise:
-    """Z-score with the statistics of a data set: for encoders without a preset, and within those that have one.
+    """Z-score with the statistics of a data set, for encoders without a preset of their own or as a part of one.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def _per_band(values: PerBand, image: Image, argument: str) -> list[float]:
         if table is not None:
             bands = tuple(table.canonical(band) or band for band in bands)
             values = {table.canonical(band) or band: value for band, value in values.items()}
-        lacking = [band for band in bands if band not in values]
-        if lacking:
-            msg = f"{argument} has no value for the bands {lacking}; it has {list(values)}."
+        missing = [band for band in bands if band not in values]
+        if missing:
+            msg = f"{argument} has no value for the bands {missing}; it has {list(values)}."
             raise ValueError(msg)
         return [float(values[band]) for band in bands]
     if len(values) != len(bands):

@@ -30,7 +30,7 @@ class BandStatistics:
     Raises
     ------
     ValueError
-        For no or doubled bands, or an unknown unit.
+        For no bands, a band that is named twice, or an unknown unit.
     """
 
     def __init__(self, bands: Sequence[str], unit: InputUnit | str) -> None:
@@ -146,7 +146,7 @@ def read_statistics(path: str | Path) -> DatasetStatistics:
     Raises
     ------
     ValueError
-        If the file is missing, no YAML, or lacks an entry.
+        If the file or an entry is missing, or it is no YAML.
     """
     file = Path(path)
     try:

@@ -14,7 +14,7 @@ from eo_data.raster.sample import IGNORED, Image, Sample, SampleError
 
 
 class Preprocess(Protocol):
-    """Pixels in physical units to what an encoder was trained on."""
+    """Turns pixels in physical units into the input that an encoder was trained on."""
 
     def __call__(self, sample: Sample) -> Sample:
         """Return the sample with normalised images without NaN on their final grid; masks and georeference follow.
@@ -48,7 +48,7 @@ def normalised(image: Image, normalise: Normaliser) -> Image:
 
 
 def filled(image: Image) -> Image:
-    """Replace what is missing after normalisation by 0, the mean of a normalised band; the mask still tells."""
+    """Replace missing values by 0, the mean of a normalised band; the mask keeps them marked."""
     return replace(image, raster=image.raster.with_pixels(fill_missing(image.raster.pixels)))
 
 
@@ -66,7 +66,7 @@ def resized(image: Image, plan: GeometryPlan) -> Image:
 
 
 def label_with_geometry(label: Raster | float | None, plan: GeometryPlan) -> Raster | float | None:
-    """Send a label raster the same way; borders are ignored, nothing is interpolated."""
+    """Apply a plan to a label raster: borders are ignored, and classes are not interpolated."""
     if not isinstance(label, Raster):
         return label
     raster = apply_before(plan, label)

@@ -24,7 +24,7 @@ from eo_data.raster.sample import Image, Sample, SampleError
 ROUNDING = 1e-3
 HALF_A_PIXEL = 0.5
 ONE_PIXEL = 1.0
-#: Decimals of a gap in pixels: float64 coordinates tell about no more of them.
+#: Decimals of a gap in pixels; further ones are the rounding of float64 coordinates.
 _DECIMALS = 6
 
 
@@ -102,7 +102,7 @@ class GridComparison:
     same_knowledge: bool
 
     def same_ground(self, tolerance: float = ROUNDING) -> bool:
-        """Whether the grids show the same ground; what is not known speaks neither for nor against it.
+        """Whether the grids show the same ground; what is not known is taken to be the same.
 
         Parameters
         ----------

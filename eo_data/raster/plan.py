@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from numbers import Integral
 
-from eo_data.raster.raster import Raster
+from eo_data.raster.raster import PadMode, Raster
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Pad:
     bottom: int
     right: int
     value: float = math.nan
-    mode: str = "constant"
+    mode: PadMode = "constant"
 
     def apply(self, raster: Raster) -> Raster:
         """Return a raster with the border around it."""
@@ -67,7 +67,7 @@ class GeometryPlan:
     resize : tuple of int or None
         Height and width of the bilinear resampling after normalisation.
     reason : str
-        Why the plan is this one.
+        Which rule led to this plan.
     final_hw : tuple of int
         Height and width in pixels that the encoder gets.
     effective_image_size : int
@@ -77,8 +77,8 @@ class GeometryPlan:
     ground_cover_m : float or None
         Side in metres that the encoder is told, by its policy.
     true_ground_cover_m : tuple of float or None
-        Height and width in metres of the ground that the final pixels show. Under the ``fixed`` rule of THOR it may
-        differ from ``ground_cover_m``: 512 pixels of 10 m squeezed into 288 show 5120 m, and THOR is told 2880 m.
+        Height and width in metres of the ground that the final pixels show. A policy may tell the encoder something
+        else: 512 pixels of 10 m squeezed into 288 show 5120 m, and an encoder that is told 10 m a pixel, 2880 m.
     record : tuple of (str, object)
         What :meth:`describe` returns, as pairs.
     """
@@ -100,7 +100,7 @@ class GeometryPlan:
         return self.resize is not None or any(isinstance(step, Resize) for step in self.before)
 
     def describe(self) -> dict[str, object]:
-        """Return the record for metadata; for THOR, exactly the keys and values of rs-embed."""
+        """Return the record for metadata: a mapping of the pairs in ``record``."""
         return dict(self.record)
 
 
@@ -145,7 +145,7 @@ def at_least(name: str, value: object, least: int) -> int:
     Raises
     ------
     ValueError
-        If it is, or is no whole number.
+        If it is too small, or no whole number.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         msg = f"{name} must be a whole number >= {least}, got {value!r}."
@@ -154,16 +154,16 @@ def at_least(name: str, value: object, least: int) -> int:
 
 
 def centred(
-    size: tuple[int, int], target: tuple[int, int], value: float = math.nan, mode: str = "constant"
+    size: tuple[int, int], target: tuple[int, int], value: float = math.nan, mode: PadMode = "constant"
 ) -> tuple[Step, ...]:
     """Return the step from one size to another around the same centre; an odd pixel goes to the bottom or right.
 
     Parameters
     ----------
     size, target : tuple of int
-        Height and width in pixels; ``target`` is in neither axis larger, or in neither smaller.
+        Height and width in pixels; ``target`` is smaller in neither axis, or larger in neither.
     value, mode : float, str
-        Of the border, if one is needed.
+        Those of `Pad`, if a border is needed.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,9 +19,12 @@ from torch.nn import functional as F
 
 from eo_core.arguments import one_of
 
-PAD_MODES = ("constant", "reflect", "edge")
-RESAMPLINGS = ("bilinear", "nearest")
-#: Least share of observed weight of a bilinear sample that counts as observed; the slack is float32's.
+#: What a border shows.
+PadMode = Literal["constant", "reflect", "edge"]
+#: How pixels of another size get their values.
+Resampling = Literal["bilinear", "nearest"]
+PAD_MODES, RESAMPLINGS = get_args(PadMode), get_args(Resampling)
+#: Least share of observed weight of a bilinear sample that counts as observed, less the rounding of float32.
 _OBSERVED = 0.5 - 1e-6
 
 
@@ -43,7 +46,7 @@ class Raster:
     Raises
     ------
     ValueError
-        If a shape or a dtype is another one, or there are no pixels.
+        If a shape or dtype is not as stated, or there are no pixels.
     """
 
     pixels: np.ndarray
@@ -111,7 +114,7 @@ class Raster:
         Raises
         ------
         ValueError
-            If the frames, rows or columns are others.
+            If there are not as many frames, rows or columns.
         """
         return replace(self, pixels=pixels)
 
@@ -140,7 +143,7 @@ class Raster:
         return replace(self, pixels=self.pixels[window], valid=self.valid[window], transform=transform)
 
     def pad(
-        self, top: int, left: int, bottom: int, right: int, value: float = math.nan, mode: str = "constant"
+        self, top: int, left: int, bottom: int, right: int, value: float = math.nan, mode: PadMode = "constant"
     ) -> Raster:
         """Return the raster with a border; the border is not valid, whatever it shows.
 
@@ -150,13 +153,14 @@ class Raster:
             Pixels to add on each side.
         value : float
             What a constant border holds.
-        mode : str
-            ``constant``; ``reflect`` mirrors at the centre of the edge pixels; ``edge`` repeats them.
+        mode : {'constant', 'reflect', 'edge'}
+            ``constant`` fills with ``value``; ``reflect`` mirrors at the centres of the edge pixels; ``edge`` repeats
+            the edge pixels.
 
         Raises
         ------
         ValueError
-            For a negative width, an unknown mode, or a reflection that is wider than the raster.
+            For a negative border, an unknown mode, or a reflection that is as wide as the raster.
         """
         one_of("mode", mode, PAD_MODES)
         if min(top, left, bottom, right) < 0:
@@ -170,25 +174,25 @@ class Raster:
             raise ValueError(msg)
         around = ((top, bottom), (left, right))
         options: dict[str, Any] = {"constant_values": value} if mode == "constant" else {}
-        pixels = np.pad(self.pixels, ((0, 0),) * (self.pixels.ndim - 2) + around, mode, **options)  # type: ignore[call-overload]
+        pixels = np.pad(self.pixels, ((0, 0),) * (self.pixels.ndim - 2) + around, mode, **options)
         valid = np.pad(self.valid, ((0, 0),) * (self.valid.ndim - 2) + around)
         return replace(self, pixels=pixels, valid=valid, transform=shifted(self.transform, -left, -top))
 
-    def resize(self, height: int, width: int, resampling: str = "bilinear") -> Raster:
+    def resize(self, height: int, width: int, resampling: Resampling = "bilinear") -> Raster:
         """Return the raster on a grid of other pixels over the same ground.
 
         ``bilinear`` is ``torch.nn.functional.interpolate(align_corners=False)`` without antialias, also downwards.
         Pixels that are NaN or infinite take no part: the weights of the others are scaled up to one. Where less than
-        half of the weight is left the result is NaN, so a missing pixel neither spreads nor gets filled. The mask
-        follows the same rule: valid where at least half of the weight was valid. Pixels that are not valid but
-        finite (padding, values filled in) do take part. ``nearest`` copies the pixel under the new centre.
+        half of the weight is left, the result is NaN, so a missing pixel neither spreads nor gets filled. The mask
+        follows the same rule: valid where at least half of the weight was valid. Pixels that are finite but not valid
+        (padding, filled values) do take part. ``nearest`` copies the pixel under the new centre.
 
         Parameters
         ----------
         height, width : int
             New size in pixels.
-        resampling : str
-            ``bilinear`` or ``nearest``.
+        resampling : {'bilinear', 'nearest'}
+            As above.
 
         Raises
         ------
@@ -225,9 +229,9 @@ def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, wi
     Parameters
     ----------
     transform : affine.Affine
-        Of the raster's pixels; x is the easting or longitude.
+        From (column, row) of the raster's pixels to map coordinates; x is the easting or longitude.
     crs : str
-        WKT, or what else pyproj reads (``EPSG:4326``).
+        WKT, or another form that pyproj reads (``EPSG:4326``).
     height, width : int
         Size of the raster in pixels.
 
@@ -239,7 +243,7 @@ def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, wi
     Raises
     ------
     ValueError
-        Without georeference, for a CRS that is not readable or neither geographic nor projected, or for latitudes
+        Without georeference, for a CRS that cannot be read or is neither geographic nor projected, or for latitudes
         beyond 90 degrees.
     """
     if transform is None or crs is None:

@@ -17,7 +17,7 @@ IGNORED = -1.0
 
 
 class SampleError(ValueError):
-    """A sample cannot be used; the message says which, why and what to do."""
+    """A sample cannot be used; the message says which one, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Image:
     bands : tuple of str
         Name of each channel.
     unit : InputUnit
-        Of the values.
+        Unit of the values.
     pixel_size : float
         Nominal pixel size in metres.
     dates : tuple of date
-        Of each frame (one for an image); empty if the modality is not dated.
+        Date of each frame (one for an image); empty if the modality is not dated.
     date_sources : tuple of str
-        Where each date came from, ``fallback`` included.
+        Where each date came from: ``index``, ``pattern``, ``name``, ``tags``, ``fallback`` ...
     observed : ndarray
         Bool ``(T,)``: frames that exist and are not all missing.
     paths : tuple of Path
@@ -72,14 +72,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Sample:
-    """What belongs to one place.
+    """The images and the label of one place.
 
     Parameters
     ----------
     id : str
         Unique in the data set.
     images : mapping of str to Image
-        By modality; one that the sample lacks is absent.
+        Images by modality, without those that are missing in this sample.
     label : Raster, float, int or None
         Label raster ``(1, H, W)`` on the grid of the first image, or one value.
     """
@@ -90,5 +90,5 @@ class Sample:
 
     @property
     def reference(self) -> Image:
-        """The image whose georeference speaks for the sample: the first one that was read from a file."""
+        """The image whose georeference counts for the sample: the first one that was read from a file."""
         return next((image for image in self.images.values() if image.paths), next(iter(self.images.values())))

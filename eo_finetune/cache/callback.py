@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eo_core.fingerprint import fingerprint, plain_values, sha256_of_file
+from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.batch import collate
 from eo_data.dataset.contract import NOT_FOR_MODEL
 from eo_data.dataset.dataset import EoDataset
@@ -25,8 +27,11 @@ from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant
 from eo_finetune.cache.variants import variants_of
 from eo_models.checkpoints import sha256_of_weights
 
-#: What features are stored as.
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+#: What features can be stored as.
+StoredAs = Literal["float32", "float16", "bfloat16"]
+DTYPES: Mapping[StoredAs, torch.dtype] = MappingProxyType(
+    {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+)
 
 
 class FrozenFeatureCache(Callback):
@@ -38,19 +43,19 @@ class FrozenFeatureCache(Callback):
     each step is the one that a run without the cache would draw, so that the losses are the same.
 
     A folder below ``folder`` is named by the fingerprint of everything that changes features: data, preprocessing,
-    weights, arguments of the backbone, precision. Another run with the same facts finds its files there; an
+    weights, arguments of the backbone, precision. Another run with the same settings finds its files there, and an
     interrupted run goes on. Old folders are never removed.
 
-    Validation is read from the cache unless it runs by tiles (``tiled_inference_on_validation``).
+    Validation is read from the cache, too, unless it runs by tiles (``tiled_inference_on_validation``).
 
     Parameters
     ----------
     folder : str
-        Where features are stored.
+        Folder that features are stored below.
     dtype : {'float32', 'float16', 'bfloat16'}
-        What features are stored as. The smaller ones need half of the disk and change the losses a little.
+        Type of the stored numbers. The two of 16 bits need half of the disk and change the losses a little.
     batch_size : int, optional
-        Of the encoding; that of the data module by default.
+        Images that are encoded at once; the batch size of the data module by default.
 
     Raises
     ------
@@ -59,7 +64,7 @@ class FrozenFeatureCache(Callback):
     """
 
     def __init__(
-        self, folder: str = "output/feature_cache", dtype: str = "float32", batch_size: int | None = None
+        self, folder: str = "output/feature_cache", dtype: StoredAs = "float32", batch_size: int | None = None
     ) -> None:
         if dtype not in DTYPES:
             msg = f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}."
@@ -71,15 +76,15 @@ class FrozenFeatureCache(Callback):
         self._stored: _Stored | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Encode what is not stored yet, and put the stored samples in the place of the data sets.
+        """Encode the images that are not stored yet, and replace the data sets by the stored samples.
 
-        Not before: a run that goes on from a checkpoint has its weights only now.
+        This cannot happen earlier: a run that goes on from a checkpoint has its weights only now.
 
         Raises
         ------
         ValueError
-            If the backbone is not frozen or not known by its arguments, the data module is of another kind,
-            transforms do more than flips and rotations, or the disk is too small.
+            If the backbone is not frozen or has no arguments, the data module is not one of `eo_data`, transforms do
+            more than flips and rotations, or the disk is too small.
         """
         encoder = _frozen_encoder(pl_module)
         module: Any = getattr(trainer, "datamodule", None)
@@ -110,12 +115,12 @@ class FrozenFeatureCache(Callback):
         backbone = {k: _plain(v) for k, v in arguments.items() if k.startswith("backbone")}
         if not backbone:
             msg = (
-                "The feature cache knows its files again by the arguments of the backbone, but the task has none in "
+                "The feature cache names its files by the arguments of the backbone, but the task has none in "
                 "model_args. Let it build its model (model_factory, model_args), or leave FrozenFeatureCache out."
             )
             raise ValueError(msg)
-        model: Any = pl_module.model
-        module: Any = trainer.datamodule  # type: ignore[attr-defined]
+        model = pl_module.model
+        module = _data_module(trainer)
         indices = [module.root / s.date_index for s in module.modalities.values() if s.date_index is not None]
         entries = {name: getattr(module.train_dataset, name) for name in ("dates_as", "georeference", "as_dict")}
         return {
@@ -136,7 +141,7 @@ class FrozenFeatureCache(Callback):
         there = len(cached) * len(cached.variants) - len(missing)
         rank_zero_info("Feature cache %s: %d images stored, %d to encode", cached.folder, there, len(missing))
         if mine:
-            module: Any = trainer.datamodule  # type: ignore[attr-defined]
+            module = _data_module(trainer)
             loader = DataLoader(
                 Uncached(cached, mine),
                 batch_size=self.batch_size or module.batch_size,
@@ -165,7 +170,7 @@ class FrozenFeatureCache(Callback):
             for entries, batch in loader:
                 moved: Any = pl_module.transfer_batch_to_device(batch, trainer.strategy.root_device, 0)
                 with trainer.strategy.precision_plugin.val_step_context():
-                    # The whole model: padding is its own affair.
+                    # The whole model, because it pads images itself.
                     model(moved["image"], **{k: v for k, v in moved.items() if k not in NOT_FOR_MODEL})
                 features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
@@ -178,8 +183,10 @@ class FrozenFeatureCache(Callback):
             hook.remove()
             bar.close()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Let the features of the batch pass where the encoder was."""
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Any], batch_idx: int
+    ) -> None:
+        """Put the stored features of the batch in the place of the encoder."""
         self._pass_stored(pl_module, batch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -190,11 +197,11 @@ class FrozenFeatureCache(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: Mapping[str, Any],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Let the features of the batch pass where the encoder was."""
+        """Put the stored features of the batch in the place of the encoder."""
         self._pass_stored(pl_module, batch)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -207,29 +214,55 @@ class FrozenFeatureCache(Callback):
 
     def _pass_stored(self, pl_module: LightningModule, batch: Mapping[str, Any]) -> None:
         if self._encoder is None and "features" in batch:
-            model: Any = pl_module.model
+            model = _model(pl_module)
             self._encoder, model.encoder = model.encoder, self._stored
 
     def _put_back(self, pl_module: LightningModule) -> None:
         if self._encoder is not None:
-            model: Any = pl_module.model
-            model.encoder, self._encoder = self._encoder, None
+            _model(pl_module).encoder, self._encoder = self._encoder, None
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401
-    """A backbone that is given as a module counts by its weights and its text."""
+class _EncoderDecoder(Protocol):
+    """A model of TerraTorch's encoder-decoder factory."""
+
+    encoder: nn.Module | None
+
+
+class _DataModule(Protocol):
+    """What the cache uses of a data module of `eo_data`."""
+
+    root: Path
+    modalities: Mapping[str, ImageSource]
+    task: str
+    label: LabelSource | None
+    batch_size: int
+    num_workers: int
+    train_dataset: EoDataset
+
+
+def _model(pl_module: LightningModule) -> _EncoderDecoder:
+    return cast("_EncoderDecoder", pl_module.model)
+
+
+def _data_module(trainer: Trainer) -> _DataModule:
+    """Return the data module, of which `FrozenFeatureCache.on_fit_start` has checked the kind."""
+    return cast("_DataModule", trainer.datamodule)  # type: ignore[attr-defined]
+
+
+def _plain(value: object) -> object:
+    """Describe an argument; a module is described by its text, as its weights are hashed anyway."""
     return str(value) if isinstance(value, nn.Module) else plain_values(value)
 
 
 class _Stored(nn.Module):
-    """Stands where the encoder stands, and returns the features of the batch in the memory layout of the encoder."""
+    """Takes the place of the encoder, and returns the features of the batch in the encoder's memory layout."""
 
     def __init__(self, orders: list[AxisOrder]) -> None:
         super().__init__()
         self.orders = [with_batch(order) for order in orders]
 
     def forward(self, _image: object, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
-        """Return the stored features; the image only says how large the output has to be."""
+        """Return the stored features; the image gives only the size of the output."""
         return [as_computed(level, order) for level, order in zip(features, self.orders, strict=True)]
 
 
@@ -255,8 +288,9 @@ def _levels(features: object) -> list[torch.Tensor]:
     if isinstance(features, list) and features and all(isinstance(level, torch.Tensor) for level in features):
         return list(features)  # necks may change the one that they get
     msg = (
-        f"The feature cache stores a list of tensors, but the backbone returns {type(features).__name__}. For THOR, "
-        "set backbone_merge_method and leave return_channel_params out."
+        f"The feature cache stores a list of tensors, but the backbone returns {type(features).__name__}. Choose "
+        "arguments with which it returns only tensors; where it has them: a backbone_merge_method, and no "
+        "backbone_return_channel_params."
     )
     raise ValueError(msg)
 
@@ -286,7 +320,7 @@ def _check_disk(first: Path, count: int) -> None:
     Raises
     ------
     ValueError
-        If ``count`` more files as large as the first one need more than what is free.
+        If ``count`` more files of the size of the first one do not fit.
     """
     own = first.stat().st_size
     free = shutil.disk_usage(first.parent).free

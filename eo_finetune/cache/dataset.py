@@ -43,12 +43,12 @@ class CachedDataset(Dataset[dict[str, Any]]):
     dataset : EoDataset
         The samples.
     folder : Path
-        Of the files.
+        Folder of the files.
     variants : mapping of turn to int or None
         See `eo_finetune.cache.variants.variants_of`.
     keep_images : bool
-        Whether images are stored, too, for pictures; without, ``image`` is zeros of one channel, which only say how
-        large the image was.
+        Whether images are stored too, for pictures. If not, ``image`` is one channel of zeros, whose size is that of
+        the image.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class CachedDataset(Dataset[dict[str, Any]]):
         return self.dataset.plot(sample, suptitle)
 
     def missing(self) -> Iterator[Variant]:
-        """Yield what is not stored yet."""
+        """Yield every variant of a sample that has no file yet."""
         for sample in range(len(self)):
             for turn in self.variants:
                 if not self.file(variant := Variant(sample, turn)).is_file():
                     yield variant
 
     def uncached(self, variant: Variant) -> dict[str, Any]:
-        """Return a variant of a sample with its image, as the encoder wants it."""
+        """Return a variant of a sample with its image, preprocessed for the encoder."""
         sample = self.dataset.read(variant.sample)
         seed = self.variants[variant.turn]
         if self.dataset.augmentation is not None and seed is not None:
@@ -88,7 +88,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         return self.dataset.entry(sample, self.records[variant.sample])
 
     def file(self, variant: Variant) -> Path:
-        """Return where a variant is stored."""
+        """Return the file of a variant."""
         turn = "".join(str(corner) for corner in variant.turn)
         return self.folder / f"{self._names[variant.sample]}-{turn}.safetensors"
 
@@ -167,7 +167,7 @@ class Uncached(Dataset[dict[str, Any]]):
         return len(self.variants)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return an image, as the encoder wants it."""
+        """Return an image, preprocessed for the encoder."""
         return self.cached.uncached(self.variants[index])
 
 

@@ -1,4 +1,9 @@
-"""Which of the eight flips and rotations of a square a random transform makes."""
+"""Which of the eight flips and rotations of a square a random transform makes.
+
+A turn is named by what it does to the four corners of a square, numbered row by row: ``(0, 1, 2, 3)`` changes nothing,
+``(1, 0, 3, 2)`` swaps left and right, and ``(2, 0, 3, 1)`` is a quarter turn clockwise. Each of the eight turns moves
+the corners in another way, so a square of 2 x 2 pixels that went through a transform shows which turn it was.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +18,24 @@ from eo_data.preprocess.augmentation import Augmentation, composed
 #: Transforms of Albumentations that only flip and turn by right angles.
 TURNS = frozenset(("D4", "HorizontalFlip", "VerticalFlip", "Transpose", "RandomRotate90", "SquareSymmetry", "NoOp"))
 _IGNORED = frozenset(("ToTensorV2",))
-#: Seeds that are tried to meet every variant: with eight equally likely ones, one is missed once in 1e14.
+#: Seeds that are tried to find every turn: of eight equally likely ones, 256 seeds miss one with a chance of 1e-14.
 _TRIES = 256
 #: The turn that changes nothing.
 _UPRIGHT = (0, 1, 2, 3)
 
-#: Where the four corners of a square go.
+#: The corners of the unturned square in the order in which they stand in the turned one.
 Turn = tuple[int, ...]
 
 
 def orientation_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
-    """Return what a transform with this seed does to the corners of a square, in the order of their rows.
+    """Return the turn that a transform makes with a seed.
 
-    Two turns that move the corners alike are the same one of the eight. Without a seed, torch's generator draws one,
-    if the transform would have drawn one.
+    Parameters
+    ----------
+    augmentation : Augmentation or None
+        Flips and turns by right angles only, see `variants_of`.
+    seed : int or None
+        Seed of a sample's random choices. Without, torch's generator draws one where the transform would draw one.
     """
     steps = [] if augmentation is None else [s for s in augmentation.transforms if type(s).__name__ not in _IGNORED]
     if not steps:
@@ -38,7 +47,7 @@ def orientation_of(augmentation: Augmentation | None, seed: int | None) -> Turn:
 
 
 def with_even_chances(augmentation: Augmentation) -> Augmentation:
-    """Return the same transforms, each of them made half of the time, so that none of their turns is rare."""
+    """Return transforms of which each random one happens half of the time, so that none of their turns is rare."""
     steps = deepcopy(list(augmentation.transforms))
     for step in steps:
         step.p = 0.5 if 0 < step.p < 1 else step.p
@@ -46,9 +55,12 @@ def with_even_chances(augmentation: Augmentation) -> Augmentation:
 
 
 def variants_of(augmentation: Augmentation | None) -> Mapping[Turn, int | None]:
-    """Return the turns that a transform can make, each with a seed by which `with_even_chances` of it makes it.
+    """Return the turns that a transform can make, each with a seed that makes it.
 
-    ``None`` stands for the seed if there is no transform.
+    Returns
+    -------
+    mapping of turn to int or None
+        With this seed, ``with_even_chances(augmentation)`` makes the turn; ``None`` if there is no transform.
 
     Raises
     ------

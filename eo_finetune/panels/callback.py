@@ -37,22 +37,22 @@ class PredictionPanels(Callback):
     """Draws samples with label, prediction and errors, for segmentation, regression and classification.
 
     During ``fit`` and ``validate`` the pictures go to every logger that takes figures (TensorBoard, MLflow, Weights &
-    Biases); after ``test``, to PNG files. It is always the same samples, spread over all batches, so that one can
-    watch the model learn. They are predicted once more, the way that the task evaluates (by tiles if it does), which
-    leaves metrics, gradients and random numbers as they are.
+    Biases); after ``test``, to PNG files. The samples are always the same, spread over all batches, so that one can
+    watch the model learn. They are predicted once more, as the task evaluates them (by tiles if it does), which changes
+    neither metrics nor gradients nor random numbers.
 
     Parameters
     ----------
     samples : int
-        Number of samples, of each data loader.
+        Number of samples from each data loader.
     every_n_epochs : int
         Draw in each n-th epoch of ``fit``. In TensorBoard, a picture takes about half a megabyte.
     folder : str, optional
         Where PNG files go; ``panels`` below the trainer's ``default_root_dir`` by default.
     rgb : list, or dict of lists by modality, optional
         Bands to show instead of red, green and blue: three, or one for grey. With a dict, exactly these modalities
-        are shown; otherwise an optical one and Sentinel-1's VV. Channel numbers (from 0) where the data module does
-        not name its bands.
+        are shown; otherwise an optical one and the first polarisation of a radar. Channel numbers (from 0) where the
+        data module does not name its bands.
 
     Raises
     ------
@@ -86,12 +86,12 @@ class PredictionPanels(Callback):
         Raises
         ------
         ValueError
-            If ``rgb`` names what is not there.
+            If ``rgb`` names a modality or band that is not there.
         """
         self._views = views_of(_datamodule(trainer), self.rgb)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew, if pictures of this epoch are wanted."""
+        """Forget the last epoch, and decide whether this one is drawn."""
         self._taken, self._seen = {}, {}
         due = trainer.state.fn != "fit" or trainer.current_epoch % self.every_n_epochs == 0
         wanted = (
@@ -103,7 +103,7 @@ class PredictionPanels(Callback):
         self._due = trainer.strategy.broadcast(due and wanted)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget the last epoch."""
         self._taken, self._seen = {}, {}
         self._due = not _trial(trainer)
 
@@ -113,7 +113,7 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -125,7 +125,7 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -157,11 +157,13 @@ class PredictionPanels(Callback):
         self,
         trainer: Trainer,
         module: LightningModule,
-        batch: Any,  # noqa: ANN401
+        batch: object,
         position: tuple[int, int | float],
         loader: int,
     ) -> None:
-        size = batch_size(batch) if isinstance(batch, Mapping) else 0
+        if not isinstance(batch, Mapping):
+            return
+        size = batch_size(batch)
         wanted = share_of_batch(self.samples, *position) - self._seen.get(loader, 0)
         count = min(wanted, size)
         if count < 1:
@@ -183,7 +185,7 @@ class PredictionPanels(Callback):
     def _skip(self, name: str, reason: NotDrawableError) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(f"No picture of {name}: {reason} Further ones are left out without a word.", stacklevel=2)
+            warnings.warn(f"No picture of {name}: {reason} Further ones are left out without a warning.", stacklevel=2)
 
     def _figures(self, module: LightningModule, stage: str) -> list[tuple[str, Figure]]:
         """Names, which stay the same in each epoch, and figures."""
@@ -206,12 +208,12 @@ def _names(module: LightningModule, samples: Sequence[MapSample]) -> list[str]:
     return class_names(module, max(highest + 1, 2))
 
 
-def _datamodule(trainer: Trainer) -> Any:  # noqa: ANN401
+def _datamodule(trainer: Trainer) -> object:
     return getattr(trainer, "datamodule", None)
 
 
 def _file_name(name: str) -> str:
-    """Only characters that every file system takes. The number in front keeps names apart, and the end tells most."""
+    """Only characters that every file system takes; long names keep their number and their end."""
     clean = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)
     return clean if len(clean) <= _LONGEST else f"{clean[:8]}..{clean[10 - _LONGEST :]}"
 
@@ -220,7 +222,7 @@ def _trial(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
-def _picture_of(logger: Any) -> str | None:  # noqa: ANN401
+def _picture_of(logger: object) -> str | None:
     """Return the method by which a logger takes figures; the choice is that of TerraTorch's own plots."""
     experiment = getattr(logger, "experiment", None)
     if hasattr(experiment, "add_figure"):

@@ -43,7 +43,7 @@ class SceneSample:
     label, prediction : str
         The text that is shown for each.
     probability : float or None
-        Of the predicted class, 0..1; ``None`` if there is none.
+        Probability of the predicted class, 0..1; ``None`` if there is none.
     correct : bool or None
         Whether they agree; ``None`` for values.
     """

@@ -1,4 +1,4 @@
-"""Samples out of a batch: which ones, what the model predicts for them, and what is to be drawn of them."""
+"""Samples out of a batch: which ones to draw, what the model predicts for them, and their labels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from lightning.pytorch import LightningModule, Trainer
 from eo_data.dataset.contract import NOT_FOR_MODEL
 from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.views import View
+
+#: Titles and pictures ``(h, w, 3)`` in 0..1.
+type Pictures = tuple[tuple[str, np.ndarray], ...]
 
 #: A class of a multi-label task counts as predicted from here on, as in its metrics.
 _PRESENT = 0.5
@@ -31,7 +34,7 @@ def share_of_batch(samples: int, index: int, batches: int | float) -> int:
 
 
 def batch_size(batch: Mapping[str, Any]) -> int:
-    """Return the number of samples of a batch; 0 if nothing tells it."""
+    """Return the number of samples of a batch; 0 if no entry has one for each."""
     for key in ("mask", "label", "image", "filename"):
         entry = batch.get(key)
         for part in entry.values() if isinstance(entry, Mapping) else (entry,):
@@ -82,16 +85,16 @@ def predicted(trainer: Trainer, module: LightningModule, batch: Mapping[str, Any
 def sample_of(
     module: LightningModule, batch: Mapping[str, Any], output: torch.Tensor, i: int, name: str, views: Sequence[View]
 ) -> MapSample | SceneSample:
-    """Return what is to be drawn of the ``i``-th sample of a batch.
+    """Return the pictures, label and prediction of the ``i``-th sample of a batch.
 
     Parameters
     ----------
     module : LightningModule
-        The task; tells classes and ignore index by its hyper-parameters.
+        The task, with the names of classes and the ignore index among its hyper-parameters.
     batch : mapping
         With ``mask`` ``(B, H, W)`` or ``label`` ``(B,)`` or ``(B, classes)``.
     output : Tensor
-        Of the model: scores ``(B, classes, H, W)`` or ``(B, classes)``, or classes or values without that axis.
+        Output of the model: scores ``(B, classes, H, W)`` or ``(B, classes)``, or classes or values without that axis.
     i : int
         Which sample.
     name : str
@@ -122,7 +125,11 @@ def sample_of(
 
 
 def _map_sample(
-    module: LightningModule, mask: torch.Tensor, output: torch.Tensor, name: str, pictures: tuple[Any, ...]
+    module: LightningModule,
+    mask: torch.Tensor,
+    output: torch.Tensor,
+    name: str,
+    pictures: Pictures,
 ) -> MapSample:
     label = mask.squeeze(0) if mask.ndim == 3 else mask
     regression = getattr(module, "task", None) == "regression" or (
@@ -149,7 +156,11 @@ def _map_sample(
 
 
 def _scene_sample(
-    module: LightningModule, label: torch.Tensor, output: torch.Tensor, name: str, pictures: tuple[Any, ...]
+    module: LightningModule,
+    label: torch.Tensor,
+    output: torch.Tensor,
+    name: str,
+    pictures: Pictures,
 ) -> SceneSample:
     picture = pictures[0][1] if pictures else None
     if (label.is_floating_point() and label.ndim == 0) or getattr(module, "task", None) == "scalar_regression":
@@ -188,7 +199,7 @@ def class_names(module: LightningModule, count: int) -> list[str]:
     return [str(stated[c]) if c < len(stated) else f"class {c}" for c in range(length)]
 
 
-def sample_name(batch: Mapping[str, Any], i: int, number: int, root: Any) -> str:  # noqa: ANN401
+def sample_name(batch: Mapping[str, Any], i: int, number: int, root: str | Path | None) -> str:
     """Return the path of a sample below the root of the data set, or its number where there is no path."""
     names = batch.get("filename")
     names = next(iter(names.values()), None) if isinstance(names, Mapping) else names

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import numpy as np
+import torch
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 
+#: The image of one sample, or of a batch: one tensor, or tensors by modality.
+Images = torch.Tensor | Mapping[str, torch.Tensor]
 #: What a user may name: bands, or channels by number; for all modalities, or by modality.
 Wanted = Mapping[str, Sequence[str | int]] | Sequence[str | int]
 _POLARISATIONS = ("VV", "HH", "VH", "HV")
@@ -35,7 +37,7 @@ class View:
     modality: str | None
     channels: tuple[int, ...]
 
-    def of(self, image: Any, valid: np.ndarray | None = None) -> tuple[str, np.ndarray] | None:  # noqa: ANN401
+    def of(self, image: Images | None, valid: np.ndarray | None = None) -> tuple[str, np.ndarray] | None:
         """Return the title and the picture of one sample, or ``None`` if it has no such image or it is constant.
 
         Parameters
@@ -50,7 +52,7 @@ class View:
         tuple of str and float32 array, or None
             ``(H, W, 3)`` in 0..1.
         """
-        tensor = image.get(self.modality) if isinstance(image, Mapping) else image
+        tensor = image.get(str(self.modality)) if isinstance(image, Mapping) else image
         if tensor is None or tensor.ndim not in (3, 4) or max(self.channels) >= tensor.shape[0]:
             return None
         pixels = tensor[list(self.channels)].detach().float().cpu().numpy()
@@ -61,7 +63,7 @@ class View:
             title = f"{title}, frame {frame + 1} of {pixels.shape[1]}"
             pixels = pixels[:, frame]
         if pixels.size == 0 or np.ptp(pixels) == 0:
-            return None  # a stand-in: of a modality that lacks, or of an image whose features are cached
+            return None  # zeros in the place of a missing modality, or of an image whose features are cached
         return title, stretched(pixels, valid if valid is not None and valid.shape == pixels.shape[1:] else None)
 
 
@@ -75,8 +77,8 @@ def middle_frame(series: np.ndarray, observed: np.ndarray | None = None) -> int:
     return int(frames[len(frames) // 2]) if frames.size else series.shape[1] // 2
 
 
-def bands_of(datamodule: Any) -> dict[str | None, tuple[str, ...]]:  # noqa: ANN401
-    """Names of the channels by modality, as far as a data module tells them; canonical where the sensor is known.
+def bands_of(datamodule: object) -> dict[str | None, tuple[str, ...]]:
+    """Names of the channels by modality, as far as a data module names them; canonical where the sensor is known.
 
     Data modules of this project have ``modalities``, those of TerraTorch ``output_bands``, ``dataset_bands`` or
     ``bands``, as a list (the key is ``None`` then) or by modality.
@@ -97,14 +99,14 @@ def _canonical(source: ImageSource, band: str) -> str:
     return (source.table.canonical(band) if source.table else None) or band
 
 
-def _names(bands: Any) -> tuple[str, ...]:  # noqa: ANN401
+def _names(bands: object) -> tuple[str, ...]:
     if not isinstance(bands, Sequence) or isinstance(bands, str):
         return ()
     names = tuple(band.value if isinstance(band, Enum) else band for band in bands)
     return names if all(isinstance(name, str) for name in names) else ()
 
 
-def views_of(datamodule: Any, rgb: Wanted | None = None) -> tuple[View, ...]:  # noqa: ANN401
+def views_of(datamodule: object, rgb: Wanted | None = None) -> tuple[View, ...]:
     """Choose what to show of each sample.
 
     Parameters
@@ -136,7 +138,7 @@ def views_of(datamodule: Any, rgb: Wanted | None = None) -> tuple[View, ...]:  #
     return (*(coloured or optical)[:1], *radar[:1])
 
 
-def views_of_batch(image: Any, datamodule: Any) -> tuple[View, ...]:  # noqa: ANN401
+def views_of_batch(image: Images | None, datamodule: object) -> tuple[View, ...]:
     """Choose where no names are known: the data module's ``rgb_indices``, or the first three channels or one."""
     modality, tensor = (
         next(((name, part) for name, part in image.items() if part.ndim > 3), (None, None))
@@ -180,7 +182,7 @@ def _optical(modality: str | None, bands: Sequence[str]) -> View | None:
     return View(_title(modality, [bands[i] for i in channels]), modality, channels)
 
 
-def _stated_anywhere(bands: Mapping[str | None, tuple[str, ...]], rgb: Sequence[str | int], datamodule: Any) -> View:  # noqa: ANN401
+def _stated_anywhere(bands: Mapping[str | None, tuple[str, ...]], rgb: Sequence[str | int], datamodule: object) -> View:
     for name in bands:
         try:
             return _stated(name, bands, rgb, datamodule)
@@ -197,7 +199,7 @@ def _stated(
     modality: str | None,
     bands: Mapping[str | None, tuple[str, ...]],
     wanted: Sequence[str | int],
-    datamodule: Any,  # noqa: ANN401
+    datamodule: object,
 ) -> View:
     if bands and modality not in bands:
         msg = f"rgb names the modality {modality!r}. Valid: {', '.join(str(name) for name in bands)}."
@@ -211,7 +213,7 @@ def _stated(
     return View(_title(modality, shown), modality, channels)
 
 
-def _channel(band: str | int, names: Sequence[str], modality: str | None, datamodule: Any) -> int:  # noqa: ANN401
+def _channel(band: str | int, names: Sequence[str], modality: str | None, datamodule: object) -> int:
     if isinstance(band, int):
         if band < 0 or (names and band >= len(names)):
             msg = f"rgb names the channel {band} of {modality or 'the image'}. Valid: 0..{len(names) - 1}."
@@ -223,6 +225,6 @@ def _channel(band: str | int, names: Sequence[str], modality: str | None, datamo
     for i, name in enumerate(names):
         if name.upper() == canonical.upper():
             return i
-    held = ", ".join(names) if names else "not known, as the data module does not tell them; give channel numbers"
+    held = ", ".join(names) if names else "not known, as the data module does not name them; give channel numbers"
     msg = f"rgb names the band {band!r} of {modality or 'the image'}. Valid: {held}."
     raise ValueError(msg)

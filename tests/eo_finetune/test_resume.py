@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from eo_data.dataset.sampler import ShuffleByEpoch
 from eo_finetune import BestCheckpoint, SeedByEpoch
@@ -78,23 +77,3 @@ def test_a_second_fit_in_one_process_takes_the_seed_of_the_run(chips: Make, reci
     assert isinstance(order, ShuffleByEpoch)
     order.set_epoch(0)
     assert list(order) == list(ShuffleByEpoch(4, 3))
-
-
-def test_every_step_epoch_and_process_has_a_seed_of_its_own() -> None:
-    class Trainer:
-        current_epoch, global_rank = 0, 0
-
-    callback, trainer = SeedByEpoch(), Trainer()
-    torch.manual_seed(5)
-    callback.setup(trainer, None, "fit")  # type: ignore[arg-type]
-    seeds = []
-    for trainer.current_epoch in range(3):
-        for trainer.global_rank in range(3):
-            for step in range(3):
-                callback.on_train_batch_start(trainer, None, None, step)  # type: ignore[arg-type]
-                seeds.append(torch.initial_seed())
-    assert len(set(seeds)) == 27
-    callback.setup(trainer, None, "fit")  # type: ignore[arg-type]
-    trainer.current_epoch = trainer.global_rank = 0
-    callback.on_train_batch_start(trainer, None, None, 0)  # type: ignore[arg-type]
-    assert torch.initial_seed() == seeds[0]

@@ -1,4 +1,4 @@
-"""Training from stored features is the same training; whatever changes a feature makes it encoded anew."""
+"""Training from stored features is the same training; whatever changes a feature makes the encoder run again."""
 
 from __future__ import annotations
 
@@ -228,10 +228,10 @@ def test_pictures_of_validation_samples_have_their_images(
     assert shapes[0] == shapes[1]
 
 
-# What is encoded anew
+# What is encoded again
 
 
-def test_a_second_run_encodes_nothing_and_every_change_encodes_anew(
+def test_a_second_run_encodes_nothing_and_every_change_encodes_again(
     chips: Make, recipe: Make, build: Make, encodes: Make, tmp_path: Path
 ) -> None:
     root = chips()
@@ -375,7 +375,7 @@ def test_a_model_without_encoder_or_known_backbone_is_refused(
 ) -> None:
     run = cached(build, recipe(chips()), tmp_path)
     run.task.hparams["model_args"].clear()
-    with pytest.raises(ValueError, match="knows its files again by the arguments of the backbone"):
+    with pytest.raises(ValueError, match="names its files by the arguments of the backbone"):
         fit(run)
     run = cached(build, recipe(chips()), tmp_path)
     run.task.model.encoder = None

@@ -235,7 +235,7 @@ def checkpoint(model: nn.Module, targets: list[str], file: Path, **more: Any) ->
 def test_a_checkpoint_of_lora_is_merged_as_peft_merges_it(
     kind: str, targets: dict[str, list[str]], more: dict[str, Any], images: Any, tmp_path: Path
 ) -> None:
-    """Weights of which the adapters were left out would load without a word, and be those of before the training."""
+    """Weights of which the adapters were left out would load without a warning, and be those of before the training."""
     model = adapt(build(kind), targets[kind], **more)
     train_by_hand(model)
     if more.get("bias"):

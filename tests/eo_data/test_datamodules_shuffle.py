@@ -1,4 +1,4 @@
-"""The order of training and its transforms follow from the seed and the epoch, and from nothing else."""
+"""In a data module, the order of training and its transforms follow from the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -10,81 +10,11 @@ import albumentations
 import pytest
 import rasterio
 import torch
-from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.sampler import SameModalitiesBatchSampler, SeededIndex, ShuffleByEpoch
 
 Make = Callable[..., ChipDataModule]
-
-
-def epochs(sampler: Any, count: int) -> list[list[SeededIndex]]:
-    found = []
-    for epoch in range(count):
-        sampler.set_epoch(epoch)
-        found.append(list(sampler))
-    return found
-
-
-def test_every_sample_comes_once_and_no_epoch_is_like_another() -> None:
-    seen = epochs(ShuffleByEpoch(20, seed=3), 5)
-    assert all(sorted(draw.sample for draw in epoch) == list(range(20)) for epoch in seen)
-    assert len({tuple(draw.sample for draw in epoch) for epoch in seen}) == 5
-    assert len({draw.seed for epoch in seen for draw in epoch}) == 100
-    assert len(ShuffleByEpoch(20, 3)) == 20
-
-
-def test_the_epoch_of_a_run_that_goes_on_is_that_of_one_that_never_stopped() -> None:
-    whole = epochs(ShuffleByEpoch(9, 3), 4)
-    assert list(ShuffleByEpoch(9, 3, epoch=2)) == whole[2]
-    counting = ShuffleByEpoch(9, 3)  # without Lightning, passes are counted
-    assert [list(counting) for _ in range(4)] == whole
-
-
-def test_other_seeds_are_other_orders_and_none_is_that_of_a_later_epoch() -> None:
-    orders = {tuple(ShuffleByEpoch(12, seed, epoch)) for seed in range(10) for epoch in range(10)}
-    assert len(orders) == 100
-
-
-def test_torch_s_own_numbers_make_no_difference_and_are_not_used_up() -> None:
-    torch.manual_seed(1)
-    one = list(ShuffleByEpoch(9, 3))
-    after = int(torch.randint(1000, (1,)))
-    torch.manual_seed(1)
-    assert int(torch.randint(1000, (1,))) == after
-    assert list(ShuffleByEpoch(9, 3)) == one
-
-
-def test_batches_of_equal_modalities_are_made_of_draws() -> None:
-    groups = [("S1",), ("S2",), ("S1", "S2")] * 4
-    order = ShuffleByEpoch(12, 3)
-    sampler = SameModalitiesBatchSampler(order, 2, False, groups)
-    batches = list(sampler)
-    assert all(isinstance(draw, SeededIndex) for batch in batches for draw in batch)
-    assert all(len({groups[draw.sample] for draw in batch}) == 1 for batch in batches)
-    assert sorted(draw for batch in batches for draw in batch) == sorted(ShuffleByEpoch(12, 3))
-    assert len(sampler) == len(batches) == 6
-    order.set_epoch(1)
-    assert list(sampler) != batches
-
-
-@pytest.mark.parametrize("size", [10, 11])
-def test_two_processes_share_every_epoch(size: int) -> None:
-    """As Lightning wraps the sampler: with an odd number, one sample comes twice, as with any sampler."""
-    parts = [
-        epochs(DistributedSamplerWrapper(ShuffleByEpoch(size, 3), num_replicas=2, rank=rank), 3) for rank in (0, 1)
-    ]
-    for epoch in range(3):
-        one, other = parts[0][epoch], parts[1][epoch]
-        assert len(one) == len(other) == -(-size // 2)
-        assert {draw.sample for draw in (*one, *other)} == set(range(size))
-        assert len({draw.sample for draw in one} & {draw.sample for draw in other}) == size % 2
-    seeds = {draw.seed for part in parts for epoch in part for draw in epoch}
-    assert len(seeds) == 3 * size
-
-
-# In the data module
 
 
 @pytest.fixture
