@@ -157,7 +157,7 @@ class AnySatPreprocess:
         side = plans[-1].final_hw[0] if plans else image.raster.height
         metres = side * (CELL_METRES if self.image_size and image.pixel_size == CELL_METRES else image.pixel_size)
         chosen = self.normalization if isinstance(self.normalization, str) else "by modality"
-        patches, sub_patches = (round(metres / side) ** 2 for side in (self.patch_size, CELL_METRES))
+        patches, sub_patches = (round(metres / edge) ** 2 for edge in (self.patch_size, CELL_METRES))
         memory = _CHUNK_BYTES + _BYTES_PER_SUB_PATCH * sub_patches + _BYTES_PER_PAIR * patches**2
         return {
             "preprocess": "AnySatPreprocess",

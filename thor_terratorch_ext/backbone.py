@@ -90,6 +90,7 @@ class ThorBackbone(FreezableBackbone):
         For arguments that make no sense; the message names the valid ones.
     """
 
+    out_indices: list[int]
     pretrained_by_default: ClassVar[bool] = True
     output_advice: ClassVar[str] = (
         "With return_channel_params, THOR needs the neck THORGroupReshapeTokensToImage; or set merge_method and leave "
