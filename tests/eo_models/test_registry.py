@@ -34,6 +34,17 @@ def test_anysat_and_the_wrapper_declare_too() -> None:
     assert find_encoder("MultiBackboneWrapper") is MultiBackboneWrapper
 
 
+def test_every_size_of_an_encoder_has_a_name() -> None:
+    """The names are listed as `Literal`, beside the tables of the encoders."""
+    from anysat_ext.backbone import MODEL_NAMES as ANYSAT
+    from anysat_ext.model.encoder import SIZES
+    from thor_terratorch_ext.backbone import MODEL_NAMES as THOR
+    from thor_terratorch_ext.model.encoder import VARIANTS
+
+    assert set(THOR.values()) == set(VARIANTS)
+    assert set(ANYSAT.values()) == set(SIZES)
+
+
 @pytest.mark.parametrize("name", ["timm_resnet18", "resnet18", "no_such_model", "terratorch_no_such_model", ""])
 def test_other_backbones_declare_nothing(name: str) -> None:
     assert find_encoder(name) is None
