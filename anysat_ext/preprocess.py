@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -84,8 +85,8 @@ class AnySatPreprocess:
     normalization: str | Mapping[str, str] = "per_tile_zscore"
     patch_size: int = 10
     image_size: int | None = ADAPTER_SIDE
-    non_square: str = "error"
-    indivisible: str = "error"
+    non_square: Literal["error", "crop", "pad_reflect", "stretch"] = "error"
+    indivisible: Literal["error", "crop"] = "error"
     clip: bool = True
     ratio: Sequence[str] = ()
     means: Mapping[str, PerBand] | None = None
