@@ -6,13 +6,13 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
 from anysat_ext.checkpoint import load_checkpoint
 from anysat_ext.model.dense import unscramble_dense
-from anysat_ext.model.encoder import SIZES, AnySat
+from anysat_ext.model.encoder import AnySat
 from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
 from anysat_ext.series import SeriesReader
@@ -23,11 +23,14 @@ from eo_models.checkpoints import LoadReport
 from eo_models.contract import BandsByImage, SensorsByImage
 from eo_models.registry import registry_factory
 
-OUTPUTS = ("patch", "dense", "tile")
+Output = Literal["patch", "dense", "tile"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 DEFAULT_PREFIX = "target_encoder"
 
+SizeName = Literal["tiny", "small", "base"]
+_SIZES: tuple[SizeName, ...] = get_args(SizeName)
 #: Registered names and the size behind each.
-MODEL_NAMES: Mapping[str, str] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
+MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in _SIZES} | {"anysat": "base"})
 
 #: Sensor behind the band names of a modality; the names of others are known to no table.
 _SENSORS: Mapping[str, Sensor] = MappingProxyType(
@@ -49,8 +52,8 @@ class AnySatBackbone(FreezableBackbone):
 
     Parameters
     ----------
-    size : str
-        ``tiny``, ``small`` or ``base``.
+    size : {'tiny', 'small', 'base'}
+        Of the encoder.
     modalities : sequence of str, or mapping of str to str
         AnySat modalities of the input. A mapping gives the name that each has in the data:
         ``{"S2L1C": "s2", "S1GRD": "s1-asc"}``. A tensor input is the single modality.
@@ -73,7 +76,7 @@ class AnySatBackbone(FreezableBackbone):
     crop : bool
         Drop rows and columns that fill no patch instead of raising an error.
     allow_missing : bool
-        Take batches that lack some of the modalities; features come from the others.
+        Take batches without some of the modalities; features come from the others.
     reduce_scale, attention, memory_budget
         See `anysat_ext.model.encoder.AnySat`.
 
@@ -92,17 +95,17 @@ class AnySatBackbone(FreezableBackbone):
 
     def __init__(
         self,
-        size: str = "base",
+        size: SizeName = "base",
         modalities: Sequence[str] | Mapping[str, str] = ("s2",),
         bands: Mapping[str, Sequence[object]] | None = None,
         patch_size: int = 10,
-        output: str = "patch",
+        output: Output = "patch",
         output_modality: str | None = None,
         default_date: int | str | Mapping[str, int | str] | None = None,
         crop: bool = False,  # noqa: FBT001, FBT002
         allow_missing: bool = False,  # noqa: FBT001, FBT002
-        reduce_scale: str = "published",
-        attention: str = "sdpa",
+        reduce_scale: Literal["published", "training"] = "published",
+        attention: Literal["sdpa", "math"] = "sdpa",
         memory_budget: int | None = None,
     ) -> None:
         super().__init__()
@@ -204,7 +207,7 @@ def _days(default_date: object) -> object:
 
 
 def build_anysat(
-    size: str,
+    size: SizeName,
     *,
     pretrained: bool = True,
     ckpt: str | Path | None = None,
@@ -216,8 +219,8 @@ def build_anysat(
 
     Parameters
     ----------
-    size : str
-        ``tiny``, ``small`` or ``base``; only base has published weights.
+    size : {'tiny', 'small', 'base'}
+        Of the encoder; only base has published weights.
     pretrained : bool
         Load ``models/AnySat.pth`` of ``g-astruc/AnySat`` (Hugging Face cache or network) unless ``ckpt`` is given.
     ckpt : str or Path, optional
@@ -260,7 +263,7 @@ def register() -> None:
     for name, size in MODEL_NAMES.items():
         doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
 
-        def build(size: str = size, **arguments: Any) -> AnySatBackbone:  # noqa: ANN401
+        def build(size: SizeName = size, **arguments: Any) -> AnySatBackbone:  # noqa: ANN401
             return build_anysat(size, **arguments)
 
         TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, AnySatBackbone))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -84,8 +85,8 @@ class AnySatPreprocess:
     normalization: str | Mapping[str, str] = "per_tile_zscore"
     patch_size: int = 10
     image_size: int | None = ADAPTER_SIDE
-    non_square: str = "error"
-    indivisible: str = "error"
+    non_square: Literal["error", "crop", "pad_reflect", "stretch"] = "error"
+    indivisible: Literal["error", "crop"] = "error"
     clip: bool = True
     ratio: Sequence[str] = ()
     means: Mapping[str, PerBand] | None = None
@@ -157,7 +158,7 @@ class AnySatPreprocess:
         side = plans[-1].final_hw[0] if plans else image.raster.height
         metres = side * (CELL_METRES if self.image_size and image.pixel_size == CELL_METRES else image.pixel_size)
         chosen = self.normalization if isinstance(self.normalization, str) else "by modality"
-        patches, sub_patches = (round(metres / side) ** 2 for side in (self.patch_size, CELL_METRES))
+        patches, sub_patches = (round(metres / edge) ** 2 for edge in (self.patch_size, CELL_METRES))
         memory = _CHUNK_BYTES + _BYTES_PER_SUB_PATCH * sub_patches + _BYTES_PER_PAIR * patches**2
         return {
             "preprocess": "AnySatPreprocess",

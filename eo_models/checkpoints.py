@@ -10,10 +10,9 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +41,7 @@ class LoadReport:
     ignored : tuple of str
         Keys of the file that belong to other parts (decoder, head, optimiser copies) or to ignore patterns.
     missing : tuple of str
-        Keys of the module that the file lacks and that may be lacking because a formula gives them.
+        Keys of the module that are not in the file and need not be, because a formula gives their values.
     unexpected : tuple of str
         Keys under the prefix that the module does not have.
     """
@@ -81,7 +80,7 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str | None = None) -> 
     Raises
     ------
     CheckpointError
-        If the file is neither in the cache nor to be had.
+        If the file is not in the cache and cannot be downloaded.
     """
     from huggingface_hub import hf_hub_download  # noqa: PLC0415  (only needed for a download)
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
@@ -102,7 +101,7 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str | None = None) -> 
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a file of named tensors on the CPU without running code from it.
+    """Read a file of named tensors to the CPU without running code from it.
 
     Parameters
     ----------
@@ -242,7 +241,7 @@ def load_strictly(
     ignore : sequence of str
         Regular expressions, matched at the start of a key behind the prefix.
     given_by_formula : sequence of str
-        Regular expressions of module keys that a file may lack.
+        Regular expressions of module keys that a file need not hold.
 
     Raises
     ------
@@ -250,14 +249,37 @@ def load_strictly(
         If a weight is missing, has another shape, or is not finite.
     """
     own = module.state_dict()
-    inside = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-    outside = [key for key in tensors if not key.startswith(prefix)]
-    skipped = {key for key in inside if key not in own and _matches(key, ignore)}
-    usable = {key: inside[key] for key in own if key in inside}
-    missing = [key for key in own if key not in usable]
-    required = [key for key in missing if not _matches(key, given_by_formula)]
-    if required:
-        msg = f"{len(required)} of {len(own)} weights are missing: {_some(required)}"
+    report = _sort_keys(own, tensors, source, prefix, ignore)
+    usable = {key: tensors[prefix + key] for key in report.loaded}
+    _refuse_what_does_not_fit(own, usable, [key for key in report.missing if not _matches(key, given_by_formula)])
+    module.load_state_dict(usable, strict=False)
+    logger.log(logging.WARNING if report.unexpected else logging.INFO, "Loaded %s", report)
+    return report
+
+
+def _sort_keys(
+    own: Iterable[str], given: Collection[str], source: str, prefix: str, ignore: Sequence[str]
+) -> LoadReport:
+    """Say what becomes of each key of the module, and of each key of the file."""
+    wanted = {prefix + key: key for key in own}
+    outside = [key for key in given if not key.startswith(prefix)]
+    surplus = [key for key in given if key.startswith(prefix) and key not in wanted]
+    ignored = sorted(key for key in surplus if _matches(key[len(prefix) :], ignore))
+    return LoadReport(
+        source,
+        prefix,
+        loaded=tuple(key for full, key in wanted.items() if full in given),
+        ignored=(*outside, *ignored),
+        missing=tuple(key for full, key in wanted.items() if full not in given),
+        unexpected=tuple(key for key in surplus if key not in ignored),
+    )
+
+
+def _refuse_what_does_not_fit(
+    own: Mapping[str, torch.Tensor], usable: Mapping[str, torch.Tensor], missing: Sequence[str]
+) -> None:
+    if missing:
+        msg = f"{len(missing)} of {len(own)} weights are missing: {_some(missing)}"
         raise CheckpointError(msg)
     wrong = [
         f"{key} is {tuple(value.shape)}, expected {tuple(own[key].shape)}"
@@ -271,27 +293,14 @@ def load_strictly(
     if spoilt:
         msg = f"{len(spoilt)} weights hold NaN or infinity: {_some(spoilt)}"
         raise CheckpointError(msg)
-    module.load_state_dict(usable, strict=False)
-    report = LoadReport(
-        source,
-        prefix,
-        loaded=tuple(usable),
-        ignored=(*outside, *(prefix + key for key in sorted(skipped))),
-        missing=tuple(missing),
-        unexpected=tuple(prefix + key for key in inside if key not in own and key not in skipped),
-    )
-    logger.log(logging.WARNING if report.unexpected else logging.INFO, "Loaded %s", report)
-    return report
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
     return any(re.match(pattern, key) for pattern in patterns)
 
 
-def sha256_of_weights(module: Any) -> str:  # noqa: ANN401
-    """SHA-256 of the names and values in a torch module: random weights differ from run to run, and this shows it."""
-    import torch  # noqa: PLC0415  (only needed here)
-
+def sha256_of_weights(module: nn.Module) -> str:
+    """SHA-256 of the names and values in a module: random weights differ from run to run, and this shows it."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())

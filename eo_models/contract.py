@@ -58,31 +58,15 @@ class Features:
         return self.tokens.mean(dim=1) if how == "mean" else self.tokens.amax(dim=1)
 
 
-class EncoderClass(Protocol):
-    """What the class of a backbone declares, before one is built.
+class Encoder(Protocol):
+    """A backbone as generic code sees it.
 
     Attributes
     ----------
     pretrained_by_default : bool
-        Whether building it without arguments asks for published weights.
+        Of the class: whether building one without arguments asks for published weights.
     output_advice : str
-        What to do where its forward pass returns anything but a list of tensors; empty if it always does.
-    """
-
-    pretrained_by_default: ClassVar[bool]
-    output_advice: ClassVar[str]
-
-    @classmethod
-    def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
-        """Return the arguments that make it return the features of these layers, for `TokenReader` or as maps."""
-        ...
-
-
-class Encoder(EncoderClass, Protocol):
-    """What a backbone declares.
-
-    Attributes
-    ----------
+        Of the class: what to do where the forward pass returns anything but a list of tensors; empty if it never does.
     out_channels : list of int
         Channels of each returned feature.
     out_indices : list of int or None
@@ -90,27 +74,49 @@ class Encoder(EncoderClass, Protocol):
     input_bands : mapping of (str or None) to tuple of str
         Bands of the input channels by image. Data modules compare theirs with them.
     band_sensors : mapping of (str or None) to tuple of Sensor
-        Sensors whose names ``input_bands`` are, by image.
+        Sensors whose names ``input_bands`` are, by image; no entry where no table knows the names.
     derived_bands : frozenset of str
-        Input channels that its preprocessing makes of others, such as a ratio; data need not have them.
+        Input channels that its preprocessing makes of others, such as a ratio, in upper case; data need not have them.
     """
 
-    out_channels: list[int]
-    out_indices: list[int] | None
+    pretrained_by_default: ClassVar[bool]
+    output_advice: ClassVar[str]
 
-    @property
-    def input_bands(self) -> BandsByImage:
-        """See above."""
+    @classmethod
+    def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments that make it return these layers, for `TokenReader` or as maps; often none."""
         ...
 
     @property
-    def band_sensors(self) -> SensorsByImage:
-        """See above."""
-        ...
+    def out_channels(self) -> list[int]: ...  # noqa: D102  (see above)
 
     @property
-    def derived_bands(self) -> frozenset[str]:
-        """See above."""
+    def out_indices(self) -> list[int] | None: ...  # noqa: D102
+
+    @property
+    def input_bands(self) -> BandsByImage: ...  # noqa: D102
+
+    @property
+    def band_sensors(self) -> SensorsByImage: ...  # noqa: D102
+
+    @property
+    def derived_bands(self) -> frozenset[str]: ...  # noqa: D102
+
+    def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> list[torch.Tensor]:  # noqa: ANN401
+        """Encode a batch.
+
+        Parameters
+        ----------
+        x : Tensor or mapping of str to Tensor
+            Normalised ``(B, C, H, W)`` or ``(B, C, T, H, W)``, or one of these per image.
+        **batch
+            Other keys of the batch, such as ``<image>_dates``.
+
+        Returns
+        -------
+        list of Tensor
+            Maps ``(B, D, h, w)`` or tokens ``(B, N, D)``.
+        """
         ...
 
 

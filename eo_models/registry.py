@@ -7,14 +7,14 @@ from typing import Any, cast
 
 from torch import nn
 
-from eo_models.contract import EncoderClass
+from eo_models.contract import Encoder
 
 #: Attribute of a factory: the class of the backbone that it builds.
 _ENCODER = "encoder"
 
 
 def registry_factory(
-    name: str, doc: str, build: Callable[..., nn.Module], encoder: type[EncoderClass]
+    name: str, doc: str, build: Callable[..., nn.Module], encoder: type[Encoder]
 ) -> Callable[..., nn.Module]:
     """Wrap a builder for TerraTorch's registry, which goes by the name of the function.
 
@@ -80,10 +80,10 @@ def find_builder(name: str) -> Callable[..., nn.Module] | None:
     return cast("Callable[..., nn.Module]", registry[found[1]]) if hasattr(registry, "__getitem__") else None
 
 
-def find_encoder(name: str) -> type[EncoderClass] | None:
-    """Return the class behind a name in TerraTorch's registry, if it declares what `EncoderClass` lists."""
+def find_encoder(name: str) -> type[Encoder] | None:
+    """Return the class behind a name in TerraTorch's registry, if it declares what `Encoder` does."""
     builder = find_builder(name)
     encoder = getattr(builder, _ENCODER, builder)
     if isinstance(encoder, type) and hasattr(encoder, "pretrained_by_default"):
-        return cast("type[EncoderClass]", encoder)
+        return cast("type[Encoder]", encoder)
     return None

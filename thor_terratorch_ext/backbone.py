@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
@@ -21,7 +21,7 @@ from eo_models.registry import registry_factory
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.inputs import InputSpec
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
-from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, split_groups
+from thor_terratorch_ext.model.encoder import ThorEncoder, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 from thor_terratorch_ext.necks import (
     MERGE_METHODS,
@@ -33,10 +33,12 @@ from thor_terratorch_ext.necks import (
 )
 from thor_terratorch_ext.parameters import InputParams, read_config
 
+VariantName = Literal["tiny", "small", "base", "large"]
+_VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
 #: Registered names and the variant behind each: the short names and the published long ones.
-MODEL_NAMES: Mapping[str, str] = MappingProxyType(
-    {f"thor_v1_{variant}": variant for variant in VARIANTS}
-    | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in VARIANTS}
+MODEL_NAMES: Mapping[str, VariantName] = MappingProxyType(
+    {f"thor_v1_{variant}": variant for variant in _VARIANTS}
+    | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in _VARIANTS}
 )
 
 _HINTS: Mapping[str, str] = MappingProxyType(
@@ -49,8 +51,8 @@ class ThorBackbone(FreezableBackbone):
 
     Parameters
     ----------
-    variant : str
-        ``tiny``, ``small``, ``base`` or ``large``.
+    variant : {'tiny', 'small', 'base', 'large'}
+        Of the encoder.
     model_bands : sequence of str or Enum, or mapping of str to sequence, optional
         Band of each input channel, in order. A mapping names the bands of each image of a multi-modal input.
         Defaults to `thor_terratorch_ext.model.channels.DEFAULT_BANDS`.
@@ -90,6 +92,7 @@ class ThorBackbone(FreezableBackbone):
         For arguments that make no sense; the message names the valid ones.
     """
 
+    out_indices: list[int]
     pretrained_by_default: ClassVar[bool] = True
     output_advice: ClassVar[str] = (
         "With return_channel_params, THOR needs the neck THORGroupReshapeTokensToImage; or set merge_method and leave "
@@ -98,15 +101,15 @@ class ThorBackbone(FreezableBackbone):
 
     def __init__(
         self,
-        variant: str = "base",
+        variant: VariantName = "base",
         model_bands: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
         out_indices: int | Sequence[int] | None = None,
         input_params: Mapping[str, object] | None = None,
-        merge_method: str | None = None,
+        merge_method: GroupMerge | None = None,
         return_channel_params: bool = False,  # noqa: FBT001, FBT002
         input_gsd: float | Mapping[str, float] | None = None,
-        on_nan: str = "raise",
-        attention: str = "auto",
+        on_nan: Literal["raise", "mask"] = "raise",
+        attention: Literal["auto", "shared_bias", "distance", "chunked", "flex"] = "auto",
     ) -> None:
         super().__init__()
         self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
@@ -253,7 +256,7 @@ def _block_indices(out_indices: object, depth: int) -> list[int]:
 
 
 def build_thor(
-    variant: str,
+    variant: VariantName,
     *,
     pretrained: bool = True,
     ckpt: str | Path | None = None,
@@ -266,8 +269,8 @@ def build_thor(
 
     Parameters
     ----------
-    variant : str
-        ``tiny``, ``small``, ``base`` or ``large``.
+    variant : {'tiny', 'small', 'base', 'large'}
+        Of the encoder.
     pretrained : bool
         Load the published weights (from the Hugging Face cache or the network) unless ``ckpt`` is given.
     ckpt : str or Path, optional
@@ -316,7 +319,7 @@ def register() -> None:
     for name, variant in MODEL_NAMES.items():
         doc = f"Build THOR {variant}; arguments as for `thor_terratorch_ext.backbone.build_thor`."
 
-        def build(variant: str = variant, **arguments: Any) -> ThorBackbone:  # noqa: ANN401
+        def build(variant: VariantName = variant, **arguments: Any) -> ThorBackbone:  # noqa: ANN401
             return build_thor(variant, **arguments)
 
         TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, ThorBackbone))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -120,14 +121,14 @@ class ThorPreprocess:
     normalization: str | Mapping[str, str] = "thor_stats"
     patch_size: int = 8
     image_size: int = 288
-    resize_mode: str = "native_snap"
-    shape_adjust: str = "crop"
+    resize_mode: Literal["native_snap", "fixed"] = "native_snap"
+    shape_adjust: Literal["crop", "pad"] = "crop"
     shape_tol_px: int = 8
     max_native_side: int = 384
     max_native_tokens: int = 3000
-    input_prep: str = "resize"
+    input_prep: Literal["resize", "tile"] = "resize"
     fill_value: float = 0.0
-    missing: str = "mean"
+    missing: Literal["mean", "zero"] = "mean"
     means: Mapping[str, PerBand] | None = None
     stds: Mapping[str, PerBand] | None = None
     statistics: str | Mapping[str, str] | None = None

@@ -26,7 +26,7 @@ def select_bands(available: Sequence[object], wanted: Sequence[object], sensor: 
     available : sequence of str or Enum
         Bands of the file in their order. Names that the sensor does not know are allowed; they cannot be wanted.
     wanted : sequence of str or Enum
-        Bands in the order in which they shall come.
+        Bands in the order in which they are wanted.
     sensor : Sensor or None
         Whose names and aliases count, without regard to case. With ``None`` names are compared literally.
 
@@ -38,7 +38,7 @@ def select_bands(available: Sequence[object], wanted: Sequence[object], sensor: 
     Raises
     ------
     ValueError
-        For a missing, doubled or unknown band, or none at all; the message lists what is there.
+        For a missing, repeated or unknown band, or none at all; the message lists what is there.
     """
     names = _spellings("available", available)
     wishes = _spellings("wanted", wanted)
@@ -186,7 +186,7 @@ def _positions(names: Sequence[str], sensor: Sensor | None, where: str) -> Mappi
             continue
         if key in position:
             both = " and ".join(dict.fromkeys((names[position[key]], name)))
-            msg = f"Band {key} is doubled {where}: {both}. Name every band once."
+            msg = f"Band {key} comes twice {where}: {both}. Name every band once."
             raise ValueError(msg)
         position[key] = i
     return position

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
+from typing import Literal, get_args
 
+BandUnit = Literal["reflectance", "dB", "K"]
 #: Physical units that a band may have.
-BAND_UNITS = ("reflectance", "dB", "K")
+BAND_UNITS: tuple[BandUnit, ...] = get_args(BandUnit)
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Band:
         Canonical name, upper case.
     gsd : float
         Ground sampling distance of the product in metres.
-    unit : str
-        Physical unit of the calibrated value: ``reflectance`` (fraction), ``dB`` or ``K``.
+    unit : {'reflectance', 'dB', 'K'}
+        Physical unit of the calibrated value; reflectance as a fraction.
     wavelength_nm : float or None
         Central wavelength in nanometres; ``None`` for radar.
     aliases : tuple of str
@@ -46,7 +48,7 @@ class Band:
 
     name: str
     gsd: float
-    unit: str
+    unit: BandUnit
     wavelength_nm: float | None = None
     aliases: tuple[str, ...] = ()
 
@@ -127,7 +129,7 @@ SENTINEL2 = Sensor(
     ),
 )
 
-#: The products by name. Level 1C has all 13 bands; level 2A lacks the cirrus band, which shows no surface.
+#: The products by name. Level 1C has all 13 bands; level 2A is without the cirrus band, which shows no surface.
 SENTINEL2_L1C = Sensor("Sentinel-2 MSI L1C", _with_product_aliases(SENTINEL2.bands, "L1C"))
 SENTINEL2_L2A = Sensor(
     "Sentinel-2 MSI L2A",

@@ -156,7 +156,7 @@ def to_physical(pixels: np.ndarray, conversion: UnitConversion, target: InputUni
     conversion : UnitConversion
         What the values are.
     target : InputUnit
-        What they shall be.
+        What the values are converted to.
     copy : bool
         Leave ``pixels`` alone. If false, a float32 array is converted in place.
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from anysat_ext import build_anysat
 from anysat_ext.checkpoint import HUB_FILE, HUB_REPOSITORY, hub_location, load_checkpoint
 from anysat_ext.model.encoder import SIZES, AnySat
 from eo_models.checkpoints import CheckpointError
@@ -68,6 +69,18 @@ def test_every_layout_loads_every_weight(layout: str, weights: Any, tmp_path: Pa
     assert (report.missing, report.unexpected) == ((), ())
     expected = {"training": "target_encoder.", "wrapper": "model.", "terratorch": "model.encoder.model."}
     assert report.prefix == expected.get(layout, "")
+
+
+def test_a_path_with_a_comment_sign_is_not_cut_off(weights: Any, tmp_path: Path) -> None:
+    """``runs/my #1/best.ckpt`` became ``runs/my`` when the path was parsed as YAML."""
+    file = tmp_path / "my #1" / "w.pth"
+    file.parent.mkdir()
+    torch.save(weights, file)
+    report = build_anysat("tiny", ckpt=str(file), pretrained=False).load_report
+    assert report is not None
+    assert report.source == str(file)
+    for nothing in ("none", "null", ""):
+        assert build_anysat("tiny", ckpt=nothing, pretrained=False).load_report is None
 
 
 def test_projectors_that_are_not_built_count_as_ignored_not_as_unexpected(

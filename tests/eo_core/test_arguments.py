@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eo_core.arguments import as_bool, as_int, as_ints, from_text, one_of
+from eo_core.arguments import as_bool, as_int, as_ints, as_path, from_text, one_of
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,19 @@ from eo_core.arguments import as_bool, as_int, as_ints, from_text, one_of
 )
 def test_from_text(text: Any, value: Any) -> None:
     assert from_text(text) == value
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/my #1/best.ckpt", "a: b", "2024", "[x]/y", " lead/x.pt", "runs/None/x.pt", "off"]
+)
+def test_a_path_is_taken_as_it_is_written(path: str) -> None:
+    assert as_path(path) == Path(path)
+    assert as_path(Path(path)) == Path(path)
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", "none", "None", "null", "~"])
+def test_no_path(nothing: str | None) -> None:
+    assert as_path(nothing) is None
 
 
 @pytest.mark.parametrize("value", ["yess", 2, None, "", [True]])

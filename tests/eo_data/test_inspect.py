@@ -58,6 +58,35 @@ def test_the_values_of_the_table_are_those_of_the_file(
     assert float(numbers[4]) == pytest.approx((swir.mean() - 0.175772) / 0.156223, abs=1e-3)
 
 
+def test_the_memory_is_what_the_preprocessing_of_the_encoder_tells(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the encoder, the memory was that of a ViT-base per token."""
+    inspect.main(["--config", str(config), "--out", str(tmp_path)])
+    assert "estimated_memory             34 MiB for 980 tokens (base, float32, batch of 1)" in capsys.readouterr().out
+    content = yaml.safe_load(config.read_text())
+    arguments = content["data"]["init_args"]
+    arguments["preprocess"] = {
+        "class_path": "anysat_ext.AnySatPreprocess",
+        "init_args": {"image_size": None, "patch_size": 80, "normalization": "none"},
+    }
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    inspect.main(["--config", str(config), "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "'patches': 784, 'sub-patches': 50176" in printed
+    assert "estimated_memory             332 MiB (base, float32, batch of 1)" in printed
+    arguments["preprocess"] = {
+        "class_path": "eo_data.preprocess.DatasetNormalise",
+        "init_args": {
+            kind: {name: [value] * len(source["bands"]) for name, source in arguments["modalities"].items()}
+            for kind, value in (("means", 0.0), ("stds", 1.0))
+        },
+    }
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    inspect.main(["--config", str(config), "--out", str(tmp_path)])
+    assert "estimated_memory" not in capsys.readouterr().out
+
+
 def test_later_configs_win_key_by_key(config: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump({"data": {"init_args": {"batch_size": 1}}}))

@@ -149,6 +149,20 @@ def test_arguments_of_models_that_name_weights() -> None:
     assert with_own_weights({"backbone": "x"}) == {"backbone": "x"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["thor_v1_base", "terratorch_thor_v1_base", "thor_vit_base_encoder_alibi_patch_size_embed_v1", "terratorch_anysat"],
+)
+def test_no_name_of_a_backbone_makes_a_reloaded_checkpoint_ask_for_published_weights(name: str) -> None:
+    """The long published names did: they load weights unless they are told not to, and nothing told them."""
+    import anysat_ext
+    import thor_terratorch_ext  # noqa: F401
+
+    assert anysat_ext.AnySatBackbone.pretrained_by_default
+    task = {"model_factory": "EncoderDecoderFactory", "model_args": {"backbone": name}}
+    assert with_own_weights(task)["model_args"] == {"backbone": name, "backbone_pretrained": False}
+
+
 def test_how_to_infer_is_said_by_the_config_of_the_day(
     trained: tuple[dict[str, Any], Path], command: Make, tmp_path: Path
 ) -> None:

@@ -162,6 +162,35 @@ def test_class_tokens_of_other_backbones_are_left_out_of_pooling_and_grid(monkey
         without.pooled("cls")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["terratorch_thor_v1_tiny", "thor_vit_tiny_encoder_alibi_patch_size_embed_v1"])
+def test_every_name_of_a_backbone_gives_the_same_features(name: str) -> None:
+    """By any other name, a layer was a position in a list, and tokens of several groups had no grid."""
+    arguments = {"pretrained": False, "model_bands": ["BLUE", "SWIR_1"], "input_gsd": 10}
+    short = FeatureExtractor("thor_v1_tiny", arguments, [3]).eval()
+    other = FeatureExtractor(name, arguments, [3]).eval()
+    other.load_state_dict(short.state_dict())
+    image = torch.randn(1, 2, 64, 64)
+    (expected,), (actual,) = short(image), other(image)
+    assert actual.grid is not None
+    assert torch.equal(actual.tokens, expected.tokens)
+    assert torch.equal(actual.grid, expected.grid)
+
+
+@torch.no_grad()
+def test_layers_come_in_the_order_in_which_they_are_named() -> None:
+    """THOR returns blocks in ascending order: the vectors of block 3 were exported under the name of block 11."""
+    arguments = {"pretrained": False, "model_bands": ["VV"], "input_gsd": 10}
+    extractor = FeatureExtractor("thor_v1_tiny", arguments, [11, 3, 11]).eval()
+    ascending = FeatureExtractor("thor_v1_tiny", arguments, [3, -1]).eval()
+    ascending.load_state_dict(extractor.state_dict())
+    image = torch.randn(1, 1, 64, 64)
+    third, last = ascending(image)
+    assert not torch.equal(third.tokens, last.tokens)
+    for features, expected in zip(extractor(image), (last, third, last), strict=True):
+        assert torch.equal(features.tokens, expected.tokens)
+
+
 def test_a_timm_backbone_works() -> None:
     arguments = {"pretrained": False, "in_chans": 3, "img_size": 64}
     extractor = FeatureExtractor("timm_vit_tiny_patch16_224", arguments).eval()

@@ -65,6 +65,16 @@ def test_every_layout_loads_every_weight(layout: str, weights: Any, tmp_path: Pa
     assert report.source == str(file)
 
 
+def test_a_path_with_a_comment_sign_is_not_cut_off(weights: Any, tmp_path: Path) -> None:
+    """``runs/my #1/best.ckpt`` became ``runs/my`` when the path was parsed as YAML."""
+    file = tmp_path / "my #1" / "w.pt"
+    file.parent.mkdir()
+    torch.save(weights, file)
+    assert build(file).load_report.source == str(file)
+    for nothing in ("none", "null", ""):
+        assert build_thor("tiny", ckpt=nothing, pretrained=False, model_bands=["VV"]).load_report is None
+
+
 def test_the_report_names_ignored_and_unexpected_keys(
     weights: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -49,6 +49,16 @@ def test_a_missing_band_is_refused_before_anything_runs() -> None:
         check_bands(thor(["BLUE", "GREEN", "RED"]), {"s2": source(["BLUE", "GREEN"])})
 
 
+def test_only_channels_that_the_backbone_itself_derives_are_left_out() -> None:
+    """A ratio in the files was ignored for every backbone; one that does not make it counts it as a channel."""
+    radar = {"s1": source(["VV", "VH", "VV/VH"], "sentinel1")}
+    with pytest.raises(ValueError, match="the data has 3 and the backbone expects 2"):
+        check_bands(thor(["VV", "VH"]), radar)
+    check_bands(build_anysat("tiny", pretrained=False, modalities=["s1"]), radar)
+    dated = Several({None: ("VV", "VH", "DATE")})
+    check_bands(dated, {"s1": source(["VV", "VH"], "sentinel1")})
+
+
 class Several(nn.Module):
     """Backbones that share the channels of one image."""
 

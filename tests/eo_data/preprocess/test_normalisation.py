@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from eo_data.preprocess.normalisation import (
+    Dialect,
     Identity,
     Log1pPercentile,
     PerTileZScore,
@@ -44,9 +45,8 @@ def close(actual: np.ndarray, golden: np.ndarray) -> None:
 
 def test_sentinel2_for_thor_equals_rs_embed(thor: Any) -> None:
     pixels = fill_missing(reflectance(thor["norm/s2_in"]))  # rs-embed fills first
-    close(normaliser("thor_stats", "thor_s2", mean=MEAN, std=STD)(pixels), thor["norm/s2_thor_stats"])
     close(ZScore(MEAN, STD, (0, 1))(pixels), thor["norm/s2_thor_stats"])
-    close(normaliser("unit_scale", "thor_s2")(pixels), thor["norm/s2_unit_scale"])
+    close(normaliser("unit_scale")(pixels), thor["norm/s2_unit_scale"])
 
 
 def test_sentinel2_for_thor_equals_rs_embed_where_it_is_observed(thor: Any) -> None:
@@ -67,10 +67,10 @@ def test_raw_digital_numbers_equal_rs_embed(thor: Any) -> None:
 
 def test_sentinel1_logarithm_equals_rs_embed(thor: Any) -> None:
     power = thor["norm/s1_in"]
-    result = normaliser("s1_log_normalize", "thor_s1")(power)
+    result = normaliser("s1_log_normalize")(power)
     assert np.isnan(result[~np.isfinite(power)]).all()
     close(fill_missing(result), thor["norm/s1_thor_stats"])
-    close(fill_missing(normaliser("none", "thor_s1")(power)), thor["norm/s1_none"])
+    close(fill_missing(normaliser("none")(power)), thor["norm/s1_none"])
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_anysat_pixels_equal_rs_embed(anysat: Any, case: str, name: str, unit: f
             torch.from_numpy(frames), (24, 24), mode="bilinear", align_corners=False
         )
         frames = resized.numpy()
-    result = normaliser(name, "anysat")(frames * np.float32(unit))
+    result = normaliser(name)(frames * np.float32(unit))
     np.testing.assert_allclose(result.ravel()[:: rows[key]["stride"]], golden[key], rtol=1e-5, atol=3e-6)
     assert result.mean() == pytest.approx(rows[key]["mean"], rel=1e-5, abs=1e-6)
 
@@ -163,7 +163,7 @@ def test_a_z_score_by_hand_with_its_smallest_deviation() -> None:
 
 
 def test_sentinel1_in_decibel_is_not_clipped() -> None:
-    transform = normaliser("thor_stats", "thor_s1", mean=[-12.985, -20.6958], std=[5.0062, 5.8688])
+    transform = normaliser("zscore", mean=[-12.985, -20.6958], std=[5.0062, 5.8688])
     result = transform(np.array([[[-12.985 - 5.0062]], [[-20.6958 + 2 * 5.8688]]]))
     np.testing.assert_allclose(result.ravel(), [-1, 2], rtol=1e-5)
 
@@ -247,44 +247,37 @@ def test_a_description_carries_statistics_and_provenance_as_plain_values() -> No
 
 
 @pytest.mark.parametrize(
-    ("dialect", "names", "kind"),
+    ("names", "kind"),
     [
-        ("own", ("log1p_p99", "log1p", "s1_log_normalize", "LOG_NORMALIZE"), Log1pPercentile),
-        ("own", ("unit_scale", "unit", "reflectance"), UnitScale),
-        ("own", ("none", "raw", "off"), Identity),
-        ("own", ("per_tile_zscore", "tile_zscore"), PerTileZScore),
-        ("thor_s1", ("default", "auto", "log1p_p99", "log1p", "s1_log_normalize", "log_normalize"), Log1pPercentile),
-        ("thor_s1", ("none", "raw", "off"), Identity),
-        ("thor_s2", ("unit_scale", "unit", "reflectance"), UnitScale),
-        ("thor_s2", ("none", "raw", "off"), Identity),
-        ("anysat", ("per_tile_zscore", "zscore", "tile_zscore"), PerTileZScore),
-        ("anysat", ("unit_scale", "unit", "reflectance"), UnitScale),
-        ("anysat", ("none", "raw", "off"), Identity),
+        (("log1p_p99", "log1p", "s1_log_normalize", "LOG_NORMALIZE"), Log1pPercentile),
+        (("unit_scale", "unit", "reflectance"), UnitScale),
+        (("none", "raw", "off"), Identity),
+        (("per_tile_zscore", "tile_zscore"), PerTileZScore),
     ],
 )
-def test_a_name_means_what_it_means_for_its_encoder(dialect: str, names: tuple[str, ...], kind: type) -> None:
-    assert all(isinstance(normaliser(name, dialect), kind) for name in names)
+def test_several_names_mean_one_transform(names: tuple[str, ...], kind: type) -> None:
+    assert all(isinstance(normaliser(name), kind) for name in names)
 
 
-def test_zscore_is_thors_with_statistics_but_anysats_without() -> None:
-    for dialect, clip in (("own", None), ("thor_s1", None), ("thor_s2", (0.0, 1.0))):
-        for name in ("thor_stats", "thor_zscore", "zscore"):
-            assert normaliser(name, dialect, mean=[1], std=[2]) == ZScore((1.0,), (2.0,), clip)
-            with pytest.raises(ValueError, match="needs the arguments mean and std.*AnySat's.*per_tile_zscore"):
-                normaliser(name, dialect)
+def test_a_name_means_what_its_dialect_says() -> None:
+    tiles = Dialect("tiles", {"zscore": PerTileZScore})
+    assert normaliser("zscore", mean=[1], std=[2]) == ZScore((1.0,), (2.0,))
+    assert normaliser("zscore", tiles) == PerTileZScore()
+    with pytest.raises(
+        ValueError, match="'zscore' .own. needs the arguments mean and std.*Without statistics: log1p_p99"
+    ):
+        normaliser("zscore")
 
 
 @pytest.mark.parametrize(
-    ("name", "dialect", "arguments", "message"),
+    ("name", "arguments", "message"),
     [
-        ("zscores", "own", {}, "Unknown normalisation 'zscores' .own.. Nearest: 'zscore'. Valid: thor_stats"),
-        ("unit_scale", "thor_s1", {}, "Unknown normalisation 'unit_scale' .thor_s1."),
-        ("log1p", "anysat", {}, "Unknown normalisation 'log1p'"),
-        ("none", "thor", {}, "Unknown dialect 'thor'.*Valid: own, thor_s2, thor_s1, anysat"),
-        ("unit_scale", "own", {"mean": [1]}, "'unit_scale' has no argument 'mean'. Valid: none"),
-        ("log1p", "own", {"p": 99}, "'log1p' has no argument 'p'. Valid: q"),
+        ("zscores", {}, "Unknown normalisation 'zscores' .own.. Nearest: 'zscore'. Valid: zscore, log1p_p99"),
+        ("thor_stats", {}, "Unknown normalisation 'thor_stats' .own."),
+        ("unit_scale", {"mean": [1]}, "'unit_scale' has no argument 'mean'. Valid: none"),
+        ("log1p", {"p": 99}, "'log1p' has no argument 'p'. Valid: q"),
     ],
 )
-def test_what_a_normalisation_does_not_know_is_refused(name: str, dialect: str, arguments: dict, message: str) -> None:
+def test_what_a_normalisation_does_not_know_is_refused(name: str, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        normaliser(name, dialect, **arguments)
+        normaliser(name, **arguments)

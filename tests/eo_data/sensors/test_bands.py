@@ -61,7 +61,7 @@ def test_a_band_that_only_the_file_knows_cannot_be_wanted() -> None:
     ],
 )
 def test_one_band_under_two_names_is_no_two_bands(available: list[str], wanted: list[str], where: str) -> None:
-    with pytest.raises(ValueError, match=f"Band BLUE is doubled {where}.*Name every band once"):
+    with pytest.raises(ValueError, match=f"Band BLUE comes twice {where}.*Name every band once"):
         select_bands(available, wanted, L2A)
 
 
@@ -121,7 +121,7 @@ def test_a_band_described_twice_is_refused() -> None:
 
 
 def test_a_band_declared_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="Band BLUE is doubled among the declared bands of x.tif"):
+    with pytest.raises(ValueError, match="Band BLUE comes twice among the declared bands of x.tif"):
         band_order(2, [], ["B02", "BLUE"], "x.tif", L2A)
 
 

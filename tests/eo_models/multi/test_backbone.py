@@ -8,6 +8,10 @@ import pytest
 import torch
 from stand_in_backbones import RGB, S2, anysat, image, series_batch, thor, toys, wrapper
 from terratorch.models import EncoderDecoderFactory
+from torch import nn
+
+from eo_data.catalog.sources import ImageSource
+from eo_data.dataset.consistency import check_bands
 
 
 def test_a_frozen_entry_stays_frozen_and_in_eval_mode_and_the_other_trains() -> None:
@@ -90,3 +94,44 @@ def test_through_terratorchs_factory_forward_and_backward(kind: str) -> None:
         assert gradients
         assert all(bool(torch.isfinite(g).all()) for g in gradients)
     assert model.patch_size is None
+
+
+def source(bands: list[str], sensor: str = "sentinel2_l2a") -> ImageSource:
+    return ImageSource("{id}.tif", bands, sensor=sensor)
+
+
+def test_the_wrapper_speaks_for_its_encoders_when_data_and_backbones_are_compared() -> None:
+    part = nn.Sequential(wrapper(thor(model_bands=["RED"]), thor(model_bands=["BLUE"]), bands=RGB))
+    check_bands(part, {"x": source(["B02", "B03", "B04"])})
+    with pytest.raises(ValueError, match="channel 0 is RED in the data and BLUE in the backbone"):
+        check_bands(part, {"x": source(["RED", "GREEN", "BLUE"])})
+    images = wrapper(thor(model_bands=S2, images=["S2"]), anysat(modalities={"S2_series": "s2"}))
+    assert set(images.input_bands) == {"S2", "S2_series"}
+    check_bands(images, {"S2": source(S2), "S2_series": source(S2)})
+    with pytest.raises(ValueError, match="The bands of 'S2' do not agree"):
+        check_bands(images, {"S2": source([*S2[1:], S2[0]]), "S2_series": source(S2)})
+    mapped = wrapper(thor(model_bands={"S2": ["RED"]}), bands={"S2": RGB})
+    with pytest.raises(ValueError, match="The bands of 'S2' do not agree"):
+        check_bands(mapped, {"S2": source(["RED"]), "S1": source(["VV"], "sentinel1")})
+
+
+def test_the_wrapper_derives_what_its_encoders_derive() -> None:
+    both = wrapper(thor(model_bands=S2, images=["S2"]), anysat(modalities={"S1": "s1"}))
+    assert both.derived_bands == {"VV/VH"}
+    assert type(both).pretrained_by_default
+    check_bands(both, {"S2": source(S2), "S1": source(["VV", "VH"], "sentinel1")})
+
+
+def test_terratorchs_factory_hands_the_sensor_on() -> None:
+    toy = {"toy": {"bands": RGB, "dims": [4]}}
+    arguments = {"backbone_bands": ["B1", "B2", "B3", "B4"], "backbone_sensors": "landsat7", "num_classes": 2}
+    model = EncoderDecoderFactory().build_model(
+        task="segmentation",
+        backbone="MultiBackboneWrapper",
+        backbone_encoders=[toy],
+        decoder="FCNDecoder",
+        decoder_channels=8,
+        decoder_num_convs=1,
+        **arguments,
+    )
+    assert model.encoder.routes[0].named_picks[0].channels == (0, 1, 2)
