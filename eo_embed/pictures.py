@@ -12,21 +12,23 @@ import math
 import sys
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 import rasterio
 from matplotlib.figure import Figure
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from eo_core.files import PARTIAL, atomic_path
-from eo_data.dataset.plots import STRETCH
+from eo_core.files import atomic_path
+from eo_embed.projection import Projection, fit_projection
 from eo_embed.quicklook import Ground, QuickLooks
+from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS
 from eo_embed.writers.quantise import Encoding
 
@@ -34,83 +36,10 @@ from eo_embed.writers.quantise import Encoding
 SAMPLE_VALUES = 1 << 26
 #: Numbers that are read of a grid at once.
 _BLOCK_VALUES = 1 << 25
-COMPONENTS = (1, 3)
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """Principal components and the range of each that is stretched to 0..255.
-
-    Parameters
-    ----------
-    mean : ndarray
-        Float64 ``(D,)``.
-    axes : ndarray
-        Float64 ``(components, D)``, rows of length 1.
-    low, high : ndarray
-        Float64 ``(components,)``: 2nd and 98th percentile over the sample.
-    explained : ndarray
-        Float64 ``(components,)``: share of the variance.
-    """
-
-    mean: np.ndarray
-    axes: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    explained: np.ndarray
-
-    def colours(self, grid: np.ndarray) -> np.ndarray:
-        """Return uint8 RGBA ``(4, h, w)`` of float32 ``(D, h, w)``; cells with NaN are transparent black."""
-        flat = grid.reshape(len(grid), -1)
-        seen = np.isfinite(flat).all(axis=0)
-        values = self.axes @ (flat[:, seen] - self.mean[:, None])
-        span = (self.high - self.low)[:, None]
-        # A component that does not vary is mid-grey.
-        scaled = np.where(span > 0, (values - self.low[:, None]) / np.where(span > 0, span, 1), 0.5)
-        painted = np.zeros((4, flat.shape[1]), dtype=np.uint8)
-        painted[:3, seen] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-        painted[3, seen] = 255
-        return painted.reshape(4, *grid.shape[1:])
-
-
-def fit_projection(vectors: np.ndarray, components: int = 3) -> Projection:
-    """Principal components of a sample of vectors.
-
-    Covariance and eigenvectors in float64. An eigenvector has no sign; here the entry of largest magnitude is
-    positive, so that two runs give the same colours.
-
-    Parameters
-    ----------
-    vectors : ndarray
-        ``(n, D)``, finite.
-    components : int
-        How many.
-
-    Raises
-    ------
-    ValueError
-        For fewer dimensions than components, or no vectors.
-    """
-    count, dimensions = vectors.shape
-    if not count or dimensions < components:
-        msg = (
-            f"{components} principal components need vectors of at least {components} dimensions, got {count} vectors "
-            f"of {dimensions}. Is all of the export no-data? For few dimensions use --components 1."
-        )
-        raise ValueError(msg)
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    scatter = np.zeros((dimensions, dimensions))
-    for start in range(0, count, 4096):
-        centred = vectors[start : start + 4096] - mean
-        scatter += centred.T @ centred
-    variances, columns = np.linalg.eigh(scatter)
-    axes = columns[:, ::-1][:, :components].T
-    axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))
-    values = np.concatenate([(vectors[i : i + 4096] - mean) @ axes.T for i in range(0, count, 4096)])
-    low, high = np.percentile(values, STRETCH, axis=0)
-    total = float(variances.sum())
-    explained = variances[::-1][:components] / total if total > 0 else np.zeros(components)
-    return Projection(mean, axes, low, high, explained)
+Components = Literal[1, 3]
+COMPONENTS: tuple[Components, ...] = get_args(Components)
+#: The format that can be drawn: it is read by blocks.
+_DRAWN = FORMATS["geotiff"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +64,7 @@ class _Grid:
 def render_pca(
     folder: str | Path,
     out: str | Path | None = None,
-    components: int = 3,
+    components: Components = 3,
     rgb_from: str | Path | None = None,
     sample_values: int = SAMPLE_VALUES,
 ) -> list[Path]:
@@ -146,7 +75,7 @@ def render_pca(
     Parameters
     ----------
     folder : str or Path
-        Of the export, with grids as GeoTIFF.
+        Folder of an export with grids as GeoTIFF.
     out : str or Path, optional
         Where the pictures go; ``<folder>/pictures`` by default.
     components : {3, 1}
@@ -182,11 +111,11 @@ def render_pca(
 
 
 def _grids(folder: Path) -> list[_Grid]:
-    files = sorted(path for path in (folder / GRIDS).rglob("*.tif") if not path.name.startswith(PARTIAL))
+    files = _DRAWN.grids_below(folder / GRIDS)
     if not files:
         msg = (
-            f"{folder} holds no {GRIDS}/*.tif to draw. Give the folder of an export with output: grid or both and "
-            "grid_format: geotiff."
+            f"{folder} holds no {GRIDS}/*{_DRAWN.suffix} to draw. Give the folder of an export with output: grid or "
+            f"both and grid_format: {_DRAWN.name}."
         )
         raise ValueError(msg)
     return [_described(path, path.relative_to(folder / GRIDS)) for path in files]
@@ -196,7 +125,7 @@ def _described(path: Path, below: Path) -> _Grid:
     try:
         with _opened(path) as file:
             tags = file.tags()
-            encoding = Encoding(tags.get("quantisation", "float32"))
+            encoding = Encoding.named(tags.get("quantisation", "float32"))
             sources = tuple(json.loads(tags.get("sources", "[]")))
             name, layer = tags.get("id", path.stem), tags.get("layer", "")
             return _Grid(path, below, name, layer, sources, encoding, file.count, file.height, file.width)
@@ -217,7 +146,7 @@ def _by_layer(grids: Sequence[_Grid]) -> Mapping[str, list[_Grid]]:
     return layers
 
 
-def _opened(path: Path) -> Any:  # noqa: ANN401
+def _opened(path: Path) -> DatasetReader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # such grids get pictures too
         return rasterio.open(path)
@@ -241,7 +170,7 @@ def _sample(grids: Sequence[_Grid], values: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _blocks(grid: _Grid) -> Any:  # noqa: ANN401
+def _blocks(grid: _Grid) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, float32 ``(D, rows, w)`` with NaN as no-data) of a grid."""
     rows = max(1, _BLOCK_VALUES // (grid.count * grid.width))
     with _opened(grid.path) as file:

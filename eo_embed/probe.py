@@ -33,7 +33,7 @@ from eo_embed.probing.checks import check_classes, check_division, class_order, 
 from eo_embed.probing.groups import random_test, training_folds
 from eo_embed.probing.models import BASELINE, DEFAULT_PROBES, PROBES, Fitted, fit_baseline, fit_probe
 from eo_embed.probing.report import ProbeReport, Score, write_report
-from eo_embed.probing.table import TASKS, TEST, TRAIN, Columns, Labelled, join, read_table
+from eo_embed.probing.table import TASKS, TEST, TRAIN, Columns, Labelled, Task, join, read_table
 
 _CLASSIFICATION, _REGRESSION = TASKS
 
@@ -45,15 +45,15 @@ class ProbeOptions:
     Parameters
     ----------
     task : {'classification', 'regression'}
-        What the labels are.
+        Kind of the labels.
     probes : sequence of str
-        Of `PROBES`; empty for the usual ones.
+        Names from `eo_embed.probing.models.PROBES` of the task; empty for the usual ones.
     layer : str
-        Which layer's vectors; may be left out where there is only one.
+        Layer whose vectors are taken; needed only if there are several.
     test_fraction : float
         Share of test samples of a random division, between 0 and 1.
     seed : int
-        Of the division, the folds and the resamples.
+        Seed of the division, the folds and the resamples.
     bootstrap : int
         Resamples for the confidence intervals; 0 for none.
     k : int
@@ -65,7 +65,7 @@ class ProbeOptions:
         For an unknown task or probe, or a number out of range.
     """
 
-    task: str = _CLASSIFICATION
+    task: Task = _CLASSIFICATION
     probes: Sequence[str] = ()
     layer: str = ""
     test_fraction: float = 0.2
@@ -100,7 +100,7 @@ def probe(
     Parameters
     ----------
     export : Export, str or Path
-        What `open_embeddings` opens.
+        An export, or its path as `open_embeddings` takes it.
     labels : DataFrame, str or Path
         Table, or its file, with a column ``id`` and those that ``columns`` names.
     columns : Columns, optional
@@ -130,25 +130,15 @@ def probe(
     fitted = dict(zip(names, _fit(data, test, names, options), strict=True))
     classes = sorted(set(data.labels.tolist()), key=class_order) if options.classes else []
     scores = [score for name in names for score in _scores(name, fitted[name], data, test, classes, options)]
+    file = None if isinstance(labels, pd.DataFrame) else labels
     facts = {
         "export": str(opened.path),
         "fingerprint": opened.manifest.get("fingerprint"),
         "layer": options.layer,
-        "labels": None if isinstance(labels, pd.DataFrame) else str(labels),
-        "labels_sha256": None if isinstance(labels, pd.DataFrame) else sha256_of_file(labels),
-        "label": columns.label,
-        "task": options.task,
-        "split": f"column {columns.split!r}" if columns.split else how,
-        "test_fraction": None if columns.split else options.test_fraction,
-        "grouped_by": data.grouped_by,
-        "seed": options.seed,
-        "bootstrap": options.bootstrap,
-        "dimensions": data.vectors.shape[1],
-        "train": int((~test).sum()),
-        "test": int(test.sum()),
-        "test_groups": len(np.unique(data.groups[test])),
-        "counts": dict(data.counts),
-        "classes": {name: int((data.labels == name).sum()) for name in classes},
+        "labels": None if file is None else str(file),
+        "labels_sha256": None if file is None else sha256_of_file(file),
+        **_setup_facts(columns, options, how),
+        **_data_facts(data, test, classes),
         "probes": {name: dict(model.settings) for name, model in fitted.items()},
         "software": {name: version(name) for name in ("numpy", "scikit-learn")},
     }
@@ -162,6 +152,31 @@ def probe(
         plain_values(facts),
         tuple(notes),
     )
+
+
+def _setup_facts(columns: Columns, options: ProbeOptions, how: str) -> dict[str, Any]:
+    """Return what was asked for, and how the samples were divided."""
+    return {
+        "label": columns.label,
+        "task": options.task,
+        "split": f"column {columns.split!r}" if columns.split else how,
+        "test_fraction": None if columns.split else options.test_fraction,
+        "seed": options.seed,
+        "bootstrap": options.bootstrap,
+    }
+
+
+def _data_facts(data: Labelled, test: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the numbers of samples, groups and classes that the scores rest on."""
+    return {
+        "grouped_by": data.grouped_by,
+        "dimensions": data.vectors.shape[1],
+        "train": int((~test).sum()),
+        "test": int(test.sum()),
+        "test_groups": len(np.unique(data.groups[test])),
+        "counts": dict(data.counts),
+        "classes": {name: int((data.labels == name).sum()) for name in classes},
+    }
 
 
 def _divide(data: Labelled, columns: Columns, options: ProbeOptions) -> tuple[np.ndarray, str]:

@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.georeference import same_crs
 from eo_embed.export.manifest import read_manifest
 from eo_embed.writers.layout import MANIFEST
+
+if TYPE_CHECKING:
+    from eo_data.dataset.dataset import EoDataset
 
 #: Longest side of a picture in pixels; larger sources are read at lower resolution.
 _LONGEST_SIDE = 1024
@@ -63,7 +67,7 @@ class QuickLooks:
     Parameters
     ----------
     folder : Path
-        Of the export.
+        Folder of the export.
     config : str or Path, optional
         A TerraTorch config whose data module reads the sources. Without, GDAL reads the files.
 
@@ -76,13 +80,13 @@ class QuickLooks:
     def __init__(self, folder: Path, config: str | Path | None = None) -> None:
         root = read_manifest(folder).content["provenance"].get("root") if (folder / MANIFEST).is_file() else None
         self._root = Path(root) if root else None
-        self._dataset: Any = None
+        self._dataset: EoDataset | None = None
         self._index: dict[str, int] = {}
         if config is not None:
             from eo_data.inspect import load_data_module  # noqa: PLC0415  (imports Lightning)
 
-            self._dataset = load_data_module([config]).dataset("predict")
-            self._index = {record.id: i for i, record in enumerate(self._dataset.records)}
+            self._dataset = dataset = load_data_module([config]).dataset("predict")
+            self._index = {record.id: i for i, record in enumerate(dataset.records)}
 
     def of(self, name: str, sources: Sequence[str], ground: Ground) -> np.ndarray | None:
         """Return float32 ``(h, w, 3)`` in 0..1, or ``None`` if no source can be read.
@@ -97,7 +101,7 @@ class QuickLooks:
             What the picture shall show; what lies outside of the source is white.
         """
         if self._dataset is not None:
-            return self._of_sample(name, ground)
+            return self._of_sample(self._dataset, name, ground)
         files = [file for file in map(self._found, sources) if file is not None]
         looks = [look for look in (_of_file(file, ground) for file in files) if look is not None]
         return next((look for look in looks if not _is_grey(look)), looks[0] if looks else None)
@@ -106,10 +110,10 @@ class QuickLooks:
         candidates = [Path(source)] + ([self._root / source] if self._root else [])
         return next((path for path in candidates if path.is_file()), None)
 
-    def _of_sample(self, name: str, ground: Ground) -> np.ndarray | None:
+    def _of_sample(self, dataset: EoDataset, name: str, ground: Ground) -> np.ndarray | None:
         if name not in self._index:
             return None
-        images = self._dataset.read(self._index[name]).images.values()
+        images = dataset.read(self._index[name]).images.values()
         image = next((image for image in images if len(rgb_indices(image.bands)) == 3), next(iter(images)))
         raster = image.raster
         pixels, valid = raster.pixels, raster.valid
@@ -153,7 +157,7 @@ def _rgb(descriptions: Sequence[str | None]) -> list[int]:
     return rgb_indices(names)
 
 
-def _read(file: Any, indexes: Sequence[int], window: tuple[int, int, int, int]) -> np.ndarray:  # noqa: ANN401
+def _read(file: DatasetReader, indexes: Sequence[int], window: tuple[int, int, int, int]) -> np.ndarray:
     """Read a window, which may reach over the edges, at no more pixels than a picture needs."""
     top, left, bottom, right = window
     step = max(1, math.ceil(max(bottom - top, right - left) / _LONGEST_SIDE))

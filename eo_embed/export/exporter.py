@@ -106,9 +106,9 @@ class Exporter:
     Parameters
     ----------
     folder : str or Path
-        Of the export.
+        Folder of the export.
     encoder : Encoder
-        In eval mode, on the device of the batches.
+        The encoder, in eval mode and on the device of the batches.
     settings : ExportSettings
         What is exported, and how it is stored.
     facts : mapping
@@ -116,7 +116,7 @@ class Exporter:
     provenance : mapping, optional
         What a reader wants to know besides, as `eo_embed.export.facts.run_provenance` gives it.
     rank : int
-        Of this process among those that write to the folder; 0 begins and completes the export.
+        Number of this process among those that write to the folder; 0 begins and completes the export.
     root : Path, optional
         Folder that ids are relative to, for batches that hold no ids.
     """
@@ -234,7 +234,7 @@ class Exporter:
         Parameters
         ----------
         counts : Counts
-            Of all processes together.
+            Sum of the counts of all processes.
         """
         run = self._opened()
         if self.settings.writes_vectors:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from eo_core.fingerprint import sha256_of_file
 from eo_data.dataset.facts import describe_data
+from eo_embed.export.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
-
-_PACKAGES = ("terratorch", "torch", "timm", "lightning", "torchgeo", "numpy", "rasterio", "thor-anysat-terratorch")
 
 
 def encoder_facts(backbone: str, backbone_args: Mapping[str, Any] | None, settings: ExportSettings) -> dict[str, Any]:
@@ -68,14 +66,7 @@ def run_provenance(checkpoint: str | Path | None, config: str | None, root: str 
     return {
         "checkpoint": str(checkpoint) if checkpoint else None,
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
-        "software": {name: _version(name) for name in _PACKAGES},
+        "software": software_versions(),
         "config": config,
         "root": str(root),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -26,9 +26,9 @@ class Failures:
     Parameters
     ----------
     folder : str or Path
-        Of the export.
+        Folder of the export.
     rank : int
-        Of this process.
+        Number of this process.
     """
 
     def __init__(self, folder: str | Path, rank: int = 0) -> None:
@@ -42,11 +42,11 @@ class Failures:
         Parameters
         ----------
         id : str
-            Of the item.
+            Id of the item.
         reason : str or Exception
-            What was wrong; comes on one line.
+            What was wrong; line breaks become spaces.
         file : str or Path
-            The file that is to blame, if one is.
+            The file at fault, if one is.
         """
         text = " ".join(str(reason).split()) or type(reason).__name__
         row = {"id": id, "reason": text, "file": str(file)}
@@ -62,9 +62,9 @@ class Failures:
         self._new = []
 
     def merge(self) -> list[dict[str, str]]:
-        """Write ``failures.csv`` with one row per id, the first that is known of it, and return the rows.
+        """Write ``failures.csv`` with one row per id, its first failure, and return the rows.
 
-        To be called by one process when all have written. Without failures there is no file.
+        Call it in one process, when all have written. Without failures there is no file.
         """
         self.write()
         rows: dict[str, dict[str, str]] = {}
@@ -89,7 +89,7 @@ class Failures:
         Parameters
         ----------
         on_error : {'raise', 'skip'}
-            What the user asked for.
+            Whether failed items end the run with an error.
 
         Raises
         ------

@@ -1,11 +1,11 @@
-"""Whether an export gets its numbers, and takes its features, from where a fine-tuned encoder has learned them."""
+"""Whether an export feeds a fine-tuned encoder as its training did, and takes features that were trained."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from eo_data.dataset.consistency import check_inputs
 from eo_data.dataset.facts import HasModalities, describe_inputs
@@ -16,18 +16,18 @@ _FACTS = "facts"
 
 
 def check_same_inputs_as_training(checkpoint: str | Path, blocks: Sequence[int] | None, data_module: object) -> None:
-    """Compare an export with the training that a checkpoint of TerraTorch's task comes from.
+    """Compare an export with the training that made a checkpoint of a TerraTorch task.
 
-    Files of weights alone, such as published ones, tell nothing of a training and pass.
+    Files of weights alone, such as published ones, say nothing about a training and pass.
 
     Parameters
     ----------
     checkpoint : str or Path
-        What the backbone's ``ckpt`` names.
+        The file that the backbone's ``ckpt`` names.
     blocks : sequence of int, optional
-        Blocks that are exported, from 0; ``None`` where the backbone does not tell.
+        Blocks that are exported, from 0; ``None`` where the backbone does not state them.
     data_module : object
-        Of the export; compared if it is one of `eo_data`.
+        Data module of the export; compared if it is one of `eo_data`.
 
     Raises
     ------
@@ -45,19 +45,21 @@ def check_same_inputs_as_training(checkpoint: str | Path, blocks: Sequence[int] 
             states[0], describe_inputs(cast("HasModalities", data_module)), allowed=data_module.allow_other_preprocess
         )
     last = _last_trained(content.get("hyper_parameters"))
-    behind = [block for block in blocks or () if last is not None and block > last]
-    if behind:
+    untrained = [block for block in blocks or () if last is not None and block > last]
+    if untrained:
         warnings.warn(
-            f"This export takes block {', '.join(map(str, behind))}, but {checkpoint} was fine-tuned up to block "
-            f"{last} (backbone_out_indices): the blocks behind it were not trained along. Export `layers: [{last}]`.",
+            f"This export takes block {', '.join(map(str, untrained))}, but {checkpoint} was fine-tuned up to block "
+            f"{last} (backbone_out_indices): later blocks were not trained with it. Export `layers: [{last}]`.",
             stacklevel=2,
         )
 
 
-def _last_trained(task: Any) -> int | None:  # noqa: ANN401
-    """The last block that a fine-tuning used, if it trained the encoder and says which."""
-    model = task.get("model_args") if isinstance(task, Mapping) else None
-    if not isinstance(model, Mapping) or task.get("freeze_backbone"):
+def _last_trained(task: object) -> int | None:
+    """Return the last block that a fine-tuning used, if it trained the encoder and states its blocks."""
+    if not isinstance(task, Mapping) or task.get("freeze_backbone"):
+        return None
+    model = task.get("model_args")
+    if not isinstance(model, Mapping):
         return None
     indices = model.get("backbone_out_indices")
     if not isinstance(indices, Sequence) or not indices or any(not isinstance(i, int) or i < 0 for i in indices):

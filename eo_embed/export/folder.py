@@ -111,15 +111,15 @@ def open_export(
     Parameters
     ----------
     folder : str or Path
-        Of the export.
+        Folder of the export.
     facts : mapping
         Everything that changes the numbers.
     overwrite : bool
         Remove the export that is there, the same or another one, and start again. Files that no export makes stay.
     rank : int
-        Of this process.
+        Number of this process.
     provenance, stac : mapping, optional
-        For the manifest.
+        What the manifest shows besides the facts.
 
     Returns
     -------

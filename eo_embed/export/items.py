@@ -26,7 +26,7 @@ class Item:
     Parameters
     ----------
     embedding : Embedding
-        What is written.
+        The values and their place, as they are written.
     sample : SampleGrid
         Where the sample lies, and which of its pixels were observed.
     dimensions : int
@@ -70,7 +70,7 @@ def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], sett
     layer : str
         Name of the layer.
     features : Features
-        Of the batch.
+        Features of the batch from one layer.
     samples : sequence of SampleGrid
         The samples of the batch, in order.
     settings : ExportSettings

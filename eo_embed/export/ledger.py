@@ -31,9 +31,9 @@ class Ledger:
     Parameters
     ----------
     folder : str or Path
-        Of the export.
+        Folder of the export.
     rank : int
-        Of this process.
+        Number of this process.
     """
 
     def __init__(self, folder: str | Path, rank: int = 0) -> None:

@@ -56,12 +56,15 @@ _PACKAGES = (
 
 @dataclass(eq=False)
 class Manifest:
-    """The manifest of one export.
+    """The manifest of one export: what the file holds, and the three steps of its life.
+
+    ``create`` when an export begins, ``resume`` when another run goes on with it, ``complete`` when all files are in
+    place. Each writes the file, whole or not at all.
 
     Parameters
     ----------
     folder : Path
-        Of the export.
+        Folder of the export.
     content : dict
         What the file holds: ``state``, ``fingerprint``, the STAC fields, ``facts`` (everything that changes the
         numbers), ``provenance`` (software, config text, start and end in UTC), ``earlier_runs``, ``counts``,
@@ -84,7 +87,7 @@ class Manifest:
         Parameters
         ----------
         folder : str or Path
-            Of the export; is made.
+            Folder of the export; made if it is missing.
         facts : mapping
             Everything that changes the numbers.
         provenance : mapping
@@ -233,16 +236,16 @@ def _now() -> str:
 
 
 def _stac_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check fields against the extension."""
+    """Return fields as plain values, checked against the extension.
+
+    Raises
+    ------
+    ValueError
+        For an unknown field, or a value that the extension does not allow.
+    """
     plain: dict[str, Any] = plain_values(given)
     for name, value in plain.items():
-        if name not in STAC_FIELDS:
-            msg = f"{name!r} is no field of the STAC embedding extension. Valid: {', '.join(STAC_FIELDS)}."
-            raise ValueError(msg)
-        if not isinstance(value, STAC_FIELDS[name]) or isinstance(value, bool):
-            kinds = " or ".join(kind.__name__ for kind in STAC_FIELDS[name])
-            msg = f"{name} must be {kinds}, got {value!r}."
-            raise ValueError(msg)
+        _check_type(name, value)
     kind = plain.get("emb:type", EMBEDDING_TYPES[0])
     if kind not in EMBEDDING_TYPES:
         msg = f"emb:type must be pixel (a grid) or chip (one vector per sample), got {kind!r}."
@@ -250,15 +253,26 @@ def _stac_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     if plain.get("emb:dimensions", 1) < 1:
         msg = f"emb:dimensions must be at least 1, got {plain['emb:dimensions']}."
         raise ValueError(msg)
-    lacking = _QUANTIZATION - plain.get("emb:quantization", dict.fromkeys(_QUANTIZATION)).keys()
-    if lacking:
-        msg = f"emb:quantization needs {', '.join(sorted(_QUANTIZATION))}; {', '.join(sorted(lacking))} is missing."
+    missing = _QUANTIZATION - plain.get("emb:quantization", dict.fromkeys(_QUANTIZATION)).keys()
+    if missing:
+        msg = f"emb:quantization needs {', '.join(sorted(_QUANTIZATION))}; {', '.join(sorted(missing))} is missing."
         raise ValueError(msg)
     return plain
 
 
+def _check_type(name: str, value: object) -> None:
+    """Check one field: the extension has it, and its value is of the type that it has there."""
+    if name not in STAC_FIELDS:
+        msg = f"{name!r} is no field of the STAC embedding extension. Valid: {', '.join(STAC_FIELDS)}."
+        raise ValueError(msg)
+    if not isinstance(value, STAC_FIELDS[name]) or isinstance(value, bool):
+        kinds = " or ".join(kind.__name__ for kind in STAC_FIELDS[name])
+        msg = f"{name} must be {kinds}, got {value!r}."
+        raise ValueError(msg)
+
+
 def _as_json(content: Mapping[str, Any]) -> str:
-    """Indent what people read; items and failures, of which there may be many, get one line each."""
+    """Return the text of the file: indented, but with one line for each item and failure, as there may be many."""
     parts = []
     for key, value in content.items():
         if key in ("inputs", "failures") and value:

@@ -1,4 +1,4 @@
-"""What a run says: plain lines on its way where there is no terminal, and a table at its end."""
+"""What a run prints: plain progress lines where there is no terminal, and a table at its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from eo_embed.export import failures
 from eo_embed.writers.layout import MANIFEST
@@ -23,19 +23,19 @@ ROWS = (
 _WIDTH = 80
 
 
-def summary_table(counts: Mapping[str, Any], seconds: float, area_m2: float, folder: str | Path) -> str:
+def summary_table(counts: Mapping[str, int], seconds: float, area_m2: float, folder: str | Path) -> str:
     """Return the table that ends a run, at most 80 columns wide but for the path of the manifest.
 
     Parameters
     ----------
     counts : mapping
-        Any of ``done``, ``skipped``, ``failed``, ``cells``, ``dimensions``, ``bytes``; what is not there has no row.
+        Any of ``done``, ``skipped``, ``failed``, ``cells``, ``dimensions``, ``bytes``; a missing one has no row.
     seconds : float
         Wall time of the run.
     area_m2 : float
         Ground that this run has covered, in square metres; 0 if unknown.
     folder : str or Path
-        Of the export.
+        Folder of the export.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def summary_table(counts: Mapping[str, Any], seconds: float, area_m2: float, fol
     return "\n".join(lines)
 
 
-def _count(key: str, value: Any) -> str:  # noqa: ANN401
-    if key == "bytes":
+def _count(key: str, value: float | str) -> str:
+    if key == "bytes" and not isinstance(value, str):
         return f"{value / 1e6:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 

@@ -1,6 +1,6 @@
 """Scores of predictions with bootstrap confidence intervals.
 
-Test samples are drawn with replacement and the scores computed anew; the interval lies between two percentiles of them
+Test samples are drawn with replacement and the scores computed again; the interval lies between two percentiles of them
 (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13). Samples of one group, such as tiles of one
 raster, are drawn together, as they do not vary independently (Davison and Hinkley 1997, Bootstrap Methods and their
 Application, section 3.8). The interval is about other test samples from the same source; it does not hold what another
@@ -31,7 +31,7 @@ class Bootstrap:
     count : int
         Number of resamples, at least 100; 0 for no intervals.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------

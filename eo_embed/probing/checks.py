@@ -74,9 +74,9 @@ def notes_on(data: Labelled, test: np.ndarray, columns: Columns) -> Iterator[str
     if doubles:
         yield f"LEAKAGE: {doubles} test vectors equal a training vector; is it the same image under two ids?"
     if data.labels.dtype.kind == "U":
-        lacking = sorted(set(data.labels[test]) - set(data.labels[~test]), key=class_order)
-        if lacking:
-            yield f"Classes in test that training lacks, so that no probe can find them: {', '.join(lacking)}."
+        unseen = sorted(set(data.labels[test]) - set(data.labels[~test]), key=class_order)
+        if unseen:
+            yield f"Classes without training samples, which no probe can find: {', '.join(unseen)}."
         untested = sorted(set(data.labels[~test]) - set(data.labels[test]), key=class_order)
         if untested:
             yield f"Classes without test samples: {', '.join(untested)}."

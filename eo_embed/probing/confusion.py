@@ -21,9 +21,9 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], title: str) -> Figu
     matrix : ndarray
         Int ``(k, k)``, a row for each true class.
     names : sequence of str
-        Of the classes.
+        Names of the classes, in the order of the rows.
     title : str
-        Of the picture.
+        Title of the picture.
 
     Returns
     -------

@@ -37,7 +37,7 @@ def rasters_of(export: Export, ids: Sequence[str], sources: Sequence[Sequence[st
     export : Export
         Whose manifest knows the rasters of tiles.
     ids : sequence of str
-        Of the samples.
+        Ids of the samples.
     sources : sequence
         Files of each sample.
 
@@ -83,7 +83,7 @@ def random_test(
     fraction : float
         Share of the test samples, between 0 and 1.
     seed : int
-        Of the choice.
+        Seed of the random division.
     classes : bool
         Whether labels are classes.
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -18,14 +19,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_embed.probing.groups import Fold
+from eo_embed.probing.table import Task
 
 #: What predicts without the embedding: the most frequent class, or the mean.
 BASELINE = "baseline"
 #: Probes of each task; those that are fitted if none is named come first.
-PROBES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+PROBES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
     {"classification": ("knn", "logistic"), "regression": ("knn", "ridge", "linear")}
 )
-DEFAULT_PROBES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+DEFAULT_PROBES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
     {"classification": ("knn", "logistic"), "regression": ("knn", "ridge")}
 )
 #: Strengths to choose from, the strongest regularisation first: of equal ones the first is taken.
@@ -41,7 +43,7 @@ class Fitted:
     Parameters
     ----------
     predicted : ndarray
-        For the test vectors, ``(n,)``, of the kind of the labels.
+        Predicted labels of the test vectors, ``(n,)``.
     settings : mapping
         What it was fitted with, such as the chosen ``C``.
     notes : tuple of str
@@ -87,7 +89,7 @@ def fit_probe(
     labels : ndarray
         ``(n,)``.
     folds : sequence of (ndarray, ndarray)
-        For the cross-validation; without any, ``C`` and ``alpha`` are 1.
+        Folds of the cross-validation; without any, ``C`` and ``alpha`` are 1.
     k : int
         Neighbours.
     classes : bool
@@ -131,7 +133,7 @@ def _least_squares(vectors: np.ndarray, labels: np.ndarray, test: np.ndarray) ->
 
 
 def _chosen(
-    model: Any,  # noqa: ANN401
+    model: BaseEstimator,
     parameter: str,
     strengths: Sequence[float],
     scoring: str,
@@ -142,7 +144,7 @@ def _chosen(
     pipeline = make_pipeline(StandardScaler(), model)
     key, notes = f"{pipeline.steps[-1][0]}__{parameter}", []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told below of the fit that counts
+        warnings.simplefilter("ignore", ConvergenceWarning)  # noted below for the fit that counts
         if folds:
             search = GridSearchCV(pipeline, {key: strengths}, scoring=scoring, cv=folds).fit(*training)
             fitted, strength = search.best_estimator_, search.best_params_[key]

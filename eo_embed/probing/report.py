@@ -35,11 +35,11 @@ class Score:
     Parameters
     ----------
     probe : str
-        Which probe, or ``baseline``.
+        Name of the probe, or ``baseline``.
     metric : str
         One of `OVERALL_SCORES`, `CLASS_SCORES` or `REGRESSION_SCORES`.
     class_name : str
-        Of a score of one class; else empty.
+        Name of the class that the score is of; empty for scores of all classes together.
     value, low, high : float
         NaN where undefined; ``low`` and ``high`` also without resamples, and of ``support``.
     """
@@ -70,9 +70,9 @@ class ProbeReport:
     Parameters
     ----------
     task : {'classification', 'regression'}
-        What was predicted.
+        Kind of the labels.
     scores : tuple of Score
-        Of all probes, the baseline first.
+        Scores of all probes, those of the baseline first.
     predictions : DataFrame
         ``id``, ``split``, ``label``, and one column per probe, filled in the test rows.
     classes : tuple of str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -14,7 +15,8 @@ from eo_embed.export.opening import Export
 from eo_embed.probing.groups import rasters_of
 from eo_embed.probing.ids import match_ids
 
-TASKS = ("classification", "regression")
+Task = Literal["classification", "regression"]
+TASKS: tuple[Task, ...] = get_args(Task)
 TRAIN, TEST = "train", "test"
 #: Words in a split column, in small letters, and what they mean; rows that are neither are left out.
 _SPLITS: Mapping[str, str] = {
@@ -59,7 +61,7 @@ class Labelled:
     groups : ndarray
         Str ``(n,)``; the ids if nothing is grouped.
     grouped_by : str
-        Where the groups are from; empty if no two samples share one.
+        What the samples are grouped by; empty if no two samples share a group.
     splits : ndarray or None
         Str ``(n,)``, ``train`` or ``test``, as the table states it.
     counts : mapping of str to int
@@ -104,7 +106,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise ValueError(msg) from error
 
 
-def join(export: Export, table: pd.DataFrame, columns: Columns, task: str, layer: str = "") -> Labelled:
+def join(export: Export, table: pd.DataFrame, columns: Columns, task: Task, layer: str = "") -> Labelled:
     """Give the vectors of an export their labels.
 
     Parameters
@@ -115,17 +117,17 @@ def join(export: Export, table: pd.DataFrame, columns: Columns, task: str, layer
         With ``id`` and the columns that ``columns`` names. An id is one of the export's, or the end of the path of one
         source file without its suffix.
     columns : Columns
-        What the columns are called.
+        Names of the columns.
     task : {'classification', 'regression'}
-        What the labels are.
+        Kind of the labels.
     layer : str
-        Which layer's vectors; may be left out where there is only one.
+        Layer whose vectors are taken; needed only if there are several.
 
     Raises
     ------
     ValueError
-        If columns or vectors are missing, ids are ambiguous, doubled with different labels, or match none of the
-        export, or labels do not suit the task.
+        If columns or vectors are missing, labels do not suit the task, or ids are ambiguous, have several different
+        labels, or match none of the export.
     """
     pooled = _pooled(export, layer)
     rows = _rows(table, columns)
@@ -138,7 +140,7 @@ def join(export: Export, table: pd.DataFrame, columns: Columns, task: str, layer
     if columns.split:
         rows["split"] = _splits(rows["split"], columns.split)
         rows = _kept(rows, rows["split"] != "", "neither train nor test", counts)
-    rows = _kept(rows, ~_doubled(rows), "doubled", counts)
+    rows = _kept(rows, ~_duplicates(rows), "duplicate rows", counts)
     rows = rows.sort_values("id").merge(pooled[["id", "embedding", "source"]], on="id")
     vectors = np.stack(rows["embedding"].to_list()).astype(np.float64) if len(rows) else np.empty((0, 0))
     finite = np.isfinite(vectors).all(axis=1)
@@ -176,11 +178,11 @@ def _rows(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Return id, label, split and group as text; what is missing is empty."""
     wanted = {"id": "id", "label": columns.label, "split": columns.split, "group": columns.group}
     named = {name: column for name, column in wanted.items() if column}
-    lacking = [column for column in named.values() if column not in table.columns]
-    if lacking:
+    missing = [column for column in named.values() if column not in table.columns]
+    if missing:
         shown = ", ".join(map(str, table.columns))
         msg = (
-            f"The label table has no column {', '.join(lacking)}; it has: {shown}. A CSV needs commas between columns."
+            f"The label table has no column {', '.join(missing)}; it has: {shown}. A CSV needs commas between columns."
         )
         raise ValueError(msg)
     return pd.DataFrame({name: _texts(table[column]) for name, column in named.items()}, dtype=object)
@@ -254,8 +256,8 @@ def _splits(texts: pd.Series, column: str) -> pd.Series:
     return splits.map(_SPLITS)
 
 
-def _doubled(rows: pd.DataFrame) -> pd.Series:
-    """Mark rows that say again what another one says.
+def _duplicates(rows: pd.DataFrame) -> pd.Series:
+    """Mark rows that repeat another one.
 
     Raises
     ------

@@ -121,7 +121,7 @@ class Format:
         Parameters
         ----------
         folder : Path
-            Of the export.
+            Folder of the export.
         tiles : mapping
             By id of the raster and layer: the files of its tiles, relative to ``folder``. Others than grids of this
             format are passed over.

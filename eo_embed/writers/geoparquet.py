@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ class PartWriter:
     folder : Path
         Folder of the export.
     rank : int
-        Of this process, so that no two processes write the same file.
+        Number of this process, so that no two processes write the same file.
     dim : int
         Numbers in a vector.
     """
@@ -105,7 +105,7 @@ class PartWriter:
         table = pa.Table.from_pylist([_row(embedding, self.dim) for embedding in embeddings], schema(self.dim))
         path = self.folder / PARTS / f"part-{self.rank:04d}-{self._number:06d}.parquet"
         with atomic_path(path) as partial:
-            # Each part is GeoParquet too, so that an export that was broken off can be read.
+            # Each part is GeoParquet too, so that an interrupted export can be read.
             pq.write_table(table.replace_schema_metadata({"geo": _geo(set(), None)}), partial, compression=_COMPRESSION)
         self._number += 1
         return path
@@ -114,7 +114,7 @@ class PartWriter:
 def merge(folder: Path, out: Path, row_group_size: int = 1024) -> Path | None:
     """Merge the parts of an export into one file, sorted by id and layer; return it, or ``None`` without any rows.
 
-    If ``out`` exists, its rows are kept, but parts replace them: so a merge that was broken off can be run again, and
+    If ``out`` exists, its rows are kept, but parts replace them: so an interrupted merge can be run again, and
     a finished export can grow. Of rows with the same id and layer the one of the highest part number stays. The parts
     stay as they are.
 
@@ -199,7 +199,7 @@ def _place(embedding: Embedding) -> dict[str, Any]:
     }
 
 
-def _midnight(day: Any) -> datetime:  # noqa: ANN401
+def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
+from eo_embed.export.manifest import Manifest
 from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.layout import POOLED
 
 #: A grid of 160 m cells whose corner is no round number, in UTM zone 33 N.
 UTM = Affine(160.0, 0.0, 399960.1234567891, 0.0, -160.0, 5300040.9876543211)
@@ -43,3 +47,34 @@ def make_embedding(utm_wkt: str) -> Callable[..., Embedding]:
         return Embedding(id, shape=shape, **(values | other))
 
     return make
+
+
+@pytest.fixture
+def export(make_embedding: Callable[..., Embedding], tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of exports by the real writers: vectors ``(n, d)``, and what else is known of them."""
+
+    def write(
+        vectors: np.ndarray,
+        ids: list[str] | None = None,
+        sources: list[tuple[str, ...]] | None = None,
+        rasters: list[str] | None = None,
+        layer: str = "",
+    ) -> Path:
+        folder = tmp_path / "export"
+        names = ids or [f"s{i:03d}" for i in range(len(vectors))]
+        manifest = Manifest.create(folder, {"task": "test"}, {})
+        items = [
+            make_embedding(
+                name, pooled=vector.astype(np.float32), grid=None, valid=None, layer=layer,
+                sources=sources[i] if sources else (f"in/{name}.tif",),
+            )
+            for i, (name, vector) in enumerate(zip(names, vectors, strict=True))
+        ]  # fmt: skip
+        PartWriter(folder, 0, vectors.shape[1]).write(items)
+        merge(folder, folder / POOLED)
+        given = rasters or [""] * len(names)
+        inputs = [{"id": name, "layer": layer, "raster_id": raster} for name, raster in zip(names, given, strict=True)]
+        manifest.complete({"done": len(items)}, inputs, [])
+        return folder
+
+    return write

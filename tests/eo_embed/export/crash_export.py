@@ -1,14 +1,24 @@
-"""A tiny export for test_ledger_crash: run as a script, killed at any moment, run again.
+"""A tiny export for test_ledger_crash, killed at any moment and run again.
 
 ``python crash_export.py FOLDER [RANK RANKS]`` writes a grid per item and a part per batch, as an export does.
+``python crash_export.py FOLDER SEED KILLS FURTHEST`` runs it again and again in child processes, each killed before a
+step that is drawn from the seed (a few bytes written, a file or folder synced, or a rename), and prints what was seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import random
+import shutil
+import signal
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from eo_core.files import atomic_path
 from eo_embed.export.failures import Failures
@@ -18,15 +28,46 @@ from eo_embed.export.ledger import Ledger
 ITEMS, BATCH = 200, 7
 
 
+def killed_before(step: int, function: Callable[..., Any], done: list[str]) -> Callable[..., Any]:
+    """Count a call as a step; before the given one the process is killed, as by kill -9."""
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        done.append(function.__name__)
+        if len(done) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+
+    return counted
+
+
+def in_child(function: Callable[..., None], *arguments: Any) -> int:
+    """Run in a forked process, so that imports are paid for once; return its exit status, negative if killed."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            function(*arguments)
+            status = 0
+        finally:
+            if status:
+                traceback.print_exc()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def content_of(number: int) -> bytes:
     return hashlib.sha256(str(number).encode()).digest() * 64
+
+
+def flushed(file: Any) -> None:
+    file.flush()
 
 
 def write_slowly(path: Path, content: bytes) -> None:
     with atomic_path(path) as partial, partial.open("wb") as file:
         for start in range(0, len(content), 512):
             file.write(content[start : start + 512])
-            file.flush()
+            flushed(file)
 
 
 def export(folder: Path, rank: int, ranks: int) -> None:
@@ -68,6 +109,36 @@ def finish(out: Path) -> None:
     Ledger(out).close()
 
 
+def export_until(step: int, folder: Path) -> None:
+    global flushed  # noqa: PLW0603
+    steps: list[str] = []
+    flushed = killed_before(step, flushed, steps)
+    os.fsync = killed_before(step, os.fsync, steps)
+    Path.replace = killed_before(step, Path.replace, steps)  # type: ignore[method-assign]
+    export(folder, 0, 1)
+
+
+def kill_again_and_again(folder: Path, seed: int, kills: int, furthest: int) -> dict[str, int]:
+    """Kill exports until ``kills`` were killed; one that came to its end is begun again."""
+    chance, out = random.Random(seed), folder / "out"  # noqa: S311
+    seen = {"killed": 0, "halves": 0, "entries": 0, "whole": 0}
+    while seen["killed"] < kills:
+        status = in_child(export_until, chance.randint(1, furthest), folder)
+        if status == 0:
+            seen["whole"] += 1
+            shutil.rmtree(out)
+            continue
+        if status != -signal.SIGKILL:
+            sys.exit(f"The export ended with {status}.")
+        seen["killed"] += 1
+        seen["halves"] += any(out.rglob(".partial-*"))
+        seen["entries"] += any(out.glob("progress/*.json"))
+    return seen
+
+
 if __name__ == "__main__":
-    arguments = [int(text) for text in sys.argv[2:]] or [0, 1]
-    export(Path(sys.argv[1]), *arguments)
+    place, numbers = Path(sys.argv[1]), [int(text) for text in sys.argv[2:]]
+    if len(numbers) == 3:
+        sys.stdout.write(json.dumps(kill_again_and_again(place, *numbers)))
+    else:
+        export(place, *(numbers or [0, 1]))

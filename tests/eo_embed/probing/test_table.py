@@ -13,32 +13,13 @@ import pytest
 from shapely.geometry import Point
 
 from eo_embed.export.opening import Export, open_embeddings
-from eo_embed.probing.groups import rasters_of
 from eo_embed.probing.table import Columns, Labelled, join, read_table
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter, merge
 
 Make = Callable[..., Embedding]
+#: Ids of the fixture ``opened``.
 IDS = ("a/tile_1", "a/tile_2", "b/tile_2", "c.v1")
-
-
-@pytest.fixture
-def opened(make_embedding: Make, tmp_path: Path) -> Callable[..., Export]:
-    def write(ids: tuple[str, ...] = IDS, layers: tuple[str, ...] = ("",)) -> Export:
-        items = [
-            make_embedding(
-                name, pooled=np.full(3, i + 10 * j, np.float32), grid=None, valid=None, layer=layer,
-                sources=(f"/data/s2/{name}_S2Hand.tif", f"/data/s1/{name}_S1Hand.tif"),
-            )
-            for i, name in enumerate(ids)
-            for j, layer in enumerate(layers)
-        ]  # fmt: skip
-        PartWriter(tmp_path, 0, 3).write(items)
-        path = merge(tmp_path, tmp_path / "embeddings.parquet")
-        assert path is not None
-        return open_embeddings(path)
-
-    return write
 
 
 def _joined(export: Export, rows: dict[str, Any], **columns: Any) -> Labelled:
@@ -55,46 +36,10 @@ def test_vectors_get_the_labels_of_their_ids(opened: Callable[..., Export]) -> N
     assert found.notes == ("Of 3 labels and 4 embeddings, not used: 1 embeddings without label.",)
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        ("tile_1", "a/tile_1"),
-        ("tile_1.tif", "a/tile_1"),
-        ("c.v1.tif", "c.v1"),
-        ("b/tile_2.tif", "b/tile_2"),
-        ("tile_1_S2Hand", "a/tile_1"),
-        ("/data/s1/b/tile_2_S1Hand.tif", "b/tile_2"),
-        (r"b\tile_2.TIF", "b/tile_2"),
-    ],
-)
-def test_file_names_stand_for_ids_if_they_are_clear(opened: Callable[..., Export], given: str, meant: str) -> None:
-    assert _joined(opened(), {"id": [given], "label": ["x"]}).ids.tolist() == [meant]
-
-
-def test_a_file_of_another_folder_is_not_taken(opened: Callable[..., Export]) -> None:
-    found = _joined(opened(), {"id": ["z/tile_1", "ile_1", "c", "b/tile_2"], "label": ["x"] * 4})
-    assert found.ids.tolist() == ["b/tile_2"]
-    assert found.counts["labels without embedding"] == 3
-
-
-def test_an_exact_id_wins_over_a_file_name(opened: Callable[..., Export]) -> None:
-    assert _joined(opened(("tile", "a/tile")), {"id": ["tile"], "label": ["x"]}).ids.tolist() == ["tile"]
-
-
-def test_ambiguous_ids_are_refused(opened: Callable[..., Export]) -> None:
-    with pytest.raises(ValueError, match="'tile_2.tif' .* could mean 2 samples: a/tile_2, b/tile_2"):
-        _joined(opened(), {"id": ["tile_2.tif"], "label": ["x"]})
-
-
-def test_a_table_of_another_data_set_is_refused(opened: Callable[..., Export]) -> None:
-    with pytest.raises(ValueError, match="None of the 2 ids .* Labels: x1, x2; export: a/tile_1, a/tile_2, b/tile_2"):
-        _joined(opened(), {"id": ["x1", "x2"], "label": ["x", "y"]})
-
-
-def test_doubled_ids_must_agree(opened: Callable[..., Export]) -> None:
+def test_rows_of_one_id_must_agree(opened: Callable[..., Export]) -> None:
     same = {"id": ["a/tile_1", "tile_1", "c.v1"], "label": ["x", "x", "y"]}
     found = _joined(opened(), same)
-    assert (found.ids.tolist(), found.counts["doubled"]) == (["a/tile_1", "c.v1"], 1)
+    assert (found.ids.tolist(), found.counts["duplicate rows"]) == (["a/tile_1", "c.v1"], 1)
     with pytest.raises(ValueError, match="1 ids stand in several rows .* differ, such as a/tile_1"):
         _joined(opened(), same | {"label": ["x", "y", "y"]})
     with pytest.raises(ValueError, match="differ, such as a/tile_1: .*'split': 'train'.*'split': 'test'"):
@@ -178,12 +123,6 @@ def test_the_split_column_is_read_and_checked(opened: Callable[..., Export]) -> 
 def test_a_sample_without_group_is_refused(opened: Callable[..., Export]) -> None:
     with pytest.raises(ValueError, match="1 samples have no 'event', such as b/tile_2"):
         _joined(opened(), {"id": list(IDS), "label": list("xyxy"), "event": [1, 2, None, 2]}, group="event")
-
-
-def test_samples_that_share_a_file_even_through_others_are_of_one_raster() -> None:
-    sources = [("a.tif", "dem.tif"), ("b.tif",), ("c.tif", "dem.tif"), ("c.tif",), None]
-    found = rasters_of(Export(Path(), {}), ["s0", "s1", "s2", "s3", "a.tif"], sources)
-    assert found.tolist() == ["s0", "s1", "s0", "s0", "a.tif"]
 
 
 def test_tables_of_all_kinds_are_read(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_core.files import remove_partials
-from eo_embed.writers import npz
 from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.npz import NpzWriter
@@ -72,19 +71,6 @@ def test_degrees_are_longitude_and_latitude(make_embedding: Make, tmp_path: Path
         assert data["x"].attrs["standard_name"] == "longitude"
         assert data["y"].attrs["units"] == "degrees_north"
         assert data["y"].values.tolist() == [52.875, 52.625, 52.375, 52.125, 51.875]
-
-
-def test_npz_has_the_place_as_plain_arrays(make_embedding: Make, tmp_path: Path, utm_wkt: str) -> None:
-    embedding = make_embedding("høyde/野/tile", layer="layer_1")
-    path = NpzWriter(tmp_path).write(embedding)
-    assert path == tmp_path / "grids/layer_1/høyde/野/tile.npz"
-    with np.load(path) as file:
-        np.testing.assert_array_equal(file["embedding"], embedding.grid)
-        assert file["transform"].tolist() == [160, 0, LEFT, 0, -160, TOP]
-        assert file["x"][0] == LEFT + 80
-        assert str(file["crs"]) == utm_wkt
-        assert str(file["id"]) == "høyde/野/tile"
-        assert file["names"].tolist() == ["e000", "e001", "e002", "e003"]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -195,17 +181,6 @@ def test_a_failure_midway_leaves_nothing_and_keeps_what_was_there(
     left = [file for file in _files(tmp_path) if "other" in file.parts and file.name != "zarr.json"]
     assert left == []
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".partial-")]
-
-
-def test_a_failed_npz_leaves_nothing(make_embedding: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path, **_: Any) -> None:
-        path.write_bytes(b"PK")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(npz.np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="No space left"):
-        NpzWriter(tmp_path).write(make_embedding())
-    assert _files(tmp_path) == []
 
 
 def test_what_a_killed_zarr_writer_leaves_is_removed(make_embedding: Make, tmp_path: Path) -> None:

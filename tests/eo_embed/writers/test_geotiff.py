@@ -106,11 +106,6 @@ def test_no_id_leaves_the_folder(make_embedding: Make, tmp_path: Path, id: str) 
     assert _files(tmp_path) == []
 
 
-def test_a_layer_is_one_folder(make_embedding: Make, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot name a file"):
-        GridWriter(tmp_path, FLOAT32).write(make_embedding(layer="../x"))
-
-
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_without_georeference_the_pixels_are_kept(make_embedding: Make, tmp_path: Path) -> None:
     embedding = make_embedding(transform=None, crs=None)

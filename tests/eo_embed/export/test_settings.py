@@ -1,0 +1,69 @@
+"""Settings that make no sense are refused before an encoder is built, and are described as the manifest needs them."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from eo_embed.export.facts import encoder_facts, run_provenance
+from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
+from eo_models.features import MERGES, OUTPUTS, POOLINGS
+
+
+def test_choices_are_those_of_the_features() -> None:
+    """A pooling that only one of the two sides knows would fail in the first batch."""
+    assert get_args(Pooling) == tuple(POOLINGS)
+    assert get_args(GroupMerge) == tuple(MERGES)
+    assert get_args(Output) == tuple(OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "vector"}, "output must be one of pooled, grid, both, got 'vector'"),
+        ({"pooling": "median"}, "pooling must be one of mean, max, cls"),
+        ({"group_merge": "max"}, "group_merge must be one of mean, sum, concat"),
+        ({"grid_format": "png"}, "grid_format must be one of geotiff, zarr, netcdf, npz"),
+        ({"grid_format": "npz", "dtype": "int8"}, "npz holds dtype float32, got dtype int8. Use grid_format: geotiff"),
+        ({"dtype": "float64"}, "dtype must be one of float32"),
+        ({"layers": ()}, "layers is empty"),
+        ({"on_error": "ignore"}, "on_error must be one of raise, skip"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ExportSettings(**arguments)
+
+
+def test_layers_have_names_where_there_are_several() -> None:
+    assert ExportSettings(layers=(-1,)).layer_names == ("",)
+    assert ExportSettings(layers=(3, 11)).layer_names == ("layer_3", "layer_11")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "method"),
+    [("float32", None), ("float16", None), ("int8", "linear"), ("int8_alphaearth", "sqrt_scale")],
+)
+def test_quantised_grids_are_described_by_their_method(dtype: Any, method: str | None) -> None:
+    stac = ExportSettings(output="both", dtype=dtype).stac(768, 80.00049)
+    assert stac.get("emb:quantization", {}).get("method") == method
+    assert (stac["emb:type"], stac["emb:dimensions"], stac["gsd"]) == ("pixel", 768, 80.0)
+    assert stac["data_type"] == dtype.removesuffix("_alphaearth")
+
+
+def test_vectors_alone_are_chips_of_float32_whatever_grids_would_be() -> None:
+    stac = ExportSettings(dtype="int8").stac(0, 0.0)
+    assert (stac["emb:type"], stac["data_type"]) == ("chip", "float32")
+    assert not {"emb:quantization", "emb:dimensions", "gsd"} & stac.keys()
+
+
+def test_the_path_of_the_weights_is_no_fact_but_provenance(tmp_path: Any) -> None:
+    """Weights count by their content: a moved checkpoint must not refuse a resume."""
+    facts = encoder_facts("toy", {"ckpt": "a.pt", "patch": 8}, ExportSettings())
+    assert facts["backbone_args"] == {"patch": 8}
+    assert "overwrite" not in facts
+    (tmp_path / "a.pt").write_bytes(b"abc")
+    known = run_provenance(tmp_path / "a.pt", None, "data")
+    assert known["checkpoint_sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert run_provenance("gone.pt", None, "")["checkpoint_sha256"] is None
