@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torchgeo.trainers import BaseTask
 
 from eo_core.config import config_text
 from eo_core.fingerprint import sha256_of_file
@@ -30,6 +29,11 @@ from eo_embed.writers.mosaic import mosaics
 from eo_embed.writers.quantise import Encoding
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
+
+try:
+    from torchgeo.tasks import BaseTask
+except ModuleNotFoundError:  # its name before torchgeo 0.10
+    from torchgeo.trainers import BaseTask
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
 _NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))

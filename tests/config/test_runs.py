@@ -215,6 +215,7 @@ def test_custom_modules_path_registers_the_backbones_from_the_project_root(
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow  # .ci/run does the same with the installed wheel
 def test_a_class_path_of_ours_registers_the_backbones_from_any_directory(
     sample: Path, adapted: Callable[..., Path], tmp_path: Path
 ) -> None:
