@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -11,44 +14,122 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+#: What is imported under another name than it is installed under.
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+#: Declared and not imported by us: xarray reads NetCDF through it.
+BEHIND_OTHERS = {"h5netcdf"}
 
-def test_the_wheel_holds_the_packages_and_nothing_named_datasets(root: Path, tmp_path: Path) -> None:
+
+@pytest.fixture(scope="module")
+def project(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def packages(root: Path) -> set[str]:
+    """Folders at the root that are packages."""
+    return {file.parent.name for file in root.glob("*/__init__.py")}
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=!~ ;\[]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level names that a package imports, in whatever function."""
+    names = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names)
+
+
+def test_the_wheel_holds_the_packages_and_nothing_named_datasets(
+    root: Path, tmp_path: Path, packages: set[str]
+) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=root, check=True, capture_output=True)  # noqa: S603
     (wheel,) = tmp_path.glob("*.whl")
-    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {name for name in top if not name.endswith(".dist-info")} == {
-        "eo_data",
-        "thor_terratorch_ext",
-        "anysat_ext",
-        "eo_embed",
-        "eo_finetune",
-    }
+    files = zipfile.ZipFile(wheel).namelist()
+    top = {name.split("/")[0] for name in files}
+    assert {name for name in top if not name.endswith(".dist-info")} == packages
+    assert "datasets" not in packages
+    assert {f"{package}/py.typed" for package in packages} <= set(files)
 
 
-def test_every_dependency_is_pinned_by_a_constraint(root: Path) -> None:
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    pinned = {line.partition("==")[0] for line in project["tool"]["uv"]["constraint-dependencies"]}
+def test_no_package_is_left_out_of_the_wheel_or_of_the_type_check(project: dict[str, Any], packages: set[str]) -> None:
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == packages
+    assert set(project["tool"]["mypy"]["packages"]) == packages
+
+
+def test_a_warning_of_ours_is_an_error_in_every_package(project: dict[str, Any], packages: set[str]) -> None:
+    (ours,) = [line for line in project["tool"]["pytest"]["ini_options"]["filterwarnings"] if line.startswith("error")]
+    module = re.compile(ours.removeprefix("error:::"))
+    for package in packages:
+        assert module.match(f"{package}.some.module"), package
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported(
+    root: Path, project: dict[str, Any], packages: set[str]
+) -> None:
+    """A package that another one happens to bring is gone on the day that the other one drops it."""
+    names = set[str]().union(*(imported(root / package) for package in packages)) - packages
+    used = {DISTRIBUTIONS.get(name, name).lower() for name in names}
+    assert used | BEHIND_OTHERS == {name_of(line) for line in project["project"]["dependencies"]}
+
+
+def test_every_dependency_has_a_lower_bound(project: dict[str, Any]) -> None:
+    """Without one, the job that installs the lowest versions gets those of many years ago."""
+    extras = project["project"]["optional-dependencies"].values()
     groups = project["dependency-groups"].values()
-    named = [*project["project"]["dependencies"], *(line for group in groups for line in group)]
-    names = {line.partition(">=")[0].lower().replace("_", "-") for line in named}
-    assert names <= pinned, names - pinned
+    for lines in (project["project"]["dependencies"], *extras, *groups):
+        assert [line for line in lines if ">=" not in line] == []
+
+
+def test_the_peer_stays_out_of_the_environment_and_has_the_same_day(root: Path, project: dict[str, Any]) -> None:
+    peer = tomllib.loads((root / "tests" / "parity" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert peer["tool"]["uv"]["exclude-newer"] == project["tool"]["uv"]["exclude-newer"]
+    assert "rs-embed" not in (root / "pyproject.toml").read_text(encoding="utf-8")
+    assert importlib.util.find_spec("rs_embed") is None
+
+
+def test_every_command_is_a_function_without_obligatory_arguments(project: dict[str, Any]) -> None:
+    scripts = project["project"]["scripts"]
+    assert all(name.startswith("eo-") for name in scripts)
+    for target in scripts.values():
+        module, _, function = target.partition(":")
+        parameters = inspect.signature(getattr(importlib.import_module(module), function)).parameters.values()
+        assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters), target
+
+
+def test_ci_runs_the_test_command_of_the_readme(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^uv (run pytest .*)$", readme, re.MULTILINE)
+    assert command in (root / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_ci_hides_no_warnings(root: Path) -> None:
+    for file in (root / ".ci").iterdir():
+        assert "PYTHONWARNINGS" not in file.read_text(encoding="utf-8"), file
 
 
 def test_no_registry_address_or_lock_file_is_committed(root: Path) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True)  # noqa: S607
     files = listed.stdout.split()
-    assert "uv.lock" not in files
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    assert "index-url" not in text
-    assert "[[tool.uv.index]]" not in text
+    assert not [file for file in files if file.endswith("uv.lock")]
+    for file in (root / "pyproject.toml", root / "tests" / "parity" / "pyproject.toml", *(root / ".ci").iterdir()):
+        text = file.read_text(encoding="utf-8")
+        assert "index-url" not in text, file
+        assert "[[tool.uv.index]]" not in text, file
 
 
 def test_the_readme_names_files_that_exist(root: Path) -> None:
-    import re
-
     readme = (root / "README.md").read_text(encoding="utf-8")
     for path in set(re.findall(r"(?:config|datasets|benchmarks|tests)/[\w./-]+\.(?:yaml|py|md)", readme)):
         assert (root / path).is_file(), path

@@ -215,6 +215,8 @@ def test_the_batch_goes_into_its_encoder(name: str, load: Any) -> None:
     module = load(name)
     batch = next(iter(module.predict_dataloader()))
     image = batch.pop("image")
+    if "sen1floods11" in name:
+        image = {key: value[..., :96, :96] for key, value in image.items()}  # 512 px are many tokens
     kind, arguments = BACKBONES[name]
     torch.manual_seed(0)
     backbone = BACKBONE_REGISTRY.build(kind, pretrained=False, **arguments).eval()

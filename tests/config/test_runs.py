@@ -1,4 +1,8 @@
-"""The configs run: fit, test and predict, with finite losses, weights that arrive, and maps in their place."""
+"""The configs run: fit, test and predict, with finite losses, weights that arrive, and maps in their place.
+
+The quick start runs as it is for two epochs. The others run one batch of each kind: what differs between them is what
+goes in and out, which one batch shows.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,19 @@ def losses(folder: Path) -> list[float]:
             rows = list(csv.DictReader(handle))
         values += [float(v) for row in rows for k, v in row.items() if k and k.endswith("/loss") and v]
     return values
+
+
+def one_chip(sample: Path, folder: Path) -> Path:
+    """Copy a chip of the sample, with splits that name it alone."""
+    for file in sample.rglob("Mekong_SYN08*.tif"):
+        copy = folder / file.relative_to(sample)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    for file in sample.rglob("flood_*_data.txt"):
+        copy = folder / file.relative_to(sample)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text("Mekong_SYN08\n")
+    return folder
 
 
 def check_maps(maps: Path, images: Path, expected: int) -> None:
@@ -79,14 +96,15 @@ def test_quickstart_fits_tests_and_predicts_georeferenced_maps(
 
 
 def test_anysat_quickstart_fits_tests_and_predicts(sample: Path, adapted: Callable[..., Path], tmp_path: Path) -> None:
-    config = str(adapted("quickstart_anysat", sample))
+    config = str(adapted("quickstart_anysat", one_chip(sample, tmp_path / "one"), batch_size=1))
     out = tmp_path / "output" / "quickstart_anysat"
     terratorch("fit", "--config", config, "--trainer.max_epochs", "1")
     checkpoint = str(out / "last.ckpt")
     terratorch("test", "--config", config, "--ckpt_path", checkpoint)
     terratorch("predict", "--config", config, "--ckpt_path", checkpoint, "--predict_output_dir", str(out / "maps"))
-    assert np.isfinite(losses(out)).all()
-    check_maps(out / "maps", sample / "data/flood_events/HandLabeled/S2Hand", 16)
+    assert len(values := losses(out)) >= 3
+    assert np.isfinite(values).all()
+    check_maps(out / "maps", sample / "data/flood_events/HandLabeled/S2Hand", 1)
 
 
 def test_a_frozen_backbone_neither_trains_nor_leaves_eval_mode(sample: Path, adapted: Callable[..., Path]) -> None:
@@ -110,29 +128,27 @@ def test_a_frozen_backbone_neither_trains_nor_leaves_eval_mode(sample: Path, ada
 
 
 def cut(source: Path, target: Path, names: dict[str, str], chips: list[str], side: int) -> list[str]:
-    """Cut the top left quarter of real chips in four tiles."""
+    """Cut a tile out of each real chip, or two out of one."""
     ids = []
-    for chip in chips:
-        for row in (0, side):
-            for column in (0, side):
-                ids.append(f"{chip}r{row}c{column}")
-                for folder, suffix in names.items():
-                    with rasterio.open(source / "data" / folder / f"{chip}_{suffix}.tif") as data:
-                        window = Window(column, row, side, side)
-                        profile = {
-                            "driver": "GTiff",
-                            "width": side,
-                            "height": side,
-                            "count": data.count,
-                            "dtype": data.dtypes[0],
-                            "crs": data.crs,
-                            "nodata": data.nodata,
-                            "transform": data.window_transform(window),
-                        }
-                        file = target / "data" / folder / f"{ids[-1]}_{suffix}.tif"
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                        with rasterio.open(file, "w", **profile) as out:
-                            out.write(data.read(window=window))
+    for chip, row in [(chip, row) for chip in chips for row in ((0,) if len(chips) > 1 else (0, side))]:
+        ids.append(f"{chip}r{row}c{side}")
+        for folder, suffix in names.items():
+            with rasterio.open(source / "data" / folder / f"{chip}_{suffix}.tif") as data:
+                window = Window(side, row, side, side)
+                profile = {
+                    "driver": "GTiff",
+                    "width": side,
+                    "height": side,
+                    "count": data.count,
+                    "dtype": data.dtypes[0],
+                    "crs": data.crs,
+                    "nodata": data.nodata,
+                    "transform": data.window_transform(window),
+                }
+                file = target / "data" / folder / f"{ids[-1]}_{suffix}.tif"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with rasterio.open(file, "w", **profile) as out:
+                    out.write(data.read(window=window))
     events = "Sen1Floods11_Metadata.geojson"
     (target / events).write_bytes((source / events).read_bytes())
     (target / "splits").mkdir()
@@ -163,7 +179,7 @@ def test_real_floods_fit_test_and_predict_with_finite_losses(
     name: str, shared: Path, adapted: Callable[..., Path], tmp_path: Path
 ) -> None:
     names, chips = REAL[name]
-    side, crop = (48, 32) if "anysat" in name else (96, 64)  # an AnySat token is 10 m wide
+    side, crop = (24, 16) if "anysat" in name else (96, 64)  # an AnySat token is 10 m wide
     ids = cut(shared / "data" / "sen1floods11_v1.1", tmp_path / "real", names, chips, side)
     file = adapted(name, tmp_path / "real")
     config = yaml.safe_load(file.read_text())
@@ -172,6 +188,7 @@ def test_real_floods_fit_test_and_predict_with_finite_losses(
             transform["init_args"] = {"height": crop, "width": crop}
     # Tiles are larger than the windows: tiled inference is exercised too.
     config["model"]["init_args"]["tiled_inference_parameters"] = {"crop": crop, "stride": crop // 2}
+    config["trainer"]["num_sanity_val_steps"] = 0
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     out = tmp_path / "output" / name
     terratorch("fit", "--config", str(file), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1")
@@ -198,6 +215,7 @@ def test_custom_modules_path_registers_the_backbones_from_the_project_root(
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow  # .ci/run does the same with the installed wheel
 def test_a_class_path_of_ours_registers_the_backbones_from_any_directory(
     sample: Path, adapted: Callable[..., Path], tmp_path: Path
 ) -> None:

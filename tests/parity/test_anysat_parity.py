@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.parity
 COUNT = 40
 #: Of ``max|ours - peer| / max|peer|``, both in float32.
 TOLERANCE = 5e-6

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.parity
 COUNT = 24
 TOLERANCE = 1e-4
 

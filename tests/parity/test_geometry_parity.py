@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.parity
 COUNT = 40
 #: Largest relative difference of a pixel.
 TOLERANCE = 1e-6

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.parity
 COUNT = 50
 #: What float32 costs us against float64. Where the peer is further from us than its tolerance, we must be this exact.
 OWN_ROUNDING = 5e-6
