@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from affine import Affine
+from small_files import constant_bands
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
@@ -27,15 +28,11 @@ def _record(*paths: Path, **fields: object) -> Record:
     return Record("x", {"S2": paths}, **fields)  # type: ignore[arg-type]
 
 
-def _bands(*values: float, side: int = 4, dtype: str = "uint16") -> np.ndarray:
-    return np.stack([np.full((side, side), value, dtype=dtype) for value in values])
-
-
 # Units
 
 
 def test_digital_numbers_become_reflectance_once(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1200, 3000), ("B2", "B3"))
+    path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B2", "B3"))
     image = _reader().read(_record(path))
     assert image.raster.pixels[:, 0, 0] == pytest.approx([0.12, 0.3])
     assert (image.unit, image.bands, image.pixel_size) == (InputUnit.REFLECTANCE, ("B2", "B3"), 10)
@@ -54,20 +51,20 @@ def test_digital_numbers_become_reflectance_once(write_tif: Callable[..., Path],
 def test_the_offset_comes_from_the_product(
     write_tif: Callable[..., Path], tmp_path: Path, name: str, tags: dict[str, str], expected: float
 ) -> None:
-    path = write_tif(tmp_path / name, _bands(1200, 3000), ("B2", "B3"), tags=tags)
+    path = write_tif(tmp_path / name, constant_bands(1200, 3000), ("B2", "B3"), tags=tags)
     image = _reader(offset="auto").read(_record(path))
     assert image.raster.pixels[0, 0, 0] == pytest.approx(expected)
     assert any("digital number offset" in note for note in image.notes)
 
 
 def test_an_unknown_offset_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1200, 3000), ("B2", "B3"))
+    path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B2", "B3"))
     with pytest.raises(
         SampleError, match="offset of .*a.tif cannot be told from its name or metadata. State offset: -1"
     ):
         _reader(offset="auto").read(_record(path))
     named = tmp_path / "S2A_MSIL2A_20210301T101010_N0214_R022_T32TMT_20210301T120000.tif"
-    write_tif(named, _bands(1200, 3000), ("B2", "B3"), tags={"BOA_ADD_OFFSET_B2": "-1000"})
+    write_tif(named, constant_bands(1200, 3000), ("B2", "B3"), tags={"BOA_ADD_OFFSET_B2": "-1000"})
     with pytest.raises(SampleError, match="The offset of a Sentinel-2 product is contradictory"):
         _reader(offset="auto").read(_record(named))
 
@@ -79,7 +76,9 @@ def test_a_series_over_the_change_of_baseline_gets_an_offset_per_frame(
         "S2A_MSIL2A_20220301T101010_N0400_R022_T32TMT_20220301T120000.tif",
         "S2A_MSIL2A_20210301T101010_N0214_R022_T32TMT_20210301T120000.tif",
     )
-    paths = [write_tif(tmp_path / n, _bands(v, v), ("B2", "B3")) for n, v in zip(names, (2500, 1500), strict=True)]
+    paths = [
+        write_tif(tmp_path / n, constant_bands(v, v), ("B2", "B3")) for n, v in zip(names, (2500, 1500), strict=True)
+    ]
     image = _reader(FramePolicy(), offset="auto").read(_record(*paths))
     assert image.dates == (date(2021, 3, 1), date(2022, 3, 1))
     assert image.raster.pixels[:, 0, 0, 0] == pytest.approx([0.15, 0.15])
@@ -89,13 +88,21 @@ def test_a_series_over_the_change_of_baseline_gets_an_offset_per_frame(
     ("pixels", "options", "message"),
     [
         (
-            _bands(1200, 3000),
+            constant_bands(1200, 3000),
             {"unit": "reflectance"},
             "S2 .*a.tif. is declared as reflectance.* look like digital_number",
         ),
-        (_bands(0.1, 0.3, dtype="float32"), {}, "is declared as digital_number, but its values look like reflectance"),
-        (_bands(1200, 3000), {"target_unit": "kelvin", "unit": "reflectance"}, "look like digital_number"),
-        (_bands(0.1, 0.3, dtype="float32"), {"target_unit": "decibel", "unit": "reflectance"}, "cannot be converted"),
+        (
+            constant_bands(0.1, 0.3, dtype="float32"),
+            {},
+            "is declared as digital_number, but its values look like reflectance",
+        ),
+        (constant_bands(1200, 3000), {"target_unit": "kelvin", "unit": "reflectance"}, "look like digital_number"),
+        (
+            constant_bands(0.1, 0.3, dtype="float32"),
+            {"target_unit": "decibel", "unit": "reflectance"},
+            "cannot be converted",
+        ),
     ],
 )
 def test_units_that_the_values_contradict_are_refused(
@@ -107,7 +114,7 @@ def test_units_that_the_values_contradict_are_refused(
 
 
 def test_bands_of_different_units_are_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1200, 3000), ("B4", "B10"), size=30)
+    path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B4", "B10"), size=30)
     reader = _reader(bands=["B4", "B10"], sensor="landsat8")
     with pytest.raises(SampleError, match="'S2' mixes bands of different units .K, reflectance.. Make them modalities"):
         reader.read(_record(path))
@@ -118,7 +125,7 @@ def test_bands_of_different_units_are_refused(write_tif: Callable[..., Path], tm
 
 
 def test_nan_in_one_band_poisons_nothing_else(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    pixels = _bands(0.1, 0.2, dtype="float32")
+    pixels = constant_bands(0.1, 0.2, dtype="float32")
     pixels[0, 0, 0] = np.nan
     pixels[1, 0, 1] = np.inf
     pixels[:, 0, 2] = -np.inf
@@ -130,14 +137,14 @@ def test_nan_in_one_band_poisons_nothing_else(write_tif: Callable[..., Path], tm
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0])
 def test_an_image_of_no_data_is_refused(write_tif: Callable[..., Path], tmp_path: Path, value: float) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(value, value, dtype="float32"), ("B2", "B3"), nodata=0)
+    path = write_tif(tmp_path / "a.tif", constant_bands(value, value, dtype="float32"), ("B2", "B3"), nodata=0)
     with pytest.raises(SampleError, match="'S2' .*a.tif. has no valid pixel: all are no-data or NaN"):
         _reader(unit="reflectance").read(_record(path))
 
 
 def test_an_acquisition_of_no_data_is_not_observed(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    empty = write_tif(tmp_path / "20210101.tif", _bands(0, 0), ("B2", "B3"), nodata=0)
-    full = write_tif(tmp_path / "20210102.tif", _bands(5, 6), ("B2", "B3"), nodata=0)
+    empty = write_tif(tmp_path / "20210101.tif", constant_bands(0, 0), ("B2", "B3"), nodata=0)
+    full = write_tif(tmp_path / "20210102.tif", constant_bands(5, 6), ("B2", "B3"), nodata=0)
     image = _reader(FramePolicy()).read(_record(empty, full))
     assert image.observed.tolist() == [False, True]
     assert image.raster.valid.any(axis=(1, 2)).tolist() == [False, True]
@@ -149,27 +156,27 @@ def test_an_acquisition_of_no_data_is_not_observed(write_tif: Callable[..., Path
 def test_pixels_of_another_size_than_the_encoder_is_told_are_refused(
     write_tif: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1200, 3000), ("B2", "B3"), size=20)
+    path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B2", "B3"), size=20)
     with pytest.raises(SampleError, match="'S2' has pixels of 20 m, but its bands have a GSD of 10 m.* pixel_size: 20"):
         _reader().read(_record(path))
     assert _reader(pixel_size=20).read(_record(path)).pixel_size == 20
     # Pixels in degrees are 10 m high, whatever their width at this latitude.
     degrees = Affine(8.983e-5, 0, 10, 0, -8.983e-5, 60)
-    path = write_tif(tmp_path / "b.tif", _bands(1200, 3000), ("B2", "B3"), crs="EPSG:4326", transform=degrees)
+    path = write_tif(tmp_path / "b.tif", constant_bands(1200, 3000), ("B2", "B3"), crs="EPSG:4326", transform=degrees)
     assert _reader().read(_record(path)).pixel_size == 10
     # No CRS, no size: that of the bands.
-    path = write_tif(tmp_path / "c.tif", _bands(1200, 3000), ("B2", "B3"), crs=None)
+    path = write_tif(tmp_path / "c.tif", constant_bands(1200, 3000), ("B2", "B3"), crs=None)
     assert _reader().read(_record(path)).pixel_size == 10
 
 
 def test_an_unknown_pixel_size_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1, 3), ("x", "y"), crs=None)
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 3), ("x", "y"), crs=None)
     with pytest.raises(SampleError, match="The pixel size of 'S2' is not known. Set pixel_size .metres. or sensor"):
         _reader(sensor=None, bands=["x", "y"], unit="native").read(_record(path))
 
 
 def test_a_transform_that_is_no_place_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "a.tif", _bands(1, 3), ("B2", "B3"), crs="EPSG:4326")
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 3), ("B2", "B3"), crs="EPSG:4326")
     with pytest.raises(SampleError, match="'S2': .* is no place in 'WGS 84'"):
         _reader().read(_record(path))
 
@@ -190,14 +197,14 @@ def test_the_source_of_a_date_stays_with_it(
     write_tif: Callable[..., Path], tmp_path: Path, name: str, options: dict[str, object], expected: str
 ) -> None:
     tags = options.get("tags", {})
-    path = write_tif(tmp_path / name, _bands(1, 2), ("B2", "B3"), tags=tags)
+    path = write_tif(tmp_path / name, constant_bands(1, 2), ("B2", "B3"), tags=tags)
     image = _reader(dated=True, **{k: v for k, v in options.items() if k != "tags"}).read(_record(path))
     assert (image.dates, image.date_sources) == ((date(2020, 2, 29),), (expected,))
 
 
 def test_a_date_pattern_sees_the_folders_below_the_root_only(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     root = tmp_path / "download_19990101"
-    path = write_tif(root / "2020" / "060" / "S2.tif", _bands(1, 2), ("B2", "B3"))
+    path = write_tif(root / "2020" / "060" / "S2.tif", constant_bands(1, 2), ("B2", "B3"))
     source = _reader(dated=True, date_pattern=r"(?P<year>\d{4})/(?P<doy>\d{3})").source
     image = ImageReader("S2", source, None, {}, root).read(_record(path))
     assert image.dates == (date(2020, 2, 29),)
@@ -207,7 +214,7 @@ def test_a_date_pattern_sees_the_folders_below_the_root_only(write_tif: Callable
 
 
 def test_an_index_dates_samples_and_files(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_tif(tmp_path / "S2_20200101.tif", _bands(1, 2), ("B2", "B3"))
+    path = write_tif(tmp_path / "S2_20200101.tif", constant_bands(1, 2), ("B2", "B3"))
     for key in ("x", "S2_20200101.tif", "S2_20200101"):
         image = _reader(index={key: date(2021, 5, 6)}, dated=True).read(_record(path))
         assert (image.dates, image.date_sources) == ((date(2021, 5, 6),), ("index",)), key
@@ -231,7 +238,7 @@ def test_an_index_dates_samples_and_files(write_tif: Callable[..., Path], tmp_pa
 def test_missing_and_impossible_dates_are_refused(
     write_tif: Callable[..., Path], tmp_path: Path, name: str, fields: dict[str, object], message: str
 ) -> None:
-    path = write_tif(tmp_path / name, _bands(1, 2), ("B2", "B3"))
+    path = write_tif(tmp_path / name, constant_bands(1, 2), ("B2", "B3"))
     with pytest.raises(SampleError, match=message):
         _reader(dated=True).read(_record(path, **fields))
     # Nobody asks for a date that no encoder needs.
@@ -273,7 +280,7 @@ def test_dates_of_a_sample_go_by_the_order_of_its_files_and_must_not_contradict_
     write_tif: Callable[..., Path], tmp_path: Path
 ) -> None:
     names = ("S2_20210101.tif", "S2_20210301.tif", "S2_c.tif")
-    paths = [write_tif(tmp_path / name, _bands(i, i), ("B2", "B3")) for i, name in enumerate(names, start=1)]
+    paths = [write_tif(tmp_path / name, constant_bands(i, i), ("B2", "B3")) for i, name in enumerate(names, start=1)]
     days = [date(2021, 1, 1), date(2021, 3, 1), date(2020, 7, 1)]
     for key in ("x", "dates"):  # a lone series has no id
         image = _reader(FramePolicy(), {key: days}).read(_record(*paths))  # type: ignore[dict-item]
@@ -290,7 +297,7 @@ def test_dates_of_a_sample_go_by_the_order_of_its_files_and_must_not_contradict_
 
 
 def test_several_files_for_one_chip_are_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    paths = [write_tif(tmp_path / f"S2_2021010{i}.tif", _bands(1, 2), ("B2", "B3")) for i in (1, 2)]
+    paths = [write_tif(tmp_path / f"S2_2021010{i}.tif", constant_bands(1, 2), ("B2", "B3")) for i in (1, 2)]
     with pytest.raises(
         SampleError, match="x: 'S2' has 2 frames .S2_20210101.tif, S2_20210102.tif.. Read series with T"
     ):
@@ -304,15 +311,17 @@ def test_frames_on_different_grids_are_refused(
     write_tif: Callable[..., Path], tmp_path: Path, other: dict[str, object]
 ) -> None:
     side = other.pop("side", 4)
-    one = write_tif(tmp_path / "S2_20210101.tif", _bands(1, 2), ("B2", "B3"))
-    two = write_tif(tmp_path / "S2_20210102.tif", _bands(1, 2, side=int(str(side))), ("B2", "B3"), **other)
+    one = write_tif(tmp_path / "S2_20210101.tif", constant_bands(1, 2), ("B2", "B3"))
+    two = write_tif(tmp_path / "S2_20210102.tif", constant_bands(1, 2, side=int(str(side))), ("B2", "B3"), **other)
     with pytest.raises(SampleError, match="S2_20210102.tif .* lies on another grid than .*S2_20210101.tif .*warp them"):
         _reader(FramePolicy(), pixel_size=10).read(_record(one, two))
 
 
 def test_rounding_makes_no_other_grid(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    one = write_tif(tmp_path / "S2_20210101.tif", _bands(1, 2), ("B2", "B3"))
-    two = write_tif(tmp_path / "S2_20210102.tif", _bands(1, 2), ("B2", "B3"), corner=(500000.0 + 1e-6, 5000000.0))
+    one = write_tif(tmp_path / "S2_20210101.tif", constant_bands(1, 2), ("B2", "B3"))
+    two = write_tif(
+        tmp_path / "S2_20210102.tif", constant_bands(1, 2), ("B2", "B3"), corner=(500000.0 + 1e-6, 5000000.0)
+    )
     assert _reader(FramePolicy()).read(_record(one, two)).raster.pixels.shape == (2, 2, 4, 4)
 
 
@@ -331,7 +340,7 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
 ) -> None:
     paths = []
     for day, scl in ((1, 9), (2, 4)):
-        pixels = _bands(1000 * day, 2000 * day, 4)
+        pixels = constant_bands(1000 * day, 2000 * day, 4)
         pixels[2, 0, 0] = scl
         paths.append(write_tif(tmp_path / f"S2_2021010{day}.tif", pixels, ("B2", "B3", "SCL")))
     image = _reader(FramePolicy(), cloud_band="SCL").read(_record(*paths))
@@ -349,25 +358,6 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
 
 
 def test_faults_of_the_frames_name_the_modality(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    paths = [write_tif(tmp_path / f"S2_2021010{i}.tif", _bands(1, 2), ("B2", "B3")) for i in (1, 2)]
+    paths = [write_tif(tmp_path / f"S2_2021010{i}.tif", constant_bands(1, 2), ("B2", "B3")) for i in (1, 2)]
     with pytest.raises(SampleError, match="'S2' .*S2_20210101.tif.: Got 2 acquisitions for 1 frames"):
         _reader(FramePolicy(frames=1)).read(_record(*paths))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"mode": "bins"}, "mode must be all, composites or nearest, got 'bins'"),
-        ({"mode": "composites", "frames": 3}, "Frames by 'composites' need frames, start, end; start, end is not set"),
-        ({"mode": "nearest"}, "Frames by 'nearest' need dates; dates is not set"),
-        ({"mode": "nearest", "dates": ["2020-13-01"]}, "Expected a calendar date"),
-        ({"mode": "composites", "frames": 3, "start": "2021", "end": "2022-01-01"}, "Expected a calendar date"),
-        ({"mode": "composites", "frames": 3, "start": "2021-01-01", "end": "2020-01-01"}, "start lies before its end"),
-        ({"method": "max"}, "method must be one of median, mean, least_cloudy"),
-        ({"empty": "zero"}, "empty must be one of mask, whole_window"),
-        ({"keep": "last"}, "keep must be one of null, first, least_cloudy"),
-    ],
-)
-def test_senseless_frames_are_refused_before_a_file_is_read(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        FramePolicy(**arguments)  # type: ignore[arg-type]

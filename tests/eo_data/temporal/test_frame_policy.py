@@ -1,0 +1,26 @@
+"""Frames that make no sense are refused before a file is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from eo_data.readers.images import FramePolicy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "bins"}, "mode must be all, composites or nearest, got 'bins'"),
+        ({"mode": "composites", "frames": 3}, "Frames by 'composites' need frames, start, end; start, end is not set"),
+        ({"mode": "nearest"}, "Frames by 'nearest' need dates; dates is not set"),
+        ({"mode": "nearest", "dates": ["2020-13-01"]}, "Expected a calendar date"),
+        ({"mode": "composites", "frames": 3, "start": "2021", "end": "2022-01-01"}, "Expected a calendar date"),
+        ({"mode": "composites", "frames": 3, "start": "2021-01-01", "end": "2020-01-01"}, "start lies before its end"),
+        ({"method": "max"}, "method must be one of median, mean, least_cloudy"),
+        ({"empty": "zero"}, "empty must be one of mask, whole_window"),
+        ({"keep": "last"}, "keep must be one of null, first, least_cloudy"),
+    ],
+)
+def test_senseless_frames_are_refused_before_a_file_is_read(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FramePolicy(**arguments)  # type: ignore[arg-type]
