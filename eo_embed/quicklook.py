@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from eo_data.dataset.plots import rgb_indices, stretched
+from eo_data.raster.georeference import same_crs
 from eo_embed.export.manifest import read_manifest
 from eo_embed.writers.layout import MANIFEST
 
@@ -50,15 +50,11 @@ class Ground:
         this is rotated.
         """
         both = (self.transform, transform)
-        if self.crs is None or crs is None or any(t.b or t.d for t in both) or not _same(self.crs, crs):
+        if self.crs is None or crs is None or any(t.b or t.d for t in both) or not same_crs(self.crs, crs):
             return None
         xs = [(self.transform.c + x * self.transform.a - transform.c) / transform.a for x in (0, self.width)]
         ys = [(self.transform.f + y * self.transform.e - transform.f) / transform.e for y in (0, self.height)]
         return round(min(ys)), round(min(xs)), round(max(ys)), round(max(xs))
-
-
-def _same(one: str, other: str) -> bool:
-    return one == other or CRS.from_string(one) == CRS.from_string(other)
 
 
 class QuickLooks:

@@ -22,6 +22,7 @@ from eo_core.files import PARTIAL, atomic_path
 from eo_data.dataset.batch import METADATA_KEYS
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_data.raster.georeference import PixelGrid, place_of_tile
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -203,15 +204,24 @@ class _Raster:
         """Write what a tile stands for."""
         masked = _masked(values, place)
         rows, columns = place.cells(masked.shape[-2:])
-        transform = place.transform or Affine.identity()
-        if not np.allclose([transform.a, transform.e], [self._transform.a, self._transform.e], rtol=1e-3):
+        transform, whole = place.transform, self._transform
+        if transform is None:
             msg = (
-                f"The tile {place.id} was resampled: its pixels are {transform.a} wide, those of the raster "
-                f"{self._transform.a}. Keep the pixels (image_size: null; a native side that holds the tile)."
+                f"The tile {place.id} has no georeference, so its place in {place.sources[0]} is not known. Give the "
+                "raster an affine transform, or predict it in one piece (tile: null)."
             )
             raise ValueError(msg)
-        column, row = ~self._transform * (transform.c, transform.f)
-        top, left = round(row) + rows.start, round(column) + columns.start
+        # Without the CRS: a tile has that of its raster.
+        size = masked.shape[-2:]
+        corner = place_of_tile(PixelGrid(*size, transform, None), PixelGrid(*self._file.shape, whole, None))
+        if corner is None:
+            msg = (
+                f"The tile {place.id} was resampled: its pixels are {transform.a} wide, those of the raster "
+                f"{whole.a}; it begins at ({transform.c}, {transform.f}), the raster at ({whole.c}, {whole.f}). Keep "
+                "the pixels (image_size: null; a native side that holds the tile)."
+            )
+            raise ValueError(msg)
+        top, left = corner[0] + rows.start, corner[1] + columns.start
         height = min(rows.stop - rows.start, self._file.height - top)
         width = min(columns.stop - columns.start, self._file.width - left)
         part = masked[:, rows.start : rows.start + height, columns.start : columns.start + width]

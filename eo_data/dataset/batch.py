@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from eo_data.catalog.records import Record
+from eo_data.raster.georeference import compare_grids
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
@@ -37,14 +38,12 @@ def _part(record: Record, before: Sample, after: Sample) -> dict[str, Any]:
     if window is None:
         return {}
     old, new = before.reference.raster, after.reference.raster
-    if old.transform is not None and new.transform is not None:
-        tolerance = 1e-3 * max(old.pixel_size)
-        if max(abs(a - b) for a, b in zip(old.bounds, new.bounds, strict=True)) > tolerance:
-            msg = (
-                f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
-                "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
-            )
-            raise SampleError(msg)
+    if not compare_grids(old, new).same_ground():
+        msg = (
+            f"{record.id}: preprocessing crops or pads tiles of {old.height} px, so that they no longer fit "
+            "together. Choose a tile that it keeps: a multiple of the patch size at the coarsest GSD."
+        )
+        raise SampleError(msg)
     core = torch.tensor(window.core, dtype=torch.float64) / window.side
     return {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
 

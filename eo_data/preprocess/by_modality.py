@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eo_data.preprocess.steps import Preprocess
-from eo_data.raster.georeference import check_georeference
+from eo_data.raster.georeference import HALF_A_PIXEL, ROUNDING, check_georeference, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
-
-#: Share of a pixel by which transforms may differ.
-_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -177,27 +174,19 @@ def _check_names(part: ModalityPreprocess, given: Mapping[str, Image], done: Sam
 def _check_grids(before: Sample, after: Sample) -> None:
     """Images that came on one grid must be on one grid; the others must still show the same ground."""
     for one, other in itertools.combinations(after.images, 2):
-        came, beside = before.images[one].raster, before.images[other].raster
-        first, second = after.images[one].raster, after.images[other].raster
-        if (came.height, came.width) == (beside.height, beside.width) and not _same_grid(first, second):
+        raster, first, second = before.images[one].raster, after.images[one].raster, after.images[other].raster
+        came = compare_grids(raster, before.images[other].raster)
+        # As near as they came, because crops are whole pixels: a shift between the files is no fault of the parts.
+        tolerance = max(ROUNDING, min(came.gap or 0.0, HALF_A_PIXEL))
+        if came.same_size and not compare_grids(first, second).same_grid(tolerance):
             msg = (
-                f"{before.id}: {one!r} and {other!r} came on one grid of {came.height} x {came.width} px, but their "
-                f"preprocessing makes {_grid(first)} and {_grid(second)} of it. Choose settings that crop and resample "
-                "alike: chips or tiles of a whole number of patches for both, and no resampling (AnySatPreprocess: "
-                "image_size: null)."
+                f"{before.id}: {one!r} and {other!r} came on one grid of {raster.height} x {raster.width} px, but "
+                f"their preprocessing makes {_grid(first)} and {_grid(second)} of it. Choose settings that crop and "
+                "resample alike: chips or tiles of a whole number of patches for both, and no resampling "
+                "(image_size: null)."
             )
             raise SampleError(msg)
     check_georeference(after)
-
-
-def _same_grid(one: Raster, other: Raster) -> bool:
-    if (one.height, one.width) != (other.height, other.width):
-        return False
-    if one.transform is None or other.transform is None:
-        return True
-    size = min(*one.pixel_size, *other.pixel_size)
-    gaps = [abs(a - b) for a, b in zip(one.bounds, other.bounds, strict=True)]
-    return max(gaps) <= _TOLERANCE * size
 
 
 def _grid(raster: Raster) -> str:

@@ -89,7 +89,7 @@ class Raster:
             If there is no transform.
         """
         transform = self._located("bounds")
-        corners = [_to_map(transform, x, y) for x in (0, self.width) for y in (0, self.height)]
+        corners = [to_map(transform, x, y) for x in (0, self.width) for y in (0, self.height)]
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
@@ -269,7 +269,7 @@ def _system(crs: str) -> CRS:
 
 def _geodesic(system: CRS, transform: Affine, start: tuple[float, float], stop: tuple[float, float]) -> float:
     degrees = math.degrees(system.axis_info[0].unit_conversion_factor)
-    points = [[degrees * value for value in _to_map(transform, *point)] for point in (start, stop)]
+    points = [[degrees * value for value in to_map(transform, *point)] for point in (start, stop)]
     ellipsoid = system.get_geod()
     if ellipsoid is None or max(abs(latitude) for _, latitude in points) > 90:
         msg = (
@@ -280,17 +280,18 @@ def _geodesic(system: CRS, transform: Affine, start: tuple[float, float], stop: 
     return float(ellipsoid.inv(lon, lat, lon2, lat2)[2])
 
 
-def _to_map(transform: Affine, x: float, y: float) -> tuple[float, float]:
+def to_map(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    """Return the map coordinates of a column and row (by hand, because affine 3 renames its operator)."""
     t = transform
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
 
 def shifted(transform: Affine | None, x: float, y: float) -> Affine | None:
-    """Move the origin by whole columns and rows (by hand, because affine 3 renames its operator)."""
+    """Move the origin by columns (x) and rows (y)."""
     if transform is None:
         return None
     t = transform
-    new_x, new_y = _to_map(t, x, y)
+    new_x, new_y = to_map(t, x, y)
     return Affine(t.a, t.b, new_x, t.d, t.e, new_y)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rasterio.windows import Window
 
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.sample import SampleError
 from eo_data.readers.file_raster import FileRaster, choose_bands, cut
 from eo_data.sensors.bands import band_order
@@ -115,7 +116,6 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
     SampleError
         If a file cannot be read, a band is missing, or the grids differ.
     """
-    first: Any = None
     planes = []
     path = paths[0]
     try:
@@ -125,14 +125,17 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
                 if file.count != 1:
                     msg = f"{path} has {file.count} bands, expected one, as the pattern has {{band}}."
                     raise SampleError(msg)
-                crs = file.crs.to_wkt() if file.crs else None
-                if first is None:
-                    grid = (file.transform, file.height, file.width)
-                    first = (*(_grid(file, source.resample_to) if source.resample_to else grid), crs, file.tags())
-                if source.resample_to and crs == first[3] and _covers_same(file, first):
-                    planes.append(_warped(file, [1], source, *first[:3]))
+                own = PixelGrid(file.height, file.width, file.transform, file.crs.to_wkt() if file.crs else None)
+                if not planes:
+                    first, tags = own, file.tags()
+                    if source.resample_to:
+                        transform, height, width = _grid(file, source.resample_to)
+                        first = PixelGrid(height, width, transform, own.crs)
+                found = compare_grids(first, own)
+                if source.resample_to and found.same_knowledge and found.same_ground(ONE_PIXEL):
+                    planes.append(_warped(file, [1], source, transform, height, width))
                     continue
-                if (file.transform, file.height, file.width, crs) != first[:4]:
+                if not (found.same_knowledge and found.same_grid()):
                     msg = (
                         f"{path} has {file.height} x {file.width} pixels of {file.res}, but {chosen[0]} has another "
                         "grid (size, transform or CRS). For bands of different pixel size over one ground, set "
@@ -150,15 +153,5 @@ def read_bands(paths: Sequence[Path], names: Sequence[str], source: ImageSource)
             raise
         msg = f"{path}: {error}"
         raise SampleError(msg) from error
-    transform, _, _, wkt, tags = first
-    georeferenced = wkt is not None or transform != Affine.identity()
-    return FileRaster(np.concatenate(planes), transform if georeferenced else None, wkt, tags)
-
-
-def _covers_same(file: Any, first: tuple[Affine, int, int, str | None, Mapping[str, str]]) -> bool:  # noqa: ANN401
-    """Whether a file shows the ground of the first band's grid, up to one of the coarser pixels."""
-    transform, height, width = first[:3]
-    left, top = transform.c, transform.f
-    ground = (left, top + height * transform.e, left + width * transform.a, top)
-    tolerance = max(*file.res, abs(transform.a), abs(transform.e))
-    return max(abs(a - b) for a, b in zip(file.bounds, ground, strict=True)) <= tolerance
+    georeferenced = first.crs is not None or first.transform != Affine.identity()
+    return FileRaster(np.concatenate(planes), first.transform if georeferenced else None, first.crs, tags)

@@ -8,10 +8,10 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.georeference import PixelGrid, compare_grids
 from eo_data.raster.raster import Raster, ground_pixel_size
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.files import FileRaster, cut, read_file
@@ -363,14 +363,8 @@ class ImageReader:
         raise SampleError(msg)
 
 
-def _same_transform(one: Affine | None, other: Affine | None) -> bool:
-    """Whether two transforms differ by no more than rounding, a thousandth of a pixel."""
-    if one is None or other is None:
-        return one is other
-    slack = 1e-3 * min(abs(one.a) + abs(one.b), abs(one.d) + abs(one.e))
-    origins = abs(one.c - other.c) <= slack and abs(one.f - other.f) <= slack
-    sides = zip((one.a, one.b, one.d, one.e), (other.a, other.b, other.d, other.e), strict=True)
-    return origins and all(abs(a - b) <= slack / 1000 for a, b in sides)
+def _grid(reading: FileRaster) -> PixelGrid:
+    return PixelGrid(*reading.pixels.shape[-2:], reading.transform, reading.crs)
 
 
 def _stack(readings: Sequence[FileRaster], paths: Sequence[Path]) -> np.ndarray:
@@ -379,8 +373,8 @@ def _stack(readings: Sequence[FileRaster], paths: Sequence[Path]) -> np.ndarray:
     if len(readings) == 1:
         return first.pixels if first.pixels.ndim == 4 else first.pixels[None]
     for reading, path in zip(readings, paths, strict=True):
-        same = reading.crs == first.crs and _same_transform(reading.transform, first.transform)
-        if reading.pixels.shape != first.pixels.shape or not same:
+        found = compare_grids(_grid(first), _grid(reading))
+        if reading.pixels.shape != first.pixels.shape or not (found.same_grid() and found.same_knowledge):
             msg = (
                 f"{path} {reading.pixels.shape} lies on another grid than {paths[0]} {first.pixels.shape} (size, "
                 "transform or CRS). All frames of a series need one grid; warp them first."

@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource
-from eo_data.raster.georeference import same_crs, same_directions
+from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
 from eo_data.readers.npy import NPY, chosen_layer, read_npy_layer
@@ -103,13 +103,12 @@ def _check_grid(
         raise SampleError(msg)
     if transform is None or raster.transform is None:
         return
-    if not same_crs(crs, raster.crs):
+    label = replace(raster, transform=transform)
+    found = compare_grids(PixelGrid(raster.height, raster.width, transform, crs), raster)
+    if found.same_crs is False:
         msg = f"{record.id}: the label {record.label} has another CRS than the image. Warp it to the image's grid."
         raise SampleError(msg)
-    tolerance = 0.5 * max(raster.pixel_size)
-    label = replace(raster, transform=transform)
-    apart = max(abs(a - b) for a, b in zip(label.bounds, raster.bounds, strict=True))
-    if apart > tolerance or not same_directions(label, raster):
+    if not found.same_grid(HALF_A_PIXEL):
         msg = (
             f"{record.id}: the label {record.label} covers {label.bounds}, the image {raster.bounds} (left, bottom, "
             "right, top), or their rows run in opposite directions: they show different ground. Check which files "

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.windows import Window
 
 from eo_core.files import atomic_path
+from eo_data.raster.georeference import PixelGrid, place_of_tile
 from eo_data.raster.raster import shifted
 from eo_embed.writers.layout import GRIDS, item_path
 
@@ -57,12 +55,13 @@ def _scaled(path: Path) -> bool:
 def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
     with rasterio.open(paths[0]) as first:
         profile = first.profile
-        transform, crs, descriptions, tags = first.transform, first.crs, first.descriptions, first.tags()
-    places = [_place(path, transform, crs) for path in paths]
+        descriptions, tags = first.descriptions, first.tags()
+        common = _grid(first)
+    places = [_place(path, common) for path in paths]
     top, left = min(row for row, *_ in places), min(column for _, column, *_ in places)
     bottom = max(row + height for row, _, height, _ in places)
     right = max(column + width for _, column, _, width in places)
-    origin = shifted(transform, left, top)
+    origin = shifted(common.transform, left, top)
     profile |= {
         "driver": "GTiff",
         "height": bottom - top,
@@ -82,18 +81,16 @@ def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
                 target.write(tile.read(), window=Window(column - left, row - top, width, height))
 
 
-def _place(path: Path, transform: Affine, crs: Any) -> tuple[int, int, int, int]:  # noqa: ANN401
+def _place(path: Path, common: PixelGrid) -> tuple[int, int, int, int]:
     """Row, column, height and width of a tile in cells of the common grid."""
     with rasterio.open(path) as tile:
-        own, height, width = tile.transform, tile.height, tile.width
-        same = tile.crs == crs and np.allclose(
-            (own.a, own.b, own.d, own.e), (transform.a, transform.b, transform.d, transform.e), rtol=1e-9
-        )
-    determinant = transform.a * transform.e - transform.b * transform.d
-    dx, dy = own.c - transform.c, own.f - transform.f
-    column = (dx * transform.e - dy * transform.b) / determinant
-    row = (dy * transform.a - dx * transform.d) / determinant
-    if not same or max(abs(column - round(column)), abs(row - round(row))) > 1e-3 or not math.isfinite(row):
+        own = _grid(tile)
+    place = place_of_tile(own, common)
+    if place is None or (own.crs is None) != (common.crs is None):
         msg = f"{path} lies on another grid than the other tiles of its raster, so they make no mosaic."
         raise ValueError(msg)
-    return round(row), round(column), height, width
+    return *place, own.height, own.width
+
+
+def _grid(file: Any) -> PixelGrid:  # noqa: ANN401
+    return PixelGrid(file.height, file.width, file.transform, file.crs.to_wkt() if file.crs else None)

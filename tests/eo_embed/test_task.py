@@ -126,7 +126,7 @@ def test_every_cell_lies_where_its_content_comes_from(
         row, column = 33, 29
         pixels[:, row : row + 4, column : column + 4] = 9000
         file.write(pixels)
-        x, y = file.transform * (column + 2, row + 2)
+        x, y = file.xy(row + 2, column + 2, offset="ul")
     before = eo_embed.open_embeddings(out).grid("tile")
     predict(config(root, preprocess=preprocess, overwrite=True))
     after = eo_embed.open_embeddings(out).grid("tile")

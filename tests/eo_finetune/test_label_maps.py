@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import rasterio
 import torch
 from affine import Affine
 from lightning.pytorch import Callback
+from rasterio.windows import Window
 
 from eo_data.dataset.sample_grid import SampleGrid
 from eo_finetune import BestCheckpoint, LabelMapWriter
-from eo_finetune.label_maps import write_map
+from eo_finetune.label_maps import _Raster, write_map
 
 Make = Callable[..., Any]
 
@@ -97,7 +99,7 @@ def test_maps_are_what_test_computed_in_their_place(
     for name, classes in outputs.found.items():
         pixels, about = read(tmp_path / "maps" / f"{name}_pred.tif")
         with rasterio.open(root / "S2" / f"{name}.tif") as source:
-            crs, expected = source.crs, source.transform * Affine.translation(2, 2)
+            crs, expected = source.crs, source.window_transform(Window(2, 2, 96, 96))
         assert pixels.shape == (1, 96, 96)
         assert pixels.dtype == np.int16
         assert about["crs"] == crs
@@ -308,6 +310,56 @@ def test_tiles_that_do_not_fit_their_raster_are_refused(
     with pytest.raises(ValueError, match=message):
         predict(build, config, tmp_path / "maps", Spoil())
     assert not [path for path in (tmp_path / "maps").rglob("*") if path.is_file()]
+
+
+def test_tiles_are_not_piled_up_in_a_corner_when_their_place_is_not_known(
+    chips: Make, recipe: Make, build: Make, tmp_path: Path
+) -> None:
+    """Every tile of a raster without a transform would be written at its upper left corner."""
+    root = chips(side=96)
+    for path in (root / "S2").iterdir():
+        with rasterio.open(path) as file:
+            pixels, profile = file.read(), file.profile
+        profile |= {"crs": None, "transform": Affine.identity()}
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(pixels)
+    config = recipe(root, data={"train_transform": None, "tile": 64})
+    with pytest.raises(ValueError, match="has no georeference, so its place in .*tif is not known. .*tile: null"):
+        predict(build, config, tmp_path / "maps")
+
+
+def test_a_tile_that_lies_between_the_pixels_of_its_raster_is_refused(
+    chips: Make, recipe: Make, build: Make, tmp_path: Path
+) -> None:
+    """Rounding would move the map by up to half a pixel."""
+
+    class Move(Callback):
+        def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+            batch["geotransform"][:, 0] += 0.4 * batch["geotransform"][:, 1]
+
+    config = recipe(chips(side=96), data={"train_transform": None, "tile": 64})
+    with pytest.raises(ValueError, match="it begins at .*, the raster at"):
+        predict(build, config, tmp_path / "maps", Move())
+
+
+def test_no_operator_of_affine_that_is_given_up(tmp_path: Path) -> None:
+    """affine 3 warns of a product with a tuple, and a later one refuses it."""
+    path = tmp_path / "source.tif"
+    profile = {"driver": "GTiff", "count": 1, "height": 8, "width": 8, "dtype": "uint8", "crs": "EPSG:32632"}
+    transform = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+    with rasterio.open(path, "w", transform=transform, **profile) as file:
+        file.write(np.zeros((1, 8, 8), dtype=np.uint8))
+    valid = np.ones((4, 4), dtype=bool)
+    tile = place(valid, Affine(10, 0, 500_040, 0, -10, 4_999_980), source=path, raster_id="source")
+    values = np.ones((4, 4), dtype=np.int16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        raster = _Raster(tmp_path / "map.tif", tile, (8, 8), values, None)
+        raster.write(values, tile)
+        raster.finish()
+    expected = np.full((8, 8), -1)
+    expected[2:6, 4:8] = 1
+    np.testing.assert_array_equal(read(tmp_path / "map.tif")[0][0], expected)
 
 
 def test_tiles_by_several_processes_are_refused(chips: Make, recipe: Make, build: Make, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from rasters import located
 
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 
@@ -27,8 +28,10 @@ def test_the_centre_of_a_cell_is_the_mean_of_its_pixels(transform: Affine) -> No
     cells = place(transform).of_cells((8, 6))
     assert cells is not None
     for row, column in ((0, 0), (3, 5), (7, 2)):
-        pixels = [transform * (x + 0.5, y + 0.5) for y in range(8 * row, 8 * row + 8) for x in range(8 * column, 8 * column + 8)]  # fmt: skip  # noqa: E501
-        assert cells * (column + 0.5, row + 0.5) == pytest.approx(np.mean(pixels, axis=0), rel=1e-12)
+        rows, columns = np.mgrid[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] + 0.5
+        pixels = [values.mean() for values in located(transform, columns, rows)]
+        cell = located(cells, np.array(column + 0.5), np.array(row + 0.5))
+        assert [float(value) for value in cell] == pytest.approx(pixels, rel=1e-12)
 
 
 def test_the_share_of_observed_pixels_per_cell() -> None:
