@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.patterns import FilePattern
-from eo_data.sensors.tables import SENSORS, Sensor
+from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
 from eo_data.temporal.calendar_date import parse_date
+
+#: How values between pixels are found when an image is brought to another grid.
+ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
+#: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
+CloudKind = Literal["scl", "qa_pixel", "mask"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class ImageSource:
     file_bands : sequence of str, optional
         Names of the bands in file order, where the file does not name them. ``-`` for a band without a name.
     substitutes : mapping of str to str
-        For a band that the files lack, the band to read in its stead. Recorded with the export.
+        For a band that the files do not have, the band to read in its stead. Recorded with the export.
     unit : InputUnit
         What the stored numbers are.
     scale, offset
@@ -48,13 +54,14 @@ class ImageSource:
     resample_to : float, optional
         Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
-        How.
+        How values between pixels are found then.
     dated : bool
         Whether the encoder needs a date. A sample without one is an error unless ``fallback_date`` is set.
     date_pattern, date_format : str, optional
         Regular expression for the date in a path, see `eo_data.temporal.dates.date_from_name`.
     date_index : str, optional
-        File below the root with a date per sample or per file: CSV, JSON, or the geojson of Sen1Floods11's events.
+        File below the root with a date per sample or per file: CSV, JSON or GeoJSON, see
+        `eo_data.catalog.date_index.dates_from_index`, or the file of dates of a known data set.
     fallback_date : str, optional
         Date for samples without one, recorded per sample.
     variables : str, optional
@@ -68,7 +75,7 @@ class ImageSource:
     static : bool
         In a series data module: a single image without a time axis, such as an aerial one.
     optional : bool
-        Whether a sample may lack this modality.
+        Whether samples may be without this modality.
 
     Raises
     ------
@@ -89,7 +96,7 @@ class ImageSource:
     nodata: float | None = None
     pixel_size: float | None = None
     resample_to: float | None = None
-    resampling: str = "bilinear"
+    resampling: ResamplingName = "bilinear"
     dated: bool = False
     date_pattern: str | None = None
     date_format: str | None = None
@@ -99,7 +106,7 @@ class ImageSource:
     dataset: str | None = None
     products: str | None = None
     cloud_band: str | None = None
-    cloud_kind: str = "scl"
+    cloud_kind: CloudKind = "scl"
     static: bool = False
     optional: bool = False
 
@@ -118,16 +125,14 @@ class ImageSource:
         if isinstance(self.offset, str) and self.offset != "auto":
             msg = f"offset must be a number of digital numbers, such as -1000, or 'auto', got {self.offset!r}."
             raise ValueError(msg)
-        if self.resampling not in ("bilinear", "nearest", "cubic", "average"):
-            msg = f"resampling must be bilinear, nearest, cubic or average, got {self.resampling!r}."
-            raise ValueError(msg)
+        one_of("resampling", self.resampling, get_args(ResamplingName))
         UnitConversion(
             as_unit(self.unit),
             self.scale,
             0.0 if isinstance(self.offset, str) or self.offset is None else self.offset,
             self.formula,
         )
-        one_of("cloud_kind", self.cloud_kind, ("scl", "qa_pixel", "mask"))
+        one_of("cloud_kind", self.cloud_kind, get_args(CloudKind))
         if self.fallback_date is not None:
             parse_date(self.fallback_date)
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
@@ -149,6 +154,17 @@ class ImageSource:
         """The sensor's table."""
         return None if self.sensor is None else SENSORS[self.sensor]
 
+    @property
+    def known_bands(self) -> list[Band]:
+        """What the sensor's table says of the bands, without those that it does not know."""
+        names = [] if self.table is None else [self.table.canonical(band) for band in self.bands]
+        return [band for name in names for band in (self.table.bands if self.table else ()) if band.name == name]
+
+    @property
+    def is_radar(self) -> bool:
+        """Whether the sensor is a radar: its bands have no wavelength in the table."""
+        return self.table is not None and all(band.wavelength_nm is None for band in self.table.bands)
+
 
 @dataclass(frozen=True)
 class LabelSource:
@@ -166,7 +182,7 @@ class LabelSource:
     remap : mapping of int to int
         Value in the file to class.
     layer : int, optional
-        Which band or layer of the label files holds the label, from 0; needed where they have several.
+        Number of the band or layer that holds the label, counted from 0; needed where the files have several.
     """
 
     files: str = ""

@@ -1,4 +1,7 @@
-"""A share of the training labels: drawn by seed, stratified by what the labels hold, the same on every machine."""
+"""Which samples are of a split, and a share of the training samples to learn from.
+
+The share is drawn by a seed and stratified by what the labels hold; it is the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_data.catalog.records import Record
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record, Split
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
@@ -111,20 +115,20 @@ def draw_fraction(
 
 
 def records_of_split(
-    split: str, records: Sequence[Record], files: Mapping[str, str | None], root: Path
+    split: Split, records: Sequence[Record], files: Mapping[Split, str | None], root: Path
 ) -> Sequence[Record]:
     """Return the samples of a split: by its file, by the index, or for prediction those of the test or all.
 
     Parameters
     ----------
     split : {'train', 'val', 'test', 'predict'}
-        Which.
+        The split.
     records : sequence of Record
         All samples.
     files : mapping of str to str or None
         File of each split, relative to ``root``.
     root : Path
-        Of the data.
+        Folder of the data set.
 
     Raises
     ------
@@ -164,7 +168,7 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
     Raises
     ------
     ValueError
-        For a missing or empty file, a line that fits no sample or several, and for doubled samples.
+        For a missing or empty file, a line that fits no sample or several, and for a sample that is named twice.
     """
     if not path.is_file():
         msg = (
@@ -202,7 +206,7 @@ def _names(records: Sequence[Record]) -> dict[str, list[Record]]:
         for paths in record.files.values():
             if len(paths) == 1:
                 own |= {paths[0].name, paths[0].stem}
-        if isinstance(record.label, Path):
+        if isinstance(record.label, Href):
             own |= {record.label.name, record.label.stem}
         for name in own:
             names.setdefault(name, []).append(record)

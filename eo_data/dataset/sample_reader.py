@@ -13,7 +13,7 @@ from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
 from eo_data.readers.images import ImageReader
-from eo_data.readers.labels import read_label
+from eo_data.readers.labels import Task, read_label
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class SampleReader:
         By modality, in the order of the batch.
     label : LabelSource or None
         Labels; ``None`` for prediction.
-    task : str
+    task : {'segmentation', 'regression', 'classification'}
         See `eo_data.readers.labels.read_label`.
     """
 
     images: Mapping[str, ImageReader]
     label: LabelSource | None
-    task: str
+    task: Task
 
     def read(self, record: Record) -> Sample:
         """Read a sample.

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from small_files import touch
 
-from eo_data.catalog.records import Record, from_folders
+from eo_data.catalog.folder_patterns import from_folders
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.catalog.splits import read_split
 
@@ -30,10 +32,10 @@ def test_a_missing_label_does_not_shift_the_others(chips: Callable[..., Path]) -
     (root / "lab" / "b_L.tif").unlink()
     records = _by_id(from_folders(root, {"S2": S2}, LABEL))
     assert {key: record.label for key, record in records.items()} == {
-        "a": root / "lab/a_L.tif",
+        "a": Href(str(root / "lab/a_L.tif")),
         "b": None,
-        "c": root / "lab/c_L.tif",
-        "d": root / "lab/d_L.tif",
+        "c": Href(str(root / "lab/c_L.tif")),
+        "d": Href(str(root / "lab/d_L.tif")),
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.index_table import from_index
 from eo_data.catalog.sources import ImageSource
 
@@ -47,7 +48,7 @@ def test_all_kinds_of_index_say_the_same(chips: Callable[..., Path], name: str) 
     records = from_index(_index(root, rows, name), root, {"S2": S2})
     assert [record.id for record in records] == ["p", "q", "r"]
     assert [record.files["S2"][0].name for record in records] == ["c_S2.tif", "a_S2.tif", "b_S2.tif"]
-    assert [record.label for record in records] == [root / "lab/c_L.tif", 3, None]
+    assert [record.label for record in records] == [Href(str(root / "lab/c_L.tif")), 3, None]
     assert [record.split for record in records] == ["train", "val", None]
     assert [record.dates for record in records] == [{"S2": (date(2021, 7, 1),)}, {}, {"S2": (date(2020, 2, 29),)}]
 
@@ -72,7 +73,7 @@ def test_an_empty_cell_of_an_optional_modality_is_a_missing_one(chips: Callable[
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": "p"}, "The index .* has doubled ids: p. Every sample needs an id of its own"),
+        ({"id": "p"}, "The index .* has duplicate ids: p. Every sample needs an id of its own"),
         ({"id": None}, r"The index .* has no id in the rows \[2\]"),
         ({"S2": "img/none.tif"}, r"gives 'q' files that do not exist: \[.*none.tif'\] for 'S2'"),
         ({"S2": None}, "gives 'q' no file for 'S2'"),
@@ -107,7 +108,7 @@ def test_indices_of_other_forms_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="The index .*i.csv has no rows"):
         from_index(tmp_path / "i.csv", tmp_path, {"S2": S2})
     (tmp_path / "i.csv").write_text("name,S2\na,b\n")
-    with pytest.raises(ValueError, match=r"lacks the columns \['id'\]; it has \['name', 'S2'\]"):
+    with pytest.raises(ValueError, match=r"has no columns \['id'\]; it has \['name', 'S2'\]"):
         from_index(tmp_path / "i.csv", tmp_path, {"S2": S2})
     (tmp_path / "i.json").write_text("{")
     with pytest.raises(ValueError, match=r"The index .*i.json cannot be read as JSON"):

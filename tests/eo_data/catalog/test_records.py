@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from small_files import touch
 
-from eo_data.catalog.records import Record, check_complete, check_labelled, from_folders
+from eo_data.catalog.folder_patterns import from_folders
+from eo_data.catalog.records import Record, check_complete, check_labelled
 from eo_data.catalog.sources import ImageSource, LabelSource
 
 S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")

@@ -35,7 +35,7 @@ def test_the_command_line_takes_units_by_value() -> None:
         ({"scale": 0.0}, "scale must be a finite number other than 0"),
         ({"unit": "digital_number", "formula": "x"}, "Unknown formula 'x'. Valid: worldcereal_s1"),
         ({"unit": "decibel", "formula": "worldcereal_s1"}, "is for the unit digital_number, got decibel"),
-        ({"resampling": "lanczos"}, "resampling must be bilinear, nearest, cubic or average, got 'lanczos'"),
+        ({"resampling": "lanczos"}, "resampling must be one of bilinear, nearest, cubic, average, got 'lanczos'"),
         ({"pixel_size": 0}, "pixel_size must be positive, got 0"),
         ({"resample_to": float("nan")}, "resample_to must be positive, got nan"),
         ({"cloud_kind": "qa"}, "cloud_kind must be one of scl, qa_pixel, mask, got 'qa'"),

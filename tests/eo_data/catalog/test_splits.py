@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from small_files import hrefs
 
-from eo_data.catalog.records import Record, from_folders
+from eo_data.catalog.folder_patterns import from_folders
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.catalog.splits import draw_fraction, label_strata, quantile_bins, read_split, stratified_fraction
 from eo_data.datamodules import ChipDataModule
@@ -168,7 +171,7 @@ def test_labels_are_looked_at_without_images(ponds: Path, chip_module: Callable[
         pixels = file.read()
         pixels[0, 5:] = -1
         file.write(pixels)
-    values = reader.label_values(Record("c01", {}, label=ponds / "lab" / "c01_L.tif"))
+    values = reader.label_values(Record("c01", {}, label=hrefs(ponds / "lab" / "c01_L.tif")[0]))
     assert np.asarray(values).tolist() == [1] * 10 + [0] * 40
 
 
@@ -213,6 +216,6 @@ def test_a_missing_split_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_id_beats_the_file_name_of_another_sample(tmp_path: Path) -> None:
-    one, two = Record("x", {"S2": (Path("y.tif"),)}), Record("y", {"S2": (Path("z.tif"),)})
+    one, two = Record("x", {"S2": (Href("y.tif"),)}), Record("y", {"S2": (Href("z.tif"),)})
     (tmp_path / "s.txt").write_text("y\n")
     assert read_split(tmp_path / "s.txt", [one, two]) == [two]

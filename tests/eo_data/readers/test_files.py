@@ -8,25 +8,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from small_files import constant_bands, level2a
+from small_files import constant_bands, level2a, read
 
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import read_file
-
-LEFT, TOP = 500000.0, 5000000.0
-
 
 # Bands by name
 
 
 def test_bands_come_by_name_not_by_place(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", constant_bands(11, 8, 2, 4), ("B11", "B8", "B2", "B4"))
-    reading = read_file(path, level2a("RED", "swir16", "BLUE"))
+    reading = read(path, level2a("RED", "swir16", "BLUE"))
     assert reading.pixels[:, 0, 0].tolist() == [4, 11, 2]
     assert reading.pixels.dtype == np.float32
     unnamed = write_tif(tmp_path / "b.tif", constant_bands(11, 8, 2, 4))
     declared = level2a("RED", "BLUE", file_bands=["SWIR_1", "-", "B02", "B4"])
-    assert read_file(unnamed, declared).pixels[:, 0, 0].tolist() == [4, 2]
+    assert read(unnamed, declared).pixels[:, 0, 0].tolist() == [4, 2]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +43,7 @@ def test_wrong_bands_are_refused(
 ) -> None:
     path = write_tif(tmp_path / "a.tif", constant_bands(1, 2, 3, 4), descriptions)
     with pytest.raises(SampleError, match=f"a.tif.*{message}"):
-        read_file(path, level2a(**options))
+        read(path, level2a(**options))
 
 
 # Broken files
@@ -61,9 +57,9 @@ def test_unreadable_files_are_named(write_tif: Callable[..., Path], tmp_path: Pa
     (tmp_path / "empty.zarr").mkdir()
     for name in ("zero.tif", "text.tif", "zero.nc", "zero.h5", "empty.zarr"):
         with pytest.raises(SampleError, match=f"{name}"):
-            read_file(tmp_path / name, level2a(dataset="x"))
+            read(tmp_path / name, level2a(dataset="x"))
     with pytest.raises(SampleError, match="There is no file .*/none.tif"):
-        read_file(tmp_path / "none.tif", level2a())
+        read(tmp_path / "none.tif", level2a())
 
 
 def test_half_a_cube_and_half_an_hdf5_are_refused(
@@ -77,7 +73,7 @@ def test_half_a_cube_and_half_an_hdf5_are_refused(
         content = (tmp_path / name).read_bytes()
         (tmp_path / f"half_{name}").write_bytes(content[: len(content) // 2])
         with pytest.raises(SampleError, match=f"half_{name} cannot be read"):
-            read_file(tmp_path / f"half_{name}", level2a("B2", dataset="d"))
+            read(tmp_path / f"half_{name}", level2a("B2", dataset="d"))
 
 
 # HDF5
@@ -87,4 +83,4 @@ def test_an_empty_array_holds_no_pixels(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s2"] = np.zeros((0, 2, 4, 4))
     with pytest.raises(SampleError, match=r"a.h5 holds no pixels: shape \(0, 2, 4, 4\)"):
-        read_file(tmp_path / "a.h5", level2a(dataset="s2", file_bands=["B2", "B3"]))
+        read(tmp_path / "a.h5", level2a(dataset="s2", file_bands=["B2", "B3"]))

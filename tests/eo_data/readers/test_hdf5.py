@@ -7,10 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from small_files import level2a
+from small_files import level2a, read
 
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import read_file
 
 
 def test_hdf5(tmp_path: Path) -> None:
@@ -19,11 +18,11 @@ def test_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s2"], file["names"], file["flat"] = data, [b"S2A_20200101", b"S2B_20200106", b"x"], np.zeros((4, 4))
         file["one"] = data[2]
-    reading = read_file(tmp_path / "a.h5", level2a(dataset="s2", products="names", file_bands=["B3", "B2"], nodata=-1))
+    reading = read(tmp_path / "a.h5", level2a(dataset="s2", products="names", file_bands=["B3", "B2"], nodata=-1))
     assert reading.pixels[2, :, 0, 0].tolist() == [2, 3]
     assert np.argwhere(np.isnan(reading.pixels)).tolist() == [[0, 0, 0, 0]]
     assert reading.frame_names == ("S2A_20200101", "S2B_20200106", "x")
-    single = read_file(tmp_path / "a.h5", level2a("B2", dataset="one", file_bands=["B3", "B2"]))
+    single = read(tmp_path / "a.h5", level2a("B2", dataset="one", file_bands=["B3", "B2"]))
     assert single.pixels.shape == (1, 4, 4)
     for options, message in (
         ({}, r"a.h5: it has the arrays \['flat', 'names', 'one', 's2'\]; name the one to read in dataset"),
@@ -33,4 +32,4 @@ def test_hdf5(tmp_path: Path) -> None:
         ({"dataset": "s2"}, "The band order of .*a.h5 .2 bands. is unknown"),
     ):
         with pytest.raises(SampleError, match=message):
-            read_file(tmp_path / "a.h5", level2a(**options))
+            read(tmp_path / "a.h5", level2a(**options))

@@ -10,13 +10,14 @@ import h5py
 import numpy as np
 import pytest
 from affine import Affine
-from small_files import constant_bands
+from small_files import constant_bands, hrefs
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.images import FramePolicy, ImageReader
+from eo_data.readers.images import ImageReader
 from eo_data.sensors.units import InputUnit
+from eo_data.temporal.frame_policy import FramePolicy
 
 
 def _reader(frames: FramePolicy | None = None, index: dict[str, date] | None = None, **options: object) -> ImageReader:
@@ -25,7 +26,7 @@ def _reader(frames: FramePolicy | None = None, index: dict[str, date] | None = N
 
 
 def _record(*paths: Path, **fields: object) -> Record:
-    return Record("x", {"S2": paths}, **fields)  # type: ignore[arg-type]
+    return Record("x", {"S2": hrefs(*paths)}, **fields)  # type: ignore[arg-type]
 
 
 # Units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eo_data.readers.images import FramePolicy
+from eo_data.temporal.frame_policy import FramePolicy
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,12 @@ def test_classes_are_numbered_in_the_order_of_the_alphabet(scenes: Path) -> None
     [
         (".", {}, "Expected a folder per class below .*, got .'tif'"),
         ("tif/River", {}, "Expected a folder per class below .*River, got none"),
-        ("tif", {"train": "absent.txt"}, "Splits are <train.val.test.predict>=<file below .*train=absent.txt is none"),
-        ("tif", {"training": "train.txt"}, "training=train.txt is none"),
+        (
+            "tif",
+            {"train": "absent.txt"},
+            "A split is stated as <train.val.test.predict>=<file below .*train=absent.txt is not",
+        ),
+        ("tif", {"training": "train.txt"}, "training=train.txt is not"),
         ("tif", {"train": "train.txt", "val": "train.txt"}, "are in the split 'val' and in 'train'"),
         ("tif", {"train": "other.txt"}, "named by a split, but not there: .'Lake_1'"),
     ],
@@ -39,7 +43,7 @@ def test_faulty_classes_are_refused(scenes: Path, folder: str, splits: dict[str,
 
 def test_scenes_of_one_name_and_empty_classes_are_refused(scenes: Path) -> None:
     touch(scenes, "tif/Forest/River_1.tif")
-    with pytest.raises(ValueError, match="doubled: .'River_1'"):
+    with pytest.raises(ValueError, match="of one name: .'River_1'"):
         class_rows(scenes, "tif")
     with pytest.raises(ValueError, match="there are none"):
         class_rows(scenes, "tif", files="*.png")
