@@ -97,6 +97,12 @@ class SplitLoaders(LightningDataModule):
         if dataset is None:
             msg = f"Call setup before the data loader of {split!r}."
             raise ValueError(msg)
+        if self.same_modalities and split != "predict" and self.run.processes > 1:
+            msg = (
+                "With several processes, the number of batches of equal modalities would differ between them and "
+                "the run would hang. Set missing_modality: zeros, or use one device."
+            )
+            raise ValueError(msg)
         order = self._shuffled(dataset) if split == "train" else None
         drop_last = split == "train" and self.drop_last
         options: dict[str, Any] = {
@@ -106,12 +112,6 @@ class SplitLoaders(LightningDataModule):
         }
         if not self.same_modalities:
             return DataLoader(dataset, batch_size=self.batch_size, sampler=order, drop_last=drop_last, **options)
-        if split != "predict" and self.run.processes > 1:
-            msg = (
-                "With several processes, the number of batches of equal modalities would differ between them and "
-                "the run would hang. Set missing_modality: zeros, or use one device."
-            )
-            raise ValueError(msg)
         groups = [tuple(record.files) for record in dataset.records]
         batches = SameModalitiesBatchSampler(order or SequentialSampler(dataset), self.batch_size, drop_last, groups)
         return DataLoader(dataset, batch_sampler=batches, **options)
