@@ -73,8 +73,8 @@ def dates_of_samples(
     file = root / source.date_index
     content = _content(file)
     features = _features(content)
-    known = next((known for known in KNOWN_DATES if known.fits(features)), None)
-    if known is not None:
+    known = next((known for known in KNOWN_DATES if known.fits(features or ())), None)
+    if known is not None and features is not None:
         return known.read(features, DateRequest(file, ids, source.is_radar, skip_unknown))
     return _dates_by_name(content, file)
 
@@ -94,14 +94,14 @@ def _content(file: Path) -> object:
         raise ValueError(msg) from error
 
 
-def _features(content: object) -> list[dict[str, object]]:
+def _features(content: object) -> list[dict[str, object]] | None:
     """Properties of the features of a GeoJSON, with the id of a feature whose properties do not name it."""
     features = content.get("features") if isinstance(content, Mapping) else None
-    if not isinstance(features, list):
-        return []
+    if not isinstance(features, list) or not all(isinstance(feature, Mapping) for feature in features):
+        return None
     found = []
     for feature in features:
-        properties = feature.get("properties") if isinstance(feature, Mapping) else None
+        properties = feature.get("properties")
         if isinstance(properties, Mapping):
             named = {str(key): value for key, value in properties.items()}
             has_name = any(key.strip().lower() in _NAME_COLUMNS for key in named)
@@ -125,7 +125,8 @@ def _dates_by_name(content: object, file: Path) -> dict[str, date | list[date]]:
 
 def _entries(content: object, file: Path) -> list[tuple[str, object]]:
     """Return names with what should be their dates."""
-    content = _features(content) or content
+    features = _features(content)
+    content = content if features is None else features
     if isinstance(content, Mapping) and isinstance(content.get("dates"), list):
         content = content["dates"]
     if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+import rasterio.drivers
+import xarray
+from small_files import constant_bands
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.index_table import from_index
 from eo_data.catalog.sources import ImageSource
+from eo_data.datamodules import ChipDataModule
+from eo_data.readers.files import read_file
 
 S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")
 
@@ -118,3 +126,49 @@ def test_indices_of_other_forms_are_refused(tmp_path: Path) -> None:
         (tmp_path / "i.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match="must be a list of objects, one per sample, or an object of lists"):
             from_index(tmp_path / "i.json", tmp_path, {"S2": S2})
+
+
+# Hrefs
+
+
+def test_hrefs_of_an_index_are_read_where_they_lie(
+    chips: Callable[..., Path],
+    chip_module: Callable[..., ChipDataModule],
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """A root joined to a name for GDAL would make a path at which nothing is."""
+    root = chips(["a", "b"])
+    inside = write_tif(tmp_path / "in.tif", constant_bands(1500, 2500, side=16), ("B2", "B3"))
+    mask = write_tif(tmp_path / "mask.tif", constant_bands(7, side=16))
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(inside, "x/in.tif")
+        archive.write(mask, "x/mask.tif")
+    zipped = f"/vsizip/{tmp_path}/scenes.zip/x"
+    directory = f"GTIFF_DIR:1:{inside}"
+    rows: list[dict[str, object]] = [
+        {"id": "p", "S2": f"{zipped}/in.tif", "label": f"{zipped}/mask.tif", "split": "val"},
+        {"id": "q", "S2": directory, "label": "lab/b_L.tif", "split": "val"},
+        {"id": "r", "S2": "img/b_S2.tif", "label": "lab/b_L.tif", "split": "val"},
+    ]
+    _index(root, rows, "i.json")
+    module = chip_module(root, index="i.json", train_split=None, val_split=None, batch_size=3)
+    module.setup("validate")
+    (batch,) = module.val_dataloader()
+    assert batch["filename"] == [f"{zipped}/in.tif", directory, str(root / "img/b_S2.tif")]
+    assert (batch["image"][:, 0, 0, 0] * 1e4).tolist() == pytest.approx([1500, 1500, 1100])
+    assert batch["mask"][:, 0, 0].tolist() == [7, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_sub_dataset_of_netcdf_in_an_index_is_read(tmp_path: Path) -> None:
+    if "netCDF" not in rasterio.drivers.raster_driver_extensions().values():
+        pytest.skip("this build of GDAL has no NetCDF driver")
+    planes = {name: (("y", "x"), np.full((4, 4), value, np.int16)) for name, value in (("other", 1), ("B2", 9))}
+    xarray.Dataset(planes).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    href = f'NETCDF:"{tmp_path}/x.nc":B2'
+    path = _index(tmp_path, [{"id": "a", "S2": href}], "i.json")
+    (record,) = from_index(path, tmp_path, {"S2": ImageSource(bands=["B2"], file_bands=["B2"])})
+    assert str(record.files["S2"][0]) == href
+    source = ImageSource(bands=["B2"], file_bands=["B2"], unit="native")
+    assert np.unique(read_file(record.files["S2"][0], source).pixels).tolist() == [9]

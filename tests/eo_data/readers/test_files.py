@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from small_files import constant_bands, level2a, read
 
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import TileWindow
+from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
+from eo_data.readers.file_raster import FileRaster
+from eo_data.readers.files import READERS, FileReader, reader_of
 
 # Bands by name
 
@@ -84,3 +89,41 @@ def test_an_empty_array_holds_no_pixels(tmp_path: Path) -> None:
         file["s2"] = np.zeros((0, 2, 4, 4))
     with pytest.raises(SampleError, match=r"a.h5 holds no pixels: shape \(0, 2, 4, 4\)"):
         read(tmp_path / "a.h5", level2a(dataset="s2", file_bands=["B2", "B3"]))
+
+
+# Which reader
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a.nc", "NetCDF"),
+        ("a.NC", "NetCDF"),
+        ("a.zarr", "Zarr"),
+        ("a.h5", "HDF5"),
+        ("a.hdf5", "HDF5"),
+        ("a.npy", "NumPy"),
+        ("a.tif", "GDAL"),
+        ("a.jp2", "GDAL"),
+        ("a", "GDAL"),
+        # Not on this machine, or a part of a file: only GDAL can open it, whatever its suffix.
+        ("/vsizip/a.zip/a.nc", "GDAL"),
+        ("https://example.org/a.npy", "GDAL"),
+        ('NETCDF:"a.nc":v', "GDAL"),
+    ],
+)
+def test_the_suffix_of_a_path_chooses_the_reader(text: str, name: str) -> None:
+    assert reader_of(Href(text)).name == name
+
+
+def test_a_product_is_recognised_by_a_test_of_its_own_before_its_suffix_is_looked_at() -> None:
+    def is_product(href: Href) -> bool:
+        return href.stem.startswith("S2A_MSIL2A")
+
+    def product(href: Href, source: ImageSource, window: TileWindow | None) -> FileRaster:
+        return FileRaster(np.full((1, 2, 2), len(href.name), np.float32), None, None)
+
+    readers = (FileReader("product", is_product, product), *READERS)
+    chosen = reader_of(Href("S2A_MSIL2A_2022.zip"), readers)
+    assert chosen.image(Href("S2A.zip"), level2a("B2"), None).pixels[0, 0, 0] == 7
+    assert reader_of(Href("other.zip"), readers).name == "GDAL"

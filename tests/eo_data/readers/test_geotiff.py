@@ -161,3 +161,14 @@ def test_broken_files_per_band_are_sample_errors(write_tif: Callable[..., Path],
     rotated = write_tif(tmp_path / "B5.tif", constant_bands(1), transform=Affine(10, 1, LEFT, 1, -10, TOP))
     with pytest.raises(SampleError, match="B5.tif: resample_to needs a raster that is not rotated"):
         read_bands(hrefs(rotated), ["B5"], level2a("B5", resample_to=20))
+
+
+def test_a_raster_whose_rows_run_north_is_resampled_over_its_own_ground(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Its transform begins in the south; a grid from there on would lie beside the image and hold nothing."""
+    ramp = np.repeat(np.arange(8, dtype=np.float32)[None, :, None], 8, axis=2) * 100
+    path = write_tif(tmp_path / "a.tif", ramp, ("B2",), transform=Affine(10, 0, LEFT, 0, 10, TOP - 80))
+    reading = read(path, level2a("B2", resample_to=20))
+    assert reading.transform == Affine(20, 0, LEFT, 0, -20, TOP)
+    assert reading.pixels[0, 1:3, 1].tolist() == pytest.approx([450, 250])
