@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from eo_data.catalog.index_table import from_index
+from eo_data.catalog.known.tables import KNOWN_INDICES
 from eo_data.catalog.sources import ImageSource
 from eo_data.index import main
 from eo_data.preprocess.statistics import read_statistics
@@ -60,3 +61,12 @@ def test_a_fault_ends_the_command_with_a_message(tmp_path: Path, capsys: pytest.
         main(["pastis", str(tmp_path)])
     assert ended.value.code == 2
     assert "There is no" in capsys.readouterr().err
+
+
+def test_every_known_data_set_has_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [known.name for known in KNOWN_INDICES]
+    assert len(set(names)) == len(names)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"{known.name} " in shown and known.summary in " ".join(shown.split()) for known in KNOWN_INDICES)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
+from eo_data.catalog.records import Record, TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.file_raster import FileRaster
 from eo_data.readers.files import read_file
+from eo_data.readers.images import ImageReader
+from eo_data.temporal.frame_policy import FramePolicy
 
 
 def touch(root: Path, *names: str) -> None:
@@ -39,3 +43,26 @@ def hrefs(*paths: Path) -> tuple[Href, ...]:
 def read(path: Path, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
     """Read a file by its path."""
     return read_file(Href(str(path)), source, window)
+
+
+def image_reader(
+    frames: FramePolicy | None = None, index: Mapping[str, date | Sequence[date]] | None = None, **options: Any
+) -> ImageReader:
+    """Return a reader of the modality S2: blue and green of Sentinel-2 in digital numbers, unless told otherwise."""
+    defaults = {"bands": ["B2", "B3"], "sensor": "sentinel2_l2a", "unit": "digital_number"}
+    return ImageReader("S2", ImageSource(**(defaults | options)), frames, index or {})
+
+
+def record_of(*paths: Path, **fields: Any) -> Record:
+    """Return the sample x, whose modality S2 has these files."""
+    return Record("x", {"S2": hrefs(*paths)}, **fields)
+
+
+def two_modalities(root: Path, write_tif: Callable[..., Path], with_s1: str, **options: Any) -> dict[str, ImageSource]:
+    """Return the sources of chips of the fixture `chips` and of radar images, which are written for some of them."""
+    for name in with_s1:
+        write_tif(root / "s1" / f"{name}_S1.tif", np.full((2, 16, 16), -10.0, dtype=np.float32), ("VV", "VH"))
+    return {
+        "S2": ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", **options),
+        "S1": ImageSource("s1/{id}_S1.tif", ["VV", "VH"], sensor="sentinel1", unit="decibel", optional=True, **options),
+    }
