@@ -23,7 +23,7 @@ from eo_data.catalog.records import (
     without_label,
 )
 from eo_data.catalog.sample_source import choose_source
-from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_inputs
@@ -35,7 +35,6 @@ from eo_data.dataset.split_loaders import SplitLoaders
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
 from eo_data.readers.images import ImageReader
-from eo_data.readers.labels import Task
 from eo_data.temporal.frame_policy import FramePolicy
 
 __all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "TimeSeriesDataModule"]
@@ -79,7 +78,7 @@ class ChipDataModule(SplitLoaders):
         Files below ``root`` that name the samples of a split. Without a file the column ``split`` of the index counts;
         to predict, the test split or else all samples.
     batch_size, num_workers : int
-        As for a data loader.
+        Samples of a batch, and processes that read them (0: none but the main one).
     train_transform, val_transform : sequence, optional
         Geometric transforms of Albumentations, before ``preprocess``.
     dates_as : {'auto', 'dict', 'plane', 'none'}
@@ -87,8 +86,8 @@ class ChipDataModule(SplitLoaders):
         the backbone's bands. ``auto`` takes the channel where the task infers by tiles, as dates in any other form are
         lost there.
     missing_modality : {'omit', 'zeros'}
-        Samples without an optional modality: batches hold only samples with the same modalities, or zeros (the mean)
-        stand in, marked in the mask of frames where the modality is dated.
+        What becomes of samples without an optional modality. ``omit``: batches hold only samples with the same
+        modalities. ``zeros``: the modality is zeros (the mean), and the mask of frames says so if it is dated.
     georeference : {'auto', 'predict', 'always', 'never'}
         When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch passes them on to the
         backbone, and not every backbone accepts entries that it does not know. ``auto`` is ``predict`` if the model

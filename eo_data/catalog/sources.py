@@ -12,6 +12,8 @@ from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
 from eo_data.temporal.calendar_date import parse_date
 
+#: What labels are, and what is learned from them.
+Task = Literal["segmentation", "regression", "classification"]
 #: How values between pixels are found when an image is brought to another grid.
 ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
 #: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
@@ -35,7 +37,7 @@ class ImageSource:
     file_bands : sequence of str, optional
         Names of the bands in file order, where the file does not name them. ``-`` for a band without a name.
     substitutes : mapping of str to str
-        For a band that the files do not have, the band to read in its stead. Recorded with the export.
+        For a band that the files do not have, the band to read instead. The export records it.
     unit : InputUnit
         What the stored numbers are.
     scale, offset
@@ -47,7 +49,7 @@ class ImageSource:
     target_unit : InputUnit, optional
         What the encoder gets; the unit of the sensor by default (reflectance, dB, kelvin).
     nodata : float, optional
-        Value of missing pixels, instead of the file's own.
+        Value of missing pixels, instead of the one that the file states.
     pixel_size : float, optional
         Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands;
         a georeference that contradicts it is an error.
@@ -71,9 +73,9 @@ class ImageSource:
     cloud_band : str, optional
         Band of the files that tells clouds; their pixels count as missing in a series.
     cloud_kind : {'scl', 'qa_pixel', 'mask'}
-        What it is: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
+        What that band holds: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
     static : bool
-        In a series data module: a single image without a time axis, such as an aerial one.
+        In a data module of series: the modality is a single image without a time axis, such as an aerial one.
     optional : bool
         Whether samples may be without this modality.
 
@@ -144,7 +146,7 @@ class ImageSource:
 
     @property
     def spellings(self) -> frozenset[str]:
-        """Every name that a band of the files may have: those of the config and, of its sensor, all aliases."""
+        """All names that a band of the files may have: those of the config, and all names and aliases of the sensor."""
         own = {*self.bands, *(self.file_bands or ()), *self.substitutes.values()} | ({self.cloud_band} - {None})
         table = self.table.bands if self.table else ()
         return frozenset({str(name) for name in own} | {name for band in table for name in (band.name, *band.aliases)})
@@ -180,7 +182,7 @@ class LabelSource:
     ignore : sequence of float
         Values that mean "no label"; they become -1, the ``ignore_index`` of the configs, as does the file's no-data.
     remap : mapping of int to int
-        Value in the file to class.
+        The class for each value in the file.
     layer : int, optional
         Number of the band or layer that holds the label, counted from 0; needed where the files have several.
     """

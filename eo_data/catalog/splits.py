@@ -12,6 +12,7 @@ import numpy as np
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, Split
+from eo_data.catalog.sources import Task
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
@@ -30,7 +31,7 @@ def stratified_fraction(strata: Sequence[int], fraction: float, seed: int) -> li
     fraction : float
         Share of the samples, above 0 and up to 1.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def quantile_bins(values: Sequence[float], bins: int = BINS) -> list[int]:
     return [int(i) for i in np.searchsorted(edges, values, side="right")]
 
 
-def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[int]:
+def label_strata(labels: Sequence[np.ndarray | float | int], task: Task) -> list[int]:
     """Return the stratum of each sample by its label.
 
     Classes: the class. Values: a bin by quantile (of the mean, for a raster). Rasters of two classes: a bin by the
@@ -80,7 +81,7 @@ def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[
     labels : sequence
         Of each sample: a class, a value, or its labelled pixels ``(n,)``.
     task : {'segmentation', 'regression', 'classification'}
-        What is learned.
+        What the labels are.
     """
     if task == "classification":
         return [int(np.asarray(label).item()) for label in labels]
@@ -95,7 +96,7 @@ def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[
 def draw_fraction(
     records: Sequence[Record],
     read_labels: Callable[[Record], np.ndarray | float | int],
-    task: str,
+    task: Task,
     fraction: float,
     seed: int,
 ) -> list[Record]:

@@ -24,11 +24,11 @@ def aligned_starts(length: int, tile: int, align: int) -> list[int]:
     Parameters
     ----------
     length : int
-        Of the axis.
+        Length of the axis in pixels.
     tile : int
         Side of a tile, a multiple of ``align``.
     align : int
-        All starts are multiples of it: the side of a patch of the coarsest bands.
+        Starts are multiples of this: the side of a patch of the coarsest bands.
 
     Returns
     -------

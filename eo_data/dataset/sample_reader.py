@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eo_data.catalog.records import Record
-from eo_data.catalog.sources import LabelSource
+from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
 from eo_data.readers.images import ImageReader
-from eo_data.readers.labels import Task, read_label
+from eo_data.readers.labels import read_label
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def target_unit(name: str, source: ImageSource) -> InputUnit:
     Parameters
     ----------
     name : str
-        Modality, for messages.
+        Name of the modality, for messages.
     source : ImageSource
         Its ``target_unit`` counts; else the physical unit of its bands in the sensor's table.
 
@@ -53,7 +53,7 @@ def convert_frames(
     Parameters
     ----------
     name : str
-        Modality, for messages.
+        Name of the modality, for messages.
     source : ImageSource
         Unit, scale, offset, formula.
     pixels : ndarray, (T, C, H, W)

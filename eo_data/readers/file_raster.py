@@ -29,9 +29,9 @@ class FileRaster:
     pixels : ndarray
         Float32 ``(C, H, W)``, or ``(T, C, H, W)`` of a cube, in the unit of the file, NaN where missing.
     transform : affine.Affine or None
-        Of these pixels.
+        From (column, row) of the pixels to map coordinates.
     crs : str or None
-        WKT.
+        Coordinate reference system as WKT.
     tags : mapping of str to str
         Metadata of the file, where dates and product names may be.
     frame_names : tuple of str
@@ -65,9 +65,9 @@ class LabelLayer:
     missing : ndarray, (H, W), bool
         Where the file says that there is no label.
     transform : affine.Affine or None
-        Of the pixels.
+        From (column, row) of the pixels to map coordinates.
     crs : str or None
-        WKT.
+        Coordinate reference system as WKT.
     """
 
     values: np.ndarray
@@ -83,7 +83,7 @@ def reading_errors(href: Href) -> Iterator[None]:
     Raises
     ------
     SampleError
-        That names the file.
+        With the name of the file.
     """
     try:
         yield
@@ -130,7 +130,7 @@ def chosen_layer(count: int, layer: int | None) -> int:
         msg = f"it has {count} layers, expected one. Set layer (0..{count - 1}) in the label source."
         raise ValueError(msg)
     if layer is not None and layer >= count:
-        msg = f"it has {count} layers; layer {layer} of the label source is none of 0..{count - 1}."
+        msg = f"it has {count} layers; layer {layer} of the label source is not among 0..{count - 1}."
         raise ValueError(msg)
     return layer or 0
 

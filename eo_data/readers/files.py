@@ -32,7 +32,7 @@ class FileReader:
     Parameters
     ----------
     name : str
-        Of the format.
+        Name of the format.
     recognises : callable
         Whether a file is of this kind, by its name alone.
     image : callable

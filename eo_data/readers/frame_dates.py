@@ -28,7 +28,7 @@ class FrameDates:
     Parameters
     ----------
     modality : str
-        Its name.
+        Name of the modality.
     source : ImageSource
         Pattern, format and fallback of dates.
     index : mapping of str to date or sequence of date

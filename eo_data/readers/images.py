@@ -41,9 +41,9 @@ class ImageReader:
     Parameters
     ----------
     name : str
-        Modality.
+        Name of the modality.
     source : ImageSource
-        Where and what it is.
+        Where its files are and what they hold.
     frames : FramePolicy or None
         For series; ``None`` reads single images.
     index : mapping of str to date or sequence of date

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal, get_args
 
 import numpy as np
 from rasterio.errors import RasterioError
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
-from eo_data.catalog.sources import LabelSource
+from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
 from eo_data.readers.file_raster import LabelLayer
 from eo_data.readers.files import reader_of
-
-Task = Literal["segmentation", "regression", "classification"]
-TASKS: tuple[Task, ...] = get_args(Task)
 
 
 def read_label(record: Record, source: LabelSource, task: Task, reference: Image | None) -> Raster | float | int | None:
@@ -32,7 +28,7 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
     source : LabelSource
         Classes, values to ignore, remapping.
     task : {'segmentation', 'regression', 'classification'}
-        What is learned. Regression takes rasters or one value per sample.
+        What the label is. Regression takes rasters or one value per sample.
     reference : Image or None
         The image that a label raster must lie on; ``None`` leaves that unchecked, to look at labels alone.
 

@@ -23,7 +23,7 @@ def read_npy(href: Href, source: ImageSource, window: TileWindow | None = None) 
     href : Href
         A path.
     source : ImageSource
-        Bands; ``file_bands`` has to name those of the file, which cannot do it itself.
+        Bands. ``file_bands`` must name those of the file, as arrays hold no names.
     window : TileWindow, optional
         The part to keep.
 

@@ -1,4 +1,4 @@
-"""Frames of one grid, and whether pixels have the size that the encoder will be told."""
+"""Frames lie on one grid, and pixels have the size that the encoder takes for granted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def nominal_pixel_size(name: str, source: ImageSource) -> float:
     Parameters
     ----------
     name : str
-        Modality, for messages.
+        Name of the modality, for messages.
     source : ImageSource
         Its stated pixel size counts, else the smallest GSD of its bands.
 
@@ -96,6 +96,6 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     if not 1 / _NEARLY < measured / nominal < _NEARLY:
         msg = (
             f"{name!r} has pixels of {measured:.4g} m, but its bands have a GSD of {nominal:g} m, which the "
-            f"encoder would be told. Set pixel_size: {measured:.4g} (metres) if the image is meant, or resample_to."
+            f"encoder would assume. Set pixel_size: {measured:.4g} (metres) if the image is right, or resample_to."
         )
         raise SampleError(msg)

@@ -42,7 +42,7 @@ class KnownIndex:
     Parameters
     ----------
     name : str
-        Of the sub-command.
+        Name of the sub-command.
     summary : str
         One line of help.
     make : callable
@@ -67,7 +67,7 @@ class DateRequest:
     file : Path
         The file, for messages.
     ids : sequence of str
-        Of the samples.
+        Ids of the samples.
     radar : bool
         Whether the dates of the radar images are wanted, where a file has them beside those of optical images.
     skip_unknown : bool
@@ -87,7 +87,7 @@ class KnownDates:
     Parameters
     ----------
     name : str
-        Of the data set.
+        Name of the data set.
     columns : frozenset of str
         The properties by which its features are recognised.
     read : callable

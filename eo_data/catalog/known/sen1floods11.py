@@ -25,7 +25,7 @@ class EventDates:
     Parameters
     ----------
     s1, s2 : datetime.date
-        Of the Sentinel-1 and the Sentinel-2 image.
+        Dates of the Sentinel-1 and the Sentinel-2 image.
     """
 
     s1: date
@@ -98,7 +98,7 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
     chip_id : str
         Name of a chip or one of its files: ``Mekong_1111068`` or ``.../Sri-Lanka_101973_S2Hand.tif``.
     events : mapping of str to EventDates
-        From `event_dates`.
+        Dates of all events, see `event_dates`.
 
     Raises
     ------

@@ -126,7 +126,7 @@ def test_the_stated_band_of_a_raster_is_the_label(write_tif: Callable[..., Path]
     ("shape", "layer", "message"),
     [
         ((3, 2, 2), None, r"a.npy cannot be used: it has 3 layers, expected one. Set layer \(0..2\)"),
-        ((3, 2, 2), 3, "it has 3 layers; layer 3 of the label source is none of 0..2"),
+        ((3, 2, 2), 3, "it has 3 layers; layer 3 of the label source is not among 0..2"),
         ((1, 1, 2, 2), None, r"the array has shape \(1, 1, 2, 2\); expected \(H, W\)"),
     ],
 )

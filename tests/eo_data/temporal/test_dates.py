@@ -140,7 +140,7 @@ def test_every_kind_of_time_axis() -> None:
     ("values", "units", "message"),
     [
         ([59, 60], None, "needs its units"),
-        ([59, 60], "metres", "no units of time"),
+        ([59, 60], "metres", "are not units of time"),
         ([59, 60], "fortnights since 2020-01-01", "cannot be decoded"),
         ([1.0, np.nan], "days since 2020-01-01", "Expected a calendar date.*NaT"),
         ([59, 60], "days since 1900-01-01", "years 1972..2100"),
