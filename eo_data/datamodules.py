@@ -5,40 +5,55 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, get_args
 
-import torch
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader, SequentialSampler
 
-from eo_data.catalog.date_index import dates_from_index
-from eo_data.catalog.index_table import from_index
-from eo_data.catalog.known.sen1floods11 import dates_by_chip, event_dates
-from eo_data.catalog.patterns import FilePattern
-from eo_data.catalog.records import SPLITS, Record, check_complete, check_labelled, from_folders, without_label
-from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_core.arguments import one_of
+from eo_data.catalog.date_index import dates_of_samples
+from eo_data.catalog.records import (
+    SPLITS,
+    Record,
+    SampleRequest,
+    SampleSource,
+    Split,
+    check_complete,
+    check_labelled,
+    without_label,
+)
+from eo_data.catalog.sample_source import choose_source
+from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
-from eo_data.dataset.batch import collate
-from eo_data.dataset.consistency import accepts_extra_keywords, check_adapters, check_bands, check_classes, check_inputs
+from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_inputs
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.facts import describe_inputs
 from eo_data.dataset.sample_reader import SampleReader
-from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
+from eo_data.dataset.split_loaders import SplitLoaders
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
-from eo_data.readers.images import FramePolicy, ImageReader
-from eo_data.readers.labels import TASKS
+from eo_data.readers.images import ImageReader
+from eo_data.temporal.frame_policy import FramePolicy
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "TimeSeriesDataModule"]
+
+DatesAs = Literal["auto", "dict", "plane", "none"]
+MissingModality = Literal["omit", "zeros"]
+Georeference = Literal["auto", "predict", "always", "never"]
+OnError = Literal["raise", "skip"]
+
+#: Splits that a stage of Lightning needs; all of them without a stage.
+_SPLITS_OF: Mapping[str, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
 
 
-class ChipDataModule(LightningDataModule):
+class ChipDataModule(SplitLoaders):
     """Chips: one image per modality and sample.
 
     Samples are found by file patterns or listed in an index; images, labels and dates are joined by name. What the
@@ -51,37 +66,37 @@ class ChipDataModule(LightningDataModule):
     modalities : mapping of str to ImageSource
         Modalities in the order of the batch, under the names that the backbone knows.
     preprocess : Preprocess
-        Of the encoder: ``thor_terratorch_ext.ThorPreprocess``, ``anysat_ext.AnySatPreprocess``, or
-        ``eo_data.preprocess.DatasetNormalise`` for others.
+        That of the encoder's package, or ``eo_data.preprocess.DatasetNormalise`` for other encoders.
     label : LabelSource, optional
         The labels; not needed to predict.
     task : {'segmentation', 'regression', 'classification'}
-        What is learned.
+        What the labels are, and what is learned.
     index : str, optional
         CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalog.index_table.from_index`.
+        Without it, samples are found by the ``files`` of the modalities.
     train_split, val_split, test_split, predict_split : str, optional
-        Files below ``root`` that name the samples of a split. Without: the column ``split`` of the index; to predict,
-        the test split or else all samples.
+        Files below ``root`` that name the samples of a split. Without a file the column ``split`` of the index counts;
+        to predict, the test split or else all samples.
     batch_size, num_workers : int
-        As for a data loader.
+        Samples of a batch, and processes that read them (0: none but the main one).
     train_transform, val_transform : sequence, optional
         Geometric transforms of Albumentations, before ``preprocess``.
     dates_as : {'auto', 'dict', 'plane', 'none'}
         How dates go along: as an entry of the image dictionary, or as one more channel per frame, named ``DATE`` in
-        the backbone's bands. ``auto`` takes the channel when the task infers by tiles, which keeps dates in no other
-        form.
+        the backbone's bands. ``auto`` takes the channel where the task infers by tiles, as dates in any other form are
+        lost there.
     missing_modality : {'omit', 'zeros'}
-        Samples without an optional modality: batches hold only samples with the same modalities, or zeros (the mean)
-        stand in, marked in the mask of frames where the modality is dated.
+        What becomes of samples without an optional modality. ``omit``: batches hold only samples with the same
+        modalities. ``zeros``: the modality is zeros (the mean), and the mask of frames says so if it is dated.
     georeference : {'auto', 'predict', 'always', 'never'}
-        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch hands them to the
-        backbone, and some backbones of others take no further entries: ``auto`` is ``predict`` unless the model is
-        such a one, and `eo_finetune.LabelMapWriter` does not take them out before.
+        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch passes them on to the
+        backbone, and not every backbone accepts entries that it does not know. ``auto`` is ``predict`` if the model
+        accepts them or a callback such as `eo_finetune.LabelMapWriter` takes them out before, else ``never``.
     on_error : {'raise', 'skip'}
         ``skip`` reads every sample once before the run, leaves out those that cannot be used, and lists them with
         the reason in ``skipped`` and in ``skipped_file``.
     skipped_file : str
-        Where that list goes, CSV.
+        CSV file that this list is written to.
     rgb : sequence of str
         Bands of the quick-look, by default red, green, blue.
     drop_last : bool
@@ -96,9 +111,12 @@ class ChipDataModule(LightningDataModule):
         Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
         reads all training labels once.
     fraction_seed : int
-        Of that draw.
+        Seed by which that share is drawn.
     allow_other_preprocess : bool
         Whether a checkpoint may be used that was trained with other bands or another preprocessing than this one.
+    samples : SampleSource, optional
+        Anything else that tells the samples (`eo_data.catalog.records.SampleSource`), instead of ``index`` and
+        ``files``.
 
     Attributes
     ----------
@@ -120,7 +138,7 @@ class ChipDataModule(LightningDataModule):
         modalities: dict[str, ImageSource],
         preprocess: Preprocess,
         label: LabelSource | None = None,
-        task: str = "segmentation",
+        task: Task = "segmentation",
         index: str | None = None,
         train_split: str | None = None,
         val_split: str | None = None,
@@ -130,10 +148,10 @@ class ChipDataModule(LightningDataModule):
         num_workers: int = 2,
         train_transform: list[Any] | None = None,
         val_transform: list[Any] | None = None,
-        dates_as: str = "auto",
-        missing_modality: str = "omit",
-        georeference: str = "auto",
-        on_error: str = "raise",
+        dates_as: DatesAs = "auto",
+        missing_modality: MissingModality = "omit",
+        georeference: Georeference = "auto",
+        on_error: OnError = "raise",
         skipped_file: str = "skipped.csv",
         rgb: Sequence[str] = (),
         drop_last: bool = False,  # noqa: FBT001, FBT002
@@ -142,45 +160,38 @@ class ChipDataModule(LightningDataModule):
         train_fraction: float = 1.0,
         fraction_seed: int = 0,
         allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
+        samples: SampleSource | None = None,
     ) -> None:
-        super().__init__()
-        _one_of("task", task, TASKS)
-        _one_of("dates_as", dates_as, ("auto", "dict", "plane", "none"))
-        _one_of("missing_modality", missing_modality, ("omit", "zeros"))
-        _one_of("georeference", georeference, ("auto", "predict", "always", "never"))
-        _one_of("on_error", on_error, ("raise", "skip"))
-        if not modalities:
-            msg = "modalities is empty. Name at least one, such as {S2: {files: ..., bands: [...]}}."
-            raise ValueError(msg)
-        if batch_size < 1:
-            msg = f"batch_size must be at least 1, got {batch_size}."
-            raise ValueError(msg)
+        super().__init__(batch_size, num_workers, drop_last=drop_last)
+        one_of("task", task, get_args(Task))
+        one_of("dates_as", dates_as, get_args(DatesAs))
+        one_of("missing_modality", missing_modality, get_args(MissingModality))
+        one_of("georeference", georeference, get_args(Georeference))
+        one_of("on_error", on_error, get_args(OnError))
+        _check_sizes(modalities, batch_size, train_fraction)
+        if tile is not None:
+            list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.root = Path(root)
         self.modalities = dict(modalities)
         self.preprocess = preprocess
         self.label = label
-        self.task = task
-        self.index = index
-        self.splits = {"train": train_split, "val": val_split, "test": test_split, "predict": predict_split}
-        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
+        self.task: Task = task
+        self.samples = choose_source(index, samples)
+        self.splits: dict[Split, str | None] = {
+            "train": train_split,
+            "val": val_split,
+            "test": test_split,
+            "predict": predict_split,
+        }
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
         self.tile, self.tile_align = tile, tile_align
         self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
         self.allow_other_preprocess = allow_other_preprocess
-        if not 0 < train_fraction <= 1:
-            msg = f"train_fraction must be above 0 and at most 1, got {train_fraction}. 0.1 is 10 % of the samples."
-            raise ValueError(msg)
-        if tile is not None:
-            list(tile_windows(1, 1, tile, tile_align))  # checks them
+        self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
         self.rgb = tuple(rgb)
         self.skipped: list[Skipped] = []
-        self._seed: int | None = None
-        self.train_dataset: EoDataset | None = None
-        self.val_dataset: EoDataset | None = None
-        self.test_dataset: EoDataset | None = None
-        self.predict_dataset: EoDataset | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of the splits that a stage needs.
@@ -188,60 +199,54 @@ class ChipDataModule(LightningDataModule):
         Raises
         ------
         ValueError
-            If a folder, file or split is missing or empty, samples are doubled or incomplete, a backbone of this
+            If a folder, file or split is missing or empty, samples are duplicate or incomplete, a backbone of this
             project expects other bands, or the model other classes.
         """
-        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
-        if module is not None:
-            check_bands(module, self.modalities)
+        task = self.run.task
+        if task is not None:
+            check_bands(task, self.modalities)
             if self.label is not None and self.task != "regression":
-                check_classes(module, self.label.classes)
-        if module is not None and stage == "fit":
-            check_adapters(module)
-        needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
-        splits = needed.get(stage or "", SPLITS)
+                check_classes(task, self.label.classes)
+        if task is not None and stage == "fit":
+            check_adapters(task)
+        splits = _SPLITS_OF.get(stage or "", SPLITS)
         records = self._records(labelled=splits != ("predict",))
         for split in splits:
             setattr(self, f"{split}_dataset", self.dataset(split, records))
 
-    def dataset(self, split: str, records: Sequence[Record] | None = None) -> EoDataset:
+    def dataset(self, split: Split, records: Sequence[Record] | None = None) -> EoDataset:
         """Make the data set of one split.
 
         Parameters
         ----------
         split : {'train', 'val', 'test', 'predict'}
-            Which.
+            The split.
         records : sequence of Record, optional
             All samples, if they are known already.
+
+        Raises
+        ------
+        ValueError
+            As `setup`.
         """
-        _one_of("split", split, SPLITS)
+        one_of("split", split, SPLITS)
         known = self._records(labelled=split != "predict") if records is None else records
-        chosen = records_of_split(split, known, self.splits, self.root)
-        if self.on_error == "raise":
-            check_complete(chosen, self.modalities)
-        label = None if split == "predict" else self.label
-        if split != "predict" and label is None:
-            msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
-            raise ValueError(msg)
-        if split != "predict" and self.on_error == "raise":
-            check_labelled(chosen)
-        reader = SampleReader(self._readers(chosen), label, self.task)
+        chosen = self._chosen(split, known)
+        reader = SampleReader(self._readers(chosen), None if split == "predict" else self.label, self.task)
         transforms = self.transforms.get(split)
-        if split == "predict":
-            chosen = without_label(chosen)
-            chosen = tiled(chosen, self.tile, self.tile_align) if self.tile else chosen
         dataset = EoDataset(
-            chosen,
+            tiled(chosen, self.tile, self.tile_align) if self.tile and split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,
             dates_as=self._dates_as(),
             as_dict=len(self.modalities) > 1,
-            georeference=self._is_located(split),
+            georeference=self._has_georeference(split),
             fill_missing=self.missing_modality == "zeros",
             rgb=self.rgb,
         )
-        dataset = self._usable(dataset, split) if self.on_error == "skip" else dataset
+        if self.on_error == "skip":
+            self._leave_out_unusable(dataset, split)
         if split == "train" and self.train_fraction < 1:
             given = (reader.label_values, self.task, self.train_fraction, self.fraction_seed)
             whole, dataset.records = len(dataset), draw_fraction(dataset.records, *given)
@@ -249,50 +254,45 @@ class ChipDataModule(LightningDataModule):
             rank_zero_info("train: %d of %d samples (train_fraction %g, fraction_seed %d)", *drawn)
         return dataset
 
-    def _is_located(self, split: str) -> bool:
-        """Whether the georeference goes along."""
-        if self.georeference != "auto":
-            return self.georeference == "always" or (self.georeference == "predict" and split == "predict")
-        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
-        callbacks = getattr(self.trainer, "callbacks", None) or ()
-        kept = any(getattr(callback, "keeps_georeference", False) for callback in callbacks)
-        return split == "predict" and (kept or accepts_extra_keywords(module))
-
     def _records(self, *, labelled: bool) -> list[Record]:
-        if self.index is not None:
-            incomplete = self.on_error == "skip"
-            return from_index(self.root / self.index, self.root, self.modalities, incomplete=incomplete)
-        label = self.label
-        if label and label.files and not labelled and not FilePattern(label.files).folder(self.root).is_dir():
-            label = None  # a config for training also predicts where there are no labels
-        return from_folders(self.root, self.modalities, label)
+        incomplete = self.on_error == "skip"
+        request = SampleRequest(self.root, self.modalities, self.label, labelled=labelled, incomplete=incomplete)
+        return self.samples.records(request)
+
+    def _chosen(self, split: Split, records: Sequence[Record]) -> list[Record]:
+        """Return the samples of a split, checked before anything is read."""
+        chosen = list(records_of_split(split, records, self.splits, self.root))
+        if self.on_error == "raise":
+            check_complete(chosen, self.modalities)
+        if split == "predict":
+            return without_label(chosen)
+        if self.label is None:
+            msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
+            raise ValueError(msg)
+        if self.on_error == "raise":
+            check_labelled(chosen)
+        return chosen
 
     def _readers(self, records: Sequence[Record]) -> dict[str, ImageReader]:
-        return {
-            name: ImageReader(
-                name, source, None if source.static else self.frames, self._date_index(source, records), self.root
-            )
-            for name, source in self.modalities.items()
-        }
+        ids = [record.id for record in records]
+        skip = self.on_error == "skip"
+        readers = {}
+        for name, source in self.modalities.items():
+            index = dates_of_samples(source, self.root, ids, skip_unknown=skip)
+            readers[name] = ImageReader(name, source, None if source.static else self.frames, index, self.root)
+        return readers
 
-    def _date_index(self, source: ImageSource, records: Sequence[Record]) -> Mapping[str, date | Sequence[date]]:
-        if source.date_index is None:
-            return {}
-        path = self.root / source.date_index
-        if path.suffix != ".geojson":
-            return dates_from_index(path)
-        radar = (source.sensor or "").startswith("sentinel1")
-        return dates_by_chip(
-            [r.id for r in records], event_dates(path), radar=radar, skip_unknown=self.on_error == "skip"
-        )
+    def _has_georeference(self, split: Split) -> bool:
+        if self.georeference == "auto":
+            return split == "predict" and self.run.takes_georeference
+        return self.georeference == "always" or (self.georeference == "predict" and split == "predict")
 
     def _dates_as(self) -> str:
         if self.dates_as != "auto":
             return self.dates_as
-        module = getattr(self.trainer, "lightning_module", None) if self.trainer is not None else None
-        return "plane" if getattr(module, "tiled_inference_parameters", None) else "dict"
+        return "plane" if self.run.infers_by_tiles else "dict"
 
-    def _usable(self, dataset: EoDataset, split: str) -> EoDataset:
+    def _leave_out_unusable(self, dataset: EoDataset, split: Split) -> None:
         """Leave out what cannot be used, and say so."""
         total = len(dataset)
         dataset.records, lost = usable_records(dataset, split)
@@ -307,42 +307,6 @@ class ChipDataModule(LightningDataModule):
         if not dataset.records:
             msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
             raise ValueError(msg)
-        return dataset
-
-    def _loader(self, split: str) -> DataLoader[dict[str, Any]]:
-        dataset: EoDataset | None = getattr(self, f"{split}_dataset")
-        if dataset is None:
-            msg = f"Call setup before the data loader of {split!r}."
-            raise ValueError(msg)
-        options: dict[str, Any] = {
-            "num_workers": self.num_workers,
-            "collate_fn": collate,
-            "persistent_workers": self.num_workers > 0 and split in ("train", "val"),
-        }
-        shuffle, drop_last = split == "train", split == "train" and self.drop_last
-        if self.missing_modality == "omit" and any(source.optional for source in self.modalities.values()):
-            if split != "predict" and self.trainer is not None and self.trainer.world_size > 1:
-                msg = (
-                    "With several processes, the number of batches of equal modalities would differ between them and "
-                    "the run would hang. Set missing_modality: zeros, or use one device."
-                )
-                raise ValueError(msg)
-            groups = [tuple(record.files) for record in dataset.records]
-            order = self._shuffled(dataset) if shuffle else SequentialSampler(dataset)
-            return DataLoader(
-                dataset, batch_sampler=SameModalitiesBatchSampler(order, self.batch_size, drop_last, groups), **options
-            )
-        sampler = self._shuffled(dataset) if shuffle else None
-        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, drop_last=drop_last, **options)
-
-    def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
-        """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
-        # As Lightning sets it; when a run goes on, current_epoch is still that of before.
-        progress: Any = None if self.trainer is None else self.trainer.fit_loop.epoch_progress.current
-        epoch = 0 if progress is None else progress.processed
-        if self._seed is None:  # loaders that are made later in a run must not take the seed of a step for it
-            self._seed = torch.initial_seed()
-        return ShuffleByEpoch(len(dataset), self._seed, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""
@@ -357,38 +321,6 @@ class ChipDataModule(LightningDataModule):
             If bands or preprocessing differ, unless ``allow_other_preprocess``.
         """
         check_inputs(state_dict.get("facts", {}), describe_inputs(self), allowed=self.allow_other_preprocess)
-
-    def plot(self, sample: Mapping[str, Any], split: str = "val") -> Figure:
-        """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.
-
-        Raises
-        ------
-        ValueError
-            Before `setup`.
-        """
-        datasets = (getattr(self, f"{name}_dataset") for name in (split, *SPLITS))
-        for dataset in datasets:
-            if dataset is not None:
-                figure: Figure = dataset.plot(sample)
-                return figure
-        msg = "There is no data set to plot a sample of: run setup first."
-        raise ValueError(msg)
-
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the training samples, shuffled."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the validation samples."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the test samples."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the samples to predict."""
-        return self._loader("predict")
 
 
 class TimeSeriesDataModule(ChipDataModule):
@@ -410,7 +342,13 @@ class TimeSeriesDataModule(ChipDataModule):
         }
 
 
-def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        msg = f"{name} must be one of {', '.join(valid)}, got {value!r}."
+def _check_sizes(modalities: Mapping[str, ImageSource], batch_size: int, train_fraction: float) -> None:
+    if not modalities:
+        msg = "modalities is empty. Name at least one, such as {S2: {files: ..., bands: [...]}}."
+        raise ValueError(msg)
+    if batch_size < 1:
+        msg = f"batch_size must be at least 1, got {batch_size}."
+        raise ValueError(msg)
+    if not 0 < train_fraction <= 1:
+        msg = f"train_fraction must be above 0 and at most 1, got {train_fraction}. 0.1 is 10 % of the samples."
         raise ValueError(msg)

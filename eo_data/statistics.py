@@ -59,7 +59,7 @@ def statistics_of_files(
         Unit of the statistics. By default what an image in that unit becomes in a datamodule: the physical unit of
         the sensor's bands; without a sensor reflectance for digital numbers, else the unit as it is.
     nodata : float, optional
-        Value of missing pixels, instead of the files' own.
+        Value of missing pixels, instead of those that the files state.
     progress : bool
         Whether to show a bar, if the terminal can.
 
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float, default=1e-4, help="of digital numbers (0.0001)")
     parser.add_argument("--offset", help="added to digital numbers before the scale: a number, or auto (0)")
     parser.add_argument("--formula", help="for digital numbers, instead of scale and offset: worldcereal_s1")
-    parser.add_argument("--nodata", type=float, help="value of missing pixels, instead of the files' own")
+    parser.add_argument("--nodata", type=float, help="value of missing pixels, instead of those that the files state")
     return parser
 
 

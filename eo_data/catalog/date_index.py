@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from eo_data.catalog.known.kinds import DateRequest
+from eo_data.catalog.known.tables import KNOWN_DATES
+from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
+#: Suffixes of files that hold JSON; all others are tables of text.
+_JSON = (".json", ".geojson")
 _NAME_COLUMNS = ("id", "filename", "file", "file_id", "name", "path", "chip", "sample")
-
-
 _DATE_COLUMNS = ("date", "datetime", "acquisition_date", "date_acquired", "sensing_time")
 
 
@@ -25,8 +28,10 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
         ``.json``: a mapping of name to a date or a list of dates; a list of records; or one series, as a list of dates
         or as a mapping with such a list under ``dates``, which is returned under the name ``dates`` (what else such a
         mapping holds is a remark).
-        ``.csv``: one row per acquisition, with a column for the name (``id``, ``filename``, ...) and one for the date
-        (``date``, ``datetime``, ...); the separator may be a comma, a semicolon or a tab.
+        ``.geojson``: a feature per name, with a date or a list of dates among its properties; the name is a property
+        (``id``, ``filename``, ...) or the id of the feature.
+        Anything else is CSV: one row per acquisition, with a column for the name (``id``, ``filename``, ...) and one
+        for the date (``date``, ``datetime``, ...); the separator may be a comma, a semicolon or a tab.
 
     Returns
     -------
@@ -39,26 +44,75 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
         If the file is missing, empty or of another form, or an entry is no date.
     """
     file = Path(path)
+    return _dates_by_name(_content(file), file)
+
+
+def dates_of_samples(
+    source: ImageSource, root: Path, ids: Sequence[str], *, skip_unknown: bool = False
+) -> Mapping[str, date | Sequence[date]]:
+    """Return the dates that the date index of a modality gives to samples or files.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The modality; without a ``date_index`` there are none.
+    root : Path
+        Folder of the data set.
+    ids : sequence of str
+        Of all samples. A file of a known data set may date them by a part of their name.
+    skip_unknown : bool
+        Whether such a file may miss samples; else they are an error.
+
+    Raises
+    ------
+    ValueError
+        As `dates_from_index`, and if the file of a known data set does not know a sample.
+    """
+    if source.date_index is None:
+        return {}
+    file = root / source.date_index
+    content = _content(file)
+    features = _features(content)
+    known = next((known for known in KNOWN_DATES if known.fits(features or ())), None)
+    if known is not None and features is not None:
+        return known.read(features, DateRequest(file, ids, source.is_radar, skip_unknown))
+    return _dates_by_name(content, file)
+
+
+def _content(file: Path) -> object:
     if not file.is_file():
-        msg = f"The date index {str(file)!r} does not exist or is no file."
+        msg = (
+            f"The date index {str(file)!r} does not exist or is no file. Add it, or, for an encoder that reads no "
+            "dates, set date_index: null and dated: false."
+        )
         raise ValueError(msg)
     try:
         text = file.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if file.suffix.lower() == ".json" else _csv_records(text)
+        return json.loads(text) if file.suffix.lower() in _JSON else _csv_records(text)
     except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
         msg = f"The date index {str(file)!r} cannot be read: {error}. Expected JSON, or CSV in UTF-8."
         raise ValueError(msg) from error
-    if isinstance(content, Mapping) and isinstance(content.get("dates"), list):
-        content = content["dates"]
-    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
-        pairs = _pairs(content, file)
-    elif isinstance(content, list):
-        pairs = [("dates", content)]
-    else:
-        pairs = list(content.items()) if isinstance(content, Mapping) else []
+
+
+def _features(content: object) -> list[dict[str, object]] | None:
+    """Properties of the features of a GeoJSON, with the id of a feature whose properties do not name it."""
+    features = content.get("features") if isinstance(content, Mapping) else None
+    if not isinstance(features, list) or not all(isinstance(feature, Mapping) for feature in features):
+        return None
+    found = []
+    for feature in features:
+        properties = feature.get("properties")
+        if isinstance(properties, Mapping):
+            named = {str(key): value for key, value in properties.items()}
+            has_name = any(key.strip().lower() in _NAME_COLUMNS for key in named)
+            found.append(named if has_name or "id" not in feature else {"id": feature["id"]} | named)
+    return found
+
+
+def _dates_by_name(content: object, file: Path) -> dict[str, date | list[date]]:
     index: dict[str, list[date]] = {}
     several: set[str] = set()
-    for name, value in pairs:
+    for name, value in _entries(content, file):
         if isinstance(value, list):
             several.add(name)
         for item in value if isinstance(value, list) else [value]:
@@ -67,6 +121,19 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
         msg = f"The date index {str(file)!r} holds no dates. Expected names with dates, got {str(content)[:60]!r}."
         raise ValueError(msg)
     return {name: days if name in several or len(days) > 1 else days[0] for name, days in index.items()}
+
+
+def _entries(content: object, file: Path) -> list[tuple[str, object]]:
+    """Return names with what should be their dates."""
+    features = _features(content)
+    content = content if features is None else features
+    if isinstance(content, Mapping) and isinstance(content.get("dates"), list):
+        content = content["dates"]
+    if isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content):
+        return _pairs(content, file)
+    if isinstance(content, list):
+        return [("dates", content)]
+    return list(content.items()) if isinstance(content, Mapping) else []
 
 
 def _csv_records(text: str) -> list[dict[str, str]]:

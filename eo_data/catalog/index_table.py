@@ -6,15 +6,44 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import SPLITS, Record, SampleRequest
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
+
+#: A row of an index, by column.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class IndexTable:
+    """A `eo_data.catalog.records.SampleSource` that lists its samples in a table.
+
+    Parameters
+    ----------
+    file : str
+        CSV, JSON or GeoParquet below the root folder, see `from_index`.
+    """
+
+    file: str
+
+    def records(self, request: SampleRequest) -> list[Record]:
+        """Return the samples in the order of the rows.
+
+        Raises
+        ------
+        ValueError
+            As `from_index`.
+        """
+        path = request.root / self.file
+        return from_index(path, request.root, request.modalities, incomplete=request.incomplete)
 
 
 def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool = False) -> list[Record]:
@@ -24,8 +53,9 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     ----------
     path : Path
         CSV, JSON (list of objects, or object of lists) or GeoParquet. Columns: ``id``; per modality a column of its
-        name with a path below the root, several separated by ``;``; optional ``<modality>_dates`` (ISO, ``;``),
-        ``label`` (a path or a number) and ``split``.
+        name with where its file is, several separated by ``;``; optional ``<modality>_dates`` (ISO, ``;``), ``label``
+        (a file or a number) and ``split``. A file is a path below the root, a URL, a path such as ``/vsizip/...``, or
+        a sub-dataset of GDAL such as ``NETCDF:"/data/x.nc":v``.
     root : Path
         Folder that paths start from.
     sources : mapping of str to ImageSource
@@ -36,7 +66,7 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     Raises
     ------
     ValueError
-        For missing columns, doubled ids, files that do not exist, bad dates or splits.
+        For missing columns, duplicate ids, files that do not exist, bad dates or splits.
     """
     rows = _rows(path)
     if not rows:
@@ -45,15 +75,15 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     needed = ["id", *(name for name, source in sources.items() if not source.optional)]
     missing = [name for name in needed if name not in rows[0]]
     if missing:
-        msg = f"The index {path} lacks the columns {missing}; it has {list(rows[0])}."
+        msg = f"The index {path} has no columns {missing}; it has {list(rows[0])}."
         raise ValueError(msg)
     nameless = [i for i, row in enumerate(rows, start=1) if not _items(row.get("id"))]
     if nameless:
         msg = f"The index {path} has no id in the rows {nameless[:5]}. Every sample needs an id of its own."
         raise ValueError(msg)
-    doubled = [str(sample) for sample, n in Counter(str(row["id"]) for row in rows).items() if n > 1]
-    if doubled:
-        msg = f"The index {path} has doubled ids: {', '.join(doubled[:5])}. Every sample needs an id of its own."
+    repeated = [str(sample) for sample, n in Counter(str(row["id"]) for row in rows).items() if n > 1]
+    if repeated:
+        msg = f"The index {path} has duplicate ids: {', '.join(repeated[:5])}. Every sample needs an id of its own."
         raise ValueError(msg)
     return [_record(row, path, root, sources, incomplete=incomplete) for row in rows]
 
@@ -111,23 +141,18 @@ def _record(
     row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool
 ) -> Record:
     sample = str(row["id"])
-    files: dict[str, tuple[Path, ...]] = {}
+    files: dict[str, tuple[Href, ...]] = {}
     dates: dict[str, tuple[date, ...]] = {}
     for name, source in sources.items():
-        paths = tuple(root / str(item) for item in _items(row.get(name)))
-        absent = [str(item) for item in paths if not item.exists()]
-        if not incomplete and (absent or (not paths and not source.optional)):
+        hrefs = tuple(Href.from_root(str(item), root) for item in _items(row.get(name)))
+        absent = [str(href) for href in hrefs if href.is_missing]
+        if not incomplete and (absent or (not hrefs and not source.optional)):
             fault = f"files that do not exist: {absent}" if absent else "no file"
             msg = f"The index {path} gives {sample!r} {fault} for {name!r}."
             raise ValueError(msg)
-        if paths:
-            files[name] = paths
-        try:
-            stated = tuple(parse_date(item) for item in _items(row.get(f"{name}_dates")))
-        except ValueError as error:
-            msg = f"The index {path} has no usable date for {sample!r} in {name}_dates. {error}"
-            raise ValueError(msg) from error
-        if stated:
+        if hrefs:
+            files[name] = hrefs
+        if stated := _dates(row.get(f"{name}_dates"), f"{sample!r} in {name}_dates", path):
             dates[name] = stated
     split = next((str(item) for item in _items(row.get("split"))), None)
     if split is not None and split not in SPLITS:
@@ -136,7 +161,15 @@ def _record(
     return Record(sample, files, {}, dates, _label(row.get("label"), sample, path, root), split)
 
 
-def _label(value: object, sample: str, path: Path, root: Path) -> Path | float | int | None:
+def _dates(cell: object, where: str, path: Path) -> tuple[date, ...]:
+    try:
+        return tuple(parse_date(item) for item in _items(cell))
+    except ValueError as error:
+        msg = f"The index {path} has no usable date for {where}. {error}"
+        raise ValueError(msg) from error
+
+
+def _label(value: object, sample: str, path: Path, root: Path) -> Href | float | int | None:
     items = _items(value)
     if not items:
         return None
@@ -144,15 +177,12 @@ def _label(value: object, sample: str, path: Path, root: Path) -> Path | float |
     try:
         number = float(text)
     except ValueError:
-        file = root / text
-        if file.is_file():
-            return file
+        href = Href.from_root(text, root)
+        if href.is_local_file or not href.is_local:
+            return href
         msg = (
             f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}. "
             "Add the file, correct the row, or leave it out."
         )
         raise ValueError(msg) from None
     return int(number) if number.is_integer() and "." not in text else number
-
-
-Row = dict[str, Any]

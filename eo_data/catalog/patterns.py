@@ -9,8 +9,6 @@ from pathlib import Path, PurePosixPath
 
 #: What a pattern may hold, and the regular expression behind each.
 _TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")
-
-
 _PIECES = {"{id}": r"(?P<id>.+?)", "{band}": r"(?P<band>[^/]+?)", "**/": r"(?:.*/)?", "*": r"[^/]*", "?": r"[^/]"}
 
 
@@ -82,7 +80,7 @@ class FilePattern:
         return root / PurePosixPath(self.text[: token.start()] + "x" if token else self.text).parent
 
     def find(self, root: Path, bands: Iterable[str] = ()) -> Iterator[tuple[re.Match[str], Path]]:
-        """Matching files (or Zarr folders) below ``root`` in the order of their names; hidden ones are left out.
+        """Yield matching files (or Zarr folders) below ``root`` in the order of their names, without hidden ones.
 
         Parameters
         ----------

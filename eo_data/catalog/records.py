@@ -1,17 +1,18 @@
-"""The samples of a data set: which files, dates and label belong together, joined by name, never by sort order."""
+"""The samples of a data set: which files, dates and label belong together, and who can tell."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Literal, Protocol, get_args
 
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource, LabelSource
 
-SPLITS = ("train", "val", "test", "predict")
+Split = Literal["train", "val", "test", "predict"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,17 @@ class Record:
     Parameters
     ----------
     id : str
-        Unique; the path of its files without what the pattern fixes.
-    files : mapping of str to tuple of Path
-        Files per modality; a modality that the sample lacks is absent.
+        Unique in the data set.
+    files : mapping of str to tuple of Href
+        Where the files of each modality are; a modality that the sample does not have is absent.
     bands : mapping of str to tuple of str
         Where every band has its own file: the band of each file.
     dates : mapping of str to tuple of date
-        Dates per modality as far as an index states them.
-    label : Path, float, int or None
-        File of a label raster, or the label itself.
+        Dates of each modality, as far as the source states them.
+    label : Href, float, int or None
+        Where the label raster is, or the label itself.
     split : str or None
-        ``train``, ``val``, ``test`` or ``predict`` as an index states it.
+        ``train``, ``val``, ``test`` or ``predict``, if the source states it.
     window : TileWindow or None
         The part of its rasters that the sample is.
     raster_id : str
@@ -66,113 +67,74 @@ class Record:
     """
 
     id: str
-    files: Mapping[str, tuple[Path, ...]]
+    files: Mapping[str, tuple[Href, ...]]
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dates: Mapping[str, tuple[date, ...]] = field(default_factory=dict)
-    label: Path | float | int | None = None
+    label: Href | float | int | None = None
     split: str | None = None
     window: TileWindow | None = None
     raster_id: str = ""
 
 
-def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSource | None) -> list[Record]:
-    """Find samples by the file patterns of the modalities.
+@dataclass(frozen=True)
+class SampleRequest:
+    """What a data module asks a `SampleSource` for.
 
     Parameters
     ----------
     root : Path
-        Folder that patterns start from.
-    sources : mapping of str to ImageSource
-        The modalities.
+        Folder of the data set, from which relative paths start.
+    modalities : mapping of str to ImageSource
+        The modalities, with the bands that are wanted.
     label : LabelSource, optional
-        Labels; samples without one have ``None``.
-
-    Returns
-    -------
-    list of Record
-        In the order of their ids; see `check_complete` for those that lack a modality.
-
-    Raises
-    ------
-    ValueError
-        If a folder is missing, a pattern finds nothing, or files of a sample collide.
+        The labels; samples without one get ``None``.
+    labelled : bool
+        Whether the labels will be used. They need not be there to predict.
+    incomplete : bool
+        Whether samples may pass whose files are missing; reading them will fail, with a reason.
     """
-    if not root.is_dir():
-        msg = f"There is no folder {root}. Set root to the folder of the data set."
-        raise ValueError(msg)
-    found: dict[str, dict[str, list[tuple[str | None, Path]]]] = {}
-    for name, source in sources.items():
-        if not source.files:
-            msg = f"The modality {name!r} has no file pattern. Set files, or give an index."
-            raise ValueError(msg)
-        found[name] = _by_id(root, FilePattern(source.files), source.spellings)
-        if not found[name] and not source.optional:
-            msg = f"No file below {root} matches the pattern {source.files!r} of {name!r}."
-            raise ValueError(msg)
-    ids = sorted({sample for files in found.values() for sample in files})
-    labels = _by_id(root, FilePattern(label.files)) if label and label.files else {}
-    records = []
-    for sample in ids:
-        own = {name: files[sample] for name, files in found.items() if sample in files}
-        own_label = labels.get(sample)
-        _check_single(sample, own, sources)
-        records.append(
-            Record(
-                sample,
-                {name: tuple(path for _, path in pairs) for name, pairs in own.items()},
-                {name: tuple(str(band) for band, _ in pairs) for name, pairs in own.items() if pairs[0][0]},
-                label=_one_label(sample, own_label) if own_label else None,
-            )
-        )
-    return records
+
+    root: Path
+    modalities: Mapping[str, ImageSource]
+    label: LabelSource | None = None
+    labelled: bool = True
+    incomplete: bool = False
 
 
-def _by_id(root: Path, pattern: FilePattern, bands: Iterable[str] = ()) -> dict[str, list[tuple[str | None, Path]]]:
-    """Files (with their bands) by sample."""
-    files: dict[str, list[tuple[str | None, Path]]] = {}
-    for match, path in pattern.find(root, bands):
-        groups = match.groupdict()
-        files.setdefault(groups.get("id") or root.resolve().name, []).append((groups.get("band"), path))
-    return files
+class SampleSource(Protocol):
+    """Who can tell the samples of a data set: file patterns, an index table, a catalogue.
+
+    A data module takes any object with this method (``samples``).
+    """
+
+    def records(self, request: SampleRequest) -> list[Record]:
+        """Return the samples, each with an id of its own.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or which files belong together is not clear.
+        """
+        ...
 
 
 def check_complete(records: Sequence[Record], sources: Mapping[str, ImageSource]) -> None:
-    """Refuse samples that lack a modality.
+    """Refuse samples without a modality that all must have.
 
     Raises
     ------
     ValueError
-        If a sample has no files of a modality that is not ``optional``, or no files at all.
+        If a sample has no files of a modality that is not ``optional``.
     """
     for name, source in sources.items():
-        lacking = [record.id for record in records if name not in record.files]
-        if lacking and not source.optional:
+        without = [record.id for record in records if name not in record.files]
+        if without and not source.optional:
             msg = (
-                f"{len(lacking)} of {len(records)} samples have no {name!r} (first: {', '.join(lacking[:3])}; pattern "
+                f"{len(without)} of {len(records)} samples have no {name!r} (first: {', '.join(without[:3])}; pattern "
                 f"{source.files!r}). Add the files, name the complete samples in a split file, or declare the modality "
                 "optional: true; or set on_error: skip."
             )
             raise ValueError(msg)
-
-
-def _check_single(
-    sample: str, own: Mapping[str, Sequence[tuple[str | None, Path]]], sources: Mapping[str, ImageSource]
-) -> None:
-    """Bands in files of their own must differ."""
-    for name, pairs in own.items():
-        if FilePattern(sources[name].files).by_band:
-            doubled = [str(band) for band, n in Counter(band for band, _ in pairs).items() if n > 1]
-            if doubled:
-                paths = ", ".join(path.name for band, path in pairs if band in doubled)
-                msg = f"{sample!r} has several files for the bands {doubled} of {name!r}: {paths}."
-                raise ValueError(msg)
-
-
-def _one_label(sample: str, pairs: Sequence[tuple[str | None, Path]]) -> Path:
-    if len(pairs) > 1:
-        msg = f"{sample!r} has {len(pairs)} label files: {', '.join(str(path) for _, path in pairs)}. Expected one."
-        raise ValueError(msg)
-    return pairs[0][1]
 
 
 def check_labelled(records: Sequence[Record]) -> None:
@@ -183,15 +145,15 @@ def check_labelled(records: Sequence[Record]) -> None:
     ValueError
         If there are some.
     """
-    lacking = [record.id for record in records if record.label is None]
-    if lacking:
+    without = [record.id for record in records if record.label is None]
+    if without:
         msg = (
-            f"{len(lacking)} of {len(records)} samples have no label (first: {', '.join(lacking[:3])}). Add them, name "
+            f"{len(without)} of {len(records)} samples have no label (first: {', '.join(without[:3])}). Add them, name "
             "the labelled samples in a split file, or set on_error: skip."
         )
         raise ValueError(msg)
 
 
 def without_label(records: Sequence[Record]) -> list[Record]:
-    """Records for prediction."""
+    """Return the records as they are for prediction."""
     return [replace(record, label=None) for record in records]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.patterns import FilePattern
-from eo_data.sensors.tables import SENSORS, Sensor
+from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
 from eo_data.temporal.calendar_date import parse_date
+
+#: What labels are, and what is learned from them.
+Task = Literal["segmentation", "regression", "classification"]
+#: How values between pixels are found when an image is brought to another grid.
+ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
+#: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
+CloudKind = Literal["scl", "qa_pixel", "mask"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class ImageSource:
     file_bands : sequence of str, optional
         Names of the bands in file order, where the file does not name them. ``-`` for a band without a name.
     substitutes : mapping of str to str
-        For a band that the files lack, the band to read in its stead. Recorded with the export.
+        For a band that the files do not have, the band to read instead. The export records it.
     unit : InputUnit
         What the stored numbers are.
     scale, offset
@@ -41,20 +49,21 @@ class ImageSource:
     target_unit : InputUnit, optional
         What the encoder gets; the unit of the sensor by default (reflectance, dB, kelvin).
     nodata : float, optional
-        Value of missing pixels, instead of the file's own.
+        Value of missing pixels, instead of the one that the file states.
     pixel_size : float, optional
         Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands;
         a georeference that contradicts it is an error.
     resample_to : float, optional
         Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
-        How.
+        How values between pixels are found then.
     dated : bool
         Whether the encoder needs a date. A sample without one is an error unless ``fallback_date`` is set.
     date_pattern, date_format : str, optional
         Regular expression for the date in a path, see `eo_data.temporal.dates.date_from_name`.
     date_index : str, optional
-        File below the root with a date per sample or per file: CSV, JSON, or the geojson of Sen1Floods11's events.
+        File below the root with a date per sample or per file: CSV, JSON or GeoJSON, see
+        `eo_data.catalog.date_index.dates_from_index`, or the file of dates of a known data set.
     fallback_date : str, optional
         Date for samples without one, recorded per sample.
     variables : str, optional
@@ -64,11 +73,11 @@ class ImageSource:
     cloud_band : str, optional
         Band of the files that tells clouds; their pixels count as missing in a series.
     cloud_kind : {'scl', 'qa_pixel', 'mask'}
-        What it is: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
+        What that band holds: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
     static : bool
-        In a series data module: a single image without a time axis, such as an aerial one.
+        In a data module of series: the modality is a single image without a time axis, such as an aerial one.
     optional : bool
-        Whether a sample may lack this modality.
+        Whether samples may be without this modality.
 
     Raises
     ------
@@ -89,7 +98,7 @@ class ImageSource:
     nodata: float | None = None
     pixel_size: float | None = None
     resample_to: float | None = None
-    resampling: str = "bilinear"
+    resampling: ResamplingName = "bilinear"
     dated: bool = False
     date_pattern: str | None = None
     date_format: str | None = None
@@ -99,7 +108,7 @@ class ImageSource:
     dataset: str | None = None
     products: str | None = None
     cloud_band: str | None = None
-    cloud_kind: str = "scl"
+    cloud_kind: CloudKind = "scl"
     static: bool = False
     optional: bool = False
 
@@ -118,16 +127,14 @@ class ImageSource:
         if isinstance(self.offset, str) and self.offset != "auto":
             msg = f"offset must be a number of digital numbers, such as -1000, or 'auto', got {self.offset!r}."
             raise ValueError(msg)
-        if self.resampling not in ("bilinear", "nearest", "cubic", "average"):
-            msg = f"resampling must be bilinear, nearest, cubic or average, got {self.resampling!r}."
-            raise ValueError(msg)
+        one_of("resampling", self.resampling, get_args(ResamplingName))
         UnitConversion(
             as_unit(self.unit),
             self.scale,
             0.0 if isinstance(self.offset, str) or self.offset is None else self.offset,
             self.formula,
         )
-        one_of("cloud_kind", self.cloud_kind, ("scl", "qa_pixel", "mask"))
+        one_of("cloud_kind", self.cloud_kind, get_args(CloudKind))
         if self.fallback_date is not None:
             parse_date(self.fallback_date)
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
@@ -139,7 +146,7 @@ class ImageSource:
 
     @property
     def spellings(self) -> frozenset[str]:
-        """Every name that a band of the files may have: those of the config and, of its sensor, all aliases."""
+        """All names that a band of the files may have: those of the config, and all names and aliases of the sensor."""
         own = {*self.bands, *(self.file_bands or ()), *self.substitutes.values()} | ({self.cloud_band} - {None})
         table = self.table.bands if self.table else ()
         return frozenset({str(name) for name in own} | {name for band in table for name in (band.name, *band.aliases)})
@@ -148,6 +155,17 @@ class ImageSource:
     def table(self) -> Sensor | None:
         """The sensor's table."""
         return None if self.sensor is None else SENSORS[self.sensor]
+
+    @property
+    def known_bands(self) -> list[Band]:
+        """What the sensor's table says of the bands, without those that it does not know."""
+        names = [] if self.table is None else [self.table.canonical(band) for band in self.bands]
+        return [band for name in names for band in (self.table.bands if self.table else ()) if band.name == name]
+
+    @property
+    def is_radar(self) -> bool:
+        """Whether the sensor is a radar: its bands have no wavelength in the table."""
+        return self.table is not None and all(band.wavelength_nm is None for band in self.table.bands)
 
 
 @dataclass(frozen=True)
@@ -164,9 +182,9 @@ class LabelSource:
     ignore : sequence of float
         Values that mean "no label"; they become -1, the ``ignore_index`` of the configs, as does the file's no-data.
     remap : mapping of int to int
-        Value in the file to class.
+        The class for each value in the file.
     layer : int, optional
-        Which band or layer of the label files holds the label, from 0; needed where they have several.
+        Number of the band or layer that holds the label, counted from 0; needed where the files have several.
     """
 
     files: str = ""

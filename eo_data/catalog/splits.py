@@ -1,4 +1,7 @@
-"""A share of the training labels: drawn by seed, stratified by what the labels hold, the same on every machine."""
+"""Which samples are of a split, and a share of the training samples to learn from.
+
+The share is drawn by a seed and stratified by what the labels hold; it is the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_data.catalog.records import Record
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record, Split
+from eo_data.catalog.sources import Task
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
@@ -26,7 +31,7 @@ def stratified_fraction(strata: Sequence[int], fraction: float, seed: int) -> li
     fraction : float
         Share of the samples, above 0 and up to 1.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def quantile_bins(values: Sequence[float], bins: int = BINS) -> list[int]:
     return [int(i) for i in np.searchsorted(edges, values, side="right")]
 
 
-def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[int]:
+def label_strata(labels: Sequence[np.ndarray | float | int], task: Task) -> list[int]:
     """Return the stratum of each sample by its label.
 
     Classes: the class. Values: a bin by quantile (of the mean, for a raster). Rasters of two classes: a bin by the
@@ -76,7 +81,7 @@ def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[
     labels : sequence
         Of each sample: a class, a value, or its labelled pixels ``(n,)``.
     task : {'segmentation', 'regression', 'classification'}
-        What is learned.
+        What the labels are.
     """
     if task == "classification":
         return [int(np.asarray(label).item()) for label in labels]
@@ -91,7 +96,7 @@ def label_strata(labels: Sequence[np.ndarray | float | int], task: str) -> list[
 def draw_fraction(
     records: Sequence[Record],
     read_labels: Callable[[Record], np.ndarray | float | int],
-    task: str,
+    task: Task,
     fraction: float,
     seed: int,
 ) -> list[Record]:
@@ -111,20 +116,20 @@ def draw_fraction(
 
 
 def records_of_split(
-    split: str, records: Sequence[Record], files: Mapping[str, str | None], root: Path
+    split: Split, records: Sequence[Record], files: Mapping[Split, str | None], root: Path
 ) -> Sequence[Record]:
     """Return the samples of a split: by its file, by the index, or for prediction those of the test or all.
 
     Parameters
     ----------
     split : {'train', 'val', 'test', 'predict'}
-        Which.
+        The split.
     records : sequence of Record
         All samples.
     files : mapping of str to str or None
         File of each split, relative to ``root``.
     root : Path
-        Of the data.
+        Folder of the data set.
 
     Raises
     ------
@@ -164,7 +169,7 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
     Raises
     ------
     ValueError
-        For a missing or empty file, a line that fits no sample or several, and for doubled samples.
+        For a missing or empty file, a line that fits no sample or several, and for a sample that is named twice.
     """
     if not path.is_file():
         msg = (
@@ -202,7 +207,7 @@ def _names(records: Sequence[Record]) -> dict[str, list[Record]]:
         for paths in record.files.values():
             if len(paths) == 1:
                 own |= {paths[0].name, paths[0].stem}
-        if isinstance(record.label, Path):
+        if isinstance(record.label, Href):
             own |= {record.label.name, record.label.stem}
         for name in own:
             names.setdefault(name, []).append(record)

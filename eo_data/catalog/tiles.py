@@ -1,8 +1,8 @@
 """Large rasters as tiles that are read by window: memory does not grow with the raster.
 
 Tiles start at multiples of their size; the last one of a row or column starts as late as a common grid allows, so that
-it sees real neighbours instead of padding. Where tiles overlap, each owns the half that is nearer to its centre, so
-that what they own covers the raster without gap or overlap, on one grid of patches.
+it sees real neighbours instead of padding. Where tiles overlap, the core of each reaches to the middle of the overlap,
+so that the cores cover the raster without gap or overlap, on one grid of patches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -25,11 +24,11 @@ def aligned_starts(length: int, tile: int, align: int) -> list[int]:
     Parameters
     ----------
     length : int
-        Of the axis.
+        Length of the axis in pixels.
     tile : int
         Side of a tile, a multiple of ``align``.
     align : int
-        All starts are multiples of it: the side of a patch of the coarsest bands.
+        Starts are multiples of this: the side of a patch of the coarsest bands.
 
     Returns
     -------
@@ -43,7 +42,7 @@ def aligned_starts(length: int, tile: int, align: int) -> list[int]:
 
 
 def spans(starts: Sequence[int], tile: int, length: int, align: int) -> list[tuple[int, int]]:
-    """What each tile owns: cuts are half-way between the neighbours' overlap, on the grid of ``align``."""
+    """Return start and end of the core of each tile: cuts are half-way in an overlap, on the grid of ``align``."""
     cuts = [0]
     for left, right in itertools.pairwise(starts):
         middle = (left + tile + right) // 2
@@ -63,9 +62,9 @@ def tile_windows(height: int, width: int, tile: int, align: int) -> Iterator[Til
         msg = f"tile must be a positive multiple of tile_align, got {tile} and {align}."
         raise ValueError(msg)
     rows, columns = aligned_starts(height, tile, align), aligned_starts(width, tile, align)
-    owned_rows, owned_columns = spans(rows, tile, height, align), spans(columns, tile, width, align)
-    for top, (first_row, end_row) in zip(rows, owned_rows, strict=True):
-        for left, (first_column, end_column) in zip(columns, owned_columns, strict=True):
+    core_rows, core_columns = spans(rows, tile, height, align), spans(columns, tile, width, align)
+    for top, (first_row, end_row) in zip(rows, core_rows, strict=True):
+        for left, (first_column, end_column) in zip(columns, core_columns, strict=True):
             core = (first_row - top, first_column - left, end_row - top, end_column - left)
             yield TileWindow(top, left, tile, core, (height, width))
 
@@ -89,10 +88,10 @@ def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:
 
 
 def _size(record: Record) -> tuple[int, int]:
-    path: Path = next(iter(record.files.values()))[0]
+    href = next(iter(record.files.values()))[0]
     try:
-        with rasterio.open(path) as file:
+        with rasterio.open(str(href)) as file:
             return int(file.height), int(file.width)
     except RasterioError as error:
-        msg = f"{path} cannot be read: {error}. Tiles are cut from rasters that GDAL reads by window."
+        msg = f"{href} cannot be read: {error}. Tiles are cut from rasters that GDAL reads by window."
         raise SampleError(msg) from error

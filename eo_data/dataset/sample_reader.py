@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eo_data.catalog.records import Record
-from eo_data.catalog.sources import LabelSource
+from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
@@ -26,13 +26,13 @@ class SampleReader:
         By modality, in the order of the batch.
     label : LabelSource or None
         Labels; ``None`` for prediction.
-    task : str
+    task : {'segmentation', 'regression', 'classification'}
         See `eo_data.readers.labels.read_label`.
     """
 
     images: Mapping[str, ImageReader]
     label: LabelSource | None
-    task: str
+    task: Task
 
     def read(self, record: Record) -> Sample:
         """Read a sample.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 
@@ -40,8 +39,8 @@ class Image:
         Where each date came from: ``index``, ``pattern``, ``name``, ``tags``, ``fallback`` ...
     observed : ndarray
         Bool ``(T,)``: frames that exist and are not all missing.
-    paths : tuple of Path
-        Files that were read.
+    paths : tuple of str
+        Files that were read: paths, URLs, or names that only GDAL knows.
     sensor : str or None
         Key of `eo_data.sensors.tables.SENSORS`, by which other spellings of the bands are known.
     notes : tuple of str
@@ -55,7 +54,7 @@ class Image:
     dates: tuple[date, ...] = ()
     date_sources: tuple[str, ...] = ()
     observed: np.ndarray = field(default_factory=lambda: np.ones(1, dtype=bool))
-    paths: tuple[Path, ...] = ()
+    paths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sensor: str | None = None
 

@@ -6,24 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.file_raster import FileRaster, choose_bands
+from eo_data.readers.file_raster import FileRaster, LabelLayer, choose_bands, chosen_layer, cut, not_finite
 from eo_data.sensors.bands import band_order
 
-NPY = ".npy"
 
-
-def read_npy(path: Path, source: ImageSource) -> FileRaster:
+def read_npy(href: Href, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
     """Read the wanted bands of an array ``(C, H, W)`` or ``(T, C, H, W)``.
 
     Only the wanted bands are brought into memory.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    href : Href
+        A path.
     source : ImageSource
-        Bands; ``file_bands`` has to name those of the file, which cannot do it itself.
+        Bands. ``file_bands`` must name those of the file, as arrays hold no names.
+    window : TileWindow, optional
+        The part to keep.
 
     Returns
     -------
@@ -37,30 +39,30 @@ def read_npy(path: Path, source: ImageSource) -> FileRaster:
     OSError
         If it cannot be opened.
     """
-    stored = _mapped(path)
+    stored = _mapped(href.path)
     if stored.ndim not in (3, 4):
         msg = f"the array has shape {stored.shape}; expected (T, C, H, W) or (C, H, W)."
         raise ValueError(msg)
     n_bands = stored.shape[-3]
-    names = band_order(n_bands, [None] * n_bands, source.file_bands, str(path), source.table)
+    names = band_order(n_bands, [None] * n_bands, source.file_bands, str(href), source.table)
     chosen = choose_bands(names, source)
     pixels = np.empty((*stored.shape[:-3], len(chosen), *stored.shape[-2:]), dtype=np.float32)
     for i, band in enumerate(chosen):
         pixels[..., i, :, :] = stored[..., band, :, :]
     if source.nodata is not None:
         pixels[pixels == np.float32(source.nodata)] = np.nan
-    return FileRaster(pixels, None, None)
+    return cut(FileRaster(pixels, None, None), window)
 
 
-def read_npy_layer(path: Path, layer: int | None) -> np.ndarray:
-    """Read the values of a label ``(H, W)``.
+def read_npy_label(href: Href, layer: int | None) -> LabelLayer:
+    """Read the values of a label ``(H, W)``; NaN is no label.
 
     Parameters
     ----------
-    path : Path
-        An array ``(H, W)``, or ``(L, H, W)`` of several layers.
+    href : Href
+        A path to an array ``(H, W)``, or ``(L, H, W)`` of several layers.
     layer : int or None
-        Which of the layers, from 0; may be ``None`` where there is one.
+        Number of the layer, counted from 0; may be ``None`` where there is one.
 
     Raises
     ------
@@ -69,29 +71,13 @@ def read_npy_layer(path: Path, layer: int | None) -> np.ndarray:
     OSError
         If it cannot be opened.
     """
-    stored = _mapped(path)
+    stored = _mapped(href.path)
     if stored.ndim not in (2, 3):
         msg = f"the array has shape {stored.shape}; expected (H, W), or (L, H, W) of several layers."
         raise ValueError(msg)
     layers = stored if stored.ndim == 3 else stored[None]
-    return np.array(layers[chosen_layer(len(layers), layer)])
-
-
-def chosen_layer(count: int, layer: int | None) -> int:
-    """Return which of ``count`` layers holds the label.
-
-    Raises
-    ------
-    ValueError
-        If there are several and none is chosen, or the chosen one is not there.
-    """
-    if layer is None and count != 1:
-        msg = f"it has {count} layers, expected one. Set layer (0..{count - 1}) in the label source."
-        raise ValueError(msg)
-    if layer is not None and layer >= count:
-        msg = f"it has {count} layers; layer {layer} of the label source is none of 0..{count - 1}."
-        raise ValueError(msg)
-    return layer or 0
+    values = np.array(layers[chosen_layer(len(layers), layer)])
+    return LabelLayer(values, not_finite(values))
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -131,7 +131,7 @@ def dates_from_time_axis(values: Iterable[object], units: str | None = None, cal
     Raises
     ------
     ValueError
-        For numbers without units, units that are none, or a missing time.
+        For numbers without units, units that are not of time, or a missing time.
     """
     axis = np.asarray(values)
     if axis.ndim != 1:
@@ -156,7 +156,7 @@ def _decoded(numbers: np.ndarray, units: str | None, calendar: str) -> np.ndarra
         msg = f"The time axis cannot be decoded with units {units!r}, calendar {calendar!r}: {error} {remedy}."
         raise ValueError(msg) from error
     if decoded.dtype.kind != "M":
-        msg = f"{units!r} (calendar {calendar!r}) are no units of time. {remedy}."
+        msg = f"{units!r} (calendar {calendar!r}) are not units of time. {remedy}."
         raise ValueError(msg)
     return decoded
 
@@ -168,7 +168,7 @@ class DateWithSource:
     Parameters
     ----------
     date : datetime.date
-        Acquisition date.
+        The acquisition date.
     source : str
         ``index``, ``pattern``, ``name``, ``tags`` or ``fallback``.
     """

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal, get_args
 
 import numpy as np
 
 from eo_core.arguments import one_of
 from eo_data.temporal.calendar_date import parse_date
-from eo_data.temporal.frames import METHODS, Frames, all_acquisitions, bins, composites, nearest
+from eo_data.temporal.frames import Empty, Frames, Keep, Method, all_acquisitions, bins, composites, nearest
+
+Mode = Literal["all", "composites", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -27,39 +30,44 @@ class FramePolicy:
     start, end : str, optional
         Window of the composites, ISO dates, the end excluded.
     method : {'median', 'mean', 'least_cloudy'}
-        What a composite is.
+        How a composite is made of the acquisitions in its part of the window.
     empty : {'mask', 'whole_window'}
-        Composite of a part without acquisitions: a masked frame, or the composite of the whole window (recorded).
+        What stands for a part without acquisitions: a masked frame, or the composite of the whole window, which the
+        export records.
     dates : sequence of str
-        Wanted dates of ``nearest``.
+        Wanted dates of ``nearest``, ISO.
     max_days : int, optional
-        ``nearest``: farthest acquisition that still counts.
-    keep : {'first', 'least_cloudy'}, optional
-        ``all``: which of more than ``frames`` acquisitions to keep; an error otherwise.
+        ``nearest``: the largest distance in days at which an acquisition still counts; any by default.
+    keep : {'first', 'least_cloudy', 'none'}, optional
+        ``all``: which acquisitions to keep if there are more than ``frames``; by default, and with ``none``, that is
+        an error.
+
+    Raises
+    ------
+    ValueError
+        For a value that is not valid, or settings that do not go together.
     """
 
-    mode: str = "all"
+    mode: Mode = "all"
     frames: int | None = None
     start: str | None = None
     end: str | None = None
-    method: str = "median"
-    empty: str = "mask"
+    method: Method = "median"
+    empty: Empty = "mask"
     dates: Sequence[str] = ()
     max_days: int | None = None
-    keep: str | None = None
+    keep: Keep | Literal["none"] | None = None
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
-        if self.mode not in ("all", "composites", "nearest"):
-            msg = f"mode must be all, composites or nearest, got {self.mode!r}."
-            raise ValueError(msg)
-        one_of("method", self.method, METHODS)
-        one_of("empty", self.empty, ("mask", "whole_window"))
-        one_of("keep", self.keep, (None, "first", "least_cloudy"))
+        one_of("mode", self.mode, get_args(Mode))
+        one_of("method", self.method, get_args(Method))
+        one_of("empty", self.empty, get_args(Empty))
+        one_of("keep", self.keep, (None, *get_args(Keep)))
         needs = {"composites": ("frames", "start", "end"), "nearest": ("dates",)}.get(self.mode, ())
-        lacking = [name for name in needs if not getattr(self, name)]
-        if lacking:
-            msg = f"Frames by {self.mode!r} need {', '.join(needs)}; {', '.join(lacking)} is not set."
+        unset = [name for name in needs if not getattr(self, name)]
+        if unset:
+            msg = f"Frames by {self.mode!r} need {', '.join(needs)}; {', '.join(unset)} is not set."
             raise ValueError(msg)
         if self.mode == "composites":
             bins(parse_date(self.start), parse_date(self.end), int(self.frames or 0))
@@ -72,7 +80,22 @@ class FramePolicy:
         return len(self.dates) if self.mode == "nearest" else self.frames
 
     def apply(self, pixels: np.ndarray, dates: Sequence[date], clear: np.ndarray | None) -> Frames:
-        """Turn acquisitions ``(T, C, H, W)`` into frames."""
+        """Turn acquisitions into frames.
+
+        Parameters
+        ----------
+        pixels : ndarray, (T, C, H, W), float32
+            Series in any order, NaN where nothing was observed.
+        dates : sequence of date
+            One per acquisition.
+        clear : ndarray, (T, H, W), bool, optional
+            False pixels count as missing.
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree, or there are more acquisitions than frames and nothing says what to keep.
+        """
         if self.mode == "composites":
             window = parse_date(self.start), parse_date(self.end)
             return composites(
@@ -82,4 +105,4 @@ class FramePolicy:
             pixels = np.where(clear[:, None], pixels, np.float32(np.nan))
         if self.mode == "nearest":
             return nearest(pixels, dates, [parse_date(day) for day in self.dates], self.max_days)
-        return all_acquisitions(pixels, dates, self.frames, keep=self.keep)
+        return all_acquisitions(pixels, dates, self.frames, keep=None if self.keep == "none" else self.keep)

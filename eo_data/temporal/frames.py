@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from eo_data.sensors.quality import SCL_CLEAR, clear_mask
 from eo_data.temporal.calendar_date import day_of_year, parse_date
 
 __all__ = [
-    "METHODS",
     "SCL_CLEAR",
+    "Empty",
     "Frames",
+    "Keep",
+    "Method",
     "all_acquisitions",
     "bins",
     "clear_mask",
@@ -33,7 +36,12 @@ __all__ = [
     "resample_frames",
 ]
 
-METHODS = ("median", "mean", "least_cloudy")
+#: How a composite is made.
+Method = Literal["median", "mean", "least_cloudy"]
+#: What stands for a sub-window without a pixel.
+Empty = Literal["mask", "whole_window"]
+#: What to keep of too many acquisitions.
+Keep = Literal["first", "least_cloudy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,7 @@ def all_acquisitions(
     dates: Sequence[date],
     n: int | None = None,
     *,
-    keep: str | None = None,
+    keep: Keep | None = None,
     clear: np.ndarray | None = None,
 ) -> Frames:
     """Take every acquisition, in order of date.
@@ -140,7 +148,7 @@ def all_acquisitions(
         If shapes disagree, there is no acquisition, or there are more than n.
     """
     days = _checked(pixels, dates, clear)
-    keep = one_of("keep", keep, (None, "first", "least_cloudy"))
+    one_of("keep", keep, (None, *get_args(Keep)))
     order = _by_date(days)
     if n is not None:
         _check_count(n)
@@ -171,9 +179,9 @@ def composites(
     start: date,
     end: date,
     n: int,
-    method: str = "median",
+    method: Method = "median",
     clear: np.ndarray | None = None,
-    empty: str = "mask",
+    empty: Empty = "mask",
 ) -> Frames:
     """Make one composite per sub-window, dated with the sub-window's midpoint.
 
@@ -200,8 +208,8 @@ def composites(
         If shapes disagree, the window is empty, or an option is unknown.
     """
     days = _checked(pixels, dates, clear)
-    one_of("method", method, METHODS)
-    one_of("empty", empty, ("mask", "whole_window"))
+    one_of("method", method, get_args(Method))
+    one_of("empty", empty, get_args(Empty))
     first, last = parse_date(start), parse_date(end)
     windows = bins(first, last, n)
     order = _by_date(days)
@@ -352,7 +360,7 @@ def _clearest(pixels: np.ndarray, members: Sequence[int], clear: np.ndarray | No
 
 
 def _composite(
-    out: np.ndarray, pixels: np.ndarray, members: Sequence[int], method: str, clear: np.ndarray | None
+    out: np.ndarray, pixels: np.ndarray, members: Sequence[int], method: Method, clear: np.ndarray | None
 ) -> None:
     """Write the composite of some acquisitions to ``out`` (C, H, W), one band at a time to spare memory."""
     if not members:

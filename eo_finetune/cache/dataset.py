@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch.utils.data import Dataset
 
 from eo_core.files import atomic_path
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sampler import SeededIndex
@@ -173,11 +174,8 @@ class Uncached(Dataset[dict[str, Any]]):
 
 def _name(record: Record) -> str:
     """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
-    paths = [path for files in record.files.values() for path in files]
-    paths += [record.label] if isinstance(record.label, Path) else []
-    states = []
-    for path in paths:
-        parts = sorted(path.rglob("*")) if path.is_dir() else [path]  # a Zarr is a folder
-        states.append([str(path), *([part.stat().st_size, part.stat().st_mtime_ns] for part in parts)])
+    hrefs = [href for files in record.files.values() for href in files]
+    hrefs += [record.label] if isinstance(record.label, Href) else []
+    states = [[str(href), *href.state()] for href in hrefs]
     stamp = [record.id, str(record.window), str(record.label), str(record.dates), states]
     return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from small_files import touch
 
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
@@ -116,3 +118,39 @@ def chip_module(tmp_path: Path) -> Callable[..., ChipDataModule]:
         return kind(root=str(root), modalities=modalities, **(defaults | arguments))
 
     return make
+
+
+@pytest.fixture
+def pastis(tmp_path: Path) -> Path:
+    """Five patches, one per fold; the second has eleven Sentinel-2 dates, written as text and not in their order."""
+    eleven = {str(i): int(f"201810{i + 10}") for i in range(11)}
+    jumbled = json.dumps(dict(sorted(eleven.items())))
+    assert list(json.loads(jumbled))[:3] == ["0", "1", "10"]
+    features = []
+    for fold in range(1, 6):
+        number = 10000 + fold
+        dates: dict[str, Any] = {"dates-S2": {"0": 20180924, "1": 20181231}, "dates-S1A": {"0": 20190105}}
+        if fold == 2:
+            dates["dates-S2"] = jumbled
+        patch = {"ID_PATCH": number, "Fold": fold, "TILE": "t30uxv", "dates-S1D": {}, **dates}
+        features.append({"type": "Feature", "properties": patch, "geometry": None})
+        touch(tmp_path, *(f"DATA_{name}/{name}_{number}.npy" for name in ("S2", "S1A")))
+        touch(tmp_path, f"ANNOTATIONS/TARGET_{number}.npy")
+    (tmp_path / "metadata.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    for name, n_bands in (("S2", 10), ("S1A", 3)):
+        folds = {
+            f"Fold_{k}": {"mean": [100.0 * k + b for b in range(n_bands)], "std": [10.0 * k] * n_bands}
+            for k in range(1, 6)
+        }
+        (tmp_path / f"NORM_{name}_patch.json").write_text(json.dumps(folds))
+    return tmp_path
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Nine scenes in folders of three classes, some of them named by a split."""
+    for name in ("River", "AnnualCrop", "Forest"):
+        touch(tmp_path, *(f"tif/{name}/{name}_{i}.tif" for i in (1, 2, 10)))
+    (tmp_path / "train.txt").write_text("River_1.jpg\nForest_10.jpg\n\n")
+    (tmp_path / "val.txt").write_text("AnnualCrop_2.jpg\n")
+    return tmp_path

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
+from small_files import two_modalities
 
-from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.catalog.sources import LabelSource
 from eo_data.datamodules import ChipDataModule
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
@@ -143,43 +144,14 @@ def test_senseless_arguments_are_refused(chip_module: Make, arguments: dict[str,
         ChipDataModule("x", {}, DatasetNormalise({}, {}))
 
 
-def test_a_loader_before_setup_is_refused(chip_module: Make) -> None:
-    for split in ("train", "val", "test", "predict"):
-        with pytest.raises(ValueError, match=f"Call setup before the data loader of '{split}'"):
-            getattr(chip_module(Path("x")), f"{split}_dataloader")()
-    with pytest.raises(ValueError, match="split must be one of train, val, test, predict, got 'all'"):
-        chip_module(Path("x")).dataset("all")
-
-
 # Several modalities
-
-
-def _two(root: Path, write_tif: WriteTif, with_s1: str, **options: Any) -> dict[str, ImageSource]:
-    for name in with_s1:
-        write_tif(root / "s1" / f"{name}_S1.tif", np.full((2, 16, 16), -10.0, dtype=np.float32), ("VV", "VH"))
-    return {
-        "S2": ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", **options),
-        "S1": ImageSource("s1/{id}_S1.tif", ["VV", "VH"], sensor="sentinel1", unit="decibel", optional=True, **options),
-    }
-
-
-def test_batches_leave_a_missing_modality_out(chips: Chips, chip_module: Make, write_tif: WriteTif) -> None:
-    root = chips(["a", "b", "c", "d", "e"])
-    module = chip_module(root, modalities=_two(root, write_tif, "bd"))
-    module.setup("predict")
-    batches = list(module.predict_dataloader())
-    found = sorted(
-        (sorted(batch["image"]), "".join(Path(name).name[0] for name in batch["filename"])) for batch in batches
-    )
-    assert found == [(["S1", "S2"], "bd"), (["S2"], "ac"), (["S2"], "e")]
-    assert len(module.predict_dataloader()) == 3
 
 
 def test_zeros_stand_in_for_a_missing_modality_and_are_marked(
     chips: Chips, chip_module: Make, write_tif: WriteTif
 ) -> None:
     root = chips(["a_20210101", "b_20210101"])
-    modalities = _two(root, write_tif, "", dated=True)
+    modalities = two_modalities(root, write_tif, "", dated=True)
     write_tif(root / "s1" / "b_20210101_S1.tif", np.full((2, 16, 16), -10.0, dtype=np.float32), ("VV", "VH"))
     module = chip_module(root, modalities=modalities, missing_modality="zeros")
     module.setup("predict")
@@ -198,7 +170,7 @@ def test_a_required_modality_that_lacks_stops_or_is_skipped(
     chips: Chips, chip_module: Make, write_tif: WriteTif
 ) -> None:
     root = chips()
-    modalities = _two(root, write_tif, "abcde")
+    modalities = two_modalities(root, write_tif, "abcde")
     # e has radar only.
     with pytest.raises(ValueError, match=r"1 of 5 samples have no 'S2' \(first: e;"):
         chip_module(root, modalities=modalities).setup("predict")
@@ -213,50 +185,13 @@ def test_modalities_on_different_ground_are_skipped(
     chips: Chips, chip_module: Make, write_tif: WriteTif, fault: str
 ) -> None:
     root = chips()
-    modalities = _two(root, write_tif, "abcd")
+    modalities = two_modalities(root, write_tif, "abcd")
     options = {"crs": "EPSG:32633"} if fault == "crs" else {"corner": (0.0, 0.0)}
     write_tif(root / "s1" / "c_S1.tif", np.full((2, 16, 16), -10.0, dtype=np.float32), ("VV", "VH"), **options)
     module = chip_module(root, modalities=modalities, on_error="skip")
     with pytest.warns(UserWarning, match="different CRS|must show the same ground"):
         module.setup("predict")
     assert [entry[1] for entry in module.skipped] == ["c"]
-
-
-def test_lightning_predicts_with_batches_of_equal_modalities(
-    chips: Chips, chip_module: Make, write_tif: WriteTif
-) -> None:
-    """To predict, Lightning makes the batch sampler anew, with arguments of its own choice."""
-    import lightning.pytorch as pl
-
-    class Names(pl.LightningModule):
-        def predict_step(self, batch: dict[str, Any], _: int) -> list[str]:
-            return [Path(name).name[0] for name in batch["filename"]]
-
-    root = chips(["a", "b", "c", "d", "e"])
-    module = chip_module(root, modalities=_two(root, write_tif, "bd"))
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    assert sorted(trainer.predict(Names(), datamodule=module) or []) == [["a", "c"], ["b", "d"], ["e"]]
-    direct = trainer.predict(Names(), dataloaders=module.predict_dataloader())
-    assert sorted(direct or []) == [["a", "c"], ["b", "d"], ["e"]]
-
-
-def test_unequal_batches_of_several_processes_are_refused(chips: Chips, chip_module: Make, write_tif: WriteTif) -> None:
-    root = chips()
-    module = chip_module(root, modalities=_two(root, write_tif, "bd"))
-    module.setup("fit")
-
-    class Trainer:
-        world_size = 2
-
-    module.trainer = Trainer()  # type: ignore[assignment]
-    with pytest.raises(ValueError, match="With several processes.*missing_modality: zeros"):
-        module.train_dataloader()
 
 
 # Other tasks
@@ -295,7 +230,7 @@ def test_regression_rasters_keep_fractions(chips: Chips, chip_module: Make, writ
 
 def test_two_workers_give_what_none_gives(chips: Chips, chip_module: Make, write_tif: WriteTif) -> None:
     root = chips(["a_20210101", "b_20210102", "c_20210103"])
-    modalities = _two(root, write_tif, "", dated=True)
+    modalities = two_modalities(root, write_tif, "", dated=True)
     write_tif(root / "s1" / "b_20210102_S1.tif", np.full((2, 16, 16), -10.0, dtype=np.float32), ("VV", "VH"))
     batches = []
     for workers in (0, 2):

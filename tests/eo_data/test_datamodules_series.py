@@ -14,7 +14,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule, TimeSeriesDataModule
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
-from eo_data.readers.images import FramePolicy
+from eo_data.temporal.frame_policy import FramePolicy
 
 Make = Callable[..., ChipDataModule]
 Chips = Callable[..., Path]

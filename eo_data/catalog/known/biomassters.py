@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from eo_data.catalog.index_table import Row
+from eo_data.catalog.known.kinds import IndexContent, KnownIndex
 
 _BIOMASSTERS = re.compile(r"(?P<chip>[^_/]+)_(?P<sensor>S1|S2)_(?P<month>\d{2})\.tif")
 
@@ -78,3 +80,14 @@ def _month_from_september(number: int) -> str:
 def _drawn(name: str, share: float) -> bool:
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _index(options: argparse.Namespace) -> IndexContent:
+    return IndexContent(biomassters_rows(options.root, options.val_share))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--val-share", type=float, default=0.1, help="of the training chips (0.1)")
+
+
+BIOMASSTERS = KnownIndex("biomassters", "BioMassters", _index, _add_options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from eo_data.catalog.index_table import Row
+from eo_data.catalog.known.kinds import IndexContent, KnownIndex
 from eo_data.catalog.patterns import FilePattern
 from eo_data.catalog.records import SPLITS
 
@@ -52,10 +54,10 @@ def class_rows(
         for path in sorted((above / name).glob(files)):
             row = {"id": path.stem, modality: path.relative_to(root).as_posix(), "label": number}
             rows.append(row | ({"split": of_scene[path.stem]} if path.stem in of_scene else {}))
-    doubled = [scene for scene, n in Counter(row["id"] for row in rows).items() if n > 1]
+    repeated = [scene for scene, n in Counter(row["id"] for row in rows).items() if n > 1]
     absent = sorted(set(of_scene) - {row["id"] for row in rows})
-    if not rows or doubled or absent:
-        fault = f"doubled: {doubled[:3]}" if doubled else f"named by a split, but not there: {absent[:3]}"
+    if not rows or repeated or absent:
+        fault = f"of one name: {repeated[:3]}" if repeated else f"named by a split, but not there: {absent[:3]}"
         msg = f"The scenes {files} below {above} make no index; {fault if rows else 'there are none'}."
         raise ValueError(msg)
     return rows, classes
@@ -65,7 +67,7 @@ def _split_of_scene(root: Path, splits: Mapping[str, str]) -> dict[str, str]:
     of_scene: dict[str, str] = {}
     for split, name in splits.items():
         if split not in SPLITS or not (root / name).is_file():
-            msg = f"Splits are <{'|'.join(SPLITS)}>=<file below {root}>; {split}={name} is none."
+            msg = f"A split is stated as <{'|'.join(SPLITS)}>=<file below {root}>; {split}={name} is not."
             raise ValueError(msg)
         scenes = {Path(line.strip()).stem for line in (root / name).read_text(encoding="utf-8").splitlines()} - {""}
         both = sorted(scenes & set(of_scene))
@@ -74,3 +76,19 @@ def _split_of_scene(root: Path, splits: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(msg)
         of_scene |= dict.fromkeys(scenes, split)
     return of_scene
+
+
+def _index(options: argparse.Namespace) -> IndexContent:
+    splits = dict(text.partition("=")[::2] for text in options.split)
+    rows, classes = class_rows(options.root, options.folder, options.modality, options.files, splits)
+    return IndexContent(rows, classes=classes)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", default=".", help="that holds the folders of the classes, below the root")
+    parser.add_argument("--files", default="*.tif", help="pattern of the scenes in it (*.tif)")
+    parser.add_argument("--modality", default="image", help="name of the modality in the config (image)")
+    parser.add_argument("--split", action="append", default=[], metavar="SPLIT=FILE", help="train=train.txt")
+
+
+CLASS_FOLDERS = KnownIndex("classes", "scenes in one folder per class, such as EuroSAT", _index, _add_options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 from eo_data.catalog.index_table import Row
+from eo_data.catalog.known.kinds import IndexContent, KnownIndex
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.calendar_date import parse_date
 
 #: The official folds of PASTIS, as its benchmark and AnySat use them.
 _FOLDS: Mapping[int, str] = MappingProxyType({1: "train", 2: "train", 3: "train", 4: "val", 5: "test"})
-
 
 #: Modalities of PASTIS-R: bands, unit and scale of the published statistics.
 _PASTIS: Mapping[str, tuple[tuple[str, ...], InputUnit, float]] = MappingProxyType(
@@ -31,7 +32,7 @@ def pastis_rows(root: Path) -> list[Row]:
 
     Dates and folds come from ``metadata.geojson``. A modality without a folder (PASTIS has no Sentinel-1) gets no
     column. The arrays have no georeference: the patches were cut from UTM tiles, and the metadata give their outline
-    in another CRS (EPSG:2154), in which they are turned.
+    in another CRS (EPSG:2154), in which they are rotated.
 
     Parameters
     ----------
@@ -103,3 +104,12 @@ def pastis_statistics(root: Path, modality: str) -> dict[str, Any]:
         msg = f"{path} does not hold the statistics of PASTIS (Fold_1: {{mean: [...], std: [...]}}): {error!r}."
         raise ValueError(msg) from error
     return content | {"provenance": {"file": path.name, "folds": [1, 2, 3], "scale": scale}}
+
+
+def _index(options: argparse.Namespace) -> IndexContent:
+    rows = pastis_rows(options.root)
+    modalities = [name for name in _PASTIS if rows and name in rows[0]]
+    return IndexContent(rows, {name: pastis_statistics(options.root, name) for name in modalities})
+
+
+PASTIS = KnownIndex("pastis", "PASTIS, PASTIS-R; writes statistics_<modality>.yaml, too", _index)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
+from eo_data.catalog.known.kinds import DateRequest, KnownDates
 from eo_data.temporal.calendar_date import parse_date
 
 #: Events whose chips have another name than the event has in the geojson.
@@ -24,7 +25,7 @@ class EventDates:
     Parameters
     ----------
     s1, s2 : datetime.date
-        Of the Sentinel-1 and the Sentinel-2 image.
+        Dates of the Sentinel-1 and the Sentinel-2 image.
     """
 
     s1: date
@@ -56,11 +57,15 @@ def event_dates(geojson_path: str | Path) -> Mapping[str, EventDates]:
             "beside data/ and splits/; for an encoder that reads no dates, set date_index: null and dated: false."
         )
         raise ValueError(msg)
+    return _events(_features(file), file)
+
+
+def _events(features: Sequence[Mapping[str, object]], file: Path) -> Mapping[str, EventDates]:
     events: dict[str, EventDates] = {}
-    for properties in _features(file):
+    for properties in features:
         missing = [key for key in ("location", "s1_date", "s2_date") if not properties.get(key)]
         if missing:
-            msg = f"{str(file)!r}: an event lacks {', '.join(missing)}, it has {', '.join(properties) or 'nothing'}."
+            msg = f"{str(file)!r}: an event has no {', '.join(missing)}, it has {', '.join(properties) or 'nothing'}."
             raise ValueError(msg)
         name = str(properties["location"])
         if name in events:
@@ -93,7 +98,7 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
     chip_id : str
         Name of a chip or one of its files: ``Mekong_1111068`` or ``.../Sri-Lanka_101973_S2Hand.tif``.
     events : mapping of str to EventDates
-        From `event_dates`.
+        Dates of all events, see `event_dates`.
 
     Raises
     ------
@@ -114,23 +119,25 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
     raise ValueError(msg)
 
 
-def dates_by_chip(
-    chip_ids: Iterable[str], events: Mapping[str, EventDates], *, radar: bool, skip_unknown: bool = False
-) -> dict[str, date]:
-    """Return the date of each chip's image, of Sentinel-1 or of Sentinel-2.
+def _dates_by_chip(features: Sequence[Mapping[str, object]], request: DateRequest) -> dict[str, date]:
+    """Return the date of each chip's image, of Sentinel-1 for a radar and of Sentinel-2 otherwise.
 
     Raises
     ------
     ValueError
-        If a chip is of no known event; with ``skip_unknown``, it is left out.
+        If an event or a chip cannot be used; a chip of no known event is left out where the request says so.
     """
+    events = _events(features, request.file)
     found: dict[str, date] = {}
-    for chip_id in chip_ids:
+    for chip_id in request.ids:
         try:
             dates = chip_dates(chip_id, events)
         except ValueError:
-            if skip_unknown:
-                continue  # reading the chip will fail, for want of a date
+            if request.skip_unknown:
+                continue  # reading the chip will fail, because it has no date
             raise
-        found[chip_id] = dates.s1 if radar else dates.s2
+        found[chip_id] = dates.s1 if request.radar else dates.s2
     return found
+
+
+EVENT_DATES = KnownDates("Sen1Floods11", frozenset({"location", "s1_date", "s2_date"}), _dates_by_chip)

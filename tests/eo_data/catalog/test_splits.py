@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from small_files import hrefs
 
+from eo_data.catalog.folder_patterns import from_folders
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
-from eo_data.catalog.splits import draw_fraction, label_strata, quantile_bins, stratified_fraction
+from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.catalog.splits import draw_fraction, label_strata, quantile_bins, read_split, stratified_fraction
 from eo_data.datamodules import ChipDataModule
 from eo_data.raster.sample import SampleError
 
@@ -167,5 +171,51 @@ def test_labels_are_looked_at_without_images(ponds: Path, chip_module: Callable[
         pixels = file.read()
         pixels[0, 5:] = -1
         file.write(pixels)
-    values = reader.label_values(Record("c01", {}, label=ponds / "lab" / "c01_L.tif"))
+    values = reader.label_values(Record("c01", {}, label=hrefs(ponds / "lab" / "c01_L.tif")[0]))
     assert np.asarray(values).tolist() == [1] * 10 + [0] * 40
+
+
+S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")
+
+
+LABEL = LabelSource("lab/{id}_L.tif", classes=10)
+
+
+def test_splits_name_ids_stems_files_and_keep_their_order(chips: Callable[..., Path]) -> None:
+    root = chips()
+    records = from_folders(root, {"S2": S2}, LABEL)
+    split = root / "s.txt"
+    split.write_text("# remark\n\nd\nb_S2\r\na_S2.tif,a_L.tif\nc_L.tif\n")
+    assert [record.id for record in read_split(split, records)] == ["d", "b", "a", "c"]
+    # Excel and Notepad put a byte order mark before the first name.
+    split.write_text("b\nc\n", encoding="utf-8-sig")
+    assert [record.id for record in read_split(split, records)] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "The split file .*s.txt names no sample"),
+        ("# nothing\n\n", "names no sample"),
+        ("a\nz\n", "The line 'z' of the split file .*s.txt fits no sample. Ids of samples look like: a, b, c"),
+        ("a\na_S2.tif\n", "The split file .*s.txt names 'a' twice"),
+    ],
+)
+def test_split_lines_that_fit_nothing_or_twice_are_refused(
+    chips: Callable[..., Path], lines: str, message: str
+) -> None:
+    root = chips()
+    (root / "s.txt").write_text(lines)
+    with pytest.raises(ValueError, match=message):
+        read_split(root / "s.txt", from_folders(root, {"S2": S2}, LABEL))
+
+
+def test_a_missing_split_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no split file .*s.txt"):
+        read_split(tmp_path / "s.txt", [])
+
+
+def test_an_id_beats_the_file_name_of_another_sample(tmp_path: Path) -> None:
+    one, two = Record("x", {"S2": (Href("y.tif"),)}), Record("y", {"S2": (Href("z.tif"),)})
+    (tmp_path / "s.txt").write_text("y\n")
+    assert read_split(tmp_path / "s.txt", [one, two]) == [two]

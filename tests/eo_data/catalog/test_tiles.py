@@ -91,7 +91,7 @@ def test_what_tiles_own_makes_up_the_raster(raster: Path) -> None:
 
 
 def test_only_the_window_is_read(raster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eo_data.readers import files as readers
+    from eo_data.readers import geotiff as readers
 
     shapes = []
     inner = readers._pixels

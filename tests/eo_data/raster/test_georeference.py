@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,7 +182,7 @@ def image(x: float = 0.0, size: float = 10.0, side: int = 16, crs: str | None = 
     pixels = np.zeros((1, side, side), dtype=np.float32)
     transform = Affine(size, 0.0, 500_000.0 + x, 0.0, -size, 5_000_000.0)
     raster = Raster(pixels, np.ones((side, side), dtype=bool), transform, crs)
-    return Image(raster, ("A",), InputUnit.REFLECTANCE, size, paths=(Path("a.tif"),))
+    return Image(raster, ("A",), InputUnit.REFLECTANCE, size, paths=("a.tif",))
 
 
 def sample(**images: Image) -> Sample:

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from small_files import hrefs
 
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource
 from eo_data.raster.raster import Raster
@@ -40,9 +42,15 @@ def _plane(*values: float, dtype: str = "int16") -> np.ndarray:
     return plane
 
 
+def _stated(label: Path | float) -> Href | float:
+    return hrefs(label)[0] if isinstance(label, Path) else label
+
+
 def _read(path: Path | float, task: str = "segmentation", image: Image | None = None, **source: object) -> Raster:
     defaults = {"files": "{id}.tif", "classes": 3}
-    found = read_label(Record("x", {}, label=path), LabelSource(**(defaults | source)), task, image or _image())  # type: ignore[arg-type]
+    found = read_label(
+        Record("x", {}, label=_stated(path)), LabelSource(**(defaults | source)), task, image or _image()
+    )  # type: ignore[arg-type]
     assert isinstance(found, Raster)
     return found
 
@@ -183,7 +191,7 @@ def test_a_label_without_georeference_takes_that_of_the_image(write_tif: Callabl
     ],
 )
 def test_scalars(value: float, task: str, source: dict[str, object], expected: float) -> None:
-    found = read_label(Record("x", {}, label=value), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
+    found = read_label(Record("x", {}, label=_stated(value)), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
     assert found == expected
     assert isinstance(found, float if task == "regression" else int)
 
@@ -203,4 +211,4 @@ def test_scalars(value: float, task: str, source: dict[str, object], expected: f
 )
 def test_wrong_scalars_are_refused(value: float | Path, task: str, source: dict[str, object], message: str) -> None:
     with pytest.raises(SampleError, match=message):
-        read_label(Record("x", {}, label=value), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
+        read_label(Record("x", {}, label=_stated(value)), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]

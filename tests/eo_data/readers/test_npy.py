@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_files import hrefs, read
 
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import read_file
 from eo_data.readers.labels import read_label
 from eo_data.readers.npy import read_npy
 
@@ -33,7 +33,7 @@ def _series(path: Path) -> Path:
 
 
 def test_bands_of_a_series_come_by_the_names_of_the_config(tmp_path: Path) -> None:
-    reading = read_file(_series(tmp_path / "a.npy"), _source())
+    reading = read(_series(tmp_path / "a.npy"), _source())
     assert reading.pixels.shape == (2, 2, 4, 5)
     assert reading.pixels.dtype == np.float32
     assert reading.pixels[:, :, 3, 0].tolist() == [[13, 3], [113, 103]]
@@ -42,20 +42,20 @@ def test_bands_of_a_series_come_by_the_names_of_the_config(tmp_path: Path) -> No
 
 def test_an_image_without_time_axis(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([8, 2, 0], dtype=np.float64)[:, None, None] * np.ones((3, 2, 2)))
-    assert read_npy(tmp_path / "a.npy", _source()).pixels[:, 0, 0].tolist() == [2, 8]
+    assert read_npy(*hrefs(tmp_path / "a.npy"), _source()).pixels[:, 0, 0].tolist() == [2, 8]
 
 
 def test_no_data_becomes_nan_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
     path = _series(tmp_path / "a.npy")
     before = path.read_bytes()
-    pixels = read_npy(path, _source(nodata=12)).pixels
+    pixels = read_npy(*hrefs(path), _source(nodata=12)).pixels
     assert np.argwhere(np.isnan(pixels)).tolist() == [[0, 0, 2, column] for column in range(5)]
     assert path.read_bytes() == before
 
 
 def test_a_window_is_cut(tmp_path: Path) -> None:
     window = TileWindow(2, 0, 4, (0, 0, 4, 4), (4, 5))
-    assert read_file(_series(tmp_path / "a.npy"), _source(), window).pixels[0, 1, :, 0].tolist() == [2, 3]
+    assert read(_series(tmp_path / "a.npy"), _source(), window).pixels[0, 1, :, 0].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_window_is_cut(tmp_path: Path) -> None:
 def test_other_arrays_are_refused(tmp_path: Path, array: np.ndarray, options: dict[str, object], message: str) -> None:
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(SampleError, match=message):
-        read_file(tmp_path / "a.npy", _source(**options))
+        read(tmp_path / "a.npy", _source(**options))
 
 
 @pytest.mark.parametrize("keep", [0, 5, 200])
@@ -80,14 +80,14 @@ def test_truncated_arrays_are_refused(tmp_path: Path, keep: int) -> None:
     path = _series(tmp_path / "a.npy")
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SampleError, match="a.npy: no array of numbers can be read"):
-        read_file(path, _source())
+        read(path, _source())
 
 
 def test_several_arrays_in_one_file_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.zeros(3))
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     with pytest.raises(SampleError, match="it holds NpzFile, expected an array of numbers"):
-        read_file(tmp_path / "a.npy", _source())
+        read(tmp_path / "a.npy", _source())
 
 
 # Labels
@@ -95,7 +95,7 @@ def test_several_arrays_in_one_file_are_refused(tmp_path: Path) -> None:
 
 def _label(path: Path, **options: Any) -> Raster:
     source = LabelSource(**({"classes": 20, "ignore": [19]} | options))
-    found = read_label(Record("x", {}, label=path), source, "segmentation", None)
+    found = read_label(Record("x", {}, label=hrefs(path)[0]), source, "segmentation", None)
     assert isinstance(found, Raster)
     return found
 
@@ -126,7 +126,7 @@ def test_the_stated_band_of_a_raster_is_the_label(write_tif: Callable[..., Path]
     ("shape", "layer", "message"),
     [
         ((3, 2, 2), None, r"a.npy cannot be used: it has 3 layers, expected one. Set layer \(0..2\)"),
-        ((3, 2, 2), 3, "it has 3 layers; layer 3 of the label source is none of 0..2"),
+        ((3, 2, 2), 3, "it has 3 layers; layer 3 of the label source is not among 0..2"),
         ((1, 1, 2, 2), None, r"the array has shape \(1, 1, 2, 2\); expected \(H, W\)"),
     ],
 )

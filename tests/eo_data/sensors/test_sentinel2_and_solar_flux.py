@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from small_files import hrefs
 
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
@@ -32,7 +33,7 @@ def test_the_offset_of_a_product_is_not_forgotten(tmp_path: Path) -> None:
     read = {}
     for offset in (None, "auto", 0, -1000):
         source = ImageSource("{id}.tif", ["B02", "B03"], sensor="sentinel2_l2a", unit="digital_number", offset=offset)
-        record = Record(name, {"s2": (tmp_path / f"{name}.tif",)})
+        record = Record(name, {"s2": hrefs(tmp_path / f"{name}.tif")})
         if offset is None:
             with pytest.raises(SampleError, match=r"have an offset of -1000. State offset: auto, or offset: 0"):
                 ImageReader("s2", source).read(record)

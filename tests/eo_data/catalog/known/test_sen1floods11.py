@@ -79,7 +79,10 @@ def _feature(**properties: str) -> dict[str, object]:
         ("[]", "no features with properties"),
         ('{"features": []}', "no features with properties"),
         ('{"features": [{}]}', "no features with properties"),
-        (json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/15")]}), "lacks s2_date, it has location"),
+        (
+            json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/15")]}),
+            "has no s2_date, it has location",
+        ),
         (
             json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/15", s2_date="2018/02/16")] * 2}),
             "event 'Peru' twice",

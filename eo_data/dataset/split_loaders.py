@@ -1,0 +1,123 @@
+"""The part of a data module that hands out batches: one data set per split, and their loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, SequentialSampler
+
+from eo_data.catalog.records import SPLITS, Split
+from eo_data.dataset.batch import collate
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.run import Run
+from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SplitLoaders(LightningDataModule):
+    """A data module whose `setup` sets ``train_dataset``, ``val_dataset``, ``test_dataset`` and ``predict_dataset``.
+
+    Parameters
+    ----------
+    batch_size : int
+        Largest number of samples of a batch.
+    num_workers : int
+        Processes that read; 0 reads in this one.
+    drop_last : bool
+        Leave out the last incomplete batch of training.
+
+    Attributes
+    ----------
+    same_modalities : bool
+        Whether a batch holds only samples with the same modalities.
+    """
+
+    def __init__(self, batch_size: int, num_workers: int, *, drop_last: bool) -> None:
+        super().__init__()
+        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
+        self.same_modalities = False
+        self._seed: int | None = None
+        self.train_dataset: EoDataset | None = None
+        self.val_dataset: EoDataset | None = None
+        self.test_dataset: EoDataset | None = None
+        self.predict_dataset: EoDataset | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run that this data module is part of."""
+        return Run(self.trainer)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the training samples, shuffled."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the validation samples."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the test samples."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the samples to predict."""
+        return self._loader("predict")
+
+    def plot(self, sample: Mapping[str, Any], split: Split = "val") -> Figure:
+        """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.
+
+        Raises
+        ------
+        ValueError
+            Before `setup`.
+        """
+        for name in (split, *SPLITS):
+            dataset = self._dataset_of(name)
+            if dataset is not None:
+                return dataset.plot(sample)
+        msg = "There is no data set to plot a sample of: run setup first."
+        raise ValueError(msg)
+
+    def _dataset_of(self, split: Split) -> EoDataset | None:
+        datasets: dict[Split, EoDataset | None] = {
+            "train": self.train_dataset,
+            "val": self.val_dataset,
+            "test": self.test_dataset,
+            "predict": self.predict_dataset,
+        }
+        return datasets[split]
+
+    def _loader(self, split: Split) -> DataLoader[dict[str, Any]]:
+        dataset = self._dataset_of(split)
+        if dataset is None:
+            msg = f"Call setup before the data loader of {split!r}."
+            raise ValueError(msg)
+        if self.same_modalities and split != "predict" and self.run.processes > 1:
+            msg = (
+                "With several processes, the number of batches of equal modalities would differ between them and "
+                "the run would hang. Set missing_modality: zeros, or use one device."
+            )
+            raise ValueError(msg)
+        order = self._shuffled(dataset) if split == "train" else None
+        drop_last = split == "train" and self.drop_last
+        options: dict[str, Any] = {
+            "num_workers": self.num_workers,
+            "collate_fn": collate,
+            "persistent_workers": self.num_workers > 0 and split in ("train", "val"),
+        }
+        if not self.same_modalities:
+            return DataLoader(dataset, batch_size=self.batch_size, sampler=order, drop_last=drop_last, **options)
+        groups = [tuple(record.files) for record in dataset.records]
+        batches = SameModalitiesBatchSampler(order or SequentialSampler(dataset), self.batch_size, drop_last, groups)
+        return DataLoader(dataset, batch_sampler=batches, **options)
+
+    def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
+        """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
+        if self._seed is None:  # loaders that are made later in a run must not take the seed of a step for it
+            self._seed = torch.initial_seed()
+        return ShuffleByEpoch(len(dataset), self._seed, self.run.epoch)

@@ -1,0 +1,101 @@
+"""What is no path is never joined to a folder, looked for on the disk, or taken apart as if it were one."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from small_files import touch
+
+from eo_data.catalog.hrefs import Href
+
+FOREIGN = [
+    "https://example.org/a/x.tif",
+    "s3://bucket/x.tif",
+    "/vsizip//data/a.zip/x.tif",
+    "/vsicurl/https://example.org/x.tif",
+    'NETCDF:"/data/x.nc":v',
+    "HDF5:/data/x.h5://group/v",
+    "SENTINEL2_L2A:/data/S2A.SAFE/MTD_MSIL2A.xml:10m:EPSG_32632",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_what_is_no_path_stays_as_it_is_written(text: str) -> None:
+    href = Href.from_root(text, Path("/root"))
+    assert str(href) == text
+    assert not href.is_local
+    assert not href.is_missing
+    with pytest.raises(ValueError, match="is no path on this machine"):
+        _ = href.path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("img/a.tif", "data/img/a.tif"),
+        ("/abs/a.tif", "/abs/a.tif"),
+        ("./a.tif", "data/a.tif"),
+        ("a b.tif", "data/a b.tif"),
+    ],
+)
+def test_paths_start_from_the_root_and_keep_their_text(text: str, expected: str) -> None:
+    """Manifests and batches list this text: for a path it is that of `pathlib`."""
+    href = Href.from_root(text, Path("data"))
+    assert str(href) == expected == str(Path("data") / text)
+    assert href.is_local
+    assert href.is_missing
+
+
+def test_a_file_whose_name_looks_like_a_sub_dataset_is_a_file(tmp_path: Path) -> None:
+    touch(tmp_path, "BAND:4.tif")
+    href = Href.from_root("BAND:4.tif", tmp_path)
+    assert href.is_local_file
+    assert href.name == "BAND:4.tif"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "suffix"),
+    [
+        ("/data/A.TIF", "A.TIF", ".tif"),
+        ("data/x.zarr", "x.zarr", ".zarr"),
+        ("why?.tif", "why?.tif", ".tif"),
+        ("https://example.org/a/x.tif?sig=a/b.c", "x.tif", ".tif"),
+        ("/vsicurl/https://example.org/x.tif?sig=1", "x.tif", ".tif"),
+        ("/vsizip//data/a.zip/in/x.tif", "x.tif", ".tif"),
+        ('NETCDF:"/data/x.nc":v', "x.nc", ".nc"),
+        ("HDF5:/data/x.h5://group/v", "x.h5", ".h5"),
+        ("GTIFF_DIR:2:/data/x.tif", "x.tif", ".tif"),
+        ("SENTINEL2_L2A:/data/S2A.SAFE/MTD_MSIL2A.xml:10m:EPSG_32632", "MTD_MSIL2A.xml", ".xml"),
+    ],
+)
+def test_the_name_is_that_of_the_file(text: str, name: str, suffix: str) -> None:
+    href = Href(text)
+    assert (href.name, href.suffix) == (name, suffix)
+    assert href.stem + href.suffix == name.replace("TIF", "tif")
+
+
+def test_below_the_root_folders_count_and_elsewhere_only_the_name() -> None:
+    root = Path("/data/download_19990101")
+    assert Href("/data/download_19990101/2020/060/S2.tif").below(root) == "2020/060/S2.tif"
+    assert Href("/elsewhere/2020/S2.tif").below(root) == "S2.tif"
+    assert Href("/vsizip//data/download_19990101/a.zip/S2.tif").below(root) == "S2.tif"
+    assert Href("/data/S2.tif").below(None) == "S2.tif"
+
+
+def test_the_state_is_that_of_the_file_which_holds_the_pixels(tmp_path: Path) -> None:
+    """A cache that asks for the state must notice a new archive, and cannot ask a server."""
+    (tmp_path / "a.tif").write_bytes(b"12345")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.tif", "in/a.tif")
+    touch(tmp_path, "a.zarr/one", "a.zarr/b/two")
+    size, time = (tmp_path / "a.tif").stat().st_size, (tmp_path / "a.tif").stat().st_mtime_ns
+    assert Href(str(tmp_path / "a.tif")).state() == [(size, time)]
+    zipped = (tmp_path / "a.zip").stat()
+    assert Href(f"/vsizip/{tmp_path}/a.zip/in/a.tif").state() == [(zipped.st_size, zipped.st_mtime_ns)]
+    assert Href(f'NETCDF:"{tmp_path}/a.tif":v').state() == [(size, time)]
+    assert len(Href(str(tmp_path / "a.zarr")).state()) == 3  # a folder and two files
+    assert Href("https://example.org/x.tif").state() == []
+    with pytest.raises(FileNotFoundError):
+        Href(str(tmp_path / "none.tif")).state()

@@ -1,0 +1,174 @@
+"""A row says which files, dates and label belong to a sample; a row that cannot be right is named."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.drivers
+import xarray
+from small_files import constant_bands
+
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.index_table import from_index
+from eo_data.catalog.sources import ImageSource
+from eo_data.datamodules import ChipDataModule
+from eo_data.readers.files import read_file
+
+S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")
+
+
+S1 = ImageSource("s1/{id}_S1.tif", ["VV"], sensor="sentinel1", optional=True)
+
+
+def _index(root: Path, rows: list[dict[str, object]], name: str = "index.csv") -> Path:
+    path = root / name
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".parquet":
+        import pandas
+
+        pandas.DataFrame(rows).to_parquet(path)
+    else:
+        keys = list(rows[0])
+        lines = [",".join(keys), *(",".join("" if row[key] is None else str(row[key]) for key in keys) for row in rows)]
+        path.write_text("\n".join(lines))
+    return path
+
+
+ROWS: list[dict[str, object]] = [
+    {"id": "p", "S2": "img/c_S2.tif", "S2_dates": "2021-07-01", "label": "lab/c_L.tif", "split": "train"},
+    {"id": "q", "S2": "img/a_S2.tif", "S2_dates": None, "label": 3, "split": "val"},
+    {"id": "r", "S2": "img/b_S2.tif", "S2_dates": "2020-02-29", "label": None, "split": None},
+]
+
+
+@pytest.mark.parametrize("name", ["index.csv", "index.json", "index.parquet"])
+def test_all_kinds_of_index_say_the_same(chips: Callable[..., Path], name: str) -> None:
+    root = chips()
+    rows = [row | {"label": None if row["label"] is None else str(row["label"])} for row in ROWS]
+    records = from_index(_index(root, rows, name), root, {"S2": S2})
+    assert [record.id for record in records] == ["p", "q", "r"]
+    assert [record.files["S2"][0].name for record in records] == ["c_S2.tif", "a_S2.tif", "b_S2.tif"]
+    assert [record.label for record in records] == [Href(str(root / "lab/c_L.tif")), 3, None]
+    assert [record.split for record in records] == ["train", "val", None]
+    assert [record.dates for record in records] == [{"S2": (date(2021, 7, 1),)}, {}, {"S2": (date(2020, 2, 29),)}]
+
+
+def test_an_index_of_columns(chips: Callable[..., Path]) -> None:
+    root = chips()
+    path = root / "i.json"
+    path.write_text(json.dumps({"id": ["a", "b"], "S2": ["img/a_S2.tif", ["img/b_S2.tif", "img/c_S2.tif"]]}))
+    first, second = from_index(path, root, {"S2": S2})
+    assert (first.id, len(first.files["S2"])) == ("a", 1)
+    assert [file.name for file in second.files["S2"]] == ["b_S2.tif", "c_S2.tif"]
+
+
+def test_an_empty_cell_of_an_optional_modality_is_a_missing_one(chips: Callable[..., Path]) -> None:
+    root = chips()
+    rows = [{"id": "a", "S2": "img/a_S2.tif", "S1": None}, {"id": "b", "S2": "img/b_S2.tif", "S1": "img/c_S2.tif"}]
+    for name in ("i.csv", "i.parquet", "i.json"):
+        records = from_index(_index(root, rows, name), root, {"S2": S2, "S1": S1})
+        assert [sorted(record.files) for record in records] == [["S2"], ["S1", "S2"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "p"}, "The index .* has duplicate ids: p. Every sample needs an id of its own"),
+        ({"id": None}, r"The index .* has no id in the rows \[2\]"),
+        ({"S2": "img/none.tif"}, r"gives 'q' files that do not exist: \[.*none.tif'\] for 'S2'"),
+        ({"S2": None}, "gives 'q' no file for 'S2'"),
+        ({"S2_dates": "2021-02-29"}, "has no usable date for 'q' in S2_dates. Expected a calendar date .*2021-02-29"),
+        ({"S2_dates": "1066-10-14"}, "has no usable date for 'q' in S2_dates. Expected a date of the years 1972..2100"),
+        ({"split": "Training"}, "puts 'q' into the split 'Training'. Valid: train, val, test, predict"),
+        ({"label": "lab/none.tif"}, "gives 'q' the label 'lab/none.tif', which is neither a number nor a file below"),
+    ],
+)
+def test_bad_rows_are_named(chips: Callable[..., Path], change: dict[str, object], message: str) -> None:
+    root = chips()
+    rows = [ROWS[0], ROWS[1] | change, ROWS[2]]
+    for name in ("i.csv", "i.json"):
+        with pytest.raises(ValueError, match=message):
+            from_index(_index(root, rows, name), root, {"S2": S2})
+
+
+def test_incomplete_samples_may_pass_to_be_skipped_later(chips: Callable[..., Path]) -> None:
+    root = chips()
+    path = _index(root, [ROWS[0], ROWS[1] | {"S2": "img/none.tif"}, ROWS[2] | {"S2": None}])
+    records = from_index(path, root, {"S2": S2}, incomplete=True)
+    assert [sorted(record.files) for record in records] == [["S2"], ["S2"], []]
+
+
+def test_indices_of_other_forms_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no index file .*i.csv"):
+        from_index(tmp_path / "i.csv", tmp_path, {"S2": S2})
+    (tmp_path / "i.xlsx").write_text("")
+    with pytest.raises(ValueError, match="An index is a .csv, .json or .parquet file, got .*i.xlsx"):
+        from_index(tmp_path / "i.xlsx", tmp_path, {"S2": S2})
+    (tmp_path / "i.csv").write_text("id,S2\n")
+    with pytest.raises(ValueError, match="The index .*i.csv has no rows"):
+        from_index(tmp_path / "i.csv", tmp_path, {"S2": S2})
+    (tmp_path / "i.csv").write_text("name,S2\na,b\n")
+    with pytest.raises(ValueError, match=r"has no columns \['id'\]; it has \['name', 'S2'\]"):
+        from_index(tmp_path / "i.csv", tmp_path, {"S2": S2})
+    (tmp_path / "i.json").write_text("{")
+    with pytest.raises(ValueError, match=r"The index .*i.json cannot be read as JSON"):
+        from_index(tmp_path / "i.json", tmp_path, {"S2": S2})
+    # pandas' own default, whose keys would be taken for ids.
+    for content in ({"id": {"0": "a"}, "S2": {"0": "b"}}, {"id": ["a"], "S2": []}, {}, ["a"], 3):
+        (tmp_path / "i.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="must be a list of objects, one per sample, or an object of lists"):
+            from_index(tmp_path / "i.json", tmp_path, {"S2": S2})
+
+
+# Hrefs
+
+
+def test_hrefs_of_an_index_are_read_where_they_lie(
+    chips: Callable[..., Path],
+    chip_module: Callable[..., ChipDataModule],
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """A root joined to a name for GDAL would make a path at which nothing is."""
+    root = chips(["a", "b"])
+    inside = write_tif(tmp_path / "in.tif", constant_bands(1500, 2500, side=16), ("B2", "B3"))
+    mask = write_tif(tmp_path / "mask.tif", constant_bands(7, side=16))
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(inside, "x/in.tif")
+        archive.write(mask, "x/mask.tif")
+    zipped = f"/vsizip/{tmp_path}/scenes.zip/x"
+    directory = f"GTIFF_DIR:1:{inside}"
+    rows: list[dict[str, object]] = [
+        {"id": "p", "S2": f"{zipped}/in.tif", "label": f"{zipped}/mask.tif", "split": "val"},
+        {"id": "q", "S2": directory, "label": "lab/b_L.tif", "split": "val"},
+        {"id": "r", "S2": "img/b_S2.tif", "label": "lab/b_L.tif", "split": "val"},
+    ]
+    _index(root, rows, "i.json")
+    module = chip_module(root, index="i.json", train_split=None, val_split=None, batch_size=3)
+    module.setup("validate")
+    (batch,) = module.val_dataloader()
+    assert batch["filename"] == [f"{zipped}/in.tif", directory, str(root / "img/b_S2.tif")]
+    assert (batch["image"][:, 0, 0, 0] * 1e4).tolist() == pytest.approx([1500, 1500, 1100])
+    assert batch["mask"][:, 0, 0].tolist() == [7, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_sub_dataset_of_netcdf_in_an_index_is_read(tmp_path: Path) -> None:
+    if "netCDF" not in rasterio.drivers.raster_driver_extensions().values():
+        pytest.skip("this build of GDAL has no NetCDF driver")
+    planes = {name: (("y", "x"), np.full((4, 4), value, np.int16)) for name, value in (("other", 1), ("B2", 9))}
+    xarray.Dataset(planes).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    href = f'NETCDF:"{tmp_path}/x.nc":B2'
+    path = _index(tmp_path, [{"id": "a", "S2": href}], "i.json")
+    (record,) = from_index(path, tmp_path, {"S2": ImageSource(bands=["B2"], file_bands=["B2"])})
+    assert str(record.files["S2"][0]) == href
+    source = ImageSource(bands=["B2"], file_bands=["B2"], unit="native")
+    assert np.unique(read_file(record.files["S2"][0], source).pixels).tolist() == [9]

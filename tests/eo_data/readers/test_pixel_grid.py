@@ -1,0 +1,73 @@
+"""Frames lie on one grid, and pixels have the size that the encoder is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from small_files import constant_bands, image_reader, record_of
+
+from eo_data.raster.sample import SampleError
+from eo_data.temporal.frame_policy import FramePolicy
+
+
+def test_pixels_of_another_size_than_the_encoder_is_told_are_refused(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B2", "B3"), size=20)
+    with pytest.raises(SampleError, match="'S2' has pixels of 20 m, but its bands have a GSD of 10 m.* pixel_size: 20"):
+        image_reader().read(record_of(path))
+    assert image_reader(pixel_size=20).read(record_of(path)).pixel_size == 20
+    # Pixels in degrees are 10 m high, whatever their width at this latitude.
+    degrees = Affine(8.983e-5, 0, 10, 0, -8.983e-5, 60)
+    path = write_tif(tmp_path / "b.tif", constant_bands(1200, 3000), ("B2", "B3"), crs="EPSG:4326", transform=degrees)
+    assert image_reader().read(record_of(path)).pixel_size == 10
+    # No CRS, no size: that of the bands.
+    path = write_tif(tmp_path / "c.tif", constant_bands(1200, 3000), ("B2", "B3"), crs=None)
+    assert image_reader().read(record_of(path)).pixel_size == 10
+
+
+def test_an_unknown_pixel_size_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 3), ("x", "y"), crs=None)
+    with pytest.raises(SampleError, match="The pixel size of 'S2' is not known. Set pixel_size .metres. or sensor"):
+        image_reader(sensor=None, bands=["x", "y"], unit="native").read(record_of(path))
+
+
+def test_a_transform_that_is_no_place_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 3), ("B2", "B3"), crs="EPSG:4326")
+    with pytest.raises(SampleError, match="'S2': .* is no place in 'WGS 84'"):
+        image_reader().read(record_of(path))
+
+
+@pytest.mark.parametrize(
+    "other", [{"size": 20}, {"corner": (500010.0, 5000000.0)}, {"crs": "EPSG:32633"}, {"side": 5}, {"size": 10.01}]
+)
+def test_frames_on_different_grids_are_refused(
+    write_tif: Callable[..., Path], tmp_path: Path, other: dict[str, object]
+) -> None:
+    side = other.pop("side", 4)
+    one = write_tif(tmp_path / "S2_20210101.tif", constant_bands(1, 2), ("B2", "B3"))
+    two = write_tif(tmp_path / "S2_20210102.tif", constant_bands(1, 2, side=int(str(side))), ("B2", "B3"), **other)
+    with pytest.raises(SampleError, match="S2_20210102.tif .* lies on another grid than .*S2_20210101.tif .*warp them"):
+        image_reader(FramePolicy(), pixel_size=10).read(record_of(one, two))
+
+
+def test_rounding_makes_no_other_grid(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    one = write_tif(tmp_path / "S2_20210101.tif", constant_bands(1, 2), ("B2", "B3"))
+    two = write_tif(
+        tmp_path / "S2_20210102.tif", constant_bands(1, 2), ("B2", "B3"), corner=(500000.0 + 1e-6, 5000000.0)
+    )
+    assert image_reader(FramePolicy()).read(record_of(one, two)).raster.pixels.shape == (2, 2, 4, 4)
+
+
+def test_several_cubes_of_one_sample_are_refused(
+    write_cube: Callable[..., Path], pixel_centres: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    coordinates = pixel_centres(4) | {"t": np.array(["2020-01-01"], dtype="datetime64[ns]")}
+    data = {band: (("t", "y", "x"), np.full((1, 4, 4), 700, dtype=np.int16)) for band in ("B2", "B3")}
+    paths = [write_cube(tmp_path / f"{i}.nc", data, coordinates) for i in (1, 2)]
+    with pytest.raises(SampleError, match="1.nc is a cube of 1 frames; expected one cube per sample, got 2 files"):
+        image_reader(FramePolicy()).read(record_of(*paths))
