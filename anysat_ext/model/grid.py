@@ -125,8 +125,8 @@ def patch_grid(modality: Modality, size: int, scale: int, reduce_scale: ReduceSc
     else:
         tokens = scale * modality.tokens_per_cell
         pixels = tokens * modality.kernel
-    side, rest = divmod(size, pixels)
-    if side == 0 or (rest and not crop):
+    side = size // pixels
+    if side == 0 or (size % pixels and not crop):
         raise ValueError(_size_message(modality, size, scale, pixels))
     return PatchGrid(side, tokens, pixels)
 
