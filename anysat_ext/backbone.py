@@ -14,7 +14,7 @@ from anysat_ext.checkpoint import load_checkpoint
 from anysat_ext.model.dense import unscramble_dense
 from anysat_ext.model.encoder import SIZES, AnySat
 from anysat_ext.necks import ChannelLayerNorm
-from anysat_ext.series import SeriesReader
+from anysat_ext.series import SeriesSpec
 from eo_core.arguments import as_bool, as_int, from_text, one_of
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
 from eo_models.checkpoints import LoadReport
@@ -94,7 +94,7 @@ class AnySatBackbone(FreezableBackbone):
         memory_budget: int | None = None,
     ) -> None:
         super().__init__()
-        self.reader = SeriesReader.parse(
+        self.input_spec = SeriesSpec.parse(
             from_text(modalities),
             from_text(bands),
             _days(default_date),
@@ -105,8 +105,8 @@ class AnySatBackbone(FreezableBackbone):
             msg = f"patch_size must be a positive multiple of 10 metres (10, 20, 40, ...), got {patch_size!r}."
             raise ValueError(msg)
         self.output = str(one_of("output", output, OUTPUTS))
-        names = self.reader.modality_names
-        self.output_modality = self.reader.resolve(output_modality) if output_modality else None
+        names = self.input_spec.modality_names
+        self.output_modality = self.input_spec.resolve(output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
         self.model = AnySat(
             size,
@@ -122,7 +122,7 @@ class AnySatBackbone(FreezableBackbone):
     @property
     def input_bands(self) -> Mapping[str | None, tuple[str, ...]]:
         """Bands of the input channels by image."""
-        return {image.source: image.bands for image in self.reader.images}
+        return {image.source: image.bands for image in self.input_spec.images}
 
     def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> list[torch.Tensor]:  # noqa: ANN401
         """Encode a batch.
@@ -146,7 +146,7 @@ class AnySatBackbone(FreezableBackbone):
         ValueError
             For missing or misshapen dates, wrong channels, tiles that do not divide, NaN.
         """
-        data = self.reader.read(x, batch)
+        data = self.input_spec.match(x, batch)
         shown = self.output_modality or next(iter(data))
         wanted = shown if self.output == "dense" else None
         features = self.model(data, self.patch_metres, self.output, wanted, crop=self.crop)

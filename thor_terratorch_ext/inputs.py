@@ -113,7 +113,9 @@ class InputSpec:
             If there is any and ``on_nan`` is ``raise``; the message names the bands.
         """
         if not torch.compiler.is_compiling():
-            return [self._finite(image, bands, name) for image, (name, bands) in zip(images, self.modalities, strict=True)]
+            return [
+                self._finite(image, bands, name) for image, (name, bands) in zip(images, self.modalities, strict=True)
+            ]
         return [_masked(image) for image in images] if self.on_nan == "mask" else list(images)
 
     def warn_if_resized(self, images: Sequence[torch.Tensor], layout: TokenLayout, selection: BandSelection) -> None:

@@ -41,7 +41,11 @@ def check_backend(backend: object) -> AttentionBackend:
 
 
 def attend(
-    backend: AttentionBackend, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None = None
+    backend: AttentionBackend,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Softmax attention with scale ``1 / sqrt(64)``.
 
