@@ -6,24 +6,26 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
 from anysat_ext.checkpoint import load_checkpoint
+from anysat_ext.model.attention import AttentionBackend
 from anysat_ext.model.dense import unscramble_dense
-from anysat_ext.model.encoder import SIZES, AnySat
+from anysat_ext.model.encoder import SIZES, AnySat, SizeName
+from anysat_ext.model.grid import ReduceScale
 from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.series import SeriesSpec
 from eo_core.arguments import as_bool, as_int, from_text, one_of
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown, registry_factory
 from eo_models.checkpoints import LoadReport
 
-OUTPUTS = ("patch", "dense", "tile")
+Output = Literal["patch", "dense", "tile"]
 DEFAULT_PREFIX = "target_encoder"
 
 #: Registered names and the size behind each.
-MODEL_NAMES: Mapping[str, str] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
+MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -39,8 +41,8 @@ class AnySatBackbone(FreezableBackbone):
 
     Parameters
     ----------
-    size : str
-        ``tiny``, ``small`` or ``base``.
+    size : {'tiny', 'small', 'base'}
+        Size of the encoder.
     modalities : sequence of str, or mapping of str to str
         AnySat modalities of the input. A mapping gives the name that each has in the data:
         ``{"S2L1C": "s2", "S1GRD": "s1-asc"}``. A tensor input is the single modality.
@@ -63,7 +65,7 @@ class AnySatBackbone(FreezableBackbone):
     crop : bool
         Drop rows and columns that fill no patch instead of raising an error.
     allow_missing : bool
-        Take batches that lack some of the modalities; features come from the others.
+        Take batches in which some of the modalities are missing; features come from the others.
     reduce_scale, attention, memory_budget
         See `anysat_ext.model.encoder.AnySat`.
 
@@ -80,17 +82,17 @@ class AnySatBackbone(FreezableBackbone):
 
     def __init__(
         self,
-        size: str = "base",
+        size: SizeName = "base",
         modalities: Sequence[str] | Mapping[str, str] = ("s2",),
         bands: Mapping[str, Sequence[object]] | None = None,
         patch_size: int = 10,
-        output: str = "patch",
+        output: Output = "patch",
         output_modality: str | None = None,
         default_date: int | str | Mapping[str, int | str] | None = None,
         crop: bool = False,  # noqa: FBT001, FBT002
         allow_missing: bool = False,  # noqa: FBT001, FBT002
-        reduce_scale: str = "published",
-        attention: str = "sdpa",
+        reduce_scale: ReduceScale = "published",
+        attention: AttentionBackend = "sdpa",
         memory_budget: int | None = None,
     ) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class AnySatBackbone(FreezableBackbone):
         if self.patch_metres <= 0 or self.patch_metres % 10:
             msg = f"patch_size must be a positive multiple of 10 metres (10, 20, 40, ...), got {patch_size!r}."
             raise ValueError(msg)
-        self.output = str(one_of("output", output, OUTPUTS))
+        self.output = one_of("output", output, get_args(Output))
         names = self.input_spec.modality_names
         self.output_modality = self.input_spec.resolve(output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
@@ -145,6 +147,11 @@ class AnySatBackbone(FreezableBackbone):
         ------
         ValueError
             For missing or misshapen dates, wrong channels, tiles that do not divide, NaN.
+
+        Notes
+        -----
+        `torch.export` and ``torch.compile(fullgraph=True)`` take the backbone as it is. A trace checks names and
+        shapes; it does not look at values (NaN, dates outside the year) and does not warn.
         """
         data = self.input_spec.match(x, batch)
         shown = self.output_modality or next(iter(data))
@@ -181,7 +188,7 @@ def _days(default_date: object) -> object:
 
 
 def build_anysat(
-    size: str,
+    size: SizeName,
     *,
     pretrained: bool = True,
     ckpt: str | Path | None = None,
@@ -193,8 +200,8 @@ def build_anysat(
 
     Parameters
     ----------
-    size : str
-        ``tiny``, ``small`` or ``base``; only base has published weights.
+    size : {'tiny', 'small', 'base'}
+        Only base has published weights.
     pretrained : bool
         Load ``models/AnySat.pth`` of ``g-astruc/AnySat`` (Hugging Face cache or network) unless ``ckpt`` is given.
     ckpt : str or Path, optional

@@ -18,12 +18,14 @@ from eo_models.layout_cache import LayoutCache
 from eo_models.multi.backbone import MultiBackboneWrapper
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.inputs import InputSpec, OnNan
+from thor_terratorch_ext.model.attention import AttentionBackend
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
-from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, split_groups
+from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, VariantName, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 from thor_terratorch_ext.necks import (
     MERGE_METHODS,
     GroupedChannels,
+    MergeMethod,
     THORGroupReshapeTokensToImage,
     merge_maps,
     token_maps,
@@ -31,7 +33,7 @@ from thor_terratorch_ext.necks import (
 from thor_terratorch_ext.parameters import InputParams, read_config
 
 #: Registered names and the variant behind each: the short names and the published long ones.
-MODEL_NAMES: Mapping[str, str] = MappingProxyType(
+MODEL_NAMES: Mapping[str, VariantName] = MappingProxyType(
     {f"thor_v1_{variant}": variant for variant in VARIANTS}
     | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in VARIANTS}
 )
@@ -46,8 +48,8 @@ class ThorBackbone(FreezableBackbone):
 
     Parameters
     ----------
-    variant : str
-        ``tiny``, ``small``, ``base`` or ``large``.
+    variant : {'tiny', 'small', 'base', 'large'}
+        Size of the encoder.
     model_bands : sequence of str or Enum, or mapping of str to sequence, optional
         Band of each input channel, in order. A mapping names the bands of each image of a multi-modal input.
         Defaults to `thor_terratorch_ext.model.channels.DEFAULT_BANDS`.
@@ -89,15 +91,15 @@ class ThorBackbone(FreezableBackbone):
 
     def __init__(
         self,
-        variant: str = "base",
+        variant: VariantName = "base",
         model_bands: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
         out_indices: int | Sequence[int] | None = None,
         input_params: Mapping[str, object] | None = None,
-        merge_method: str | None = None,
+        merge_method: MergeMethod | None = None,
         return_channel_params: bool = False,  # noqa: FBT001, FBT002
         input_gsd: float | Mapping[str, float] | None = None,
-        on_nan: str = "raise",
-        attention: str = "auto",
+        on_nan: OnNan = "raise",
+        attention: AttentionBackend = "auto",
     ) -> None:
         super().__init__()
         self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
@@ -173,6 +175,11 @@ class ThorBackbone(FreezableBackbone):
         ------
         ValueError
             For a wrong number of channels, a size or ground cover that does not fit, NaN, or a missing modality.
+
+        Notes
+        -----
+        `torch.export` and ``torch.compile(fullgraph=True)`` take the backbone as it is. A trace checks names and
+        shapes; it does not look for NaN and does not warn, and ``ground_cover`` must be a plain number in it.
         """
         stated = self.ground_cover if ground_cover is None else ground_cover
         images, cover = self.input_spec.match(x, stated)
@@ -211,7 +218,7 @@ def _block_indices(out_indices: object, depth: int) -> list[int]:
 
 
 def build_thor(
-    variant: str,
+    variant: VariantName,
     *,
     pretrained: bool = True,
     ckpt: str | Path | None = None,
@@ -224,8 +231,8 @@ def build_thor(
 
     Parameters
     ----------
-    variant : str
-        ``tiny``, ``small``, ``base`` or ``large``.
+    variant : {'tiny', 'small', 'base', 'large'}
+        Size of the encoder.
     pretrained : bool
         Load the published weights (from the Hugging Face cache or the network) unless ``ckpt`` is given.
     ckpt : str or Path, optional

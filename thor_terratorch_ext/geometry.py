@@ -135,7 +135,7 @@ def plan_snap(height: int, width: int, pixel_size: float, band_gsds: Iterable[in
     metres = _whole_metres(pixel_size)
     gsds = _gsds(band_gsds)
     reason, snap = _choose(size, metres, gsds, policy)
-    if snap is not None and reason == _SNAPPED:
+    if reason == _SNAPPED and snap is not None and snap.tokens is not None:
         side, tokens = snap.side, snap.tokens
         square = (snap.square, snap.square)
         before = (

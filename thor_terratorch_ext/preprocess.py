@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
-from thor_terratorch_ext.geometry import SnapPolicy, plan_snap
+from thor_terratorch_ext.geometry import InputPrep, ResizeMode, ShapeAdjust, SnapPolicy, plan_snap
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.statistics import statistics_for
 
@@ -73,14 +74,14 @@ class ThorPreprocess:
     normalization: str | Mapping[str, str] = "thor_stats"
     patch_size: int = 8
     image_size: int = 288
-    resize_mode: str = "native_snap"
-    shape_adjust: str = "crop"
+    resize_mode: ResizeMode = "native_snap"
+    shape_adjust: ShapeAdjust = "crop"
     shape_tol_px: int = 8
     max_native_side: int = 384
     max_native_tokens: int = 3000
-    input_prep: str = "resize"
+    input_prep: InputPrep = "resize"
     fill_value: float = 0.0
-    missing: str = "mean"
+    missing: Literal["mean", "zero"] = "mean"
     means: Mapping[str, PerBand] | None = None
     stds: Mapping[str, PerBand] | None = None
     statistics: str | Mapping[str, str] | None = None

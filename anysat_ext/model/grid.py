@@ -152,8 +152,8 @@ def _series_tokens(modality: Modality, scale: int, reduce_scale: ReduceScale) ->
     metres = scale * CELL_METRES
     if reduce_scale != "training":
         msg = (
-            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, which has not "
-            f"the reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
+            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, without the "
+            f"reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
             f"alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and take a multiple of "
             f"{modality.pixel_metres:g}."
         )

@@ -64,10 +64,8 @@ def test_a_trace_equals_eager_on_other_pixels_and_dates(
 
 def test_gradients_of_a_compiled_encoder_are_those_of_eager(series: Any) -> None:
     encoder = AnySat("tiny", ["s2"])
-    weights: list[torch.nn.Parameter] = [
-        encoder.blocks[-1].attn.q_learned,
-        encoder.projector_s2.patch_embed.inconv["0"].weight,
-    ]
+    projector: Any = encoder.projector_s2
+    weights = [encoder.blocks[-1].attn.q_learned, projector.patch_embed.inconv["0"].weight]
     traced, data = compiled(encoder, series("s2", seed=0), 20), series("s2", seed=1)
     expected = torch.autograd.grad(encoder(data, 20).square().sum(), weights)
     for mine, theirs in zip(torch.autograd.grad(traced(data, 20).square().sum(), weights), expected, strict=True):

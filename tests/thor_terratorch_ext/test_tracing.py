@@ -97,14 +97,6 @@ def test_an_exported_backbone_takes_other_batch_sizes() -> None:
     check(program(plain(1, batch=5)), backbone(plain(1, batch=5)))
 
 
-def test_a_compiled_backbone_takes_other_sizes() -> None:
-    backbone = build(merge_method="mean", out_indices=[0])
-    backbone.freeze()
-    traced = torch.compile(backbone, fullgraph=True, dynamic=True, backend="eager")
-    for side in (48, 32):
-        check(traced(plain(1, side=side)), backbone(plain(1, side=side)))
-
-
 def test_gradients_of_a_compiled_backbone_are_those_of_eager() -> None:
     backbone = build(out_indices=[0])
     kernel = backbone.model.ind_patch_embed.patch_embed["S2:Red"].weight
