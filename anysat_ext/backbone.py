@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 
 from anysat_ext.checkpoint import load_checkpoint
+from anysat_ext.model.attention import AttentionBackend
 from anysat_ext.model.dense import unscramble_dense
-from anysat_ext.model.encoder import AnySat
+from anysat_ext.model.encoder import SIZES, AnySat, SizeName
+from anysat_ext.model.grid import ReduceScale
 from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
-from anysat_ext.series import SeriesReader
+from anysat_ext.series import SeriesSpec
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
@@ -24,13 +26,10 @@ from eo_models.contract import BandsByImage, SensorsByImage
 from eo_models.registry import registry_factory
 
 Output = Literal["patch", "dense", "tile"]
-OUTPUTS: tuple[Output, ...] = get_args(Output)
 DEFAULT_PREFIX = "target_encoder"
 
-SizeName = Literal["tiny", "small", "base"]
-_SIZES: tuple[SizeName, ...] = get_args(SizeName)
 #: Registered names and the size behind each.
-MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in _SIZES} | {"anysat": "base"})
+MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
 
 #: Sensor behind the band names of a modality; the names of others are known to no table.
 _SENSORS: Mapping[str, Sensor] = MappingProxyType(
@@ -53,7 +52,7 @@ class AnySatBackbone(FreezableBackbone):
     Parameters
     ----------
     size : {'tiny', 'small', 'base'}
-        Of the encoder.
+        Size of the encoder.
     modalities : sequence of str, or mapping of str to str
         AnySat modalities of the input. A mapping gives the name that each has in the data:
         ``{"S2L1C": "s2", "S1GRD": "s1-asc"}``. A tensor input is the single modality.
@@ -76,7 +75,7 @@ class AnySatBackbone(FreezableBackbone):
     crop : bool
         Drop rows and columns that fill no patch instead of raising an error.
     allow_missing : bool
-        Take batches without some of the modalities; features come from the others.
+        Take batches in which some of the modalities are missing; features come from the others.
     reduce_scale, attention, memory_budget
         See `anysat_ext.model.encoder.AnySat`.
 
@@ -104,12 +103,12 @@ class AnySatBackbone(FreezableBackbone):
         default_date: int | str | Mapping[str, int | str] | None = None,
         crop: bool = False,  # noqa: FBT001, FBT002
         allow_missing: bool = False,  # noqa: FBT001, FBT002
-        reduce_scale: Literal["published", "training"] = "published",
-        attention: Literal["sdpa", "math"] = "sdpa",
+        reduce_scale: ReduceScale = "published",
+        attention: AttentionBackend = "sdpa",
         memory_budget: int | None = None,
     ) -> None:
         super().__init__()
-        self.reader = SeriesReader.parse(
+        self.input_spec = SeriesSpec.parse(
             from_text(modalities),
             from_text(bands),
             _days(default_date),
@@ -119,9 +118,9 @@ class AnySatBackbone(FreezableBackbone):
         if self.patch_metres <= 0 or self.patch_metres % 10:
             msg = f"patch_size must be a positive multiple of 10 metres (10, 20, 40, ...), got {patch_size!r}."
             raise ValueError(msg)
-        self.output = str(one_of("output", output, OUTPUTS))
-        names = self.reader.modality_names
-        self.output_modality = self.reader.resolve(output_modality) if output_modality else None
+        self.output = one_of("output", output, get_args(Output))
+        names = self.input_spec.modality_names
+        self.output_modality = self.input_spec.resolve(output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
         self.model = AnySat(
             size,
@@ -137,12 +136,12 @@ class AnySatBackbone(FreezableBackbone):
     @property
     def input_bands(self) -> BandsByImage:
         """Bands of the input channels by image."""
-        return {image.source: image.bands for image in self.reader.images}
+        return {image.source: image.bands for image in self.input_spec.images}
 
     @property
     def band_sensors(self) -> SensorsByImage:
         """Sensor of each image, where a table knows its bands."""
-        known = {image.source: _SENSORS.get(image.modality.name) for image in self.reader.images}
+        known = {image.source: _SENSORS.get(image.modality.name) for image in self.input_spec.images}
         return {source: (sensor,) for source, sensor in known.items() if sensor is not None}
 
     @property
@@ -171,8 +170,13 @@ class AnySatBackbone(FreezableBackbone):
         ------
         ValueError
             For missing or misshapen dates, wrong channels, tiles that do not divide, NaN.
+
+        Notes
+        -----
+        `torch.export` and ``torch.compile(fullgraph=True)`` take the backbone as it is. A trace checks names and
+        shapes; it does not look at values (NaN, dates outside the year) and does not warn.
         """
-        data = self.reader.read(x, batch)
+        data = self.input_spec.match(x, batch)
         shown = self.output_modality or next(iter(data))
         wanted = shown if self.output == "dense" else None
         features = self.model(data, self.patch_metres, self.output, wanted, crop=self.crop)
@@ -220,7 +224,7 @@ def build_anysat(
     Parameters
     ----------
     size : {'tiny', 'small', 'base'}
-        Of the encoder; only base has published weights.
+        Only base has published weights.
     pretrained : bool
         Load ``models/AnySat.pth`` of ``g-astruc/AnySat`` (Hugging Face cache or network) unless ``ckpt`` is given.
     ckpt : str or Path, optional

@@ -6,15 +6,13 @@ Rules are those of its model page, with rs-embed 0.3.1's reflected border as an 
 from __future__ import annotations
 
 import warnings
+from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.raster.plan import Crop, GeometryPlan, Resize, Step, at_least, centred
 
-NON_SQUARE = ("error", "crop", "pad_reflect", "stretch")
-
-
-INDIVISIBLE = ("error", "crop")
-
+NonSquare = Literal["error", "crop", "pad_reflect", "stretch"]
+Indivisible = Literal["error", "crop"]
 
 #: rs-embed warns of reflected borders from this ratio of the sides on; they make up half of the square then.
 _LONG = 2
@@ -25,8 +23,8 @@ def plan_square(
     width: int,
     patch_px: int,
     image_size: int | None = None,
-    non_square: str = "error",
-    indivisible: str = "error",
+    non_square: NonSquare = "error",
+    indivisible: Indivisible = "error",
 ) -> GeometryPlan:
     """Plan AnySat's geometry: a square tile whose side is a multiple of the patch.
 
@@ -40,11 +38,11 @@ def plan_square(
         Side of a patch in pixels of this raster (a patch of 40 m is 4 pixels of 10 m).
     image_size : int, optional
         Side in pixels to resample to; rs-embed takes 24. Patches count the resampled pixels then.
-    non_square : str
+    non_square : {'error', 'crop', 'pad_reflect', 'stretch'}
         ``error``; ``crop`` to the centre; ``pad_reflect`` mirrors the border around the centre and repeats the edge
         where that is too narrow to mirror (rs-embed 0.3.1); ``stretch`` resamples to ``image_size`` as it is (the
         model page).
-    indivisible : str
+    indivisible : {'error', 'crop'}
         ``error``; ``crop`` leaves out the last rows and columns, as the published encoder does silently.
 
     Raises
@@ -54,8 +52,8 @@ def plan_square(
     """
     size = (at_least("height", height, 1), at_least("width", width, 1))
     at_least("patch_px", patch_px, 1)
-    one_of("non_square", non_square, NON_SQUARE)
-    one_of("indivisible", indivisible, INDIVISIBLE)
+    one_of("non_square", non_square, get_args(NonSquare))
+    one_of("indivisible", indivisible, get_args(Indivisible))
     steps = _to_square(size, non_square, image_size)
     side = max(size) if non_square == "pad_reflect" else min(size)
     if image_size is not None:
@@ -97,7 +95,7 @@ def plan_square(
     )
 
 
-def _to_square(size: tuple[int, int], non_square: str, image_size: int | None) -> tuple[Step, ...]:
+def _to_square(size: tuple[int, int], non_square: NonSquare, image_size: int | None) -> tuple[Step, ...]:
     short, long = min(size), max(size)
     if short == long:
         return ()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
-from anysat_ext.geometry import INDIVISIBLE, NON_SQUARE, plan_square
+from anysat_ext.geometry import Indivisible, NonSquare, plan_square
 from anysat_ext.model.modalities import CELL_METRES
 from eo_core.arguments import one_of
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
@@ -85,8 +85,8 @@ class AnySatPreprocess:
     normalization: str | Mapping[str, str] = "per_tile_zscore"
     patch_size: int = 10
     image_size: int | None = ADAPTER_SIDE
-    non_square: Literal["error", "crop", "pad_reflect", "stretch"] = "error"
-    indivisible: Literal["error", "crop"] = "error"
+    non_square: NonSquare = "error"
+    indivisible: Indivisible = "error"
     clip: bool = True
     ratio: Sequence[str] = ()
     means: Mapping[str, PerBand] | None = None
@@ -105,8 +105,8 @@ class AnySatPreprocess:
         if self.frames < 1:
             msg = f"frames must be at least 1, got {self.frames!r}."
             raise ValueError(msg)
-        one_of("non_square", self.non_square, NON_SQUARE)
-        one_of("indivisible", self.indivisible, INDIVISIBLE)
+        one_of("non_square", self.non_square, get_args(NonSquare))
+        one_of("indivisible", self.indivisible, get_args(Indivisible))
         given = self.normalization
         for name in given.values() if isinstance(given, Mapping) else [given]:
             if name == "dataset":

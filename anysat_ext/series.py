@@ -1,4 +1,8 @@
-"""From TerraTorch's batch to AnySat's dictionary: modalities, bands by name, time axis and dates."""
+"""From TerraTorch's batch to AnySat's dictionary: modalities, bands by name, time axis and dates.
+
+All but the contents of date planes follows from names and shapes. In a trace by `torch.export` or `torch.compile` the
+planes are read without a look at whether they are planes.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,16 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class SeriesReader:
-    """What the backbone knows about its input: one `Channels` per image, and whether a batch may lack some."""
+class SeriesSpec:
+    """What the backbone knows about its input.
+
+    Parameters
+    ----------
+    images : tuple of Channels
+        One for each image.
+    allow_missing : bool
+        Whether a batch may come without some of the images.
+    """
 
     images: tuple[Channels, ...]
     allow_missing: bool = False
@@ -53,7 +65,7 @@ class SeriesReader:
     @classmethod
     def parse(
         cls, modalities: object, bands: object, default_days: object, *, allow_missing: bool = False
-    ) -> SeriesReader:
+    ) -> SeriesSpec:
         """Check the arguments of the backbone.
 
         Raises
@@ -92,7 +104,7 @@ class SeriesReader:
         msg = f"output_modality must be one of {', '.join(self.modality_names)}, got {name!r}."
         raise ValueError(msg)
 
-    def read(
+    def match(
         self, x: torch.Tensor | Mapping[str, torch.Tensor], batch: Mapping[str, object]
     ) -> dict[str, torch.Tensor]:
         """Make the published dictionary.
@@ -126,7 +138,7 @@ class SeriesReader:
                 data[f"{name}_dates"] = self._dates(series, image, extras)
             else:
                 data[f"{name}_dates"], seen = _read_plane(series[:, image.date_plane], image.source)
-                mask = seen if mask is None and not bool(seen.all()) else mask
+                mask = seen if mask is None else mask
             if isinstance(mask, torch.Tensor):
                 data[f"{name}_mask"] = mask
         return data
@@ -265,9 +277,20 @@ def _read_plane(plane: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Ten
     """Day of the year per frame, and whether to use it, from planes ``(B, T, H, W)``.
 
     Planes are constant but for zeros of augmentations. A frame to leave out has -1.
+
+    Raises
+    ------
+    ValueError
+        If a plane holds something else. A trace does not look.
     """
     unused = plane.amin(dim=(-2, -1)) == UNUSED_FRAME
     days = torch.where(unused, UNUSED_FRAME, plane.amax(dim=(-2, -1)))
+    if not torch.compiler.is_compiling():
+        _check_plane(plane, days, name)
+    return days.clamp(min=0), ~unused
+
+
+def _check_plane(plane: torch.Tensor, days: torch.Tensor, name: str) -> None:
     strange = (plane != 0) & (plane != days[..., None, None])
     if bool(strange.any()) or not bool(torch.isfinite(days).all()):
         msg = (
@@ -275,4 +298,3 @@ def _read_plane(plane: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Ten
             "out of normalisation (mean 0, standard deviation 1) and out of interpolating augmentations."
         )
         raise ValueError(msg)
-    return days.clamp(min=0), ~unused

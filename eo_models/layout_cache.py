@@ -13,8 +13,8 @@ class LayoutCache:
     """Least-recently-used cache that never travels with its owner.
 
     Copies and pickles of a module start with an empty cache, and nothing in it enters a state dict. While
-    `torch.export` or `torch.compile` trace a module, nothing is looked up and nothing is kept: what is made then belongs
-    to the trace.
+    `torch.export` or `torch.compile` trace a module, nothing is looked up and nothing is kept: what is made then
+    belongs to the trace.
 
     Parameters
     ----------

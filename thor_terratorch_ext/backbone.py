@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,13 +19,15 @@ from eo_models.contract import BandsByImage, Features, GroupMerge, SensorsByImag
 from eo_models.layout_cache import LayoutCache
 from eo_models.registry import registry_factory
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
-from thor_terratorch_ext.inputs import InputSpec
+from thor_terratorch_ext.inputs import InputSpec, OnNan
+from thor_terratorch_ext.model.attention import AttentionBackend
 from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
-from thor_terratorch_ext.model.encoder import ThorEncoder, split_groups
+from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, VariantName, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 from thor_terratorch_ext.necks import (
     MERGE_METHODS,
     GroupedChannels,
+    MergeMethod,
     THORGroupReshapeTokensToImage,
     grid_sizes,
     merge_maps,
@@ -33,12 +35,10 @@ from thor_terratorch_ext.necks import (
 )
 from thor_terratorch_ext.parameters import InputParams, read_config
 
-VariantName = Literal["tiny", "small", "base", "large"]
-_VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
 #: Registered names and the variant behind each: the short names and the published long ones.
 MODEL_NAMES: Mapping[str, VariantName] = MappingProxyType(
-    {f"thor_v1_{variant}": variant for variant in _VARIANTS}
-    | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in _VARIANTS}
+    {f"thor_v1_{variant}": variant for variant in VARIANTS}
+    | {f"thor_vit_{variant}_encoder_alibi_patch_size_embed_v1": variant for variant in VARIANTS}
 )
 
 _HINTS: Mapping[str, str] = MappingProxyType(
@@ -52,7 +52,7 @@ class ThorBackbone(FreezableBackbone):
     Parameters
     ----------
     variant : {'tiny', 'small', 'base', 'large'}
-        Of the encoder.
+        Size of the encoder.
     model_bands : sequence of str or Enum, or mapping of str to sequence, optional
         Band of each input channel, in order. A mapping names the bands of each image of a multi-modal input.
         Defaults to `thor_terratorch_ext.model.channels.DEFAULT_BANDS`.
@@ -105,11 +105,11 @@ class ThorBackbone(FreezableBackbone):
         model_bands: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
         out_indices: int | Sequence[int] | None = None,
         input_params: Mapping[str, object] | None = None,
-        merge_method: GroupMerge | None = None,
+        merge_method: MergeMethod | None = None,
         return_channel_params: bool = False,  # noqa: FBT001, FBT002
         input_gsd: float | Mapping[str, float] | None = None,
-        on_nan: Literal["raise", "mask"] = "raise",
-        attention: Literal["auto", "shared_bias", "distance", "chunked", "flex"] = "auto",
+        on_nan: OnNan = "raise",
+        attention: AttentionBackend = "auto",
     ) -> None:
         super().__init__()
         self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
@@ -195,6 +195,11 @@ class ThorBackbone(FreezableBackbone):
         ------
         ValueError
             For a wrong number of channels, a size or ground cover that does not fit, NaN, or a missing modality.
+
+        Notes
+        -----
+        `torch.export` and ``torch.compile(fullgraph=True)`` take the backbone as it is. A trace checks names and
+        shapes; it does not look for NaN and does not warn, and ``ground_cover`` must be a plain number in it.
         """
         stated = self.ground_cover if ground_cover is None else ground_cover
         images, cover = self.input_spec.match(x, stated)
@@ -270,7 +275,7 @@ def build_thor(
     Parameters
     ----------
     variant : {'tiny', 'small', 'base', 'large'}
-        Of the encoder.
+        Size of the encoder.
     pretrained : bool
         Load the published weights (from the Hugging Face cache or the network) unless ``ckpt`` is given.
     ckpt : str or Path, optional

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.raster.plan import GeometryPlan, at_least, centred
 
-RESIZE_MODES = ("native_snap", "fixed")
+ResizeMode = Literal["native_snap", "fixed"]
+ShapeAdjust = Literal["crop", "pad"]
+InputPrep = Literal["resize", "tile"]
 
-
-SHAPE_ADJUSTS = ("crop", "pad")
-
-
-INPUT_PREPS = ("resize", "tile")
+#: Reason of a plan that keeps the scale; every other reason stands for the ``fixed`` rule.
+_SNAPPED = "native_snap_applied"
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class SnapPolicy:
         Pixels of a patch at the finest GSD.
     image_size : int
         Side in pixels of the ``fixed`` rule; a multiple of what the patch size and the GSDs need.
-    resize_mode : str
+    resize_mode : {'native_snap', 'fixed'}
         ``native_snap`` crops or pads to the nearest side that divides; ``fixed`` resamples to ``image_size``.
-    shape_adjust : str
-        ``crop`` or ``pad``: how a nearly square raster becomes square.
+    shape_adjust : {'crop', 'pad'}
+        How a nearly square raster becomes square.
     shape_tol_px : int
         Largest difference of the sides in pixels that counts as nearly square; beyond it, ``fixed``.
     max_native_side : int
         Largest snapped side in pixels; beyond it, ``fixed``.
     max_native_tokens : int
         Most patches over all GSDs of a snapped side; beyond it, ``fixed``, where no limit holds.
-    input_prep : str
-        ``resize``, or ``tile`` for tiles of a larger raster: forces ``fixed``, so that their grids stay aligned.
+    input_prep : {'resize', 'tile'}
+        ``tile`` is for tiles of a larger raster: it forces ``fixed``, so that their grids stay aligned.
     fill_value : float
         What a padded border holds, in the raster's unit before normalisation.
 
@@ -55,21 +55,21 @@ class SnapPolicy:
 
     patch_size: int = 8
     image_size: int = 288
-    resize_mode: str = "native_snap"
-    shape_adjust: str = "crop"
+    resize_mode: ResizeMode = "native_snap"
+    shape_adjust: ShapeAdjust = "crop"
     shape_tol_px: int = 8
     max_native_side: int = 384
     max_native_tokens: int = 3000
-    input_prep: str = "resize"
+    input_prep: InputPrep = "resize"
     fill_value: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("patch_size", "image_size", "max_native_side", "max_native_tokens"):
             at_least(name, getattr(self, name), 1)
         at_least("shape_tol_px", self.shape_tol_px, 0)
-        one_of("resize_mode", self.resize_mode, RESIZE_MODES)
-        one_of("shape_adjust", self.shape_adjust, SHAPE_ADJUSTS)
-        one_of("input_prep", self.input_prep, INPUT_PREPS)
+        one_of("resize_mode", self.resize_mode, get_args(ResizeMode))
+        one_of("shape_adjust", self.shape_adjust, get_args(ShapeAdjust))
+        one_of("input_prep", self.input_prep, get_args(InputPrep))
 
 
 def nominal_pixel_size(metres: float, gsds: Iterable[int], tolerance: float = 0.25) -> int:
@@ -134,64 +134,94 @@ def plan_snap(height: int, width: int, pixel_size: float, band_gsds: Iterable[in
     size = (at_least("height", height, 1), at_least("width", width, 1))
     metres = _whole_metres(pixel_size)
     gsds = _gsds(band_gsds)
-    unit = side_unit(metres, policy.patch_size, gsds)
-    record: dict[str, object] = {
-        "resize_mode_requested": policy.resize_mode,
-        "input_prep_mode": policy.input_prep,
-        "raw_input_hw": size,
-        "requested_image_size": policy.image_size,
-        "shape_adjust": policy.shape_adjust,
-        "shape_tol_px": policy.shape_tol_px,
-        "max_native_side": policy.max_native_side,
-        "max_native_tokens": policy.max_native_tokens,
-        "shape_adjust_applied": "none",
+    reason, snap = _choose(size, metres, gsds, policy)
+    if reason == _SNAPPED and snap is not None and snap.tokens is not None:
+        side, tokens = snap.side, snap.tokens
+        square = (snap.square, snap.square)
+        before = (
+            *centred(size, square, policy.fill_value),
+            *centred(square, (side, side), policy.fill_value),
+        )
+        resize, true_cover = None, (side * metres, side * metres)
+    else:
+        side, tokens = policy.image_size, _fixed_tokens(size, metres, gsds, policy, reason)
+        before = ()
+        resize = None if size == (side, side) else (side, side)
+        true_cover = (size[0] * metres, size[1] * metres)
+    outcome = {
+        "preprocess_reason": reason,
+        "final_hw": (side, side),
+        "effective_image_size": side,
+        "ground_cover_m": side * metres,
+        "estimated_patch_tokens": tokens,
     }
-    if policy.input_prep == "tile":
-        return _fixed(size, metres, gsds, policy, "tile_preserve_stitch_geometry", record)
-    if policy.resize_mode == "fixed":
-        return _fixed(size, metres, gsds, policy, "fixed_mode", record)
-    record["raw_aspect_diff_px"] = abs(height - width)
-    if abs(height - width) > policy.shape_tol_px:
-        return _fixed(size, metres, gsds, policy, "rectangular_above_tolerance", record)
-    if height != width:
-        record["shape_adjust_applied"] = f"{policy.shape_adjust}_to_square"
-    square = min(size) if policy.shape_adjust == "crop" else max(size)
-    side = snapped_side(square, unit)
-    tokens = patch_tokens(side, metres, policy.patch_size, gsds)
-    record |= {"square_side": square, "side_unit": unit, "snapped_side": side, "estimated_patch_tokens": tokens}
-    if side > policy.max_native_side:
-        return _fixed(size, metres, gsds, policy, "native_side_limit", record)
-    if tokens is None or tokens > policy.max_native_tokens:
-        return _fixed(size, metres, gsds, policy, "native_token_limit", record)
-    adjust = "none" if side == square else "pad_to_valid_side" if side > square else "crop_to_valid_side"
-    record |= {"snap_adjust_applied": adjust, "preprocess_strategy": "native_snap"}
-    cover = side * metres
-    record |= _outcome("native_snap_applied", side, cover, tokens)
-    to_square = centred(size, (square, square), policy.fill_value)
-    to_side = centred((square, square), (side, side), policy.fill_value)
     return GeometryPlan(
         input_hw=size,
-        before=(*to_square, *to_side),
-        resize=None,
-        reason="native_snap_applied",
+        before=before,
+        resize=resize,
+        reason=reason,
         final_hw=(side, side),
         effective_image_size=side,
         estimated_patch_tokens=tokens,
-        ground_cover_m=cover,
-        true_ground_cover_m=(cover, cover),
-        record=tuple(record.items()),
+        ground_cover_m=side * metres,
+        true_ground_cover_m=true_cover,
+        record=tuple((_record(size, policy, reason, snap) | outcome).items()),
     )
 
 
-def _fixed(
-    size: tuple[int, int],
-    metres: int,
-    gsds: tuple[int, ...],
-    policy: SnapPolicy,
-    reason: str,
-    record: dict[str, object],
-) -> GeometryPlan:
-    """Plan the resampling to ``image_size``; the encoder is told ``image_size`` pixels of the raster's pixel size."""
+@dataclass(frozen=True)
+class _Snap:
+    """What snapping makes of a nearly square raster.
+
+    Parameters
+    ----------
+    square : int
+        Side in pixels after the sides are made equal.
+    unit : int
+        Pixels that a side must be a multiple of.
+    side : int
+        The multiple that is nearest to ``square``.
+    tokens : int or None
+        Patches over all GSDs.
+    """
+
+    square: int
+    unit: int
+    side: int
+    tokens: int | None
+
+
+def _choose(size: tuple[int, int], metres: int, gsds: tuple[int, ...], policy: SnapPolicy) -> tuple[str, _Snap | None]:
+    """Return the reason for the rule that applies, and the snapped size if snapping was considered.
+
+    Every reason but ``native_snap_applied`` stands for the ``fixed`` rule.
+    """
+    if policy.input_prep == "tile":
+        return "tile_preserve_stitch_geometry", None
+    if policy.resize_mode == "fixed":
+        return "fixed_mode", None
+    if abs(size[0] - size[1]) > policy.shape_tol_px:
+        return "rectangular_above_tolerance", None
+    square = min(size) if policy.shape_adjust == "crop" else max(size)
+    unit = side_unit(metres, policy.patch_size, gsds)
+    side = snapped_side(square, unit)
+    tokens = patch_tokens(side, metres, policy.patch_size, gsds)
+    snap = _Snap(square, unit, side, tokens)
+    if side > policy.max_native_side:
+        return "native_side_limit", snap
+    if tokens is None or tokens > policy.max_native_tokens:
+        return "native_token_limit", snap
+    return _SNAPPED, snap
+
+
+def _fixed_tokens(size: tuple[int, int], metres: int, gsds: tuple[int, ...], policy: SnapPolicy, reason: str) -> int:
+    """Return the number of patches of ``image_size``; the encoder takes its pixels for the raster's pixel size.
+
+    Raises
+    ------
+    ValueError
+        If patches do not tile it.
+    """
     side = policy.image_size
     tokens = patch_tokens(side, metres, policy.patch_size, gsds)
     if tokens is None:
@@ -203,31 +233,36 @@ def _fixed(
             f"raster of {size[0]} x {size[1]} pixels falls under the fixed rule ({reason})."
         )
         raise ValueError(msg)
-    cover = side * metres
-    described = record | {"preprocess_strategy": "fixed_resize"} | _outcome(reason, side, cover, tokens)
-    resize = None if size == (side, side) else (side, side)
-    return GeometryPlan(
-        input_hw=size,
-        before=(),
-        resize=resize,
-        reason=reason,
-        final_hw=(side, side),
-        effective_image_size=side,
-        estimated_patch_tokens=tokens,
-        ground_cover_m=cover,
-        true_ground_cover_m=(size[0] * metres, size[1] * metres),
-        record=tuple(described.items()),
-    )
+    return tokens
 
 
-def _outcome(reason: str, side: int, cover: int, tokens: int) -> dict[str, object]:
-    return {
-        "preprocess_reason": reason,
-        "final_hw": (side, side),
-        "effective_image_size": side,
-        "ground_cover_m": cover,
-        "estimated_patch_tokens": tokens,
+def _record(size: tuple[int, int], policy: SnapPolicy, reason: str, snap: _Snap | None) -> dict[str, object]:
+    """Describe a decision under rs-embed's keys, in its order."""
+    squared = snap is not None and size[0] != size[1]
+    record: dict[str, object] = {
+        "resize_mode_requested": policy.resize_mode,
+        "input_prep_mode": policy.input_prep,
+        "raw_input_hw": size,
+        "requested_image_size": policy.image_size,
+        "shape_adjust": policy.shape_adjust,
+        "shape_tol_px": policy.shape_tol_px,
+        "max_native_side": policy.max_native_side,
+        "max_native_tokens": policy.max_native_tokens,
+        "shape_adjust_applied": f"{policy.shape_adjust}_to_square" if squared else "none",
     }
+    if policy.input_prep != "tile" and policy.resize_mode != "fixed":
+        record["raw_aspect_diff_px"] = abs(size[0] - size[1])
+    if snap is not None:
+        record |= {
+            "square_side": snap.square,
+            "side_unit": snap.unit,
+            "snapped_side": snap.side,
+            "estimated_patch_tokens": snap.tokens,
+        }
+    if snap is None or reason != _SNAPPED:
+        return record | {"preprocess_strategy": "fixed_resize"}
+    adjust = "none" if snap.side == snap.square else f"{'pad' if snap.side > snap.square else 'crop'}_to_valid_side"
+    return record | {"snap_adjust_applied": adjust, "preprocess_strategy": "native_snap"}
 
 
 def side_unit(pixel_size: int, patch_size: int, band_gsds: Iterable[int]) -> int:

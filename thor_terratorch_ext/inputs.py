@@ -118,7 +118,10 @@ class InputSpec:
         return [_masked(image) for image in images] if self.on_nan == "mask" else list(images)
 
     def warn_if_resized(self, images: Sequence[torch.Tensor], layout: TokenLayout, selection: BandSelection) -> None:
-        """Warn, once per size, if images without a stated pixel size are resized to the ground cover; not in a trace."""
+        """Warn, once per size, if images without a stated pixel size are resized to the ground cover.
+
+        A trace does not warn.
+        """
         if self.gsd is not None or torch.compiler.is_compiling():
             return
         first = 0
@@ -198,9 +201,9 @@ class InputSpec:
         shares = (~finite).float().mean(dim=(0, 2, 3)).tolist()
         spoilt = [f"{spelling(b)} {share:.1%}" for b, share in zip(bands, shares, strict=True) if share > 0]
         msg = (
-            f"NaN or infinity in {_what(name)} ({', '.join(spoilt)} of the pixels); a single one makes every token of its "
-            "sample NaN. Fill no-data before the encoder (data module: no_data_replace), or build the backbone with "
-            "on_nan='mask', which puts the mean of a normalised band there."
+            f"NaN or infinity in {_what(name)} ({', '.join(spoilt)} of the pixels); a single one makes every token of "
+            "its sample NaN. Fill no-data before the encoder (data module: no_data_replace), or build the backbone "
+            "with on_nan='mask', which puts the mean of a normalised band there."
         )
         raise ValueError(msg)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,8 @@ from torch import nn
 
 from thor_terratorch_ext.model.channels import GROUP_OF
 
-MERGE_METHODS = ("mean", "sum", "concat")
+MergeMethod = Literal["mean", "sum", "concat"]
+MERGE_METHODS: tuple[MergeMethod, ...] = get_args(MergeMethod)
 
 
 def grid_sizes(channel_params: Mapping[str, Mapping[str, int]]) -> list[int]:
@@ -51,7 +52,7 @@ def token_maps(tokens: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]
     return [part.unflatten(2, (n, n)) for part, n in zip(parts, sizes, strict=True)]
 
 
-def merge_maps(maps: Sequence[torch.Tensor], method: str) -> torch.Tensor:
+def merge_maps(maps: Sequence[torch.Tensor], method: MergeMethod) -> torch.Tensor:
     """Merge the feature maps of all groups on the finest grid.
 
     Coarser maps are resized bilinearly (``align_corners=False``). The mean is not weighted: a group of one band
@@ -134,7 +135,7 @@ class THORGroupReshapeTokensToImage(nn.Module):
     def __init__(
         self,
         channel_list: list[int],
-        merge: str = "concat",
+        merge: MergeMethod = "concat",
         remove_cls_token: bool = False,  # noqa: FBT001, FBT002
         num_groups: int | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import yaml
 
 from eo_core.arguments import as_int, as_ints, from_text, one_of
-from thor_terratorch_ext.model.layout import REFERENCE_PATCH_SIZE, STRATEGIES
+from thor_terratorch_ext.model.layout import REFERENCE_PATCH_SIZE, STRATEGIES, Strategy
 
 DEFAULT_GROUND_COVER = 2880
 DEFAULT_PATCH_SIZE = 8
@@ -47,7 +47,7 @@ class InputParams:
         Whether the user gave it.
     patch_sizes : tuple of int
         Candidate patch sizes in pixels.
-    strategy : str
+    strategy : {'min', 'max', 'equal-min', 'equal-max'}
         See `thor_terratorch_ext.model.layout.resolve_layout`.
     reference_patch_size : int
         Of the patch-size embedding, in pixels.
@@ -56,7 +56,7 @@ class InputParams:
     ground_cover: int = DEFAULT_GROUND_COVER
     ground_cover_stated: bool = False
     patch_sizes: tuple[int, ...] = (DEFAULT_PATCH_SIZE,)
-    strategy: str = "min"
+    strategy: Strategy = "min"
     reference_patch_size: int = REFERENCE_PATCH_SIZE
 
     @classmethod
@@ -104,7 +104,7 @@ class InputParams:
                 msg = f"{name} must be positive, got {list(values)}."
                 raise ValueError(msg)
         strategy = one_of("select_patch_strategy", params.get("select_patch_strategy", "min"), STRATEGIES)
-        return cls(covers[0], "ground_covers" in params, patch_sizes, str(strategy), reference)
+        return cls(covers[0], "ground_covers" in params, patch_sizes, strategy, reference)
 
 
 def read_config(config: object, section: str) -> Mapping[str, object]:

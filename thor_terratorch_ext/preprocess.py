@@ -34,7 +34,7 @@ from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
-from thor_terratorch_ext.geometry import SnapPolicy, plan_snap
+from thor_terratorch_ext.geometry import InputPrep, ResizeMode, ShapeAdjust, SnapPolicy, plan_snap
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.statistics import statistics_for
 
@@ -121,12 +121,12 @@ class ThorPreprocess:
     normalization: str | Mapping[str, str] = "thor_stats"
     patch_size: int = 8
     image_size: int = 288
-    resize_mode: Literal["native_snap", "fixed"] = "native_snap"
-    shape_adjust: Literal["crop", "pad"] = "crop"
+    resize_mode: ResizeMode = "native_snap"
+    shape_adjust: ShapeAdjust = "crop"
     shape_tol_px: int = 8
     max_native_side: int = 384
     max_native_tokens: int = 3000
-    input_prep: Literal["resize", "tile"] = "resize"
+    input_prep: InputPrep = "resize"
     fill_value: float = 0.0
     missing: Literal["mean", "zero"] = "mean"
     means: Mapping[str, PerBand] | None = None

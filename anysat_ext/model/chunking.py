@@ -7,7 +7,6 @@ repeats the function once per chunk, and a compiler plans memory by itself.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,26 +32,28 @@ def check_budget(budget: object) -> int | None:
     return budget
 
 
-def rows_per_chunk(budget: int | None, bytes_per_row: int, device: torch.device) -> int:
-    """Number of rows whose intermediate results fit the budget, at least one; no limit in a trace without a budget."""
+def rows_per_chunk(budget: int | None, bytes_per_row: int, device: torch.device) -> int | None:
+    """Number of rows whose intermediate results fit the budget, at least one; ``None`` for no limit in a trace."""
     if budget is None and torch.compiler.is_compiling():
-        return sys.maxsize
+        return None
     if budget is None:
         budget = CPU_BUDGET if device.type == "cpu" else ACCELERATOR_BUDGET
     return max(1, budget // bytes_per_row)
 
 
-def even_slices(n_rows: int, limit: int) -> list[slice]:
+def even_slices(n_rows: int, limit: int | None) -> list[slice]:
     """Cut rows into slices of at most ``limit`` rows and nearly equal size; a short rest would run slowly."""
-    if n_rows <= limit:
+    if limit is None or n_rows <= limit:
         return [slice(0, n_rows)]
     n_chunks = -(-n_rows // limit)
     limits = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(limits)]
 
 
-def sample_slices(n_samples: int, rows_per_sample: int, limit: int) -> list[slice]:
+def sample_slices(n_samples: int, rows_per_sample: int, limit: int | None) -> list[slice]:
     """Cut the rows of a batch into slices that hold whole samples or lie within one sample."""
+    if limit is None:
+        return [slice(0, n_samples * rows_per_sample)]
     if rows_per_sample <= limit:
         groups = even_slices(n_samples, limit // rows_per_sample)
         return [slice(g.start * rows_per_sample, g.stop * rows_per_sample) for g in groups]

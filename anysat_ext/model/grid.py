@@ -125,8 +125,8 @@ def patch_grid(modality: Modality, size: int, scale: int, reduce_scale: ReduceSc
     else:
         tokens = scale * modality.tokens_per_cell
         pixels = tokens * modality.kernel
-    side, rest = divmod(size, pixels)
-    if side == 0 or (rest and not crop):
+    side = size // pixels
+    if side == 0 or (size % pixels and not crop):
         raise ValueError(_size_message(modality, size, scale, pixels))
     return PatchGrid(side, tokens, pixels)
 
@@ -152,10 +152,10 @@ def _series_tokens(modality: Modality, scale: int, reduce_scale: ReduceScale) ->
     metres = scale * CELL_METRES
     if reduce_scale != "training":
         msg = (
-            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m. The release configuration does not have the "
-            f"reduce_scale of {modality.training_reduce_scale} of the training, so it can only cut this modality at "
-            f"patch_size 10 and alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and "
-            f"take a multiple of {modality.pixel_metres:g}."
+            f"{modality.name!r} has pixels of {modality.pixel_metres:g} m; the release configuration, without the "
+            f"reduce_scale of {modality.training_reduce_scale} of the training, can only cut it at patch_size 10 and "
+            f"alone, got patch_size {metres}. Build the encoder with reduce_scale='training' and take a multiple of "
+            f"{modality.pixel_metres:g}."
         )
         raise ValueError(msg)
     if scale % cells_per_pixel:

@@ -69,7 +69,7 @@ def test_no_dates_is_an_error_unless_a_default_is_set() -> None:
     ("date", "day"), [("2019-01-01", 0), ("2019-12-31", 364), ("2020-12-31", 364), ("2020-03-01", 60)]
 )
 def test_day_of_year_counts_from_zero(date: str, day: int) -> None:
-    assert tiny(default_date=date).reader.images[0].default_day == day
+    assert tiny(default_date=date).input_spec.images[0].default_day == day
 
 
 def test_misbatched_dates_of_tiled_inference_are_refused() -> None:
@@ -94,7 +94,7 @@ def test_tiled_inference_gives_every_window_its_own_samples_dates() -> None:
             self.backbone = backbone
 
         def forward(self, x: torch.Tensor, **_: Any) -> torch.Tensor:
-            dates = self.backbone.reader.read(x, {})["s2_dates"].float()
+            dates = self.backbone.input_spec.match(x, {})["s2_dates"].float()
             return dates.mean(1)[:, None, None, None].expand(-1, 1, *x.shape[-2:])
 
     plane = torch.tensor([10.0, 300.0])[:, None, None, None, None].expand(2, 1, 1, 32, 32)

@@ -246,7 +246,7 @@ def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path,
         encoder = encoder.encoders[1]
 
     def channels(image: Any) -> dict[tuple[str, str], torch.Tensor]:
-        data = encoder.reader.read(image, {})
+        data = encoder.input_spec.match(image, {})
         return {
             (modality, band): data[modality][:, :, k]
             for modality in data

@@ -135,7 +135,7 @@ class Run:
 
     def anysat(self) -> dict[str, torch.Tensor]:
         """AnySat's input ``(B, T, C, H, W)`` with dates, in the order of the weights."""
-        return self.encoder.reader.read(self.batch()["image"], {})
+        return self.encoder.input_spec.match(self.batch()["image"], {})
 
     def thor(self) -> dict[str, float]:
         """The value of each THOR channel in the first sample, which is flat."""

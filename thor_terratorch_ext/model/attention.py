@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,8 @@ from torch import nn
 from eo_models.layout_cache import LayoutCache
 from thor_terratorch_ext.model.alibi import alibi_bias
 
-BACKENDS = ("auto", "shared_bias", "distance", "chunked", "flex")
+AttentionBackend = Literal["auto", "shared_bias", "distance", "chunked", "flex"]
+BACKENDS: tuple[AttentionBackend, ...] = get_args(AttentionBackend)
 
 #: Largest bias (or distances) in bytes that ``auto`` keeps: twice the bias of THOR large on Sentinel-1 and 2 at 288 px.
 MAX_BIAS_BYTES = 2**30
@@ -41,7 +43,7 @@ MLP_CHUNK = 512
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def check_backend(backend: str) -> str:
+def check_backend(backend: object) -> AttentionBackend:
     """Return ``backend`` if it is known.
 
     Raises
@@ -49,13 +51,16 @@ def check_backend(backend: str) -> str:
     ValueError
         If it is not.
     """
-    if backend not in BACKENDS:
-        msg = f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}."
-        raise ValueError(msg)
-    return backend
+    for valid in BACKENDS:
+        if backend == valid:
+            return valid
+    msg = f"Unknown attention backend {backend!r}. Valid: {', '.join(BACKENDS)}."
+    raise ValueError(msg)
 
 
-def make_attend(backend: str, coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
+def make_attend(
+    backend: AttentionBackend, coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype
+) -> Attend:
     """Prepare the attention of one layout for one device and dtype.
 
     Parameters

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,12 @@ from torch import nn
 
 from eo_models.layout_cache import LayoutCache
 from thor_terratorch_ext.model.alibi import alibi_slopes
-from thor_terratorch_ext.model.attention import Attend, Block, check_backend, make_attend
+from thor_terratorch_ext.model.attention import Attend, AttentionBackend, Block, check_backend, make_attend
 from thor_terratorch_ext.model.channels import GROUPS
 from thor_terratorch_ext.model.layout import TokenLayout
 from thor_terratorch_ext.model.patch_embedding import PatchEmbedding
+
+VariantName = Literal["tiny", "small", "base", "large"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Variant:
 
     Parameters
     ----------
-    name : str
-        ``tiny``, ``small``, ``base`` or ``large``.
+    name : {'tiny', 'small', 'base', 'large'}
+        Published name of the size.
     embed_dim : int
         Token width D.
     depth : int
@@ -40,14 +43,14 @@ class Variant:
         Channels of the group embedding; the patch-size embedding takes the others.
     """
 
-    name: str
+    name: VariantName
     embed_dim: int
     depth: int
     n_heads: int
     group_embed_dim: int
 
 
-VARIANTS: Mapping[str, Variant] = MappingProxyType(
+VARIANTS: Mapping[VariantName, Variant] = MappingProxyType(
     {
         "tiny": Variant("tiny", 192, 12, 3, 32),
         "small": Variant("small", 384, 12, 6, 64),
@@ -82,8 +85,8 @@ class ThorEncoder(nn.Module):
 
     Parameters
     ----------
-    variant : str
-        One of `VARIANTS`.
+    variant : {'tiny', 'small', 'base', 'large'}
+        See `VARIANTS`.
     attention : {'auto', 'shared_bias', 'distance', 'chunked', 'flex'}
         See `thor_terratorch_ext.model.attention`.
 
@@ -93,7 +96,7 @@ class ThorEncoder(nn.Module):
         If the variant or the attention backend is unknown.
     """
 
-    def __init__(self, variant: str = "base", attention: str = "auto") -> None:
+    def __init__(self, variant: VariantName = "base", attention: AttentionBackend = "auto") -> None:
         super().__init__()
         if variant not in VARIANTS:
             msg = f"Unknown THOR variant {variant!r}. Valid: {', '.join(VARIANTS)}."

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
 from thor_terratorch_ext.model.channels import BandSelection
 
-STRATEGIES = ("min", "max", "equal-min", "equal-max")
+Strategy = Literal["min", "max", "equal-min", "equal-max"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 #: Reference patch size in pixels of the patch-size embedding (published ``flexivit_ref_patch_size``).
 REFERENCE_PATCH_SIZE = 4
@@ -120,7 +122,7 @@ def resolve_layout(
     selection: BandSelection,
     ground_cover: int,
     patch_sizes: Sequence[int],
-    strategy: str = "min",
+    strategy: Strategy = "min",
     reference_patch_size: int = REFERENCE_PATCH_SIZE,
 ) -> TokenLayout:
     """Choose a patch size per group and lay the tokens out.
@@ -170,7 +172,7 @@ def _tiling_patch_sizes(ground_cover: int, gsd: int, patch_sizes: Sequence[int])
     return sorted({p for p in patch_sizes if ground_cover % (p * gsd) == 0})
 
 
-def _choose(ground_cover: int, gsds: Sequence[int], choices: Sequence[Sequence[int]], strategy: str) -> list[int]:
+def _choose(ground_cover: int, gsds: Sequence[int], choices: Sequence[Sequence[int]], strategy: Strategy) -> list[int]:
     if strategy == "min":
         return [choice[0] for choice in choices]
     if strategy == "max":

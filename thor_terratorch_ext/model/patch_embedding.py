@@ -24,9 +24,7 @@ from thor_terratorch_ext.model.layout import GroupGrid
 REFERENCE_KERNEL = 16
 
 
-@lru_cache(maxsize=64)
-@torch.compiler.assume_constant_result
-def resize_matrix(patch_size: int) -> tuple[tuple[float, ...], ...]:
+def resize_matrix(patch_size: int) -> torch.Tensor:
     """One axis of the pseudo-inverse kernel resize.
 
     FlexiViT (Beyer et al. 2023, section 3.4) maps a kernel by the pseudo-inverse of the image resize, so that the
@@ -40,9 +38,16 @@ def resize_matrix(patch_size: int) -> tuple[tuple[float, ...], ...]:
 
     Returns
     -------
-    tuple of tuple of float
-        ``patch_size`` rows of 16 numbers: plain numbers, which a trace of the encoder takes for constants.
+    Tensor
+        Float64 ``(patch_size, 16)``.
     """
+    return torch.tensor(_resize_rows(patch_size), dtype=torch.float64)
+
+
+@lru_cache(maxsize=64)
+@torch.compiler.assume_constant_result
+def _resize_rows(patch_size: int) -> tuple[tuple[float, ...], ...]:
+    """Rows of `resize_matrix` as plain numbers: computed without PyTorch, they are constants of a trace."""
     return tuple(map(tuple, np.linalg.pinv(_bicubic_resize(REFERENCE_KERNEL, patch_size).T).tolist()))
 
 
@@ -82,7 +87,7 @@ def resize_kernels(kernels: torch.Tensor, patch_size: int) -> torch.Tensor:
     work = torch.promote_types(kernels.dtype, torch.float32)
     device = kernels.device.type
     with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
-        matrix = torch.tensor(resize_matrix(patch_size), dtype=torch.float64).to(device=kernels.device, dtype=work)
+        matrix = resize_matrix(patch_size).to(device=kernels.device, dtype=work)
         return (matrix @ kernels.to(work) @ matrix.T).to(kernels.dtype)
 
 

@@ -10,7 +10,7 @@ from timm.layers.patch_embed import resample_patch_embed
 
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.model.layout import GroupGrid, resolve_layout
-from thor_terratorch_ext.model.patch_embedding import PatchEmbedding, resize_kernels
+from thor_terratorch_ext.model.patch_embedding import PatchEmbedding, resize_kernels, resize_matrix
 
 
 def _grid(bands: list[str], patch_size: int = 8) -> GroupGrid:
@@ -29,6 +29,14 @@ def test_one_map_for_a_group_is_the_mean_of_one_convolution_per_band(patch_size:
         out = torch.nn.functional.conv2d(image[:, k : k + 1], kernel, conv.bias, stride=patch_size)
         tokens.append(out.flatten(2).transpose(1, 2))
     torch.testing.assert_close(embedding(image, grid), torch.stack(tokens).mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 3, 4, 5, 8, 12, 15, 16, 20, 24, 48])
+def test_the_formula_of_the_resize_is_pytorchs_antialiased_bicubic(patch_size: int) -> None:
+    impulses = torch.eye(16, dtype=torch.float64)[None, None]
+    interpolate = torch.nn.functional.interpolate
+    resize = interpolate(impulses, size=(patch_size, 16), mode="bicubic", antialias=True)[0, 0]
+    torch.testing.assert_close(resize_matrix(patch_size), torch.linalg.pinv(resize.T), rtol=1e-9, atol=1e-9)
 
 
 def test_the_reference_patch_size_uses_the_kernel_itself() -> None:
