@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torchgeo.trainers import BaseTask
 
 from eo_core.config import config_text
 from eo_embed.export.exporter import Counts, Exporter
@@ -19,6 +18,11 @@ from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import FeatureExtractor
+
+try:
+    from torchgeo.tasks import BaseTask  # type: ignore[import-not-found]
+except ModuleNotFoundError:  # before torchgeo 0.10
+    from torchgeo.trainers import BaseTask
 
 #: Arguments that do not change the numbers.
 _NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile"))
