@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from eo_embed import open_embeddings
-from eo_embed.export.exporter import Counts, Exporter
+from eo_embed import Exporter, ExportSettings, open_embeddings
+from eo_embed.export.exporter import Counts
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
-from eo_embed.export.settings import ExportSettings
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import Features
 

@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 import pytest
 
-from eo_embed.export.facts import encoder_facts, run_provenance
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_models.features import MERGES, OUTPUTS, POOLINGS
 
@@ -56,14 +55,3 @@ def test_vectors_alone_are_chips_of_float32_whatever_grids_would_be() -> None:
     stac = ExportSettings(dtype="int8").stac(0, 0.0)
     assert (stac["emb:type"], stac["data_type"]) == ("chip", "float32")
     assert not {"emb:quantization", "emb:dimensions", "gsd"} & stac.keys()
-
-
-def test_the_path_of_the_weights_is_no_fact_but_provenance(tmp_path: Any) -> None:
-    """Weights count by their content: a moved checkpoint must not refuse a resume."""
-    facts = encoder_facts("toy", {"ckpt": "a.pt", "patch": 8}, ExportSettings())
-    assert facts["backbone_args"] == {"patch": 8}
-    assert "overwrite" not in facts
-    (tmp_path / "a.pt").write_bytes(b"abc")
-    known = run_provenance(tmp_path / "a.pt", None, "data")
-    assert known["checkpoint_sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert run_provenance("gone.pt", None, "")["checkpoint_sha256"] is None

@@ -1,0 +1,91 @@
+"""Items hold what a sample stands for, in its place, and nothing where nothing was observed."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from pyproj import CRS
+
+from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.items import Item, items_of
+from eo_embed.export.settings import ExportSettings
+from eo_models.features import Features
+
+ORIGIN = Affine(10, 0, 500_000, 0, -10, 4_000_000)
+
+
+def _sample(valid: np.ndarray, **other: Any) -> SampleGrid:
+    crs = CRS.from_epsg(32631).to_wkt()
+    return SampleGrid("a/tile", ("in/a.tif",), ORIGIN, crs, valid, (date(2021, 3, 4),), **other)
+
+
+def _features(side: int = 4) -> Features:
+    grid = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return Features(grid.flatten(2).transpose(1, 2), None, grid)
+
+
+def _item(sample: SampleGrid, features: Features | None = None, **settings: Any) -> Item:
+    (item,) = items_of("layer_3", features or _features(), [sample], ExportSettings(**({"output": "both"} | settings)))
+    return item
+
+
+def test_cells_without_any_observed_pixel_have_no_value() -> None:
+    valid = np.ones((32, 32), dtype=bool)
+    valid[:8, :8] = False  # all of one cell
+    valid[8:12, :8] = False  # half of another
+    item = _item(_sample(valid))
+    assert item.embedding.grid is not None
+    assert item.embedding.valid is not None
+    assert np.isnan(item.embedding.grid[:, 0, 0]).all()
+    assert np.isfinite(item.embedding.grid).sum() == 3 * 15
+    assert item.embedding.valid[:2, 0].tolist() == [0, 0.5]
+    assert item.embedding.valid_fraction == pytest.approx(1 - 96 / 1024)
+    assert (item.cells, item.dimensions, item.gsd) == (16, 3, pytest.approx(80, rel=1e-6))
+
+
+def test_of_a_tile_only_the_cells_that_it_stands_for_are_kept_in_their_place() -> None:
+    whole = _item(_sample(np.ones((32, 32), dtype=bool))).embedding
+    item = _item(_sample(np.ones((32, 32), dtype=bool), core=(0.25, 0.5, 1.0, 1.0), raster_id="a"))
+    assert whole.grid is not None
+    np.testing.assert_array_equal(item.embedding.grid, whole.grid[:, 1:, 2:])
+    assert item.embedding.transform == Affine(80, 0, 500_000 + 160, 0, -80, 4_000_000 - 80)
+    entry = item.entry([Path("out/grids/a.tif")], Path("out"))
+    assert (entry["files"], entry["raster_id"], entry["grid_hw"], entry["image_hw"]) == (
+        ["grids/a.tif"], "a", [3, 2], [32, 32],
+    )  # fmt: skip
+    assert (entry["dates"], entry["layer"]) == (["2021-03-04"], "layer_3")
+
+
+def test_vectors_of_length_one_have_it_in_grid_and_table() -> None:
+    item = _item(_sample(np.ones((32, 32), dtype=bool)), l2_normalise=True).embedding
+    assert item.pooled is not None
+    assert np.linalg.norm(item.pooled) == pytest.approx(1)
+    np.testing.assert_allclose(np.linalg.norm(item.grid, axis=0), 1, rtol=1e-6)
+    zero = Features(torch.zeros(1, 4, 3), None, torch.zeros(1, 3, 2, 2))
+    found = _item(_sample(np.ones((32, 32), dtype=bool)), zero, l2_normalise=True).embedding
+    assert found.pooled is not None
+    assert found.pooled.tolist() == [0, 0, 0]  # no division by zero
+
+
+@pytest.mark.parametrize(
+    ("output", "pooled", "grid"), [("pooled", True, False), ("grid", False, True), ("both", True, True)]
+)
+def test_only_what_is_asked_for_is_made(output: str, pooled: bool, grid: bool) -> None:
+    item = _item(_sample(np.ones((32, 32), dtype=bool)), output=output)
+    assert (item.embedding.pooled is not None, item.embedding.grid is not None) == (pooled, grid)
+    assert item.embedding.shape == (4, 4)
+    assert item.cells == (16 if grid else 0)
+
+
+def test_grids_of_tokens_that_form_none_are_refused() -> None:
+    tokens = Features(torch.zeros(1, 7, 3), None, None)
+    with pytest.raises(ValueError, match=r"tokens \(1, 7, 3\) form no grid. Export output: pooled"):
+        _item(_sample(np.ones((32, 32), dtype=bool)), tokens)
+    item = _item(_sample(np.ones((32, 32), dtype=bool)), tokens, output="pooled")
+    assert (item.embedding.shape, item.dimensions, item.gsd) == ((1, 1), 3, 0.0)
