@@ -200,7 +200,8 @@ def test_regression_of_rasters_in_half_precision(chips: Make, recipe: Make, both
     task |= {"loss": "rmse"}
     del task["class_names"], task["model_args"]["num_classes"]
     both(config)
-    both(config, dtype="float16")
+    pair = both(config, dtype="float16")
+    assert pair.run.losses.steps != pair.plain.steps
 
 
 def test_tiled_validation_is_not_cached(chips: Make, recipe: Make, both: Make, tmp_path: Path) -> None:
