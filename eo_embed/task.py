@@ -33,7 +33,7 @@ from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
 try:
     from torchgeo.tasks import BaseTask
 except ModuleNotFoundError:  # its name before torchgeo 0.10
-    from torchgeo.trainers import BaseTask
+    from torchgeo.trainers import BaseTask  # type: ignore[no-redef,unused-ignore]
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
 _NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))
