@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -292,6 +294,22 @@ def test_two_processes_export_the_same_rows_as_one(config: Any, tmp_path: Path) 
 def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         eo_embed.EmbeddingTask("thor_v1_tiny", {"pretrained": False}, **arguments)
+
+
+@pytest.mark.parametrize("home", ["torchgeo.tasks", "torchgeo.trainers"])
+def test_the_base_class_has_its_name_of_torchgeo_0_9_and_0_10(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BaseTask(torch.nn.Module):
+        """Whatever torchgeo offers there."""
+
+    modules = {"torchgeo.tasks": None, "torchgeo.trainers": None, home: SimpleNamespace(BaseTask=BaseTask)}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("eo_embed.task_again", Path(eo_embed.__file__).parent / "task.py")
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.EmbeddingTask.__base__ is BaseTask
 
 
 def test_it_does_not_train() -> None:
