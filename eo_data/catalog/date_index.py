@@ -101,7 +101,8 @@ def _features(content: object) -> list[dict[str, object]] | None:
         return None
     found = []
     for feature in features:
-        named = {str(key): value for key, value in (feature.get("properties") or {}).items()}
+        properties = feature.get("properties")
+        named = {str(key): value for key, value in properties.items()} if isinstance(properties, Mapping) else {}
         has_name = any(key.strip().lower() in _NAME_COLUMNS for key in named)
         found.append(named if has_name or "id" not in feature else {"id": feature["id"]} | named)
     return found
