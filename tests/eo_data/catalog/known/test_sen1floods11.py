@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eo_data.catalog.known.sen1floods11 import EventDates, chip_dates, event_dates
-from eo_data.temporal.dates import day_of_year
+from eo_data.temporal.calendar_date import day_of_year
 
 # Written by hand from the geojson: chips, Sentinel-1, Sentinel-2, and both days of year counted by hand.
 EVENTS = {
