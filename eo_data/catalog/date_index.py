@@ -102,10 +102,9 @@ def _features(content: object) -> list[dict[str, object]] | None:
     found = []
     for feature in features:
         properties = feature.get("properties")
-        if isinstance(properties, Mapping):
-            named = {str(key): value for key, value in properties.items()}
-            has_name = any(key.strip().lower() in _NAME_COLUMNS for key in named)
-            found.append(named if has_name or "id" not in feature else {"id": feature["id"]} | named)
+        named = {str(key): value for key, value in properties.items()} if isinstance(properties, Mapping) else {}
+        has_name = any(key.strip().lower() in _NAME_COLUMNS for key in named)
+        found.append(named if has_name or "id" not in feature else {"id": feature["id"]} | named)
     return found
 
 

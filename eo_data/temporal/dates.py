@@ -12,21 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_data.temporal.calendar_date import day_of_year, parse_date, parse_instant
+from eo_data.temporal.calendar_date import parse_date, parse_instant
 from eo_data.temporal.product_names import date_from_name
-
-__all__ = [
-    "ACQUISITION_TAGS",
-    "CREATION_TAGS",
-    "DateWithSource",
-    "date_from_name",
-    "date_from_stac",
-    "date_from_tags",
-    "dates_from_time_axis",
-    "day_of_year",
-    "parse_date",
-    "resolve_date",
-]
 
 #: Metadata entries that hold the acquisition, best first: Landsat MTL, HLS, GDAL's Sentinel-2 driver, STAC, CF, BEAM.
 ACQUISITION_TAGS = (

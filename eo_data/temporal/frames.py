@@ -18,23 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from eo_core.arguments import one_of
-from eo_data.sensors.quality import SCL_CLEAR, clear_mask
 from eo_data.temporal.calendar_date import day_of_year, parse_date
-
-__all__ = [
-    "SCL_CLEAR",
-    "Empty",
-    "Frames",
-    "Keep",
-    "Method",
-    "all_acquisitions",
-    "bins",
-    "clear_mask",
-    "composites",
-    "midpoint",
-    "nearest",
-    "resample_frames",
-]
 
 #: How a composite is made.
 Method = Literal["median", "mean", "least_cloudy"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,13 +31,15 @@ class EventDates:
     s2: date
 
 
-def event_dates(geojson_path: str | Path) -> Mapping[str, EventDates]:
-    """Read the dates of all events.
+def event_dates(features: Sequence[Mapping[str, object]], file: Path) -> Mapping[str, EventDates]:
+    """Return the dates of all events.
 
     Parameters
     ----------
-    geojson_path : str or Path
-        ``Sen1Floods11_Metadata.geojson`` of the data set.
+    features : sequence of mapping
+        Properties of the features of ``Sen1Floods11_Metadata.geojson``, a part of the data set.
+    file : Path
+        That file, for messages.
 
     Returns
     -------
@@ -48,19 +49,8 @@ def event_dates(geojson_path: str | Path) -> Mapping[str, EventDates]:
     Raises
     ------
     ValueError
-        If the file is missing or no such geojson, or an event is there twice.
+        If an event has no place or date, or is there twice.
     """
-    file = Path(geojson_path)
-    if not file.is_file():
-        msg = (
-            f"The metadata of Sen1Floods11 {str(file)!r} does not exist or is no file. It is part of the data set, "
-            "beside data/ and splits/; for an encoder that reads no dates, set date_index: null and dated: false."
-        )
-        raise ValueError(msg)
-    return _events(_features(file), file)
-
-
-def _events(features: Sequence[Mapping[str, object]], file: Path) -> Mapping[str, EventDates]:
     events: dict[str, EventDates] = {}
     for properties in features:
         missing = [key for key in ("location", "s1_date", "s2_date") if not properties.get(key)]
@@ -73,21 +63,6 @@ def _events(features: Sequence[Mapping[str, object]], file: Path) -> Mapping[str
             raise ValueError(msg)
         events[name] = EventDates(parse_date(properties["s1_date"]), parse_date(properties["s2_date"]))
     return MappingProxyType(events)
-
-
-def _features(file: Path) -> list[Mapping[str, object]]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        msg = f"{str(file)!r} cannot be read as geojson: {error}."
-        raise ValueError(msg) from error
-    features = content.get("features") if isinstance(content, Mapping) else None
-    given = [item.get("properties") for item in features or [] if isinstance(item, Mapping)]
-    properties = [item for item in given if isinstance(item, Mapping)]
-    if not properties or len(properties) < len(given):
-        msg = f"{str(file)!r} holds no features with properties. Expected Sen1Floods11_Metadata.geojson."
-        raise ValueError(msg)
-    return properties
 
 
 def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
@@ -127,7 +102,7 @@ def _dates_by_chip(features: Sequence[Mapping[str, object]], request: DateReques
     ValueError
         If an event or a chip cannot be used; a chip of no known event is left out where the request says so.
     """
-    events = _events(features, request.file)
+    events = event_dates(features, request.file)
     found: dict[str, date] = {}
     for chip_id in request.ids:
         try:

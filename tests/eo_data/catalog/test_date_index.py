@@ -91,6 +91,9 @@ def test_a_geojson_dates_its_features_by_name(tmp_path: Path, name: str) -> None
     path.write_text(_features({"type": "Feature", "properties": {"place": "a", "date": "2020-02-29"}}))
     with pytest.raises(ValueError, match="needs a column for the name.*got place, date"):
         dates_from_index(path)
+    path.write_text(_features({"id": "a", "properties": {"date": "2020-02-29"}}, {"properties": None}))
+    with pytest.raises(ValueError, match="no usable date for 'None'"):
+        dates_from_index(path)
     path.write_text(_features())
     with pytest.raises(ValueError, match="holds no dates"):
         dates_from_index(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eo_data.temporal.frames import clear_mask
+from eo_data.sensors.quality import clear_mask
 
 
 def test_the_clear_classes_of_the_scene_classification() -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eo_data.temporal.calendar_date import calendar_date, ordinal_date
-from eo_data.temporal.dates import day_of_year, parse_date
+from eo_data.temporal.calendar_date import calendar_date, day_of_year, ordinal_date, parse_date
 
 
 @pytest.mark.parametrize(("year", "length"), [(2020, 366), (2021, 365)])

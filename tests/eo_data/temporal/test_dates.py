@@ -13,16 +13,16 @@ import pytest
 import rasterio
 
 from eo_data.catalog.date_index import dates_from_index
+from eo_data.temporal.calendar_date import day_of_year
 from eo_data.temporal.dates import (
     ACQUISITION_TAGS,
     DateWithSource,
-    date_from_name,
     date_from_stac,
     date_from_tags,
     dates_from_time_axis,
-    day_of_year,
     resolve_date,
 )
+from eo_data.temporal.product_names import date_from_name
 
 LEAP_DAY = date(2020, 2, 29)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_data.temporal.dates import date_from_name, day_of_year
+from eo_data.temporal.calendar_date import day_of_year
 from eo_data.temporal.frames import Frames, all_acquisitions, bins, composites, midpoint, nearest, resample_frames
+from eo_data.temporal.product_names import date_from_name
 
 NAN = np.nan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from eo_data.temporal.dates import date_from_name
+from eo_data.temporal.product_names import date_from_name
 
 REAL_NAMES = {
     # The date at the end is that of the processing.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from eo_data.catalog.known.sen1floods11 import EventDates, chip_dates, event_dates
-from eo_data.temporal.dates import day_of_year
+from eo_data.temporal.calendar_date import day_of_year
 
 # Written by hand from the geojson: chips, Sentinel-1, Sentinel-2, and both days of year counted by hand.
 EVENTS = {
@@ -33,10 +34,14 @@ def geojson(shared: Path) -> Path:
     return shared / "data/sen1floods11_v1.1/Sen1Floods11_Metadata.geojson"
 
 
+def _events(geojson: Path) -> Mapping[str, EventDates]:
+    return event_dates([feature["properties"] for feature in json.loads(geojson.read_text())["features"]], geojson)
+
+
 @pytest.mark.parametrize("event", list(EVENTS))
 def test_chips_get_the_dates_of_their_event(geojson: Path, event: str) -> None:
     s1, s2, s1_day, s2_day = EVENTS[event]
-    events = event_dates(geojson)
+    events = _events(geojson)
     for chip in (f"{event}_103757", f"/data/S1GRDHand/{event}_103757_S1Hand.tif"):
         dates = chip_dates(chip, events)
         assert dates == EventDates(date(*s1), date(*s2))
@@ -44,11 +49,11 @@ def test_chips_get_the_dates_of_their_event(geojson: Path, event: str) -> None:
 
 
 def test_there_are_twelve_events_under_their_own_names(geojson: Path) -> None:
-    assert set(event_dates(geojson)) == {*EVENTS, "Cambodia"} - {"Mekong"}
+    assert set(_events(geojson)) == {*EVENTS, "Cambodia"} - {"Mekong"}
 
 
 def test_the_chips_of_the_sample_have_dates(shared: Path, geojson: Path) -> None:
-    events = event_dates(geojson)
+    events = _events(geojson)
     chips = sorted((shared / "data/sen1floods11_v1.1/data/S1GRDHand").iterdir())
     found = [chip_dates(chip.name, events).s1 for chip in chips]
     assert found == [date(2016, 8, 12), date(2017, 6, 28), date(2019, 9, 17), date(2019, 5, 22)]
@@ -60,46 +65,29 @@ def test_the_chips_of_the_sample_have_dates(shared: Path, geojson: Path) -> None
 )
 def test_an_unknown_event_is_refused_with_the_nearest(geojson: Path, chip: str, near: str) -> None:
     with pytest.raises(ValueError, match=f"no known event.*Nearest: {near}. Valid events: Bolivia, Cambodia, .*USA"):
-        chip_dates(chip, event_dates(geojson))
+        chip_dates(chip, _events(geojson))
 
 
 def test_an_event_unlike_any_other_is_refused_without_a_guess(geojson: Path) -> None:
     with pytest.raises(ValueError, match="got the event '38D'. Valid events"):
-        chip_dates("38D_378R_2_3", event_dates(geojson))
-
-
-def _feature(**properties: str) -> dict[str, object]:
-    return {"type": "Feature", "properties": properties}
+        chip_dates("38D_378R_2_3", _events(geojson))
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("events", "message"),
     [
-        ("{", "cannot be read as geojson"),
-        ("[]", "no features with properties"),
-        ('{"features": []}', "no features with properties"),
-        ('{"features": [{}]}', "no features with properties"),
         (
-            json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/15")]}),
-            "has no s2_date, it has location",
+            [{"location": "Peru", "s1_date": "2018/02/15"}],
+            "json': an event has no s2_date, it has location, s1",
         ),
+        ([{}], "an event has no location, s1_date, s2_date, it has nothing"),
+        ([{"location": "Peru", "s1_date": "2018/02/15", "s2_date": "2018/02/16"}] * 2, "event 'Peru' twice"),
         (
-            json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/15", s2_date="2018/02/16")] * 2}),
-            "event 'Peru' twice",
-        ),
-        (
-            json.dumps({"features": [_feature(location="Peru", s1_date="2018/02/30", s2_date="2018/02/16")]}),
-            "Expected a calendar date.*2018/02/30",
+            [{"location": "Peru", "s1_date": "2018/02/30", "s2_date": "2018/02/16"}],
+            "Expected a calendar date.*02/30",
         ),
     ],
 )
-def test_a_file_that_is_not_the_metadata_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "events.geojson"
-    path.write_text(content)
+def test_events_that_say_too_little_are_refused(events: list[dict[str, object]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        event_dates(path)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="does not exist or is no file"):
-        event_dates(tmp_path / "none.geojson")
+        event_dates(events, Path("events.geojson"))
