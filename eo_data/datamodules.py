@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from eo_core.arguments import one_of
 from eo_data.catalog.date_index import dates_of_samples
+from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.records import (
     SPLITS,
     Record,
@@ -278,7 +279,7 @@ class ChipDataModule(SplitLoaders):
         skip = self.on_error == "skip"
         readers = {}
         for name, source in self.modalities.items():
-            index = dates_of_samples(source, self.root, ids, skip_unknown=skip)
+            index = dates_of_samples(source, self.root, ids, known_forms=KNOWN_DATES, skip_unknown=skip)
             readers[name] = ImageReader(name, source, None if source.static else self.frames, index, self.root)
         return readers
 

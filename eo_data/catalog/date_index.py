@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from eo_data.catalog.known.kinds import DateRequest
-from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
@@ -17,6 +16,52 @@ from eo_data.temporal.calendar_date import parse_date
 _JSON = (".json", ".geojson")
 _NAME_COLUMNS = ("id", "filename", "file", "file_id", "name", "path", "chip", "sample")
 _DATE_COLUMNS = ("date", "datetime", "acquisition_date", "date_acquired", "sensing_time")
+
+
+@dataclass(frozen=True)
+class DateRequest:
+    """For which samples a file of dates is read.
+
+    Parameters
+    ----------
+    file : Path
+        The file, for messages.
+    ids : sequence of str
+        Ids of the samples.
+    radar : bool
+        Whether the dates of the radar images are wanted, where a file has them beside those of optical images.
+    skip_unknown : bool
+        Leave out samples that the file does not know; else they are an error.
+    """
+
+    file: Path
+    ids: Sequence[str]
+    radar: bool = False
+    skip_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class KnownDates:
+    """A published file of dates that is not a table of names and dates.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set.
+    columns : frozenset of str
+        The properties by which its features are recognised.
+    read : callable
+        Returns the date of each sample, given the properties of all features. Raises ``ValueError`` for a feature or
+        sample that it cannot use.
+    """
+
+    name: str
+    columns: frozenset[str]
+    read: Callable[[Sequence[Mapping[str, object]], DateRequest], Mapping[str, date]]
+
+    def fits(self, features: Iterable[Mapping[str, object]]) -> bool:
+        """Whether features have all of these properties."""
+        return self.columns <= {name for properties in features for name in properties}
 
 
 def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
@@ -48,7 +93,12 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
 
 
 def dates_of_samples(
-    source: ImageSource, root: Path, ids: Sequence[str], *, skip_unknown: bool = False
+    source: ImageSource,
+    root: Path,
+    ids: Sequence[str],
+    *,
+    known_forms: Sequence[KnownDates] = (),
+    skip_unknown: bool = False,
 ) -> Mapping[str, date | Sequence[date]]:
     """Return the dates that the date index of a modality gives to samples or files.
 
@@ -60,6 +110,8 @@ def dates_of_samples(
         Folder of the data set.
     ids : sequence of str
         Of all samples. A file of a known data set may date them by a part of their name.
+    known_forms : sequence of KnownDates
+        Forms of their own that such a file may have, see `eo_data.catalog.known.tables.KNOWN_DATES`.
     skip_unknown : bool
         Whether such a file may miss samples; else they are an error.
 
@@ -73,7 +125,7 @@ def dates_of_samples(
     file = root / source.date_index
     content = _content(file)
     features = _features(content)
-    known = next((known for known in KNOWN_DATES if known.fits(features or ())), None)
+    known = next((known for known in known_forms if known.fits(features or ())), None)
     if known is not None and features is not None:
         return known.read(features, DateRequest(file, ids, source.is_radar, skip_unknown))
     return _dates_by_name(content, file)

@@ -1,12 +1,10 @@
-"""What the project knows of a public data set: how its index is made, and what its own file of dates looks like."""
+"""How the index of a public data set is made."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 from eo_data.catalog.index_table import Row
@@ -56,49 +54,3 @@ class KnownIndex:
     summary: str
     make: Callable[[argparse.Namespace], IndexContent]
     add_options: Callable[[argparse.ArgumentParser], None] = _no_options
-
-
-@dataclass(frozen=True)
-class DateRequest:
-    """For which samples a file of dates is read.
-
-    Parameters
-    ----------
-    file : Path
-        The file, for messages.
-    ids : sequence of str
-        Ids of the samples.
-    radar : bool
-        Whether the dates of the radar images are wanted, where a file has them beside those of optical images.
-    skip_unknown : bool
-        Leave out samples that the file does not know; else they are an error.
-    """
-
-    file: Path
-    ids: Sequence[str]
-    radar: bool = False
-    skip_unknown: bool = False
-
-
-@dataclass(frozen=True)
-class KnownDates:
-    """A published file of dates that is not a table of names and dates.
-
-    Parameters
-    ----------
-    name : str
-        Name of the data set.
-    columns : frozenset of str
-        The properties by which its features are recognised.
-    read : callable
-        Returns the date of each sample, given the properties of all features. Raises ``ValueError`` for a feature or
-        sample that it cannot use.
-    """
-
-    name: str
-    columns: frozenset[str]
-    read: Callable[[Sequence[Mapping[str, object]], DateRequest], Mapping[str, date]]
-
-    def fits(self, features: Iterable[Mapping[str, object]]) -> bool:
-        """Whether features have all of these properties."""
-        return self.columns <= {name for properties in features for name in properties}

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
-from eo_data.catalog.known.kinds import DateRequest, KnownDates
+from eo_data.catalog.date_index import DateRequest, KnownDates
 from eo_data.temporal.calendar_date import parse_date
 
 #: Events whose chips have another name than the event has in the geojson.

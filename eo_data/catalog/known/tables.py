@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from eo_data.catalog.date_index import KnownDates
 from eo_data.catalog.known.biomassters import BIOMASSTERS
 from eo_data.catalog.known.class_folders import CLASS_FOLDERS
-from eo_data.catalog.known.kinds import KnownDates, KnownIndex
+from eo_data.catalog.known.kinds import KnownIndex
 from eo_data.catalog.known.pastis import PASTIS
 from eo_data.catalog.known.sen1floods11 import EVENT_DATES
 

@@ -10,6 +10,7 @@ import pytest
 
 from eo_data.catalog import sources
 from eo_data.catalog.date_index import dates_from_index, dates_of_samples
+from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.sources import ImageSource
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 
@@ -108,10 +109,10 @@ def test_events_are_known_by_their_columns_and_a_radar_by_its_bands(
     event = {"location": "Spain", "s1_date": "2019/09/17", "s2_date": "2019/09/18"}
     (tmp_path / name).write_text(_features({"type": "Feature", "properties": event}))
     source = ImageSource("x.tif", ["HH"], sensor=sensor, date_index=name)
-    assert dates_of_samples(source, tmp_path, ["Spain_1"]) == {"Spain_1": date(2019, 9, day)}
+    assert dates_of_samples(source, tmp_path, ["Spain_1"], known_forms=KNOWN_DATES) == {"Spain_1": date(2019, 9, day)}
     with pytest.raises(ValueError, match="The chip 'Peru_1' belongs to no known event"):
-        dates_of_samples(source, tmp_path, ["Peru_1"])
-    assert dates_of_samples(source, tmp_path, ["Peru_1"], skip_unknown=True) == {}
+        dates_of_samples(source, tmp_path, ["Peru_1"], known_forms=KNOWN_DATES)
+    assert dates_of_samples(source, tmp_path, ["Peru_1"], known_forms=KNOWN_DATES, skip_unknown=True) == {}
 
 
 def test_without_a_date_index_there_are_no_dates_and_a_missing_one_is_named(tmp_path: Path) -> None:
