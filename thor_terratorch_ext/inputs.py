@@ -202,8 +202,8 @@ class InputSpec:
         spoilt = [f"{spelling(b)} {share:.1%}" for b, share in zip(bands, shares, strict=True) if share > 0]
         msg = (
             f"NaN or infinity in {_what(name)} ({', '.join(spoilt)} of the pixels); a single one makes every token of "
-            "its sample NaN. Fill no-data before the encoder (data module: no_data_replace), or build the backbone with "
-            "on_nan='mask', which puts the mean of a normalised band there."
+            "its sample NaN. Fill no-data before the encoder (data module: no_data_replace), or build the backbone "
+            "with on_nan='mask', which puts the mean of a normalised band there."
         )
         raise ValueError(msg)
 
