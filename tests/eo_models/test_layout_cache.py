@@ -1,32 +1,47 @@
-"""What depends on the layout alone is computed once, and never travels with a module."""
+"""What is kept serves every mode, is made anew for another version, and never comes from or goes into a trace."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 
+import pytest
+import torch
+
 from eo_models.layout_cache import LayoutCache
 
 
-def test_a_value_is_made_once_a_key_and_version() -> None:
-    cache, made = LayoutCache(2), []
+def test_a_value_is_made_once_per_key_and_version() -> None:
+    cache, made = LayoutCache(max_entries=2), []
 
-    def value(key: str, version: int) -> int:
+    def get(key: str, version: int) -> int:
         return cache.get(key, version, lambda: made.append((key, version)) or len(made))
 
-    assert [value("a", 0), value("a", 0), value("b", 0)] == [1, 1, 2]
-    assert value("a", 1) == 3  # another version replaces it
-    assert value("c", 0) == 4  # "b" was used longest ago and goes
-    assert value("a", 1) == 3
-    assert value("b", 0) == 5
-    cache.clear()
-    assert value("b", 0) == 6
+    assert [get("a", 0), get("a", 0), get("a", 1), get("b", 0), get("c", 0), get("a", 1)] == [1, 1, 2, 3, 4, 5]
+    assert made == [("a", 0), ("a", 1), ("b", 0), ("c", 0), ("a", 1)]
+
+
+def test_what_inference_mode_made_serves_training() -> None:
+    cache, weight = LayoutCache(max_entries=1), torch.ones(2, requires_grad=True)
+    with torch.inference_mode():
+        kept = cache.get("k", None, lambda: weight * 2)
+    assert not kept.requires_grad
+    assert not kept.is_inference()
+    (kept * weight).sum().backward()
+
+
+def test_a_trace_neither_reads_nor_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = LayoutCache(max_entries=1)
+    cache.get("k", None, lambda: "eager")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert cache.get("k", None, lambda: "traced") == "traced"
+    monkeypatch.undo()
+    assert cache.get("k", None, lambda: "again") == "eager"
 
 
 def test_copies_and_pickles_start_empty() -> None:
-    cache = LayoutCache(3)
-    cache.get("a", 0, lambda: "mine")
+    cache = LayoutCache(max_entries=3)
+    cache.get("k", None, lambda: 1)
     for other in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):  # noqa: S301
         assert other.max_entries == 3
-        assert other.get("a", 0, lambda: "own") == "own"
-    assert cache.get("a", 0, lambda: "new") == "mine"
+        assert other.get("k", None, lambda: 2) == 2

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from typing import Any
 
 import pytest
 import torch
 
-from thor_terratorch_ext import THORGroupReshapeTokensToImage, build_thor
+from thor_terratorch_ext import build_thor
 from thor_terratorch_ext.backbone import ThorBackbone
 from thor_terratorch_ext.model.channels import GROUP_OF, weight_name
-from thor_terratorch_ext.necks import GroupedChannels
 
 BANDS = ["BLUE", "GREEN", "RED", "SWIR_1", "VV", "VH"]
 SMALL = {"ground_covers": [320], "flexivit_patch_size_seqs": [8]}
@@ -304,46 +302,6 @@ def test_two_models_in_one_process_do_not_influence_each_other() -> None:
         torch.testing.assert_close(radar(image(2))[-1], before)
         torch.testing.assert_close(again(image(2))[-1], before)
     assert [GROUP_OF[channel].gsd for channel in radar.bands] == [10, 10]
-
-
-@pytest.mark.parametrize(("merge", "width"), [("concat", 576), ("mean", 192), ("sum", 192)])
-def test_the_neck_announces_what_it_returns(merge: str, width: int) -> None:
-    backbone = tiny(return_channel_params=True, out_indices=[5, 11])
-    neck = THORGroupReshapeTokensToImage(backbone.out_channels.copy(), merge=merge)
-    channels = neck.process_channel_list(backbone.out_channels.copy())
-    maps = neck(backbone(image()), image_size=(32, 32))
-    assert list(channels) == [width] * 2 == [m.shape[1] for m in maps]
-    merged = tiny(merge_method=merge, out_indices=[5, 11])
-    merged.load_state_dict(backbone.state_dict())
-    torch.testing.assert_close(merged(image())[-1], maps[-1])
-
-
-def test_the_neck_after_merge_method_does_not_multiply_channels() -> None:
-    backbone = tiny(merge_method="concat", return_channel_params=True, out_indices=[11])
-    neck = THORGroupReshapeTokensToImage(backbone.out_channels.copy())
-    assert list(neck.process_channel_list(backbone.out_channels.copy())) == [576]
-    assert neck(backbone(image()))[0].shape[1] == 576
-
-
-def test_the_neck_refuses_what_it_cannot_know() -> None:
-    backbone = tiny(out_indices=[11])
-    neck = THORGroupReshapeTokensToImage([192])
-    with pytest.raises(ValueError, match="return_channel_params=True"):
-        neck(backbone(image()))
-    with pytest.raises(ValueError, match="num_groups"):
-        neck.process_channel_list([192])
-    with pytest.raises(ValueError, match="same number of channels"):
-        THORGroupReshapeTokensToImage([192, 384])
-    with pytest.raises(ValueError, match="concat"):
-        THORGroupReshapeTokensToImage([192], merge="max")
-    other = tiny(model_bands=["RED"], out_indices=[11], return_channel_params=True)(image(1))
-    with pytest.raises(ValueError, match="Expected 16 tokens.*got 36"):
-        neck((backbone(image()), other[1]))
-
-
-def test_out_channels_survive_copy_and_pickle_with_their_groups() -> None:
-    channels = GroupedChannels([192], 3)
-    assert channels.copy().n_groups == pickle.loads(pickle.dumps(channels)).n_groups == 3  # noqa: S301
 
 
 def test_every_trainable_weight_that_is_used_gets_a_gradient() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from anysat_ext.model import transformer
-from anysat_ext.model.chunking import even_slices, in_chunks, sample_slices
 from anysat_ext.model.encoder import AnySat
 
 
@@ -39,25 +38,6 @@ def test_the_pixels_of_a_large_tile_are_never_all_expanded_at_once(filled: Any, 
     handle.remove()
     assert sum(rows) == 2 * 8 * 24 * 24
     assert max(rows) * 2 * 512 * 4 <= 2**20
-
-
-@pytest.mark.parametrize(("samples", "per_sample", "limit"), [(3, 10, 4), (3, 10, 25), (5, 1, 2), (1, 7, 9), (2, 9, 9)])
-def test_slices_hold_whole_samples_or_lie_within_one(samples: int, per_sample: int, limit: int) -> None:
-    slices = sample_slices(samples, per_sample, limit)
-    assert [row for part in slices for row in range(part.start, part.stop)] == list(range(samples * per_sample))
-    for part in slices:
-        assert part.stop - part.start <= limit
-        whole = part.start % per_sample == 0 and part.stop % per_sample == 0
-        assert whole or part.start // per_sample == (part.stop - 1) // per_sample
-
-
-def test_chunks_are_of_nearly_equal_size() -> None:
-    sizes = {part.stop - part.start for part in even_slices(1001, 100)}
-    assert sizes == {91}
-    values = torch.randn(1001, 3)
-    for grad in (True, False):
-        with torch.set_grad_enabled(grad):
-            assert torch.equal(in_chunks(lambda part: 2 * values[part], even_slices(1001, 100)), 2 * values)
 
 
 def test_queries_in_chunks_when_the_bias_is_too_large_to_keep(
