@@ -41,11 +41,11 @@ def describe_data(module: object) -> dict[str, Any]:
     return facts
 
 
-def describe_inputs(module: HasModalities) -> dict[str, Any]:
+def describe_inputs(module: object) -> dict[str, Any]:
     """Return all settings that change the numbers that an encoder sees, whatever files they come from.
 
     Bands and unit by modality, preprocessing with its statistics, and frames: what a checkpoint has to know about its
-    training. Paths of files and the years of a series are left out.
+    training. Paths of files and the years of a series are left out. Only for data modules of ours.
     """
     from eo_data.readers.images import ImageReader  # noqa: PLC0415  (reads with rasterio, which fingerprints do not need)
 
@@ -54,7 +54,7 @@ def describe_inputs(module: HasModalities) -> dict[str, Any]:
     kept |= {"statistics": facts["statistics"]} if "statistics" in facts else {}
     sources = {
         name: {"bands": list(source.bands), "unit": plain_values(ImageReader(name, source).target_unit())}
-        for name, source in module.modalities.items()
+        for name, source in cast("HasModalities", module).modalities.items()
     }
     return kept | {"modalities": sources}
 

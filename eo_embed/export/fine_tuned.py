@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from eo_data.dataset.consistency import check_inputs
-from eo_data.dataset.facts import HasModalities, describe_inputs
+from eo_data.dataset.facts import describe_inputs
 from eo_models.checkpoints import read_file
 
 #: Where our data modules keep their facts in a checkpoint.
@@ -41,9 +40,7 @@ def check_same_inputs_as_training(checkpoint: str | Path, blocks: Sequence[int] 
         return
     states = [state[_FACTS] for state in content.values() if isinstance(state, Mapping) and _FACTS in state]
     if states and hasattr(data_module, "allow_other_preprocess"):
-        check_inputs(
-            states[0], describe_inputs(cast("HasModalities", data_module)), allowed=data_module.allow_other_preprocess
-        )
+        check_inputs(states[0], describe_inputs(data_module), allowed=data_module.allow_other_preprocess)
     last = _last_trained(content.get("hyper_parameters"))
     untrained = [block for block in blocks or () if last is not None and block > last]
     if untrained:
