@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,10 +30,13 @@ from eo_embed.writers.quantise import Encoding
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import OUTPUTS, POOLINGS, FeatureExtractor, Features
 
-try:
-    from torchgeo.tasks import BaseTask
-except ModuleNotFoundError:  # its name before torchgeo 0.10
-    from torchgeo.trainers import BaseTask  # type: ignore[no-redef,unused-ignore]
+if TYPE_CHECKING:
+    from torchgeo.trainers import BaseTask
+else:
+    try:
+        from torchgeo.tasks import BaseTask
+    except ModuleNotFoundError:  # its name before torchgeo 0.10
+        from torchgeo.trainers import BaseTask
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the backbone.
 _NOT_FOR_BACKBONE = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))
