@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -19,10 +19,13 @@ from eo_embed.writers.quantise import DType
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import FeatureExtractor
 
-try:
-    from torchgeo.tasks import BaseTask
-except ModuleNotFoundError:  # its name before torchgeo 0.10
-    from torchgeo.trainers import BaseTask  # type: ignore[no-redef,unused-ignore]
+if TYPE_CHECKING:
+    from torchgeo.trainers import BaseTask
+else:
+    try:
+        from torchgeo.tasks import BaseTask
+    except ModuleNotFoundError:  # its name before torchgeo 0.10
+        from torchgeo.trainers import BaseTask
 
 #: Arguments that do not change the numbers.
 _NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile"))

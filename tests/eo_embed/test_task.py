@@ -109,6 +109,7 @@ def test_vectors_and_grids_come_back_with_their_place_and_dates(config: Any, tmp
     assert (manifest["emb:dimensions"], manifest["gsd"]) == (192, 80.0)
 
 
+@pytest.mark.filterwarnings("ignore:THOR's rule resamples")  # of the size that it takes for another
 @pytest.mark.parametrize(("crs", "step"), [("EPSG:32631", 10.0), ("EPSG:4326", 9e-5)])
 @pytest.mark.parametrize(
     ("size", "preprocess"),
