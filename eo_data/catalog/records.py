@@ -104,7 +104,14 @@ class SampleRequest:
 class SampleSource(Protocol):
     """Who can tell the samples of a data set: file patterns, an index table, a catalogue.
 
-    A data module takes any object with this method (``samples``).
+    A data module takes any object with this method as ``samples``; a config names its class.
+
+    Examples
+    --------
+    >>> class OneScene:
+    ...     def records(self, request: SampleRequest) -> list[Record]:
+    ...         name = next(iter(request.modalities))
+    ...         return [Record("scene", {name: (Href.from_root("scene.tif", request.root),)})]
     """
 
     def records(self, request: SampleRequest) -> list[Record]:

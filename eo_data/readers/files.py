@@ -60,7 +60,8 @@ def _any_file(_: Href) -> bool:
     return True
 
 
-#: All kinds of files. The first that recognises a file reads it; the last one takes what no other does.
+#: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
+#: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
     FileReader("NetCDF", by_suffix(".nc"), read_cube),
     FileReader("Zarr", by_suffix(".zarr"), read_cube),

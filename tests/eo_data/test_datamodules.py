@@ -166,7 +166,7 @@ def test_zeros_stand_in_for_a_missing_modality_and_are_marked(
     assert batch["acquired"][0] == "S2 2021-01-01 (name); S1 2021-01-01 (missing)"
 
 
-def test_a_required_modality_that_lacks_stops_or_is_skipped(
+def test_a_missing_modality_that_is_required_stops_the_run_or_is_skipped(
     chips: Chips, chip_module: Make, write_tif: WriteTif
 ) -> None:
     root = chips()

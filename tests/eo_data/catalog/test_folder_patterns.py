@@ -1,4 +1,4 @@
-"""Files are joined by name; what is doubled, missing or ambiguous is named before anything is read."""
+"""Files are joined by name; what is duplicate, missing or ambiguous is named before anything is read."""
 
 from __future__ import annotations
 

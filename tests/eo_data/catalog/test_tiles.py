@@ -24,8 +24,10 @@ UTM = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
     ("height", "width"), [(64, 64), (100, 150), (130, 64), (65, 200), (20, 30), (129, 129), (1, 300)]
 )
 @pytest.mark.parametrize(("tile", "align"), [(64, 16), (64, 8), (32, 32)])
-def test_every_pixel_is_owned_by_exactly_one_tile_that_sees_it(height: int, width: int, tile: int, align: int) -> None:
-    owners = np.zeros((height, width), dtype=int)
+def test_every_pixel_is_in_the_core_of_exactly_one_tile_that_sees_it(
+    height: int, width: int, tile: int, align: int
+) -> None:
+    cores = np.zeros((height, width), dtype=int)
     for window in tile_windows(height, width, tile, align):
         assert window.top % align == 0
         assert window.left % align == 0
@@ -33,8 +35,8 @@ def test_every_pixel_is_owned_by_exactly_one_tile_that_sees_it(height: int, widt
         assert (top % align, left % align) == (0, 0)  # cuts lie on the grid of patches
         assert 0 <= top < bottom <= tile
         assert 0 <= left < right <= tile
-        owners[window.top + top : window.top + bottom, window.left + left : window.left + right] += 1
-    assert (owners == 1).all()
+        cores[window.top + top : window.top + bottom, window.left + left : window.left + right] += 1
+    assert (cores == 1).all()
 
 
 def test_the_last_tile_sees_neighbours_instead_of_padding() -> None:
@@ -71,7 +73,7 @@ def module(root: Path, preprocess: Any = None, **arguments: Any) -> ChipDataModu
     return data
 
 
-def test_what_tiles_own_makes_up_the_raster(raster: Path) -> None:
+def test_the_cores_of_all_tiles_make_up_the_raster(raster: Path) -> None:
     data = module(raster.parent, tile=64, tile_align=16, batch_size=1)
     whole = np.full((100, 150), np.nan)
     for batch in data.predict_dataloader():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,3 +213,20 @@ def test_scalars(value: float, task: str, source: dict[str, object], expected: f
 def test_wrong_scalars_are_refused(value: float | Path, task: str, source: dict[str, object], message: str) -> None:
     with pytest.raises(SampleError, match=message):
         read_label(Record("x", {}, label=_stated(value)), LabelSource(**({"classes": 3} | source)), task, _image())  # type: ignore[arg-type]
+
+
+def test_a_label_within_an_archive_is_read_by_gdal_and_an_array_there_is_refused(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_tif(tmp_path / "l.tif", _plane(1, 2))
+    np.save(tmp_path / "l.npy", np.zeros((4, 4)))
+    with zipfile.ZipFile(tmp_path / "l.zip", "w") as archive:
+        archive.write(tmp_path / "l.tif", "l.tif")
+        archive.write(tmp_path / "l.npy", "l.npy")
+    source = LabelSource("{id}.tif", classes=3)
+    inside = [Record("x", {}, label=Href(f"/vsizip/{tmp_path}/l.zip/l.{kind}")) for kind in ("tif", "npy")]
+    found = read_label(inside[0], source, "segmentation", None)
+    assert isinstance(found, Raster)
+    assert _first_row(found) == [1, 2, 0, 0]
+    with pytest.raises(SampleError, match="The label /vsizip/.*l.npy cannot be read"):
+        read_label(inside[1], source, "segmentation", None)
