@@ -122,7 +122,7 @@ class EmbeddingTask(BaseTask):
     def setup(self, stage: str) -> None:
         """Point TerraTorch's own writer somewhere: without a folder it fails, though it gets nothing to write."""
         if stage == "predict" and getattr(self.trainer, "predict_output_dir", None) is None:
-            self.trainer.predict_output_dir = str(self.out)
+            self.trainer.predict_output_dir = str(self.out)  # type: ignore[attr-defined]
 
     def on_predict_start(self) -> None:
         """Compare with the training of a fine-tuned checkpoint, and open the export: new, resumed, or refused.
