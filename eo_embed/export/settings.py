@@ -9,10 +9,9 @@ from eo_core.arguments import one_of
 from eo_embed.export.failures import ON_ERROR, OnError
 from eo_embed.writers.formats import Format, GridFormat, grid_format
 from eo_embed.writers.quantise import DType, Encoding
+from eo_models.contract import GroupMerge, Pooling
 
 Output = Literal["pooled", "grid", "both"]
-Pooling = Literal["mean", "max", "cls"]
-GroupMerge = Literal["mean", "sum", "concat"]
 
 
 @dataclass(frozen=True)

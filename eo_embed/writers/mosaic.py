@@ -17,7 +17,7 @@ def merge_geotiffs(tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
     """Write one GeoTIFF of the grids of a raster's tiles; return whether they can be put together.
 
     Tiles stand for disjoint cells of one grid, so that nothing is blended and nothing is lost. Tiles of dtype ``int8``
-    have each a scale of their own and are not put together.
+    have each a scale of their own and are not put together, nor are tiles that do not say where they lie.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def merge_geotiffs(tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
     ValueError
         If the tiles do not lie on one grid.
     """
-    if _scaled(tiles[0]):
+    if _scaled(tiles[0]) or not _located(tiles[0]):
         return False
     _merge(tiles, out, raster_id)
     return True
@@ -42,6 +42,12 @@ def merge_geotiffs(tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
 def _scaled(path: Path) -> bool:
     with rasterio.open(path) as tile:
         return any(scale != 1 for scale in tile.scales)
+
+
+def _located(path: Path) -> bool:
+    """Whether a file says where it lies: GDAL gives the identity for no transform at all."""
+    with rasterio.open(path) as tile:
+        return tile.crs is not None or not tile.transform.is_identity
 
 
 def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:

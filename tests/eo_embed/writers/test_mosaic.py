@@ -86,3 +86,17 @@ def test_a_format_makes_mosaics_of_its_own_files_alone(make_embedding: Make, tmp
     tiles = {("big", ""): [*files, "embeddings.parquet"], ("pooled", ""): ["embeddings.parquet"]}
     assert FORMATS["geotiff"].mosaics(tmp_path, tiles) == ["grids/big.tif"]
     assert FORMATS["npz"].mosaics(tmp_path, tiles) == []
+
+
+def test_tiles_without_a_place_are_not_piled_up_in_one_corner(
+    make_embedding: Make, tmp_path: Path, whole: np.ndarray
+) -> None:
+    writer = GridWriter(tmp_path, Encoding("float32"))
+    tiles = [
+        writer.write(
+            make_embedding(f"big/{i}", shape=(6, 6), grid=whole[:, :6, :6], valid=None, transform=None, crs=None)
+        )
+        for i in range(2)
+    ]
+    assert not merge_geotiffs(tiles, tmp_path / "big.tif", "big")
+    assert not (tmp_path / "big.tif").exists()
