@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eo_core.lazy import lazy_attributes
+
 if TYPE_CHECKING:
     from eo_data.preprocess.dataset_normalise import DatasetNormalise
 
 __all__ = ["DatasetNormalise"]
 
-
-def __getattr__(name: str) -> type[DatasetNormalise]:
-    """Import the class on first use."""
-    if name == "DatasetNormalise":
-        from eo_data.preprocess.dataset_normalise import DatasetNormalise  # noqa: PLC0415
-
-        return DatasetNormalise
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__, __dir__ = lazy_attributes(__name__, {"DatasetNormalise": ".dataset_normalise"})
