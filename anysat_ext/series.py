@@ -150,11 +150,11 @@ class SeriesSpec:
                 return {names[0]: x}
             msg = f"Expected a dict with the images {names}, got one tensor of shape {tuple(x.shape)}."
             raise ValueError(msg)
-        lacking = [name for name in names if name not in x]
-        if lacking and not (self.allow_missing and len(lacking) < len(names)):
+        missing = [name for name in names if name not in x]
+        if missing and not (self.allow_missing and len(missing) < len(names)):
             msg = (
-                f"The images {lacking} are missing from the input, which has {list(x)}. If they have other names "
-                "there, say so: modalities={name in the data: AnySat modality}. If batches may lack some, set "
+                f"The images {missing} are missing from the input, which has {list(x)}. If they have other names "
+                "there, say so: modalities={name in the data: AnySat modality}. If batches may come without some, set "
                 "allow_missing."
             )
             raise ValueError(msg)
@@ -196,7 +196,7 @@ def _sources(modalities: object) -> dict[str, str]:
     elif isinstance(modalities, str):
         sources = {modalities: modalities}
     elif isinstance(modalities, Sequence):
-        select_modalities(str(name) for name in modalities)  # refuses doubles
+        select_modalities(str(name) for name in modalities)  # refuses a name given twice
         sources = {str(name): str(name) for name in modalities}
     else:
         msg = f"modalities must be a list such as ['s2'], got {modalities!r}. Valid: {', '.join(MODALITIES)}."
@@ -242,9 +242,9 @@ def _channels(source: str, modality: Modality, bands: object, default_day: objec
     canonical = [DATE if name.strip().upper() == DATE else _canonical(modality, name) for name in names]
     missing = [band for band in modality.bands if band not in canonical]
     surplus = [n for n, band in zip(names, canonical, strict=True) if band != DATE and band not in modality.bands]
-    doubled = sorted({band for band in canonical if canonical.count(band) > 1})
-    if missing or surplus or doubled:
-        faults = (("missing", missing), ("not read by AnySat", surplus), ("named twice", doubled))
+    repeated = sorted({band for band in canonical if canonical.count(band) > 1})
+    if missing or surplus or repeated:
+        faults = (("missing", missing), ("not read by AnySat", surplus), ("named twice", repeated))
         fault = "; ".join(f"{what}: {', '.join(found)}" for what, found in faults if found)
         msg = (
             f"bands of {source!r} must be those of AnySat's {modality.name!r}, each once, in the order of the input "
@@ -266,9 +266,9 @@ def _as_series(image: torch.Tensor, channels: Channels) -> torch.Tensor:
             f"Expected {name!r} as {axes} with C = {expected} channels ({', '.join(channels.bands)}), got shape "
             f"{tuple(image.shape)}. Make the data module's output bands and `bands` the same list"
         )
-        lacks_plane = channels.date_plane is None and series.ndim == 5 and series.shape[1] == expected + 1
-        hint = f"; the channel more may be the plane of dates (dates_as: plane), which `bands` names by {DATE}"
-        msg += f"{hint if lacks_plane else ''}."
+        plane_not_named = channels.date_plane is None and series.ndim == 5 and series.shape[1] == expected + 1
+        hint = f"; the extra channel may be the plane of dates (dates_as: plane), which `bands` names by {DATE}"
+        msg += f"{hint if plane_not_named else ''}."
         raise ValueError(msg)
     return series
 

@@ -152,9 +152,9 @@ class InputSpec:
                     f"model_bands={{{next(iter(x))!r}: ['VV', 'VH'], ...}}."
                 )
                 raise ValueError(msg)
-            lacking = [name for name in names if name not in x]
-            if lacking:
-                msg = f"Modalities {lacking} are missing from the input, which has {list(x)}."
+            missing = [name for name in names if name not in x]
+            if missing:
+                msg = f"Modalities {missing} are missing from the input, which has {list(x)}."
                 raise ValueError(msg)
             return [(x[str(name)], (name, bands)) for name, bands in self.modalities]
         if len(names) == 1:

@@ -218,7 +218,7 @@ def test_20_0_is_20_metres_and_text_is_understood() -> None:
     ("image", "message"),
     [
         (torch.randn(2, 13, 8, 8), "C = 10 channels .BLUE, .*got shape"),
-        (torch.randn(2, 11, 8, 8), "same list; the channel more may be the plane of dates .*names by DATE"),
+        (torch.randn(2, 11, 8, 8), "same list; the extra channel may be the plane of dates .*names by DATE"),
         (torch.randn(2, 10, 1, 8, 9), "square"),
         (torch.randn(2, 10, 1, 7, 7), "7"),
         (torch.full((2, 10, 1, 8, 8), float("nan")), "NaN"),

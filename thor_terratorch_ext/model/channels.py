@@ -154,7 +154,7 @@ def select_bands(bands: Sequence[object] | None = None) -> BandSelection:
     Raises
     ------
     ValueError
-        For an empty list, an unknown or doubled band, a zero pixel size, or two pixel sizes in one group.
+        For an empty list, an unknown band, a band named twice, a zero pixel size, or two pixel sizes in one group.
     TypeError
         For something that is not a band name.
     """
