@@ -126,7 +126,7 @@ class ThorBackbone(FreezableBackbone):
     @classmethod
     def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
         """Return the arguments that make it return the tokens of these blocks, with their layout."""
-        return {"return_channel_params": True, "merge_method": None, "out_indices": sorted(set(layers))}
+        return {"return_channel_params": True, "merge_method": None, "out_indices": _likely_ascending(layers)}
 
     @property
     def input_bands(self) -> BandsByImage:
@@ -236,6 +236,11 @@ class ThorBackbone(FreezableBackbone):
         of_block = dict(zip(self.out_indices, tokens, strict=True))
         wanted = [of_block[layer % self.model.variant.depth] for layer in layers]
         return [Features(block, None, merge_maps(token_maps(block, sizes), group_merge)) for block in wanted]
+
+
+def _likely_ascending(layers: Sequence[int]) -> list[int]:
+    """Each layer once, those that count from the end last: the depth is not known before a variant is."""
+    return sorted(set(layers), key=lambda layer: (layer < 0, layer))
 
 
 def _block_indices(out_indices: object, depth: int) -> list[int]:

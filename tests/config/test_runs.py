@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import guarded_checks
 import numpy as np
 import pytest
 import rasterio
@@ -174,6 +175,10 @@ REAL |= {
 }
 
 
+#: One recipe an encoder is tested and predicts, too; the others do with CI_FULL=1.
+WHOLE_RUNS = ("sen1floods11_thor_S1", "sen1floods11_anysat_S1S2")
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_floods_fit_test_and_predict_with_finite_losses(
     name: str, shared: Path, adapted: Callable[..., Path], tmp_path: Path
@@ -193,6 +198,9 @@ def test_real_floods_fit_test_and_predict_with_finite_losses(
     out = tmp_path / "output" / name
     terratorch("fit", "--config", str(file), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1")
     checkpoint = str(out / "last.ckpt")
+    if name not in WHOLE_RUNS and not guarded_checks.everything():
+        assert np.isfinite(losses(out)).all()
+        return
     terratorch("test", "--config", str(file), "--ckpt_path", checkpoint)
     terratorch("predict", "--config", str(file), "--ckpt_path", checkpoint, "--predict_output_dir", str(out / "maps"))
     values = losses(out)

@@ -219,6 +219,7 @@ def test_classes_plots_and_frozen_adapters_are_looked_at_before_a_run(
     run.trainer.test(run.task, datamodule=run.data, verbose=False)
 
 
+@pytest.mark.filterwarnings("ignore:This export takes block")  # behind those that were trained, on purpose
 def test_an_export_takes_the_encoder_of_a_fine_tuned_checkpoint_and_not_its_task(
     chips: Make, recipe: Make, command: Make, tmp_path: Path
 ) -> None:

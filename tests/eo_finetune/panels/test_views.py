@@ -59,7 +59,7 @@ def test_what_the_user_names_is_shown() -> None:
         (module, {"S2": ["B2", "B3"]}, "three bands .* or one .*, got .'B2', 'B3'."),
         (module, {"S2": ["B12"]}, "rgb names the band 'B12' of S2. Valid: BLUE, GREEN, RED, NIR_BROAD"),
         (module, {"S2": [7]}, "rgb names the channel 7 of S2. Valid: 0..3"),
-        (None, ["RED", "GREEN", "BLUE"], "not known, as the data module does not tell them; give channel numbers"),
+        (None, ["RED", "GREEN", "BLUE"], "not known, as the data module does not name them; give channel numbers"),
     ]
     for given, rgb, message in wrong:
         with pytest.raises(ValueError, match=message):

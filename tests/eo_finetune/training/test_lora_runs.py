@@ -40,6 +40,7 @@ def _export(config: dict[str, Any], command: Make, out: Path, **weights: Any) ->
     return np.stack([np.asarray(row) for row in open_embeddings(out).pooled["embedding"]])
 
 
+@pytest.mark.filterwarnings("ignore:This export takes block")  # behind those that were trained, on purpose
 def test_an_export_of_a_checkpoint_has_what_lora_learned(
     trained: tuple[dict[str, Any], Path], command: Make, build: Make, tmp_path: Path
 ) -> None:
