@@ -13,12 +13,10 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from eo_models.contract import Features, GroupMerge, Pooling, TokenReader
+from eo_models.contract import Features, GroupMerge, TokenReader
 from eo_models.registry import find_encoder
 
-POOLINGS: tuple[str, ...] = get_args(Pooling)
 MERGES: tuple[str, ...] = get_args(GroupMerge)
-OUTPUTS = ("pooled", "grid", "both")
 
 
 class FeatureExtractor(nn.Module):

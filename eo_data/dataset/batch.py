@@ -10,14 +10,14 @@ import torch
 from torch.utils.data import default_collate
 
 from eo_data.catalog.records import Record
-from eo_data.dataset.contract import METADATA_KEYS, SampleMetadata
+from eo_data.dataset.contract import SampleMetadata
 from eo_data.raster.georeference import compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
 
-__all__ = ["METADATA_KEYS", "UNOBSERVED", "collate", "filename", "image_tensors", "metadata", "target", "tile_metadata"]
+__all__ = ["UNOBSERVED", "collate", "filename", "image_tensors", "metadata", "target", "tile_metadata"]
 
 #: Value of the date plane of a frame that is not observed.
 UNOBSERVED = -1.0

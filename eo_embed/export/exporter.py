@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from eo_data.dataset.batch import METADATA_KEYS
+from eo_data.dataset.contract import METADATA_KEYS, NOT_FOR_MODEL
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.failures import Failures
 from eo_embed.export.folder import open_export
@@ -35,7 +35,7 @@ from eo_embed.writers.layout import POOLED
 from eo_models.features import Features
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the encoder.
-_NOT_FOR_ENCODER = frozenset(("image", "mask", "label", "filename", *METADATA_KEYS))
+_NOT_FOR_ENCODER = NOT_FOR_MODEL.union(METADATA_KEYS)
 
 Image = torch.Tensor | Mapping[str, torch.Tensor]
 

@@ -33,21 +33,17 @@ def merge_geotiffs(tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
     ValueError
         If the tiles do not lie on one grid.
     """
-    if _scaled(tiles[0]) or not _located(tiles[0]):
+    if not _can_be_merged(tiles[0]):
         return False
     _merge(tiles, out, raster_id)
     return True
 
 
-def _scaled(path: Path) -> bool:
+def _can_be_merged(path: Path) -> bool:
+    """Whether a tile has no scale of its own and says where it lies (GDAL gives the identity for no transform)."""
     with rasterio.open(path) as tile:
-        return any(scale != 1 for scale in tile.scales)
-
-
-def _located(path: Path) -> bool:
-    """Whether a file says where it lies: GDAL gives the identity for no transform at all."""
-    with rasterio.open(path) as tile:
-        return tile.crs is not None or not tile.transform.is_identity
+        located = tile.crs is not None or not tile.transform.is_identity
+        return located and all(scale == 1 for scale in tile.scales)
 
 
 def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
