@@ -18,6 +18,7 @@ FLOORS = (
     ("eo_data.raster", "eo_data.temporal"),
     ("eo_data.catalog",),
     ("eo_data.catalog.known",),
+    ("eo_data.readers.formats",),
     ("eo_data.readers",),
     ("eo_data.preprocess",),
     ("eo_data.dataset",),

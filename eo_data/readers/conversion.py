@@ -9,7 +9,7 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import FileRaster
+from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.sensors.quality import clear_mask
 from eo_data.sensors.sentinel2 import sentinel2_offset
 from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, to_physical

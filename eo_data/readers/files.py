@@ -12,11 +12,11 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.cube import read_cube
-from eo_data.readers.file_raster import FileRaster, LabelLayer, reading_errors
-from eo_data.readers.geotiff import read_raster, read_raster_label
-from eo_data.readers.hdf5 import read_hdf5
-from eo_data.readers.npy import read_npy, read_npy_label
+from eo_data.readers.formats.cube import read_cube
+from eo_data.readers.formats.file_raster import FileRaster, LabelLayer, reading_errors
+from eo_data.readers.formats.geotiff import read_raster, read_raster_label
+from eo_data.readers.formats.hdf5 import read_hdf5
+from eo_data.readers.formats.npy import read_npy, read_npy_label
 
 type ImageFunction = Callable[[Href, ImageSource, TileWindow | None], FileRaster]
 type LabelFunction = Callable[[Href, int | None], LabelLayer]

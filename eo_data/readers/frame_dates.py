@@ -10,7 +10,7 @@ from pathlib import Path
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import FileRaster
+from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.dates import DateWithSource, date_from_name, resolve_date
 

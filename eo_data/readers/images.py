@@ -14,10 +14,10 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
-from eo_data.readers.file_raster import FileRaster, cut
 from eo_data.readers.files import read_file
+from eo_data.readers.formats.file_raster import FileRaster, cut
+from eo_data.readers.formats.geotiff import read_bands
 from eo_data.readers.frame_dates import Dates, FrameDates
-from eo_data.readers.geotiff import read_bands
 from eo_data.readers.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.dates import DateWithSource

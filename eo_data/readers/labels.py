@@ -14,8 +14,8 @@ from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
-from eo_data.readers.file_raster import LabelLayer
 from eo_data.readers.files import reader_of
+from eo_data.readers.formats.file_raster import LabelLayer
 
 
 def read_label(record: Record, source: LabelSource, task: Task, reference: Image | None) -> Raster | float | int | None:

@@ -11,7 +11,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import compare_grids
 from eo_data.raster.raster import ground_pixel_size
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import FileRaster
+from eo_data.readers.formats.file_raster import FileRaster
 
 #: Ratio of measured to nominal pixel size that counts as the same (Web Mercator and degrees stretch pixels).
 _NEARLY = 1.4

@@ -14,8 +14,8 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import FileRaster
 from eo_data.readers.files import READERS, FileReader, reader_of
+from eo_data.readers.formats.file_raster import FileRaster
 
 # Bands by name
 

@@ -14,8 +14,8 @@ from eo_data.catalog.records import Record, TileWindow
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import SampleError
+from eo_data.readers.formats.npy import read_npy
 from eo_data.readers.labels import read_label
-from eo_data.readers.npy import read_npy
 
 FILE_BANDS = ["B8", "B2", "-"]
 

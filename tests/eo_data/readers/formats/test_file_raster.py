@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_files import level2a
 
-from eo_data.readers.file_raster import choose_bands
+from eo_data.readers.formats.file_raster import choose_bands
 
 
 def test_substitutes_and_the_quality_layer() -> None:

@@ -18,7 +18,7 @@ from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.sample import SampleError
-from eo_data.readers.file_raster import (
+from eo_data.readers.formats.file_raster import (
     FileRaster,
     LabelLayer,
     choose_bands,

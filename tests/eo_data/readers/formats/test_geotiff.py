@@ -13,7 +13,7 @@ from affine import Affine
 from small_files import constant_bands, hrefs, level2a, read
 
 from eo_data.raster.sample import SampleError
-from eo_data.readers.geotiff import read_bands
+from eo_data.readers.formats.geotiff import read_bands
 
 LEFT, TOP = 500000.0, 5000000.0
 

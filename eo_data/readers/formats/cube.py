@@ -13,7 +13,7 @@ from affine import Affine
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.file_raster import FileRaster, choose_bands, cut
+from eo_data.readers.formats.file_raster import FileRaster, choose_bands, cut
 from eo_data.sensors.bands import band_order
 from eo_data.temporal.dates import dates_from_time_axis
 
