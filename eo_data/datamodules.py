@@ -236,7 +236,7 @@ class ChipDataModule(SplitLoaders):
         reader = SampleReader(self._readers(chosen), None if split == "predict" else self.label, self.task)
         transforms = self.transforms.get(split)
         dataset = EoDataset(
-            tiled(chosen, self.tile, self.tile_align) if self.tile and split == "predict" else chosen,
+            tiled(chosen, self.tile, self.tile_align, reader.size) if self.tile and split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,

@@ -185,6 +185,9 @@ class LabelSource:
         The class for each value in the file.
     layer : int, optional
         Number of the band or layer that holds the label, counted from 0; needed where the files have several.
+    nodata : float, optional
+        Value of pixels without a label, instead of the one that the file states; ``.nan`` if no value is one. Needed
+        where a file states a class as its no-data.
     """
 
     files: str = ""
@@ -192,6 +195,7 @@ class LabelSource:
     ignore: Sequence[float] = (-1,)
     remap: Mapping[int, int] = field(default_factory=dict)
     layer: int | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""

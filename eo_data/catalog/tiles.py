@@ -8,14 +8,10 @@ so that the cores cover the raster without gap or overlap, on one grid of patche
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import rasterio
-from rasterio.errors import RasterioError
-
 from eo_data.catalog.records import Record, TileWindow
-from eo_data.raster.sample import SampleError
 
 
 def aligned_starts(length: int, tile: int, align: int) -> list[int]:
@@ -69,29 +65,25 @@ def tile_windows(height: int, width: int, tile: int, align: int) -> Iterator[Til
             yield TileWindow(top, left, tile, core, (height, width))
 
 
-def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:
+def tiled(
+    records: Sequence[Record], tile: int, align: int, size_of: Callable[[Record], tuple[int, int]]
+) -> list[Record]:
     """Cut samples into tiles; ids get the row and column where a tile starts: ``id/r0_c288``.
 
-    Raises
-    ------
-    SampleError
-        If the size of a raster cannot be read.
+    Parameters
+    ----------
+    records : sequence of Record
+        The samples.
+    tile, align : int
+        As in `tile_windows`.
+    size_of : callable
+        Height and width in pixels of what is read of a sample.
     """
     cut = []
     for record in records:
-        height, width = _size(record)
+        height, width = size_of(record)
         cut += [
             replace(record, id=f"{record.id}/r{window.top}_c{window.left}", window=window, raster_id=record.id)
             for window in tile_windows(height, width, tile, align)
         ]
     return cut
-
-
-def _size(record: Record) -> tuple[int, int]:
-    href = next(iter(record.files.values()))[0]
-    try:
-        with rasterio.open(str(href)) as file:
-            return int(file.height), int(file.width)
-    except RasterioError as error:
-        msg = f"{href} cannot be read: {error}. Tiles are cut from rasters that GDAL reads by window."
-        raise SampleError(msg) from error

@@ -57,6 +57,17 @@ class SampleReader:
             raise SampleError(msg)
         return replace(sample, label=label)
 
+    def size(self, record: Record) -> tuple[int, int]:
+        """Return height and width in pixels of the first modality that a sample has; pixels are not read.
+
+        Raises
+        ------
+        SampleError
+            If a file cannot be opened, or has other bands.
+        """
+        name = next(name for name in self.images if name in record.files)
+        return self.images[name].size(record)
+
     def label_values(self, record: Record) -> np.ndarray | float | int:
         """Return the class or value of a sample, or its labelled pixels ``(n,)``.
 

@@ -1,33 +1,25 @@
-"""Which reader a file is for: by its suffix, or by whatever else tells a product from a file.
-
-Nothing is converted here: values are those of the file, NaN where the file says that there is none.
-"""
+"""Which reader a file is for: by its suffix, or by whatever else tells a product from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
-from eo_data.readers.formats.cube import read_cube
-from eo_data.readers.formats.file_raster import FileRaster, LabelLayer, reading_errors
-from eo_data.readers.formats.geotiff import read_raster, read_raster_label
-from eo_data.readers.formats.hdf5 import read_hdf5
-from eo_data.readers.formats.npy import read_npy, read_npy_label
-
-type ImageFunction = Callable[[Href, ImageSource, TileWindow | None], FileRaster]
-type LabelFunction = Callable[[Href, int | None], LabelLayer]
+from eo_data.readers.formats.cube import open_cube
+from eo_data.readers.formats.facts import FileFacts, Opener, OpenLayer
+from eo_data.readers.formats.file_raster import reading_errors
+from eo_data.readers.formats.geotiff import open_raster
+from eo_data.readers.formats.hdf5 import open_hdf5
+from eo_data.readers.formats.npy import open_npy
 
 
 @dataclass(frozen=True)
 class FileReader:
     """How one kind of file or product is read.
-
-    Both functions raise ``ValueError`` without the name of the file, ``OSError`` or an error of rasterio; those who
-    call them add the name.
 
     Parameters
     ----------
@@ -35,16 +27,14 @@ class FileReader:
         Name of the format.
     recognises : callable
         Whether a file is of this kind, by its name alone.
-    image : callable
-        Reads the wanted bands of a file: all of it, or the part that a tile window names.
-    label : callable
-        Reads the layer of a file that holds a label. What GDAL reads is the default.
+    opened : Opener
+        Opens a file and gives its layers, with what the file says of itself. It raises ``ValueError`` without the name
+        of the file, ``OSError`` or an error of rasterio; those who call it add the name.
     """
 
     name: str
     recognises: Callable[[Href], bool]
-    image: ImageFunction
-    label: LabelFunction = read_raster_label
+    opened: Opener
 
 
 def by_suffix(*suffixes: str) -> Callable[[Href], bool]:
@@ -63,11 +53,11 @@ def _any_file(_: Href) -> bool:
 #: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
-    FileReader("NetCDF", by_suffix(".nc"), read_cube),
-    FileReader("Zarr", by_suffix(".zarr"), read_cube),
-    FileReader("HDF5", by_suffix(".h5", ".hdf5"), read_hdf5),
-    FileReader("NumPy", by_suffix(".npy"), read_npy, read_npy_label),
-    FileReader("GDAL", _any_file, read_raster),
+    FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
+    FileReader("Zarr", by_suffix(".zarr"), open_cube),
+    FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),
+    FileReader("NumPy", by_suffix(".npy"), open_npy),
+    FileReader("GDAL", _any_file, open_raster),
 )
 
 
@@ -84,29 +74,29 @@ def reader_of(href: Href, readers: Sequence[FileReader] = READERS) -> FileReader
     return next(reader for reader in readers if reader.recognises(href))
 
 
-def read_file(href: Href, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
-    """Read the wanted bands of one file.
-
-    Parameters
-    ----------
-    href : Href
-        A path to a raster that GDAL reads, ``.nc``, ``.zarr``, ``.h5`` or ``.npy``; or a URL or name for GDAL.
-    source : ImageSource
-        Which bands, and how the file is to be understood.
-    window : TileWindow, optional
-        The part to read. Rasters are read by window, other files are read whole and cut.
+@contextmanager
+def opened(href: Href, source: ImageSource | None) -> Iterator[Sequence[OpenLayer]]:
+    """Open a file by whatever reader it is for.
 
     Raises
     ------
     SampleError
-        If the file cannot be read, has other bands, or is empty.
+        With the name of the file, if it is not there or cannot be opened or read.
     """
     if href.is_missing:
         msg = f"There is no file {href}."
         raise SampleError(msg)
-    with reading_errors(href):
-        reading = reader_of(href).image(href, source, window)
-    if 0 in reading.pixels.shape:
-        msg = f"{href} holds no pixels: shape {reading.pixels.shape}."
-        raise SampleError(msg)
-    return reading
+    with reading_errors(href), reader_of(href).opened(href, source) as layers:
+        yield layers
+
+
+def facts_of(href: Href, source: ImageSource | None = None) -> tuple[FileFacts, ...]:
+    """Return what a file says of itself, by layer.
+
+    Raises
+    ------
+    SampleError
+        If it cannot be opened.
+    """
+    with opened(href, source) as layers:
+        return tuple(layer.facts for layer in layers)

@@ -14,10 +14,9 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
-from eo_data.readers.files import read_file
-from eo_data.readers.formats.file_raster import FileRaster, cut
-from eo_data.readers.formats.geotiff import read_bands
+from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.readers.frame_dates import Dates, FrameDates
+from eo_data.readers.image_bands import grid_of, read_bands, read_file
 from eo_data.readers.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.dates import DateWithSource
@@ -82,6 +81,17 @@ class ImageReader:
         image = self._image(frames, readings[0], hrefs)
         return self._checked(image) if record.window is None else _filling(image, record.window)
 
+    def size(self, record: Record) -> tuple[int, int]:
+        """Return height and width in pixels of what is read of a sample, without reading it.
+
+        Raises
+        ------
+        SampleError
+            If a file cannot be opened, or has other bands.
+        """
+        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source)
+        return grid.height, grid.width
+
     def target_unit(self) -> InputUnit:
         """Return the unit of the values that are handed on; see `eo_data.readers.conversion.target_unit`."""
         return target_unit(self.name, self.source)
@@ -102,7 +112,7 @@ class ImageReader:
 
     def _readings(self, record: Record, hrefs: Sequence[Href], source: ImageSource) -> list[FileRaster]:
         if self.name in record.bands:
-            return [cut(read_bands(hrefs, record.bands[self.name], source), record.window)]
+            return [read_bands(hrefs, record.bands[self.name], source, record.window)]
         return [read_file(href, source, record.window) for href in hrefs]
 
     def _dates(self, record: Record, readings: Sequence[FileRaster], count: int) -> list[DateWithSource]:

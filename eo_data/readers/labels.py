@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from affine import Affine
 from rasterio.errors import RasterioError
 
 from eo_data.catalog.hrefs import Href
@@ -15,7 +17,8 @@ from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
 from eo_data.readers.files import reader_of
-from eo_data.readers.formats.file_raster import LabelLayer
+from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
+from eo_data.readers.formats.file_raster import chosen_layer
 
 
 def read_label(record: Record, source: LabelSource, task: Task, reference: Image | None) -> Raster | float | int | None:
@@ -49,25 +52,56 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
     if task == "classification":
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
-    layer = _read(record.label, source.layer)
-    transform, crs = layer.transform, layer.crs
+    layer = _read(record.label, source)
     if reference is not None:
-        _check_grid(record, layer, reference)
-        transform, crs = transform or reference.raster.transform, crs or reference.raster.crs
-    values, missing = layer.values, layer.missing
-    missing = missing | np.isin(values, np.asarray(source.ignore, dtype=np.float64))
+        layer = _on_image(record, layer, reference)
+    values, missing = layer.values, layer.missing | np.isin(layer.values, np.asarray(source.ignore, dtype=np.float64))
     if missing.all():
         msg = f"{record.id}: the label {record.label} holds no label: all pixels are no-data or listed in ignore."
         raise SampleError(msg)
     if task == "segmentation":
+        _refuse_swallowed_class(record, layer)
         values, missing = _classes(record, values, missing, source)
+    else:
+        values = _scaled(layer)
+    missing = _where_image_is_missing(record, missing, reference)
     pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
-    return Raster(pixels[None], ~missing, transform, crs)
+    return Raster(pixels[None], ~missing, layer.transform, layer.crs)
 
 
-def _read(href: Href, layer: int | None) -> LabelLayer:
+@dataclass(frozen=True, eq=False)
+class LabelLayer:
+    """The label in a file.
+
+    Parameters
+    ----------
+    values : ndarray, (H, W), float64
+        As stored.
+    missing : ndarray, (H, W), bool
+        Where the file says that there is no label.
+    transform : affine.Affine or None
+        From (column, row) of the pixels to map coordinates.
+    crs : str or None
+        Coordinate reference system as WKT.
+    facts : BandFacts
+        What the file says of the numbers.
+    swallowed : mapping of float to int
+        Classes that are also the number for "no data", and how many pixels have it.
+    """
+
+    values: np.ndarray
+    missing: np.ndarray
+    transform: Affine | None = None
+    crs: str | None = None
+    facts: BandFacts = field(default_factory=BandFacts)
+    swallowed: Mapping[float, int] = field(default_factory=dict)
+
+
+def _read(href: Href, source: LabelSource) -> LabelLayer:
+    """Read the layer of a file that holds a label; missing is where whatever the file has for it says so."""
     try:
-        return reader_of(href).label(href, layer)
+        with reader_of(href).opened(href, None) as layers:
+            return _layer(layers, source)
     except (RasterioError, OSError) as error:
         msg = f"The label {href} cannot be read: {error}. The file may be truncated; copy it again."
         raise SampleError(msg) from error
@@ -76,7 +110,56 @@ def _read(href: Href, layer: int | None) -> LabelLayer:
         raise SampleError(msg) from error
 
 
-def _check_grid(record: Record, layer: LabelLayer, reference: Image) -> None:
+def _layer(layers: Sequence[OpenLayer], source: LabelSource) -> LabelLayer:
+    places = [(layer, i) for layer in layers for i in range(len(layer.facts.bands)) if i != layer.facts.alpha]
+    layer, position = places[chosen_layer(len(places), source.layer)]
+    grid, facts = layer.facts.grid, layer.facts.bands[position]
+    whole = Part(0, 0, grid.height, grid.width)
+    values = layer.stored([position], whole, nodata=source.nodata, dtype=np.float64)
+    if values.ndim != 3:
+        msg = f"it has a time axis of {len(values)}, expected one label. Write a file for each date."
+        raise ValueError(msg)
+    hidden = [value for value in facts.nodata if source.nodata is None and _is_class(value, source)]
+    swallowed: dict[float, int] = {}
+    if hidden:
+        there = layer.stored([position], whole, nodata=math.nan, dtype=np.float64)
+        swallowed = {value: int((there == value).sum()) for value in hidden}
+    return LabelLayer(values[0], ~np.isfinite(values[0]), grid.transform, grid.crs, facts, swallowed)
+
+
+def _is_class(value: float, source: LabelSource) -> bool:
+    """Whether a value of the file is one of the classes."""
+    if source.classes is None or value in set(source.ignore) or not float(value).is_integer():
+        return False
+    new = source.remap.get(int(value), -1) if source.remap else int(value)
+    return 0 <= new < source.classes
+
+
+def _refuse_swallowed_class(record: Record, layer: LabelLayer) -> None:
+    for value, count in layer.swallowed.items():
+        if count:
+            msg = (
+                f"{record.id}: the label {record.label} states {value:g} as no-data, which is also a class; its "
+                f"{count} pixels of {layer.values.size} would be ignored, and the class never learned. Add {value:g} "
+                "to ignore if it means that there is no label, or set nodata: .nan if it is a class."
+            )
+            raise SampleError(msg)
+
+
+def _scaled(layer: LabelLayer) -> np.ndarray:
+    """Values of a regression target in the unit that the file states by scale and offset."""
+    facts = layer.facts
+    if not facts.is_scaled:
+        return layer.values
+    return layer.values * (1.0 if facts.scale is None else facts.scale) + (facts.offset or 0.0)
+
+
+def _on_image(record: Record, layer: LabelLayer, reference: Image) -> LabelLayer:
+    """Return the label with the rows and columns of the image, or refuse it.
+
+    A label whose rows run the other way over the same ground is turned. Without a transform it is taken to lie on the
+    pixels of the image as they come.
+    """
     raster = reference.raster
     if layer.values.shape != (raster.height, raster.width):
         msg = (
@@ -85,19 +168,58 @@ def _check_grid(record: Record, layer: LabelLayer, reference: Image) -> None:
         )
         raise SampleError(msg)
     if layer.transform is None or raster.transform is None:
-        return
-    label = replace(raster, transform=layer.transform)
-    found = compare_grids(PixelGrid(raster.height, raster.width, layer.transform, layer.crs), raster)
-    if found.same_crs is False:
-        msg = f"{record.id}: the label {record.label} has another CRS than the image. Warp it to the image's grid."
-        raise SampleError(msg)
-    if not found.same_grid(HALF_A_PIXEL):
+        return replace(layer, transform=layer.transform or raster.transform, crs=layer.crs or raster.crs)
+    for turned in _turned(layer):
+        found = compare_grids(PixelGrid(raster.height, raster.width, turned.transform, layer.crs), raster)
+        if found.same_crs is False:
+            msg = f"{record.id}: the label {record.label} has another CRS than the image. Warp it to the image's grid."
+            raise SampleError(msg)
+        if found.same_grid(HALF_A_PIXEL):
+            return replace(turned, crs=layer.crs or raster.crs)
+    covers = replace(raster, transform=layer.transform).bounds
+    without = "" if layer.crs else " It states no CRS; its transform counts all the same."
+    msg = (
+        f"{record.id}: the label {record.label} covers {covers}, the image {raster.bounds} (left, bottom, right, top): "
+        f"they show different ground.{without} Check which files belong together."
+    )
+    raise SampleError(msg)
+
+
+def _turned(layer: LabelLayer) -> Iterator[LabelLayer]:
+    """Yield the label as it is, and with rows, columns and both in the opposite order over the same ground."""
+    height, width = layer.values.shape
+    for rows in (1, -1):
+        for columns in (1, -1):
+            place = layer.transform
+            if place is not None and columns < 0:
+                t = place
+                place = Affine(-t.a, t.b, t.c + t.a * width, -t.d, t.e, t.f + t.d * width)
+            if place is not None and rows < 0:
+                t = place
+                place = Affine(t.a, -t.b, t.c + t.b * height, t.d, -t.e, t.f + t.e * height)
+            turned = (slice(None, None, rows), slice(None, None, columns))
+            yield replace(layer, values=layer.values[turned], missing=layer.missing[turned], transform=place)
+
+
+def _where_image_is_missing(record: Record, missing: np.ndarray, reference: Image | None) -> np.ndarray:
+    """Leave out labels where the image shows nothing in any frame: there is nothing to learn them from.
+
+    Raises
+    ------
+    SampleError
+        If no label is left.
+    """
+    if reference is None:
+        return missing
+    valid = reference.raster.valid
+    both = missing | ~(valid.any(axis=0) if valid.ndim == 3 else valid)
+    if both.all():
         msg = (
-            f"{record.id}: the label {record.label} covers {label.bounds}, the image {raster.bounds} (left, bottom, "
-            "right, top), or their rows run in opposite directions: they show different ground. Check which files "
-            "belong together."
+            f"{record.id}: the image has no data wherever the label {record.label} has one ({int((~missing).sum())} "
+            "pixels). Check which files belong together, or leave the sample out."
         )
         raise SampleError(msg)
+    return both
 
 
 def _classes(

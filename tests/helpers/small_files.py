@@ -12,8 +12,8 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.files import read_file
 from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.image_bands import read_file
 from eo_data.readers.images import ImageReader
 from eo_data.temporal.frame_policy import FramePolicy
 

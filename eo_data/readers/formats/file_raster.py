@@ -1,10 +1,10 @@
-"""What is read from a file, and which of its bands: shared by the readers of all formats."""
+"""What is read from a file, and which of its bands: shared by all kinds of files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -12,11 +12,10 @@ from affine import Affine
 from rasterio.errors import RasterioError
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.raster.raster import shifted
 from eo_data.raster.sample import SampleError
+from eo_data.readers.formats.facts import BandFacts
 from eo_data.sensors.bands import select_bands
 
 
@@ -38,6 +37,10 @@ class FileRaster:
         Product name of each frame, if the file has them.
     frame_dates : tuple of date
         Date of each frame, if the file has a time axis.
+    bands : tuple of BandFacts
+        What the file says of each of these bands.
+    notes : tuple of str
+        What a user may want to know of how it was read.
     """
 
     pixels: np.ndarray
@@ -46,34 +49,14 @@ class FileRaster:
     tags: Mapping[str, str] = field(default_factory=dict)
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
+    bands: tuple[BandFacts, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> PixelGrid:
         """Size and place of the pixels."""
         height, width = self.pixels.shape[-2:]
         return PixelGrid(height, width, self.transform, self.crs)
-
-
-@dataclass(frozen=True, eq=False)
-class LabelLayer:
-    """The label in a file.
-
-    Parameters
-    ----------
-    values : ndarray, (H, W)
-        As stored.
-    missing : ndarray, (H, W), bool
-        Where the file says that there is no label.
-    transform : affine.Affine or None
-        From (column, row) of the pixels to map coordinates.
-    crs : str or None
-        Coordinate reference system as WKT.
-    """
-
-    values: np.ndarray
-    missing: np.ndarray
-    transform: Affine | None = None
-    crs: str | None = None
 
 
 @contextmanager
@@ -108,14 +91,18 @@ def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
         If one is not there; the message lists what is.
     """
     wanted = [source.substitutes.get(band, band) for band in source.bands]
-    # A quality layer such as SCL is no band of the sensor; its name is taken literally.
-    layer = source.cloud_band if source.table and not source.table.canonical(source.cloud_band or "") else None
-    layers = [band for band in wanted if band == layer]
-    rest = [band for band in wanted if band != layer]
+    layers = [band for band in wanted if is_quality_layer(band, source)]
+    rest = [band for band in wanted if band not in layers]
     once = list(dict.fromkeys(rest)) if source.substitutes else rest
     found = dict(zip(once, select_bands(available, once, source.table), strict=True))
     found |= dict(zip(layers, select_bands(available, layers, None), strict=True)) if layers else {}
     return [found[band] for band in wanted]
+
+
+def is_quality_layer(band: str, source: ImageSource) -> bool:
+    """Whether a band is the layer that tells clouds: no band of the sensor, so that its name is taken literally."""
+    table = source.table
+    return band == source.cloud_band and (table is None or table.canonical(band) is None)
 
 
 def chosen_layer(count: int, layer: int | None) -> int:
@@ -133,17 +120,3 @@ def chosen_layer(count: int, layer: int | None) -> int:
         msg = f"it has {count} layers; layer {layer} of the label source is not among 0..{count - 1}."
         raise ValueError(msg)
     return layer or 0
-
-
-def not_finite(values: np.ndarray) -> np.ndarray:
-    """Return where values are NaN or infinite; integers never are."""
-    return ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
-
-
-def cut(reading: FileRaster, window: TileWindow | None) -> FileRaster:
-    """Keep the window of what was read whole."""
-    if window is None:
-        return reading
-    top, left, height, width = window.inside
-    pixels = reading.pixels[..., top : top + height, left : left + width]
-    return replace(reading, pixels=pixels, transform=shifted(reading.transform, left, top))

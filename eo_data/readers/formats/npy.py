@@ -2,82 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.formats.file_raster import FileRaster, LabelLayer, choose_bands, chosen_layer, cut, not_finite
-from eo_data.sensors.bands import band_order
+from eo_data.raster.georeference import PixelGrid
+from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing, refuse_complex
 
 
-def read_npy(href: Href, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
-    """Read the wanted bands of an array ``(C, H, W)`` or ``(T, C, H, W)``.
-
-    Only the wanted bands are brought into memory.
+@contextmanager
+def open_npy(href: Href, source: ImageSource | None = None) -> Iterator[Sequence[OpenLayer]]:
+    """Open an array ``(C, H, W)`` or ``(T, C, H, W)``; of a label also ``(H, W)``.
 
     Parameters
     ----------
     href : Href
         A path.
-    source : ImageSource
-        Bands. ``file_bands`` must name those of the file, as arrays hold no names.
-    window : TileWindow, optional
-        The part to keep.
-
-    Returns
-    -------
-    FileRaster
-        Float32 pixels with NaN for ``nodata``; no transform, no CRS, no dates.
+    source : ImageSource, optional
+        ``None`` opens a label.
 
     Raises
     ------
     ValueError
-        If the file is no array of numbers, or has another number of dimensions or bands.
+        If the file is no array of numbers, or has another number of dimensions.
     OSError
         If it cannot be opened.
     """
-    stored = _mapped(href.path)
-    if stored.ndim not in (3, 4):
-        msg = f"the array has shape {stored.shape}; expected (T, C, H, W) or (C, H, W)."
+    array = _mapped(href.path)
+    expected = "(T, C, H, W) or (C, H, W)" if source is not None else "(H, W), or (L, H, W) of several layers"
+    if array.ndim not in ((3, 4) if source is not None else (2, 3)):
+        msg = f"the array has shape {array.shape}; expected {expected}."
         raise ValueError(msg)
-    n_bands = stored.shape[-3]
-    names = band_order(n_bands, [None] * n_bands, source.file_bands, str(href), source.table)
-    chosen = choose_bands(names, source)
-    pixels = np.empty((*stored.shape[:-3], len(chosen), *stored.shape[-2:]), dtype=np.float32)
-    for i, band in enumerate(chosen):
-        pixels[..., i, :, :] = stored[..., band, :, :]
-    if source.nodata is not None:
-        pixels[pixels == np.float32(source.nodata)] = np.nan
-    return cut(FileRaster(pixels, None, None), window)
+    yield (ArrayLayer("npy", array[None] if array.ndim == 2 else array),)
 
 
-def read_npy_label(href: Href, layer: int | None) -> LabelLayer:
-    """Read the values of a label ``(H, W)``; NaN is no label.
+class ArrayLayer:
+    """An array on disk whose last axes are bands, rows and columns; see `eo_data.readers.formats.facts.OpenLayer`.
 
     Parameters
     ----------
-    href : Href
-        A path to an array ``(H, W)``, or ``(L, H, W)`` of several layers.
-    layer : int or None
-        Number of the layer, counted from 0; may be ``None`` where there is one.
-
-    Raises
-    ------
-    ValueError
-        If the file is no array of numbers, or has other layers.
-    OSError
-        If it cannot be opened.
+    kind : str
+        Name of the format.
+    array : array-like
+        ``(C, H, W)`` or ``(T, C, H, W)``, of numpy or of a file that is read by slices.
+    bands : sequence of BandFacts, optional
+        By default bands without names.
+    frame_names : sequence of str
+        Product name of each frame.
     """
-    stored = _mapped(href.path)
-    if stored.ndim not in (2, 3):
-        msg = f"the array has shape {stored.shape}; expected (H, W), or (L, H, W) of several layers."
-        raise ValueError(msg)
-    layers = stored if stored.ndim == 3 else stored[None]
-    values = np.array(layers[chosen_layer(len(layers), layer)])
-    return LabelLayer(values, not_finite(values))
+
+    def __init__(
+        self, kind: str, array: np.ndarray, bands: Sequence[BandFacts] = (), frame_names: Sequence[str] = ()
+    ) -> None:
+        refuse_complex(array.dtype)
+        self._array = array
+        count, height, width = array.shape[-3:]
+        self.facts = FileFacts(
+            kind,
+            PixelGrid(height, width, None, None),
+            tuple(bands) or (BandFacts(dtype=str(array.dtype)),) * count,
+            packing="cf",
+            frames=array.shape[0] if array.ndim == 4 else None,
+            frame_names=tuple(frame_names),
+        )
+
+    def stored(
+        self,
+        bands: Sequence[int],
+        part: Part,
+        *,
+        nodata: float | None = None,
+        alpha: bool = True,
+        dtype: type = np.float32,
+    ) -> np.ndarray:
+        """Read bands as stored; see `eo_data.readers.formats.facts.OpenLayer.stored`."""
+        rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
+        pixels = np.empty((*self._array.shape[:-3], len(bands), part.height, part.width), dtype=dtype)
+        for i, band in enumerate(bands):  # only the wanted bands are brought into memory
+            stored = np.asarray(self._array[..., band, rows, columns])
+            pixels[..., i, :, :] = as_floats(stored, dtype)
+            mark_missing(stored, pixels[..., i, :, :], self.facts.bands[band], nodata)
+        return pixels
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -87,7 +96,7 @@ def _mapped(path: Path) -> np.ndarray:
     except (ValueError, EOFError) as error:
         msg = f"no array of numbers can be read: {error}. The file may be truncated; copy it again."
         raise ValueError(msg) from error
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uifb":
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "uifbc":
         kind = stored.dtype if isinstance(stored, np.ndarray) else type(stored).__name__
         msg = f"it holds {kind}, expected an array of numbers."
         raise ValueError(msg)

@@ -17,7 +17,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.index_table import from_index
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.readers.files import read_file
+from eo_data.readers.image_bands import read_file
 
 S2 = ImageSource("img/{id}_S2.tif", ["B2", "B3"], sensor="sentinel2_l2a")
 

@@ -93,17 +93,16 @@ def test_the_cores_of_all_tiles_make_up_the_raster(raster: Path) -> None:
 
 
 def test_only_the_window_is_read(raster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eo_data.readers import geotiff as readers
+    from eo_data.readers.formats import geotiff
 
     shapes = []
-    inner = readers._pixels
+    inner = geotiff.as_floats
 
-    def spy(*arguments: Any, **named: Any) -> np.ndarray:
-        found = inner(*arguments, **named)
-        shapes.append(found.shape)
-        return found
+    def spy(stored: np.ndarray, *dtype: type) -> np.ndarray:
+        shapes.append(stored.shape)
+        return inner(stored, *dtype)
 
-    monkeypatch.setattr(readers, "_pixels", spy)
+    monkeypatch.setattr(geotiff, "as_floats", spy)
     data = module(raster.parent, tile=64, tile_align=16)
     assert data.predict_dataset is not None
     for i in range(len(data.predict_dataset)):

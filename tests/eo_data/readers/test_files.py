@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -11,11 +12,11 @@ import pytest
 from small_files import constant_bands, level2a, read
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import READERS, FileReader, reader_of
-from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.formats.facts import OpenLayer, Part
+from eo_data.readers.formats.npy import ArrayLayer
 
 # Bands by name
 
@@ -120,10 +121,12 @@ def test_a_product_is_recognised_by_a_test_of_its_own_before_its_suffix_is_looke
     def is_product(href: Href) -> bool:
         return href.stem.startswith("S2A_MSIL2A")
 
-    def product(href: Href, source: ImageSource, window: TileWindow | None) -> FileRaster:
-        return FileRaster(np.full((1, 2, 2), len(href.name), np.float32), None, None)
+    @contextmanager
+    def product(href: Href, source: ImageSource | None) -> Iterator[Sequence[OpenLayer]]:
+        yield (ArrayLayer("product", np.full((1, 2, 2), len(href.name), np.float32)),)
 
     readers = (FileReader("product", is_product, product), *READERS)
     chosen = reader_of(Href("S2A_MSIL2A_2022.zip"), readers)
-    assert chosen.image(Href("S2A.zip"), level2a("B2"), None).pixels[0, 0, 0] == 7
+    with chosen.opened(Href("S2A.zip"), level2a("B2")) as (layer,):
+        assert layer.stored([0], Part(0, 0, 2, 2))[0, 0, 0] == 7
     assert reader_of(Href("other.zip"), readers).name == "GDAL"

@@ -66,7 +66,7 @@ def test_a_cube_with_a_band_axis(
     with pytest.raises(SampleError, match=r"it has no variable 'third' with bands .dataset.; it has \['s2', 'other'\]"):
         read(two, level2a(dataset="third"))
     unnamed = write_cube(tmp_path / "c.nc", {"s2": (axes, data)}, pixel_centres(3) | {"time": names["time"]})
-    with pytest.raises(SampleError, match="The band order of s2 .2 bands. is unknown"):
+    with pytest.raises(SampleError, match="The band order of .*c.nc .2 bands. is unknown"):
         read(unnamed, level2a())
     assert read(unnamed, level2a("B2", file_bands=["B3", "B2"])).pixels[1, 0, 0, 2] == 22
 
@@ -110,7 +110,10 @@ def test_cubes_without_an_even_grid_or_time(
     with pytest.raises(SampleError, match="a.nc: the coordinate 'x' is not evenly spaced"):
         read(path, level2a("B2"))
     path = write_cube(tmp_path / "b.nc", {"B2": (("row", "column"), data)}, {})
-    with pytest.raises(SampleError, match=r"b.nc: the cube has the dimensions .*expected y and x"):
+    with pytest.raises(
+        SampleError,
+        match=r"b.nc: no variable .* has the dimensions y and x.*B2 .'row', 'column'.*rename",
+    ):
         read(path, level2a("B2"))
     # Without time it is an image; without coordinates it has no place.
     path = write_cube(tmp_path / "c.nc", {"B2": (("y", "x"), data)}, {})

@@ -13,7 +13,7 @@ from affine import Affine
 from small_files import constant_bands, hrefs, level2a, read
 
 from eo_data.raster.sample import SampleError
-from eo_data.readers.formats.geotiff import read_bands
+from eo_data.readers.image_bands import read_bands
 
 LEFT, TOP = 500000.0, 5000000.0
 
@@ -136,7 +136,7 @@ def test_a_file_per_band(write_tif: Callable[..., Path], tmp_path: Path) -> None
 def test_bands_on_different_grids(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     fine = write_tif(tmp_path / "B2.tif", constant_bands(100, side=6), nodata=0)
     coarse = write_tif(tmp_path / "B5.tif", constant_bands(500, side=3), nodata=0, size=20)
-    with pytest.raises(SampleError, match=r"B5.tif has 3 x 3 pixels of \(20.0, 20.0\), but .*B2.tif has another grid"):
+    with pytest.raises(SampleError, match=r"B5.tif has 3 x 3 pixels of 20 x 20, but .*B2.tif has another grid"):
         read_bands(hrefs(fine, coarse), ["B2", "B5"], level2a("B2", "B5"))
     reading = read_bands(hrefs(fine, coarse), ["B2", "B5"], level2a("B5", "B2", resample_to=10))
     assert reading.pixels.shape == (2, 6, 6)

@@ -1,0 +1,322 @@
+"""The wanted bands of files on one grid: the one read path of images, tiles and files of single bands.
+
+Nothing is converted here but what CF's packing says: values are those of the file, NaN where it says that there is
+none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import TileWindow
+from eo_data.catalog.sources import ImageSource
+from eo_data.raster.georeference import PixelGrid, compare_grids
+from eo_data.raster.sample import SampleError
+from eo_data.readers.files import opened
+from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
+from eo_data.readers.formats.file_raster import FileRaster, choose_bands, is_quality_layer, reading_errors
+from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground
+from eo_data.sensors.bands import band_order
+from eo_data.sensors.units import InputUnit
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """A band that is wanted, and where it is."""
+
+    name: str
+    href: Href
+    layer: OpenLayer
+    position: int
+
+    @property
+    def facts(self) -> BandFacts:
+        return self.layer.facts.bands[self.position]
+
+
+def read_file(href: Href, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
+    """Read the wanted bands of one file.
+
+    Parameters
+    ----------
+    href : Href
+        A path to a raster that GDAL reads, NetCDF, Zarr, HDF5 or ``.npy``; or a URL or name for GDAL.
+    source : ImageSource
+        Which bands, and how the file is to be understood.
+    window : TileWindow, optional
+        The part to read, of the grid that the bands come to.
+
+    Raises
+    ------
+    SampleError
+        If the file cannot be read, has other bands, or is empty.
+    """
+    with opened(href, source) as layers:
+        return _read(_wanted(href, layers, source), source, window)
+
+
+def read_bands(
+    hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, window: TileWindow | None = None
+) -> FileRaster:
+    """Read an image of which every band has its own file.
+
+    Parameters
+    ----------
+    hrefs, names : sequences
+        The files and the band of each.
+    source : ImageSource
+        Which bands to read. With ``resample_to`` all come to one grid; else they must be on one.
+    window : TileWindow, optional
+        The part to read.
+
+    Raises
+    ------
+    SampleError
+        If a file cannot be read, a band is missing, or the grids differ.
+    """
+    with ExitStack() as stack:
+        return _read(_of_files(hrefs, names, source, stack), source, window)
+
+
+def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource) -> PixelGrid:
+    """Return the grid that the bands of an image come to; pixels are not read.
+
+    Parameters
+    ----------
+    hrefs : sequence of Href
+        Its files; of a series, the first counts.
+    names : sequence of str or None
+        The band of each file, where every band has its own.
+    source : ImageSource
+        Which bands.
+
+    Raises
+    ------
+    SampleError
+        If a file cannot be opened or has other bands.
+    """
+    with ExitStack() as stack:
+        if names is not None:
+            return _grid(_of_files(hrefs, names, source, stack), source)
+        layers = stack.enter_context(opened(hrefs[0], source))
+        return _grid(_wanted(hrefs[0], layers, source), source)
+
+
+def _of_files(hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack) -> list[_Band]:
+    """Open the files of the wanted bands, each of which holds one."""
+    with reading_errors(hrefs[0]):
+        chosen = choose_bands(names, source)
+    wanted = []
+    layers: dict[int, OpenLayer] = {}
+    for name, i in zip(source.bands, chosen, strict=True):
+        if i not in layers:
+            found = stack.enter_context(opened(hrefs[i], source))
+            if len(found) != 1 or len(found[0].facts.bands) != 1:
+                msg = (
+                    f"{hrefs[i]} has {sum(len(layer.facts.bands) for layer in found)} bands, expected one, as the "
+                    f"pattern has {{band}}."
+                )
+                raise SampleError(msg)
+            layers[i] = found[0]
+        wanted.append(_Band(name, hrefs[i], layers[i], 0))
+    return wanted
+
+
+def _wanted(href: Href, layers: Sequence[OpenLayer], source: ImageSource) -> list[_Band]:
+    """Find the wanted bands in the layers of one file; of copies on several grids, the finest."""
+    places: list[tuple[str, OpenLayer, int]] = []
+    for layer in sorted(layers, key=lambda own: -own.facts.grid.height * own.facts.grid.width):
+        facts, known = layer.facts, {name for name, *_ in places}
+        descriptions = [band.name for band in facts.bands]
+        if facts.named:
+            names: Sequence[str] = [str(name) for name in descriptions]
+        else:
+            names = band_order(len(facts.bands), descriptions, source.file_bands, str(href), source.table)
+        places += [(name, layer, i) for i, name in enumerate(names) if name not in known]
+    with reading_errors(href):
+        chosen = choose_bands([name for name, *_ in places], source)
+    return [_Band(name, href, *places[i][1:]) for name, i in zip(source.bands, chosen, strict=True)]
+
+
+def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
+    """Grid that bands come to: that of the first one, or of ``resample_to`` over its ground."""
+    lead = next((band for band in bands if not is_quality_layer(band.name, source)), bands[0])
+    facts = lead.layer.facts
+    if facts.points and facts.grid.transform is None:
+        if source.pixel_size is None:
+            msg = (
+                f"{lead.href}: only {facts.points} say where its pixels lie, so it has no affine transform. Warp or "
+                "terrain-correct it first (gdalwarp, SNAP), or state pixel_size to use it without a place on the map."
+            )
+            raise SampleError(msg)
+        warnings.warn(
+            f"{lead.href}: only {facts.points} say where its pixels lie. It is used without a place on the map, as "
+            "pixel_size is stated.",
+            stacklevel=2,
+        )
+    with reading_errors(lead.href):
+        return facts.grid if source.resample_to is None else resampled_grid(facts.grid, source.resample_to)
+
+
+def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None) -> FileRaster:
+    grid = _grid(bands, source)
+    if 0 in (grid.height, grid.width):
+        msg = f"{bands[0].href} holds no pixels: {grid.height} x {grid.width}."
+        raise SampleError(msg)
+    if window is not None and (grid.height, grid.width) != window.of:
+        msg = (
+            f"{bands[0].href} has {(grid.height, grid.width)} pixels, the first modality {window.of}. Tiles need one "
+            "grid."
+        )
+        raise SampleError(msg)
+    part = Part(0, 0, grid.height, grid.width) if window is None else Part(*window.inside)
+    planes: list[np.ndarray] = []
+    for group in _together(bands, source):
+        planes.append(_on_grid(group, grid, part, source, bands[0]))
+    if 0 in planes[0].shape:
+        msg = f"{bands[0].href} holds no pixels: shape {planes[0].shape}."
+        raise SampleError(msg)
+    pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-3)
+    place = grid.window(part.top, part.left, part.height, part.width)
+    facts = bands[0].layer.facts
+    own = [_after_decoding(band, source) for band in bands]
+    return FileRaster(
+        pixels,
+        place.transform,
+        grid.crs,
+        facts.tags,
+        facts.frame_names,
+        facts.frame_dates,
+        tuple(own),
+    )
+
+
+def _together(bands: Sequence[_Band], source: ImageSource) -> Iterator[list[_Band]]:
+    """Neighbours that are read at once: of one layer, measurements apart from classes."""
+    group: list[_Band] = []
+    for band in bands:
+        if group and not (band.layer is group[-1].layer and _is_layer(band, source) == _is_layer(group[-1], source)):
+            yield group
+            group = []
+        group.append(band)
+    yield group
+
+
+def _is_layer(band: _Band, source: ImageSource) -> bool:
+    return is_quality_layer(band.name, source)
+
+
+def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageSource, first: _Band) -> np.ndarray:
+    """Read bands of one layer; classes are never interpolated, and come to the grid of the measurements."""
+    layer, href = group[0].layer, group[0].href
+    own, quality = layer.facts.grid, _is_layer(group[0], source)
+    if own != grid and not (same_ground(grid, own) if source.resample_to or quality else _one_grid(grid, own)):
+        msg = (
+            f"{href} has {own.height} x {own.width} pixels{_pixel_size(own)}, but {first.href} has another grid "
+            f"(size, transform or CRS): {grid.height} x {grid.width}{_pixel_size(grid)}; {_difference(grid, own)}. For "
+            "bands of different pixel size over one ground, set resample_to to the pixel size that all shall have."
+        )
+        raise SampleError(msg)
+    resampling = "nearest" if quality else source.resampling
+    with reading_errors(href):
+        bands = [band.position for band in group]
+        target = grid.window(part.top, part.left, part.height, part.width)
+        alpha = _alpha_counts(group, source, part if own == grid else needed_part(own, target))
+        nodata = None if quality else source.nodata
+        pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha)
+        return pixels if quality else _decoded(pixels, group, source)
+
+
+def _one_grid(grid: PixelGrid, own: PixelGrid) -> bool:
+    found = compare_grids(grid, own)
+    return found.same_knowledge and found.same_grid()
+
+
+def _difference(grid: PixelGrid, own: PixelGrid) -> str:
+    found = compare_grids(grid, own)
+    if found.same_crs is False:
+        return "the CRS differ"
+    if not found.same_knowledge:
+        return "only one of them states its place"
+    if found.same_directions is False:
+        return "their rows or columns run in opposite directions"
+    return f"their corners are up to {found.gap or 0:g} pixels apart"
+
+
+def _pixel_size(grid: PixelGrid) -> str:
+    t = grid.transform
+    return "" if t is None else f" of {abs(t.a) or abs(t.b):g} x {abs(t.e) or abs(t.d):g}"
+
+
+def _decodes(band: _Band, source: ImageSource) -> bool:
+    """Whether the numbers become values here: CF says that packed numbers stand for values in their unit."""
+    packed = band.layer.facts.packing == "cf" and band.facts.is_scaled
+    return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not _is_layer(band, source)
+
+
+def _after_decoding(band: _Band, source: ImageSource) -> BandFacts:
+    return replace(band.facts, scale=None, offset=None) if _decodes(band, source) else band.facts
+
+
+def _decoded(pixels: np.ndarray, group: Sequence[_Band], source: ImageSource) -> np.ndarray:
+    for i, band in enumerate(group):
+        if _decodes(band, source):
+            plane = pixels[..., i, :, :]
+            plane *= np.float32(band.facts.scale)
+            plane += np.float32(band.facts.offset)
+            if source.nodata is not None:
+                plane[plane == np.float32(source.nodata)] = np.nan
+    return pixels
+
+
+def _alpha_counts(group: Sequence[_Band], source: ImageSource, part: Part | None) -> bool:
+    """Whether a band of opacity tells what is missing: not if it is a measurement that was only tagged so.
+
+    GDAL tags the fourth band of four of 8 bits so, whatever it holds.
+
+    Raises
+    ------
+    ValueError
+        If it is wanted as a measurement, but holds nothing but opaque and transparent.
+    """
+    layer = group[0].layer
+    alpha = layer.facts.alpha
+    if alpha is None or part is None or not _is_spectral(layer, alpha, source):
+        return True
+    wanted = next((band.name for band in group if band.position == alpha), None)
+    values = np.unique(layer.stored([alpha], part, alpha=False))
+    opacity = (
+        values.size <= 2
+        and values.max() in _opaque(layer.facts.bands[alpha].dtype)
+        and values.min() in (0, values.max())
+    )
+    if opacity and wanted is None:
+        return True
+    if opacity:
+        msg = (
+            f"band {alpha + 1} is tagged as alpha and holds only {values.tolist()}, which is opacity (transparency), "
+            f"but the config reads it as {wanted}. Name it '-' in file_bands; if it is a measurement, set its colour "
+            "interpretation to undefined (gdal_edit.py -colorinterp_N undefined)."
+        )
+        raise ValueError(msg)
+    return False
+
+
+def _opaque(dtype: str) -> set[float]:
+    """Values that a band of opacity has where nothing shines through."""
+    return {255.0, float(np.iinfo(dtype).max) if np.issubdtype(np.dtype(dtype), np.integer) else 1.0}
+
+
+def _is_spectral(layer: OpenLayer, position: int, source: ImageSource) -> bool:
+    """Whether the config names a band of the file as one of the sensor's."""
+    declared = source.file_bands[position] if source.file_bands else layer.facts.bands[position].name
+    name = str(declared or "-")
+    if source.table is None:
+        return name in source.bands
+    return source.table.canonical(name) is not None

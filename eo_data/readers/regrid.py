@@ -1,0 +1,175 @@
+"""The grid that bands come to, and their pixels on it: windows, directions and sizes are handled here alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+
+from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids
+from eo_data.raster.raster import to_map
+from eo_data.readers.formats.facts import OpenLayer, Part
+
+#: Pixels around a window of the source that may weigh in a resampled value, in units of the larger pixel.
+_MARGIN = 3
+#: Both sides of a resampling have one CRS, so that any will do.
+_ANY_CRS = CRS.from_epsg(3857)
+
+
+def resampled_grid(grid: PixelGrid, size: float) -> PixelGrid:
+    """Return pixels of ``size`` over the ground of a grid, north up from its upper left corner.
+
+    Raises
+    ------
+    ValueError
+        If the grid has no transform or is rotated, or a pixel is larger than the image.
+    """
+    transform = grid.transform
+    if transform is None:
+        msg = (
+            "resample_to needs a raster with a georeference, and this one has none. Leave resample_to out, or "
+            "georeference the file."
+        )
+        raise ValueError(msg)
+    if transform.b or transform.d:
+        msg = "resample_to needs a raster that is not rotated. Warp it north up first (gdalwarp)."
+        raise ValueError(msg)
+    up = north_up(grid)
+    left, top = up.transform.c, up.transform.f  # type: ignore[union-attr]
+    across, down = grid.width * abs(transform.a), grid.height * abs(transform.e)
+    height, width = round(down / size), round(across / size)
+    if min(height, width) < 1:
+        msg = (
+            f"resample_to is in the unit of the CRS and must not exceed the image, which covers {across:g} x {down:g}; "
+            f"got {size:g}. In a geographic CRS it is in degrees."
+        )
+        raise ValueError(msg)
+    return PixelGrid(height, width, Affine(size, 0.0, left, 0.0, -size, top), grid.crs)
+
+
+def north_up(grid: PixelGrid) -> PixelGrid:
+    """Return the grid with rows from north to south and columns from west to east; rotated ones stay as they are."""
+    t = grid.transform
+    if t is None or t.b or t.d:
+        return grid
+    left = t.c + min(0.0, t.a * grid.width)
+    top = t.f + max(0.0, t.e * grid.height)
+    return replace(grid, transform=Affine(abs(t.a), 0.0, left, 0.0, -abs(t.e), top))
+
+
+def same_ground(grid: PixelGrid, other: PixelGrid) -> bool:
+    """Whether two grids show one ground to a pixel, whatever the size of pixels and the direction of rows."""
+    found = compare_grids(north_up(grid), north_up(other))
+    return found.same_knowledge and found.same_ground(ONE_PIXEL)
+
+
+def read_on_grid(
+    layer: OpenLayer,
+    bands: Sequence[int],
+    grid: PixelGrid,
+    part: Part,
+    resampling: str,
+    *,
+    nodata: float | None = None,
+    alpha: bool = True,
+) -> np.ndarray:
+    """Read bands of a layer on a part of a grid over the same ground; only what is needed is read.
+
+    Parameters
+    ----------
+    layer : OpenLayer
+        Where the bands are.
+    bands : sequence of int
+        Their positions.
+    grid : PixelGrid
+        The grid, in the CRS of the layer.
+    part : Part
+        Rows and columns of the grid.
+    resampling : str
+        Name of `rasterio.enums.Resampling`, where the layer has other pixels.
+    nodata, alpha
+        As in `eo_data.readers.formats.facts.OpenLayer.stored`.
+
+    Returns
+    -------
+    ndarray
+        Float32 ``(C, H, W)`` or ``(T, C, H, W)``, NaN where missing.
+    """
+    own = layer.facts.grid
+    if compare_grids(grid, own).same_grid():
+        return layer.stored(bands, part, nodata=nodata, alpha=alpha)
+    if own.transform is None or grid.transform is None:
+        msg = (
+            f"its pixels ({own.height} x {own.width}) have no georeference, so they cannot be brought to another grid."
+        )
+        raise ValueError(msg)
+    target = grid.window(part.top, part.left, part.height, part.width)
+    needed = needed_part(own, target)
+    lead = () if layer.facts.frames is None else (layer.facts.frames,)
+    shape = (*lead, len(bands), part.height, part.width)
+    result = np.full(shape, np.nan, dtype=np.float32)
+    if needed is None:
+        return result
+    pixels = layer.stored(bands, needed, nodata=nodata, alpha=alpha)
+    place = own.window(needed.top, needed.left, needed.height, needed.width)
+    # Missing is NaN, also where infinite; GDAL weighs the others.
+    pixels[np.isinf(pixels)] = np.nan
+    return _reprojected(pixels, place, target, result, resampling)
+
+
+def _reprojected(
+    pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str
+) -> np.ndarray:
+    planes = pixels.reshape(-1, *pixels.shape[-2:])
+    out = result.reshape(-1, *result.shape[-2:])
+    ratio = [_pixel_sides(place)[i] / _pixel_sides(target)[i] for i in (0, 1)]
+    reproject(
+        planes,
+        out,
+        src_transform=place.transform,
+        dst_transform=target.transform,
+        src_crs=_ANY_CRS,
+        dst_crs=_ANY_CRS,
+        src_nodata=np.nan,
+        dst_nodata=np.nan,
+        resampling=Resampling[resampling],
+        # Else GDAL takes a pixel's no-data for a value as long as another band has data there.
+        UNIFIED_SRC_NODATA="NO",
+        # Else GDAL derives the ratio of the sizes from each window, and tiles differ from the whole.
+        XSCALE=ratio[0],
+        YSCALE=ratio[1],
+    )
+    return out.reshape(result.shape)
+
+
+def _pixel_sides(grid: PixelGrid) -> tuple[float, float]:
+    t = grid.transform or Affine.identity()
+    return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+
+
+def needed_part(own: PixelGrid, target: PixelGrid) -> Part | None:
+    """Return the rows and columns of a grid that may weigh in the values of another; ``None`` if there are none."""
+    transform = target.transform
+    if transform is None or own.transform is None:
+        return Part(0, 0, own.height, own.width)
+    inverse = ~own.transform
+    corners = [to_map(transform, x, y) for x in (0, target.width) for y in (0, target.height)]
+    places = [to_map(inverse, *corner) for corner in corners]
+    spans = []
+    for axis, length in ((1, own.height), (0, own.width)):
+        values = [place[axis] for place in places]
+        larger = max(1.0, _pixel_sides(target)[1 - axis] / _pixel_sides(own)[1 - axis])
+        margin = math.ceil(_MARGIN * larger)
+        start = max(0, math.floor(min(values)) - margin)
+        stop = min(length, math.ceil(max(values)) + margin)
+        if start >= stop:
+            return None
+        spans.append((start, stop - start))
+    (top, height), (left, width) = spans
+    return Part(top, left, height, width)
