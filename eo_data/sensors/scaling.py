@@ -243,8 +243,8 @@ def _level2(band: Band, own: Band | None, product_name: str, tags: Mapping[str, 
         return by_definition
     if not by_definition.same(said):
         msg = (
-            f"The scale of {band.name} is contradictory: {by_definition} by definition of {product_name}, {said} by its MTL "
-            "file. State scale and offset in the config."
+            f"The scale of {band.name} is contradictory: {by_definition} by definition of {product_name}, {said} by "
+            "its MTL file. State scale and offset in the config."
         )
         raise ValueError(msg)
     return replace(said, missing=0)
