@@ -16,6 +16,8 @@ from eo_data.temporal.calendar_date import parse_date
 Task = Literal["segmentation", "regression", "classification"]
 #: How values between pixels are found when an image is brought to another grid.
 ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
+#: Whether scale and offset that a file states count.
+FileScaling = Literal["check", "ignore"]
 #: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
 CloudKind = Literal["scl", "qa_pixel", "mask"]
 
@@ -41,9 +43,12 @@ class ImageSource:
     unit : InputUnit
         What the stored numbers are.
     scale, offset
-        Reflectance = (digital number + offset) * scale. Without an offset it is 0, unless the product's name or
-        metadata says otherwise, which is an error. It may be ``auto``: -1000 for Sentinel-2 products of
-        processing baseline 04.00 and later, from the product name or the metadata of the file.
+        Physical value = (digital number + offset) * scale. What is not stated comes from the file (tags, attributes,
+        metadata beside it) or from its product; of Sentinel-2 the scale is 0.0001. What is stated must agree with the
+        file. A Sentinel-2 product whose name or metadata has an offset is an error as long as none is stated; the
+        offset ``auto`` takes it from there: -1000 of processing baseline 04.00 and later.
+    file_scaling : {'check', 'ignore'}
+        Whether scale and offset in the file count. ``ignore`` is for tags that are wrong.
     formula : str, optional
         Named conversion from digital numbers that is not linear, see `eo_data.sensors.units`.
     target_unit : InputUnit, optional
@@ -91,7 +96,7 @@ class ImageSource:
     file_bands: Sequence[str] | None = None
     substitutes: Mapping[str, str] = field(default_factory=dict)
     unit: InputUnit | str = InputUnit.REFLECTANCE
-    scale: float = 1e-4
+    scale: float | None = None
     offset: float | str | None = None
     formula: str | None = None
     target_unit: InputUnit | str | None = None
@@ -111,6 +116,7 @@ class ImageSource:
     cloud_kind: CloudKind = "scl"
     static: bool = False
     optional: bool = False
+    file_scaling: FileScaling = "check"
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""
@@ -130,10 +136,11 @@ class ImageSource:
         one_of("resampling", self.resampling, get_args(ResamplingName))
         UnitConversion(
             as_unit(self.unit),
-            self.scale,
+            1.0 if self.scale is None else self.scale,
             0.0 if isinstance(self.offset, str) or self.offset is None else self.offset,
             self.formula,
         )
+        one_of("file_scaling", self.file_scaling, get_args(FileScaling))
         one_of("cloud_kind", self.cloud_kind, get_args(CloudKind))
         if self.fallback_date is not None:
             parse_date(self.fallback_date)

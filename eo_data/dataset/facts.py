@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eo_core.fingerprint import plain_values
+from eo_data.sensors.scaling import assumed_scale
 
 if TYPE_CHECKING:
     from eo_data.catalog.sources import ImageSource
@@ -34,11 +35,26 @@ def describe_data(module: object) -> dict[str, Any]:
         value = getattr(module, name, None)
         if value is not None:
             facts[name] = plain_values(value)
+    for source in (facts.get("modalities") or {}).values():
+        _as_before(source)
     statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)
     if statistics_of is not None:
         modalities = cast("HasModalities", module).modalities
         facts["statistics"] = {name: statistics_of(source.bands) for name, source in modalities.items()}
     return facts
+
+
+def _as_before(source: dict[str, Any]) -> None:
+    """Keep fingerprints as they were before a setting was added: without it where it changes nothing.
+
+    A scale that is not stated was 0.0001 once; for sensors of which that was wrong the fingerprint does differ.
+    """
+    if source.get("file_scaling") == "check":
+        del source["file_scaling"]
+    if "scale" in source and source["scale"] is None:
+        bands = source.get("bands") or ()
+        usual = source.get("unit") != "digital_number" or all(assumed_scale(source["sensor"], band) for band in bands)
+        source["scale"] = 1e-4 if usual or source.get("sensor") is None else None
 
 
 def describe_inputs(module: object) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,9 +11,19 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.scaling import BandScaling, band_scalings, refuse_packed
+from eo_data.sensors.plausible import refuse_impossible, zero_decibels
 from eo_data.sensors.quality import clear_mask
-from eo_data.sensors.sentinel2 import sentinel2_offset
-from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, check_range, to_physical
+from eo_data.sensors.scaling import assumed_scale
+from eo_data.sensors.sentinel2 import is_sentinel2, offset_contradiction, special_numbers
+from eo_data.sensors.units import (
+    PHYSICAL_UNITS,
+    InputUnit,
+    UnitConversion,
+    as_float32,
+    check_range,
+    to_physical,
+)
 
 
 def target_unit(name: str, source: ImageSource) -> InputUnit:
@@ -48,7 +59,7 @@ def target_unit(name: str, source: ImageSource) -> InputUnit:
 def convert_frames(
     name: str, source: ImageSource, pixels: np.ndarray, readings: Sequence[FileRaster], hrefs: Sequence[Href]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert stored numbers to physical values.
+    """Convert stored numbers to physical values; what cannot be a measurement is missing or refused.
 
     Parameters
     ----------
@@ -57,9 +68,9 @@ def convert_frames(
     source : ImageSource
         Unit, scale, offset, formula.
     pixels : ndarray, (T, C, H, W)
-        Stored numbers; bands after those of the source are left out.
+        Stored numbers; bands after those of the source are left out. Changed in place.
     readings, hrefs : sequences
-        What was read from which file: its name and metadata may tell an offset.
+        What was read from which file.
 
     Returns
     -------
@@ -69,24 +80,138 @@ def convert_frames(
     Raises
     ------
     SampleError
-        If values contradict their unit, cannot be converted, or an offset is not known or was forgotten.
+        If values contradict their unit, are impossible in it or cannot be converted, or a scale or an offset is not
+        known, was forgotten, or contradicts the file or the pixels.
     """
-    unit, target = InputUnit(source.unit), target_unit(name, source)
+    target = target_unit(name, source)
     wanted = pixels[:, : len(source.bands)]
     try:
-        offsets, notes = _offsets(name, source, readings, hrefs)
-        check_range(wanted, unit, f"{name} ({hrefs[0]})")
-        # One offset for all frames, or one per frame: a series may span the change of January 2022.
-        parts = [wanted] if len(set(offsets)) == 1 else list(wanted[:, None])
-        converted = [
-            to_physical(part, UnitConversion(unit, source.scale, offset, source.formula), target, copy=False)
-            for part, offset in zip(parts, offsets[: len(parts)], strict=True)
-        ]
+        if InputUnit(source.unit) is InputUnit.DIGITAL_NUMBER:
+            return _from_numbers(name, source, wanted, readings, hrefs, target)
+        return _from_values(name, source, wanted, readings, hrefs, target)
     except SampleError:
         raise
     except ValueError as error:
         raise SampleError(str(error)) from error
-    return (converted[0] if len(converted) == 1 else np.concatenate(converted)), notes
+
+
+def _from_values(
+    name: str,
+    source: ImageSource,
+    pixels: np.ndarray,
+    readings: Sequence[FileRaster],
+    hrefs: Sequence[Href],
+    target: InputUnit,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert from one physical unit to another."""
+    unit, where = InputUnit(source.unit), f"{name} ({hrefs[0]})"
+    for reading in readings:
+        refuse_packed(name, source, reading.bands[: len(source.bands)])
+    check_range(pixels, unit, where)
+    pixels, notes = _without_zeros(as_float32(pixels, copy=False), unit)
+    refuse_impossible(pixels, unit, source.bands, where)
+    scale = source.scale if source.scale is not None else assumed_scale(source.sensor, _canonical(source, 0))
+    if unit is InputUnit.REFLECTANCE and target is InputUnit.DIGITAL_NUMBER and scale is None:
+        msg = f"{name!r}: reflectance becomes digital numbers by a scale, which is not stated. State scale."
+        raise ValueError(msg)
+    return to_physical(pixels, UnitConversion(unit, scale or 1.0), target, copy=False), notes
+
+
+def _from_numbers(
+    name: str,
+    source: ImageSource,
+    pixels: np.ndarray,
+    readings: Sequence[FileRaster],
+    hrefs: Sequence[Href],
+    target: InputUnit,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert digital numbers: by one scale and offset for all frames, or by those of each frame."""
+    where = f"{name} ({hrefs[0]})"
+    check_range(pixels, InputUnit.DIGITAL_NUMBER, where)
+    if source.formula is not None or target is InputUnit.NATIVE:
+        conversion = UnitConversion(InputUnit.DIGITAL_NUMBER, 1.0, 0.0, source.formula)
+        return to_physical(pixels, conversion, target, copy=False), ()
+    count = len(source.bands)
+    scalings = [band_scalings(name, source, own.bands[:count], own.tags, target) for own in readings]
+    notes = tuple(dict.fromkeys(band.note for own in scalings for band in own if band.note))
+    # A series may span the change of January 2022.
+    parts = [pixels] if all(own == scalings[0] for own in scalings) else list(pixels[:, None])
+    converted = [
+        _scaled(where, source, part, own, target) for part, own in zip(parts, scalings[: len(parts)], strict=True)
+    ]
+    result = converted[0] if len(converted) == 1 else np.concatenate(converted)
+    if target is InputUnit.DECIBEL:
+        result, zeros = _without_zeros(result, target)
+        notes += zeros
+    return result, notes
+
+
+def _scaled(
+    where: str, source: ImageSource, pixels: np.ndarray, scalings: Sequence[BandScaling], target: InputUnit
+) -> np.ndarray:
+    """Scale the numbers ``(T, C, H, W)`` of frames of one product, in place."""
+    pixels = as_float32(pixels, copy=False)
+    _check_sentinel2(where, source, pixels, scalings)
+    for i, band in enumerate(scalings):
+        for number in band.missing:
+            pixels[:, i][pixels[:, i] == np.float32(number)] = np.nan
+    for channels, band in _alike(scalings):
+        conversion = UnitConversion(InputUnit.DIGITAL_NUMBER, 1.0 if band.scale is None else band.scale, band.offset)
+        part = pixels[:, channels]
+        part[...] = to_physical(part, conversion, target, copy=False)
+    try:
+        refuse_impossible(pixels, target, source.bands, where)
+    except ValueError:
+        stored = [pixels[:, i] / (band.scale or 1.0) - band.offset for i, band in enumerate(scalings)]
+        refuse_impossible(pixels, target, source.bands, where, np.round(np.stack(stored, axis=1), 2))
+        raise
+    return pixels
+
+
+def _alike(scalings: Sequence[BandScaling]) -> Iterator[tuple[slice, BandScaling]]:
+    """Runs of channels of one scale and offset."""
+    start = 0
+    for stop in range(1, len(scalings) + 1):
+        first = scalings[start]
+        if stop == len(scalings) or (scalings[stop].scale, scalings[stop].offset) != (first.scale, first.offset):
+            yield slice(start, stop), first
+            start = stop
+
+
+def _check_sentinel2(where: str, source: ImageSource, numbers: np.ndarray, scalings: Sequence[BandScaling]) -> None:
+    """Mark the special numbers of Sentinel-2, and compare the offset with the dark pixels."""
+    if not is_sentinel2(source.sensor):
+        return
+    offset = scalings[0].offset
+    special = special_numbers(numbers, offset)
+    if special is not None:
+        numbers[special] = np.nan
+    names = [_canonical(source, i) for i in range(len(source.bands))]
+    contradiction = offset_contradiction(numbers, names, offset, source.sensor)
+    if contradiction is None or not (scalings[0].metadata or scalings[0].stated):
+        return
+    if scalings[0].stated:
+        warnings.warn(f"{where}: the config states offset: {offset:g}. {contradiction}", stacklevel=2)
+        return
+    msg = f"{where}: {contradiction}"
+    raise ValueError(msg)
+
+
+def _without_zeros(pixels: np.ndarray, unit: InputUnit) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Take pixels of exactly 0 dB in all bands as missing: exports without a mask have them beyond the footprint."""
+    if unit is not InputUnit.DECIBEL:
+        return pixels, ()
+    empty = zero_decibels(pixels)
+    count = int(empty.sum())
+    if not count:
+        return pixels, ()
+    np.copyto(pixels, np.float32(np.nan), where=empty[..., None, :, :])
+    return pixels, (f"{count} pixels of exactly 0 dB in all bands count as missing",)
+
+
+def _canonical(source: ImageSource, band: int) -> str:
+    name = source.bands[band]
+    return (source.table.canonical(name) if source.table else None) or name
 
 
 def clear_pixels(name: str, source: ImageSource, bands: Sequence[str], pixels: np.ndarray) -> np.ndarray | None:
@@ -103,49 +228,7 @@ def clear_pixels(name: str, source: ImageSource, bands: Sequence[str], pixels: n
         return None
     layer = pixels[:, list(bands).index(source.cloud_band)]
     try:
-        return clear_mask(np.nan_to_num(layer, nan=0.0), source.cloud_kind)
+        return clear_mask(layer, source.cloud_kind)
     except ValueError as error:
         msg = f"{name!r}: cloud band {source.cloud_band!r}: {error}"
         raise SampleError(msg) from error
-
-
-def _offsets(
-    name: str, source: ImageSource, readings: Sequence[FileRaster], hrefs: Sequence[Href]
-) -> tuple[list[float], tuple[str, ...]]:
-    """Return one offset per reading, and a note where it came from the product."""
-    if source.offset is None:
-        _refuse_forgotten_offset(name, source, readings, hrefs)
-    if not isinstance(source.offset, str):
-        return [float(source.offset or 0)] * len(readings), ()
-    offsets = []
-    for href, reading in _pairs(hrefs, readings):
-        offset = sentinel2_offset(product_name=str(href), metadata=reading.tags)
-        if offset is None:
-            msg = (
-                f"{name!r}: the digital number offset of {href} cannot be told from its name or metadata. "
-                "State offset: -1000 (processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
-            )
-            raise SampleError(msg)
-        offsets.append(offset)
-    listed = ", ".join(f"{offset:g}" for offset in sorted(set(offsets)))
-    return offsets, (f"digital number offset {listed} from the product",)
-
-
-def _refuse_forgotten_offset(
-    name: str, source: ImageSource, readings: Sequence[FileRaster], hrefs: Sequence[Href]
-) -> None:
-    if InputUnit(source.unit) is not InputUnit.DIGITAL_NUMBER or source.formula is not None:
-        return
-    for href, reading in _pairs(hrefs, readings):
-        known = sentinel2_offset(product_name=str(href), metadata=reading.tags)
-        if known:
-            msg = (
-                f"{name!r}: {href} is a product whose digital numbers have an offset of {known:g}. State "
-                "offset: auto, or offset: 0 if it has been taken off already."
-            )
-            raise SampleError(msg)
-
-
-def _pairs(hrefs: Sequence[Href], readings: Sequence[FileRaster]) -> list[tuple[Href, FileRaster]]:
-    """Files with what was read from them; of bands with a file each, the first file stands for the one image."""
-    return list(zip(hrefs, readings, strict=len(hrefs) == len(readings)))

@@ -20,7 +20,7 @@ from eo_data.raster.georeference import PixelGrid, compare_grids
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
-from eo_data.readers.formats.file_raster import FileRaster, choose_bands, is_quality_layer, reading_errors
+from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.units import InputUnit
@@ -260,8 +260,9 @@ def _decodes(band: _Band, source: ImageSource) -> bool:
     return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not _is_layer(band, source)
 
 
-def _after_decoding(band: _Band, source: ImageSource) -> BandFacts:
-    return replace(band.facts, scale=None, offset=None) if _decodes(band, source) else band.facts
+def _after_decoding(band: _Band, source: ImageSource) -> BandOrigin:
+    facts = replace(band.facts, scale=None, offset=None) if _decodes(band, source) else band.facts
+    return BandOrigin(band.href, band.position, facts)
 
 
 def _decoded(pixels: np.ndarray, group: Sequence[_Band], source: ImageSource) -> np.ndarray:

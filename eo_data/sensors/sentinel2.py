@@ -57,8 +57,7 @@ def sentinel2_offset(
     tags = dict(metadata or {})
     nested = tags.get("properties")
     tags |= nested if isinstance(nested, Mapping) else {}
-    applied = str(tags.get("earthsearch:boa_offset_applied", "")).lower() == "true"
-    if applied or "_HARMONIZED" in (product_name or "").upper():
+    if offset_is_applied(tags) or "_HARMONIZED" in (product_name or "").upper():
         return 0.0
     found: dict[str, float | None] = {
         f"tag {key}": _as_offset(value) for key, value in tags.items() if _OFFSET_TAG.search(key)
@@ -77,6 +76,16 @@ def sentinel2_offset(
         msg = f"The offset of a Sentinel-2 product is contradictory: {said}. State the offset in the config."
         raise ValueError(msg)
     return offsets.pop() if offsets else None
+
+
+def is_sentinel2(sensor: str | None) -> bool:
+    """Return whether a key of `eo_data.sensors.tables.SENSORS` is one of Sentinel-2."""
+    return (sensor or "").startswith("sentinel2")
+
+
+def offset_is_applied(metadata: Mapping[str, object]) -> bool:
+    """Return whether a catalogue says that it has taken the offset off the numbers (Element84's Earth Search)."""
+    return str(metadata.get("earthsearch:boa_offset_applied", "")).lower() == "true"
 
 
 def _as_offset(value: object) -> float:

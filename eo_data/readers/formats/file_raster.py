@@ -19,6 +19,25 @@ from eo_data.readers.formats.facts import BandFacts
 from eo_data.sensors.bands import select_bands
 
 
+@dataclass(frozen=True)
+class BandOrigin:
+    """Where a band was read from.
+
+    Parameters
+    ----------
+    href : Href
+        The file.
+    position : int
+        Place in the file, counted from 0.
+    facts : BandFacts
+        What the file says of it, as far as reading has not used it up.
+    """
+
+    href: Href
+    position: int
+    facts: BandFacts
+
+
 @dataclass(frozen=True, eq=False)
 class FileRaster:
     """What a file holds.
@@ -37,8 +56,8 @@ class FileRaster:
         Product name of each frame, if the file has them.
     frame_dates : tuple of date
         Date of each frame, if the file has a time axis.
-    bands : tuple of BandFacts
-        What the file says of each of these bands.
+    bands : tuple of BandOrigin
+        Where each of the bands comes from.
     notes : tuple of str
         What a user may want to know of how it was read.
     """
@@ -49,7 +68,7 @@ class FileRaster:
     tags: Mapping[str, str] = field(default_factory=dict)
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
-    bands: tuple[BandFacts, ...] = ()
+    bands: tuple[BandOrigin, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

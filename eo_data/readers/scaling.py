@@ -1,0 +1,266 @@
+"""The scale and the offset of each band: what the config states, compared with what the file and its product say.
+
+Nothing is assumed that neither of them states, but the scale of Sentinel-2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.sources import ImageSource
+from eo_data.readers.formats.file_raster import BandOrigin
+from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
+from eo_data.sensors.scaling import Scaling, assumed_scale, product_scaling, scale_advice
+from eo_data.sensors.sentinel2 import is_sentinel2, offset_is_applied, sentinel2_offset
+from eo_data.sensors.units import InputUnit
+
+#: Spellings of degrees Celsius, and what is added for kelvin.
+_CELSIUS = (
+    "degc",
+    "deg c",
+    "°c",
+    "c",
+    "celsius",
+    "degree_celsius",
+    "degrees_celsius",
+    "degree celsius",
+    "degrees celsius",
+)
+_KELVIN_OFFSET = 273.15
+
+
+@dataclass(frozen=True)
+class BandScaling:
+    """How the digital numbers of one band become values: ``(number + offset) * scale``.
+
+    Parameters
+    ----------
+    scale : float or None
+        ``None`` where it is not needed.
+    offset : float
+        In digital numbers.
+    stated : bool
+        Whether the config states the offset.
+    metadata : str
+        What else states the offset; empty if nothing does.
+    note : str
+        What a user may want to know.
+    missing : tuple of float
+        Numbers that mean "missing" by the definition of the product or what lies beside it.
+    """
+
+    scale: float | None
+    offset: float
+    stated: bool = False
+    metadata: str = ""
+    note: str = ""
+    missing: tuple[float, ...] = ()
+
+
+def band_scalings(
+    name: str, source: ImageSource, bands: Sequence[BandOrigin], tags: Mapping[str, str], target: InputUnit
+) -> list[BandScaling]:
+    """Return the scale and offset of each band of what was read.
+
+    Parameters
+    ----------
+    name : str
+        Name of the modality, for messages.
+    source : ImageSource
+        What the config states.
+    bands : sequence of BandOrigin
+        Where each band of the source comes from, and what its file says.
+    tags : mapping of str to str
+        Metadata of the first file.
+    target : InputUnit
+        Unit that the numbers come to.
+
+    Raises
+    ------
+    ValueError
+        If the scale or offset is not known, or config, file and product contradict each other.
+    """
+    found: dict[tuple[object, ...], BandScaling] = {}
+    result = []
+    for band, origin in zip(source.bands, bands, strict=True):
+        key = (origin.href, origin.facts.scale, origin.facts.offset, origin.facts.unit, _key(source, band, origin))
+        if key not in found:
+            found[key] = _band_scaling(name, source, source.substitutes.get(band, band), origin, tags, target)
+        result.append(found[key])
+    return result
+
+
+def refuse_packed(name: str, source: ImageSource, bands: Sequence[BandOrigin]) -> None:
+    """Refuse integers that are declared to be values, though their file states the scale that makes them so.
+
+    Raises
+    ------
+    ValueError
+        With the line to write.
+    """
+    if source.file_scaling == "ignore" or source.unit is InputUnit.NATIVE:
+        return
+    for band, origin in zip(source.bands, bands, strict=True):
+        facts = origin.facts
+        if facts.is_scaled and not facts.dtype.startswith("float"):
+            msg = (
+                f"{name!r} ({origin.href}, band {band}) is declared as {source.unit}, but the tags of the file state "
+                f"{_shown(_of_file(origin))} for its numbers ({facts.dtype}). Declare unit: digital_number, so that "
+                "they are used; or set file_scaling: ignore if the tags are wrong."
+            )
+            raise ValueError(msg)
+
+
+def _key(source: ImageSource, band: str, origin: BandOrigin) -> object:
+    """What else the scale depends on: all bands of Sentinel-2 share it, unless something beside the file says more."""
+    table = source.table
+    physical = assumed_scale(source.sensor, (table.canonical(band) if table else None) or band)
+    return ("all", physical) if physical is not None and _sidecar(origin.href) is None else band
+
+
+def _band_scaling(
+    name: str, source: ImageSource, band: str, origin: BandOrigin, tags: Mapping[str, str], target: InputUnit
+) -> BandScaling:
+    canonical = (source.table.canonical(band) if source.table else None) or band
+    where = f"{name!r}: {origin.href}, band {band}"
+    beside = _sidecar(origin.href)
+    metadata: dict[str, object] = {**tags, **(beside.tags if beside else {})}
+    known = _known(where, source, canonical, origin, beside, metadata)
+    product = _product_offset(source, str(origin.href), metadata)
+    offset, stated = _offset(where, source, known, product)
+    scale = (
+        source.scale if source.scale is not None else known.scale if known else assumed_scale(source.sensor, canonical)
+    )
+    if scale is None and target not in (InputUnit.DIGITAL_NUMBER, InputUnit.NATIVE):
+        msg = (
+            f"{where}: the scale of its digital numbers is not known: neither the config nor the file or product "
+            f"states one. {scale_advice(source.sensor, canonical)}"
+        )
+        raise ValueError(msg)
+    if known is not None and scale is not None:
+        _refuse_contradiction(where, Scaling(scale, offset * scale, "the config"), known)
+    said = "" if known is None else known.origin
+    if product is not None:
+        said = "the name or metadata of the product"
+    note = "" if known is None or source.scale is not None else f"{_shown(known)} from {known.origin}"
+    if source.offset == "auto":
+        note = f"digital number offset {offset:g} from the product"
+    return BandScaling(scale, offset, stated, said, note, tuple(_missing(source, known, origin, beside)))
+
+
+def _missing(source: ImageSource, known: Scaling | None, origin: BandOrigin, beside: Sidecar | None) -> Iterator[float]:
+    """Numbers that mean "missing", which the file itself does not say."""
+    if source.nodata is not None or origin.facts.nodata:
+        return
+    if known is not None and known.missing is not None:
+        yield known.missing
+    said = beside.bands[origin.position].nodata if beside and origin.position < len(beside.bands) else None
+    if said is not None and not math.isnan(said):
+        yield said
+
+
+def _known(
+    where: str,
+    source: ImageSource,
+    band: str,
+    origin: BandOrigin,
+    beside: Sidecar | None,
+    metadata: Mapping[str, object],
+) -> Scaling | None:
+    """What file, sidecar and product say together; of two that agree but for an offset, the one that states it."""
+    evidence = [] if source.file_scaling == "ignore" else [_of_file(origin), _of_sidecar(origin, beside, metadata)]
+    evidence.append(product_scaling(source.sensor, band, str(origin.href), metadata))
+    found: Scaling | None = None
+    for said in evidence:
+        if said is None:
+            continue
+        if found is None or (found.offset == 0 and replace(said, offset=0.0).same(found)):
+            found = said
+        elif not (said.offset == 0 and replace(found, offset=0.0).same(said)) and not found.same(said):
+            if source.scale is not None and isinstance(source.offset, float | int):
+                return None  # the config decides between them
+            msg = (
+                f"{where}: {found.origin} states {_shown(found)}, {said.origin} {_shown(said)}: a contradiction. "
+                "State scale and offset in the config: physical value = (number + offset) * scale."
+            )
+            raise ValueError(msg)
+    return found
+
+
+def _of_file(origin: BandOrigin) -> Scaling | None:
+    facts = origin.facts
+    if not facts.is_scaled:
+        return None
+    scale, offset = 1.0 if facts.scale is None else facts.scale, facts.offset or 0.0
+    if (facts.unit or "").strip().lower() in _CELSIUS:
+        offset += _KELVIN_OFFSET
+    return Scaling(scale, offset, "the file's tags")
+
+
+def _of_sidecar(origin: BandOrigin, beside: Sidecar | None, metadata: Mapping[str, object]) -> Scaling | None:
+    said = None if beside is None else beside.scaling(origin.position)
+    # A catalogue states the offset of its raster:bands also where it has taken it off (Element84, earth-search #9).
+    if said is not None and offset_is_applied(metadata):
+        return replace(said, offset=0.0)
+    return said
+
+
+def _product_offset(source: ImageSource, product: str, metadata: Mapping[str, object]) -> float | None:
+    """What name and metadata of a Sentinel-2 product say of its offset."""
+    if source.sensor is not None and not is_sentinel2(source.sensor):
+        return None
+    return sentinel2_offset(product_name=product, metadata=metadata)
+
+
+def _offset(where: str, source: ImageSource, known: Scaling | None, product: float | None) -> tuple[float, bool]:
+    """Return the offset in numbers, and whether the config states it."""
+    tagged = None if known is None or not known.offset else known.number_offset
+    if isinstance(source.offset, int | float):
+        return float(source.offset), True
+    if product is not None and tagged is not None and abs(product - tagged) > 0.51:
+        msg = (
+            f"{where}: {known.origin if known else 'the file'} states the offset {tagged:g}, the name or metadata of "
+            f"the product {product:g}. State offset: {tagged:g} or offset: {product:g}, and file_scaling: ignore if "
+            "the tags are wrong."
+        )
+        raise ValueError(msg)
+    if source.offset == "auto":
+        offset = product if product is not None else tagged
+        if offset is None:
+            msg = (
+                f"{where}: the digital number offset cannot be told from its name or metadata. State offset: -1000 "
+                "(processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
+            )
+            raise ValueError(msg)
+        return offset, False
+    if tagged is None and product:
+        msg = (
+            f"{where} is of a product whose digital numbers have an offset of {product:g}. State offset: auto, or "
+            "offset: 0 if it has been taken off already."
+        )
+        raise ValueError(msg)
+    return tagged or 0.0, False
+
+
+def _refuse_contradiction(where: str, used: Scaling, known: Scaling) -> None:
+    """Refuse what the config states if the file says otherwise; an offset of 0 in a file may only be not stated."""
+    said = known if known.offset else replace(known, offset=used.offset)
+    if used.same(said):
+        return
+    msg = (
+        f"{where}: the config states {_shown(used)}, {known.origin} {_shown(known)}. Leave scale and offset out to "
+        "use what the file says, or set file_scaling: ignore if its tags are wrong."
+    )
+    raise ValueError(msg)
+
+
+def _shown(scaling: Scaling | None) -> str:
+    """Scale and offset as a config states them."""
+    return "no scale" if scaling is None else str(scaling)
+
+
+def _sidecar(href: Href) -> Sidecar | None:
+    return sidecar_of(href.path) if href.is_local else None
