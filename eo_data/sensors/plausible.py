@@ -100,12 +100,12 @@ def _impossible(plane: np.ndarray, unit: InputUnit) -> np.ndarray | None:
     bad = np.zeros(plane.shape, dtype=bool)
     if least < low or most > high:
         bad |= (plane < low) | (plane > high)
-    if unit is InputUnit.DECIBEL and least < _FAINT_DECIBEL:
+    if unit == InputUnit.DECIBEL and least < _FAINT_DECIBEL:
         faint = plane[plane < _FAINT_DECIBEL]
         values, counts = np.unique(faint, return_counts=True)
         if counts.max() >= max(4, faint.size / 2):
             bad |= plane == values[counts.argmax()]
-    if (unit is InputUnit.REFLECTANCE and most > 3) or (unit is InputUnit.KELVIN and least < 180):
+    if (unit == InputUnit.REFLECTANCE and most > 3) or (unit == InputUnit.KELVIN and least < 180):
         value = _EXACTLY[unit]
         bad |= np.abs(plane - np.float32(value)) <= 1e-6 * value
     return bad if bad.any() else None

@@ -1,0 +1,335 @@
+"""Metadata of a product that lie beside a raster: Landsat's MTL file, Sentinel-2's MTD file, a STAC item.
+
+Only exact names are looked for, because a folder may hold a hundred thousand chips. Sources: USGS, Landsat Collection 2
+Data Format Control Book (MTL); ESA, Sentinel-2 Products Specification Document (MTD); STAC item, ``raster`` and ``eo``
+extensions (``raster:bands`` up to STAC 1.0, ``bands`` from 1.1 on).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from xml.parsers import expat
+
+from eo_data.sensors.scaling import Scaling
+
+#: Product id at the start of the name of a band file.
+_LANDSAT_ID = re.compile(r"L[COTEM]0\d_L[12][A-Z]{2}_\d{6}_\d{8}_\d{8}_\d\d_[TRA][0-9T]")
+_SENTINEL2_ID = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}(?:_N\d{4})?_R\d{3}_T\d{2}[A-Z]{3}_\d{8}T\d{6}")
+_SENTINEL2_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
+#: Bands of Sentinel-2 by ``band_id`` of the MTD file.
+_BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+_MTD_TEXTS = ("PROCESSING_BASELINE", "PRODUCT_URI", "PRODUCT_TYPE", "PRODUCT_START_TIME")
+_MTD_NUMBERS = ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE")
+_MTD_OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+#: A larger JSON file is no STAC item: labels have such names, too.
+_LARGEST_ITEM = 8_000_000
+
+
+@dataclass(frozen=True)
+class SidecarBand:
+    """What a STAC item says of one band of a file; ``None`` where it says nothing.
+
+    Parameters
+    ----------
+    name : str or None
+        As in the item: ``B02``, ``blue``.
+    scale, offset : float or None
+        Physical value = number * scale + offset.
+    nodata : float or None
+        The number that stands for missing pixels; may be NaN.
+    """
+
+    name: str | None = None
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Metadata that lie beside a raster.
+
+    Parameters
+    ----------
+    tags : mapping
+        Flat: the MTL file as ``GROUP.KEY``; of the MTD file the baseline, names and times, ``BOA_ADD_OFFSET_B02``,
+        ``BOA_QUANTIFICATION_VALUE`` and ``SPECIAL_VALUE_NODATA``; of a STAC item the properties, and ``stac:id`` and
+        ``stac:collection``. `eo_data.sensors.sentinel2.sentinel2_offset` and
+        `eo_data.sensors.scaling.product_scaling` read them.
+    path : Path
+        The file that says so.
+    bands : tuple of SidecarBand
+        Of a STAC item: each band of the raster in its order, if an asset of the item is this raster.
+    """
+
+    tags: Mapping[str, object]
+    path: Path
+    bands: tuple[SidecarBand, ...] = field(default=())
+
+    def scaling(self, index: int) -> Scaling | None:
+        """Return scale and offset of the band at an index, counted from 0, or ``None`` if they are not stated."""
+        band = self.bands[index] if index < len(self.bands) else SidecarBand()
+        if band.scale is None and band.offset is None:
+            return None
+        return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
+
+
+def sidecar_of(path: Path) -> Sidecar | None:
+    """Return the metadata that lie beside a raster on this machine.
+
+    Looked for are, in this order: ``<product id>_MTL.json`` and ``_MTL.txt`` of Landsat; ``MTD_MSIL2A.xml`` and
+    ``MTD_MSIL1C.xml`` of the product whose ``IMG_DATA`` the file lies in; STAC items ``<stem>.json``,
+    ``<stem>.stac.json``, ``<stem>_stac.json``, ``<name>.json``, then those that may describe several files and count
+    only if one of their assets is this file: ``<product id>.json``, ``<product id>_stac.json`` (``_SR_``, ``_ST_`` of
+    Landsat), the stem without its last part (``..._B02``), ``<folder>.json`` and ``item.json``.
+
+    Parameters
+    ----------
+    path : Path
+        The raster.
+
+    Raises
+    ------
+    ValueError
+        If such a file is malformed, or an XML file has a document type (entities); the message names the file.
+    """
+    landsat = _LANDSAT_ID.match(path.name)
+    if landsat is not None:
+        for suffix, parse in (("_MTL.json", _mtl_json), ("_MTL.txt", _mtl_text)):
+            beside = path.with_name(f"{landsat[0]}{suffix}")
+            tags = _parsed(beside, parse)
+            if tags is not None:
+                return Sidecar(dict(tags), beside)
+    root = _product_root(path)
+    for name in _SENTINEL2_FILES if root is not None else ():
+        beside = root / name if root is not None else path
+        tags = _parsed(beside, _mtd)
+        if tags is not None:
+            return Sidecar(dict(tags), beside)
+    return _stac_sidecar(path)
+
+
+def _product_root(path: Path) -> Path | None:
+    """Return the folder of the Sentinel-2 product whose ``GRANULE/*/IMG_DATA`` a file lies in."""
+    parents = list(path.parents)
+    names = [parent.name for parent in parents]
+    if "IMG_DATA" not in names or "GRANULE" not in names[names.index("IMG_DATA") :]:
+        return None
+    return parents[names.index("GRANULE")].parent
+
+
+def _parsed(path: Path, parse: Any) -> dict[str, Any] | None:  # noqa: ANN401  (a cached function)
+    """Return what a file says, or ``None`` if there is none. Parsed once for each state of the file."""
+    try:
+        state = path.stat()
+    except OSError:  # not there, or a name that is too long to be
+        return None
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    return _parsed_once(path, parse, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed_once(path: Path, parse: Any, _mtime: int, size: int) -> dict[str, Any] | None:  # noqa: ANN401
+    if parse is _item and size > _LARGEST_ITEM:
+        return None
+    try:
+        result: dict[str, Any] | None = parse(path.read_bytes(), path.name)
+    except (ValueError, expat.ExpatError) as error:
+        msg = f"{path} cannot be understood: {error}. Copy it again, or move it away and state what it says."
+        raise ValueError(msg) from error
+    return result
+
+
+def _mtl_json(data: bytes, _name: str) -> dict[str, Any]:
+    content = json.loads(data)
+    if not isinstance(content, dict) or not any(key.endswith("_METADATA_FILE") for key in content):
+        msg = "expected LANDSAT_METADATA_FILE"
+        raise ValueError(msg)
+    return dict(_flat(content))
+
+
+def _flat(groups: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in groups.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _mtl_text(data: bytes, _name: str) -> dict[str, Any]:
+    """Parse ``GROUP = X``, ``KEY = VALUE``, ``END_GROUP = X`` up to ``END``."""
+    tags: dict[str, Any] = {}
+    groups: list[str] = []
+    for number, line in enumerate(data.decode("utf-8").splitlines(), start=1):
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if key == "END" and not groups:
+            return tags
+        if key == "GROUP":
+            groups.append(value)
+        elif key == "END_GROUP" and groups and groups[-1] == value:
+            groups.pop()
+        elif equals and key != "END_GROUP" and groups:
+            tags[".".join((*groups, key))] = value.strip('"')
+        elif line.strip():
+            msg = f"line {number} is {line[:60]!r}, expected GROUP = ..., KEY = VALUE or END_GROUP = ..."
+            raise ValueError(msg)
+    msg = "it ends without END, so it is not complete"
+    raise ValueError(msg)
+
+
+def _mtd(data: bytes, _name: str) -> dict[str, Any]:
+    """Parse the MTD file of a Sentinel-2 product."""
+    tags: dict[str, Any] = {}
+    special = ""
+    for name, attributes, text in _xml_leaves(data):
+        if name in _MTD_TEXTS:
+            tags.setdefault(name, text)
+        elif name in _MTD_NUMBERS:
+            tags[name] = _number(name, text)
+        elif name in _MTD_OFFSETS:
+            band_id = attributes.get("band_id", "")
+            band = _BAND_IDS[int(band_id)] if band_id.isdigit() and int(band_id) < len(_BAND_IDS) else band_id
+            tags[f"{name}_{band}".rstrip("_")] = _number(name, text)
+        elif name == "SPECIAL_VALUE_TEXT":
+            special = text
+        elif name == "SPECIAL_VALUE_INDEX":
+            tags[f"SPECIAL_VALUE_{special}"] = _number(name, text)
+    if "PROCESSING_BASELINE" not in tags:
+        msg = "it has no PROCESSING_BASELINE"
+        raise ValueError(msg)
+    return tags
+
+
+def _xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
+    """Return the elements of an XML file as local name, attributes and text, in the order in which they end."""
+    leaves: list[tuple[str, dict[str, str], str]] = []
+    opened: list[tuple[str, dict[str, str], list[str]]] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        opened.append((name.rpartition(":")[2], attributes, []))
+
+    def end(_name: str) -> None:
+        name, attributes, texts = opened.pop()
+        leaves.append((name, attributes, "".join(texts).strip()))
+
+    def refuse(*_: object) -> None:
+        # Entities, which can blow a file up or reach for others, need one.
+        msg = "it has a document type, which no file of a product has"
+        raise ValueError(msg)
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = lambda text: opened[-1][2].append(text) if opened else None
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(data, True)
+    return leaves
+
+
+def _stac_sidecar(path: Path) -> Sidecar | None:
+    stem = path.stem
+    own = (f"{stem}.json", f"{stem}.stac.json", f"{stem}_stac.json", f"{path.name}.json")
+    product = _LANDSAT_ID.match(stem) or _SENTINEL2_ID.match(stem)
+    ids = [product[0]] if product else []
+    ids += [f"{ids[0]}_SR", f"{ids[0]}_ST"] if ids and ids[0].startswith("L") else []
+    shared = [f"{i}{ending}" for i in dict.fromkeys((*ids, stem.rpartition("_")[0])) if i for ending in _ITEM_ENDINGS]
+    shared += [f"{path.parent.name}.json"] if path.parent.name else []
+    for name in dict.fromkeys((*own, *shared, "item.json")):
+        beside = path.with_name(name)
+        item = _parsed(beside, _item) if beside != path else None
+        if item is None:
+            continue
+        bands = _bands_of_file(item, path, beside)
+        if bands is not None or name in own:
+            return Sidecar(_item_tags(item), beside, bands or ())
+    return None
+
+
+_ITEM_ENDINGS = (".json", "_stac.json")
+
+
+def _item(data: bytes, name: str) -> dict[str, Any] | None:
+    """Return a STAC item, or ``None`` for other JSON: annotations, GeoJSON."""
+    says_so = name.endswith(("_stac.json", ".stac.json"))
+    if not says_so and b'"stac_version"' not in data:
+        return None
+    content = json.loads(data)
+    if not (isinstance(content, dict) and content.get("type") == "Feature" and "stac_version" in content):
+        if not says_so:
+            return None
+        msg = "expected a STAC item (type Feature with a stac_version)"
+        raise ValueError(msg)
+    if not isinstance(content.get("properties"), dict) or not isinstance(content.get("assets", {}), dict):
+        msg = "expected a STAC item with properties and assets"
+        raise ValueError(msg)
+    return content
+
+
+def _item_tags(item: Mapping[str, Any]) -> dict[str, object]:
+    named = {f"stac:{key}": item[key] for key in ("id", "collection") if item.get(key)}
+    return {**item["properties"], **named}
+
+
+def _bands_of_file(item: Mapping[str, Any], path: Path, beside: Path) -> tuple[SidecarBand, ...] | None:
+    """Return the bands of the asset that is a file, ``None`` if none is; by stem where only the format differs."""
+    assets = [asset for asset in item.get("assets", {}).values() if isinstance(asset, dict)]
+    names = [Path(unquote(urlsplit(str(asset.get("href", ""))).path)) for asset in assets]
+    exact = [asset for asset, name in zip(assets, names, strict=True) if name.name == path.name]
+    alike = [asset for asset, name in zip(assets, names, strict=True) if name.stem == path.stem]
+    # The offset that an item states although it has been taken off: Earth Search, earth-search issue 9.
+    applied = str(item["properties"].get("earthsearch:boa_offset_applied", "")).lower() == "true"
+    try:
+        said = [_asset_bands(asset, applied=applied) for asset in exact or alike]
+    except (TypeError, ValueError, AttributeError) as error:
+        msg = f"{beside} cannot be understood: scale, offset or no-data of an asset: {error}. Correct it."
+        raise ValueError(msg) from error
+    # Previews and metadata have the same stem, and say nothing of numbers.
+    said = [bands for bands in said if any(band != SidecarBand(band.name) for band in bands)] or said[:1]
+    if any(repr(bands) != repr(said[0]) for bands in said):
+        msg = f"{beside}: several assets have the name {path.name}, and state different scales. Rename the files."
+        raise ValueError(msg)
+    return said[0] if said else None
+
+
+def _asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand, ...]:
+    new, raster = _list_of(asset, "bands"), _list_of(asset, "raster:bands")
+    names = [band.get("name") for band in new or _list_of(asset, "eo:bands")]
+    common = {key: asset.get(f"raster:{key}") for key in ("scale", "offset")} | {"nodata": asset.get("nodata")}
+    bands = []
+    for i in range(max(len(new), len(raster), len(names), 1)):
+        said: dict[str, Any] = dict(common)
+        old = raster[i] if i < len(raster) else {}
+        said |= {key: old[key] for key in said if key in old}
+        band = new[i] if i < len(new) else {}
+        said |= {key: band[f"raster:{key}"] for key in ("scale", "offset") if f"raster:{key}" in band}
+        said |= {"nodata": band["nodata"]} if "nodata" in band else {}
+        values = {key: None if value is None else float(value) for key, value in said.items()}
+        if applied:
+            values["offset"] = None if values["offset"] is None else 0.0
+        bands.append(SidecarBand(names[i] if i < len(names) else None, **values))
+    return tuple(bands)
+
+
+def _list_of(asset: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    found = asset.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(band, dict) for band in found):
+        msg = f"{key} must be a list of bands"
+        raise ValueError(msg)
+    return found
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        msg = f"{name} must be a number, got {text!r}"
+        raise ValueError(msg) from error
