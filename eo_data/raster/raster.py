@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from torch.nn import functional as F
 
 from eo_core.arguments import one_of
 
@@ -309,6 +307,9 @@ def scaled(transform: Affine | None, x: float, y: float) -> Affine | None:
 
 def _interpolate(planes: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
     """Resample the last two axes of a float32 array."""
+    import torch  # noqa: PLC0415  (over a second, which those who only look at rasters need not wait)
+    from torch.nn import functional as F  # noqa: PLC0415
+
     lead = planes.shape[:-2]
     # torch warns about arrays that it could write into though nobody may.
     stack = torch.from_numpy(np.require(planes, requirements=["C", "W"]).reshape(1, -1, *planes.shape[-2:]))
