@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
-
-from eo_core.arguments import one_of
-from eo_data.catalog.date_index import dates_of_samples
-from eo_data.catalog.known.tables import KNOWN_DATES
-from eo_data.catalog.records import (
-    SPLITS,
-    Record,
-    SampleRequest,
-    SampleSource,
-    Split,
-    check_complete,
-    check_labelled,
-    without_label,
-)
-from eo_data.catalog.sample_source import choose_source
-from eo_data.catalog.sources import ImageSource, LabelSource, Task
-from eo_data.catalog.splits import draw_fraction, records_of_split
-from eo_data.catalog.tiles import tile_windows, tiled
+from eo_data.catalog.records import SPLITS, Split
+from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_inputs
-from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.facts import describe_inputs
-from eo_data.dataset.sample_reader import SampleReader
-from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
 from eo_data.dataset.split_loaders import SplitLoaders
-from eo_data.preprocess.augmentation import Augmentation
-from eo_data.preprocess.steps import Preprocess
-from eo_data.readers.images import ImageReader
 from eo_data.temporal.frame_policy import FramePolicy
 
 __all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "TimeSeriesDataModule"]
-
-DatesAs = Literal["auto", "dict", "plane", "none"]
-MissingModality = Literal["omit", "zeros"]
-Georeference = Literal["auto", "predict", "always", "never"]
-OnError = Literal["raise", "skip"]
 
 #: Splits that a stage of Lightning needs; all of them without a stage.
 _SPLITS_OF: Mapping[str, tuple[Split, ...]] = {
@@ -54,70 +24,13 @@ _SPLITS_OF: Mapping[str, tuple[Split, ...]] = {
 }
 
 
-class ChipDataModule(SplitLoaders):
+class ChipDataModule(ChipSplits, SplitLoaders):
     """Chips: one image per modality and sample.
 
     Samples are found by file patterns or listed in an index; images, labels and dates are joined by name. What the
     encoder sees is made by ``preprocess``, in training and in prediction alike.
 
-    Parameters
-    ----------
-    root : str
-        Folder of the data set.
-    modalities : mapping of str to ImageSource
-        Modalities in the order of the batch, under the names that the backbone knows.
-    preprocess : Preprocess
-        That of the encoder's package, or ``eo_data.preprocess.DatasetNormalise`` for other encoders.
-    label : LabelSource, optional
-        The labels; not needed to predict.
-    task : {'segmentation', 'regression', 'classification'}
-        What the labels are, and what is learned.
-    index : str, optional
-        CSV, JSON or GeoParquet below ``root`` with one row per sample, see `eo_data.catalog.index_table.from_index`.
-        Without it, samples are found by the ``files`` of the modalities.
-    train_split, val_split, test_split, predict_split : str, optional
-        Files below ``root`` that name the samples of a split. Without a file the column ``split`` of the index counts;
-        to predict, the test split or else all samples.
-    batch_size, num_workers : int
-        Samples of a batch, and processes that read them (0: none but the main one).
-    train_transform, val_transform : sequence, optional
-        Geometric transforms of Albumentations, before ``preprocess``.
-    dates_as : {'auto', 'dict', 'plane', 'none'}
-        How dates go along: as an entry of the image dictionary, or as one more channel per frame, named ``DATE`` in
-        the backbone's bands. ``auto`` takes the channel where the task infers by tiles, as dates in any other form are
-        lost there.
-    missing_modality : {'omit', 'zeros'}
-        What becomes of samples without an optional modality. ``omit``: batches hold only samples with the same
-        modalities. ``zeros``: the modality is zeros (the mean), and the mask of frames says so if it is dated.
-    georeference : {'auto', 'predict', 'always', 'never'}
-        When ``crs``, ``bounds``, ``valid``, ``acquired`` and ``id`` are in the batch. TerraTorch passes them on to the
-        backbone, and not every backbone accepts entries that it does not know. ``auto`` is ``predict`` if the model
-        accepts them or a callback such as `eo_finetune.LabelMapWriter` takes them out before, else ``never``.
-    on_error : {'raise', 'skip'}
-        ``skip`` reads every sample once before the run, leaves out those that cannot be used, and lists them with
-        the reason in ``skipped`` and in ``skipped_file``.
-    skipped_file : str
-        CSV file that this list is written to.
-    rgb : sequence of str
-        Bands of the quick-look, by default red, green, blue.
-    drop_last : bool
-        Leave out the last incomplete batch of training.
-    tile : int, optional
-        To predict: cut every raster into tiles of this side in pixels, read by window, so that rasters of any size
-        fit into memory. `eo_embed.EmbeddingTask` puts their grids together again.
-    tile_align : int
-        Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
-        patches of 8: 16).
-    train_fraction : float
-        Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
-        reads all training labels once.
-    fraction_seed : int
-        Seed by which that share is drawn.
-    allow_other_preprocess : bool
-        Whether a checkpoint may be used that was trained with other bands or another preprocessing than this one.
-    samples : SampleSource, optional
-        Anything else that tells the samples (`eo_data.catalog.records.SampleSource`), instead of ``index`` and
-        ``files``.
+    The parameters are those of `eo_data.dataset.chip_splits.ChipSplits`.
 
     Attributes
     ----------
@@ -129,70 +42,6 @@ class ChipDataModule(SplitLoaders):
     ValueError
         For arguments that make no sense; the message names the valid ones.
     """
-
-    #: Overridden where samples are series.
-    frames: FramePolicy | None = None
-
-    def __init__(
-        self,
-        root: str,
-        modalities: dict[str, ImageSource],
-        preprocess: Preprocess,
-        label: LabelSource | None = None,
-        task: Task = "segmentation",
-        index: str | None = None,
-        train_split: str | None = None,
-        val_split: str | None = None,
-        test_split: str | None = None,
-        predict_split: str | None = None,
-        batch_size: int = 8,
-        num_workers: int = 2,
-        train_transform: list[Any] | None = None,
-        val_transform: list[Any] | None = None,
-        dates_as: DatesAs = "auto",
-        missing_modality: MissingModality = "omit",
-        georeference: Georeference = "auto",
-        on_error: OnError = "raise",
-        skipped_file: str = "skipped.csv",
-        rgb: Sequence[str] = (),
-        drop_last: bool = False,  # noqa: FBT001, FBT002
-        tile: int | None = None,
-        tile_align: int = 16,
-        train_fraction: float = 1.0,
-        fraction_seed: int = 0,
-        allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
-        samples: SampleSource | None = None,
-    ) -> None:
-        super().__init__(batch_size, num_workers, drop_last=drop_last)
-        one_of("task", task, get_args(Task))
-        one_of("dates_as", dates_as, get_args(DatesAs))
-        one_of("missing_modality", missing_modality, get_args(MissingModality))
-        one_of("georeference", georeference, get_args(Georeference))
-        one_of("on_error", on_error, get_args(OnError))
-        _check_sizes(modalities, batch_size, train_fraction)
-        if tile is not None:
-            list(tile_windows(1, 1, tile, tile_align))  # checks them
-        self.root = Path(root)
-        self.modalities = dict(modalities)
-        self.preprocess = preprocess
-        self.label = label
-        self.task: Task = task
-        self.samples = choose_source(index, samples)
-        self.splits: dict[Split, str | None] = {
-            "train": train_split,
-            "val": val_split,
-            "test": test_split,
-            "predict": predict_split,
-        }
-        self.transforms = {"train": train_transform, "val": val_transform}
-        self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
-        self.tile, self.tile_align = tile, tile_align
-        self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
-        self.allow_other_preprocess = allow_other_preprocess
-        self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
-        self.on_error, self.skipped_file = on_error, Path(skipped_file)
-        self.rgb = tuple(rgb)
-        self.skipped: list[Skipped] = []
 
     def setup(self, stage: str | None = None) -> None:
         """Find the samples of the splits that a stage needs.
@@ -215,99 +64,15 @@ class ChipDataModule(SplitLoaders):
         for split in splits:
             setattr(self, f"{split}_dataset", self.dataset(split, records))
 
-    def dataset(self, split: Split, records: Sequence[Record] | None = None) -> EoDataset:
-        """Make the data set of one split.
+    @property
+    def infers_by_tiles(self) -> bool:
+        """Whether TerraTorch's task cuts images into tiles, which drops all but tensors of the images' size."""
+        return self.run.infers_by_tiles
 
-        Parameters
-        ----------
-        split : {'train', 'val', 'test', 'predict'}
-            The split.
-        records : sequence of Record, optional
-            All samples, if they are known already.
-
-        Raises
-        ------
-        ValueError
-            As `setup`.
-        """
-        one_of("split", split, SPLITS)
-        known = self._records(labelled=split != "predict") if records is None else records
-        chosen = self._chosen(split, known)
-        reader = SampleReader(self._readers(chosen), None if split == "predict" else self.label, self.task)
-        transforms = self.transforms.get(split)
-        dataset = EoDataset(
-            tiled(chosen, self.tile, self.tile_align, reader.size) if self.tile and split == "predict" else chosen,
-            reader,
-            self.preprocess,
-            Augmentation(transforms) if transforms else None,
-            dates_as=self._dates_as(),
-            as_dict=len(self.modalities) > 1,
-            georeference=self._has_georeference(split),
-            fill_missing=self.missing_modality == "zeros",
-            rgb=self.rgb,
-        )
-        if self.on_error == "skip":
-            self._leave_out_unusable(dataset, split)
-        if split == "train" and self.train_fraction < 1:
-            given = (reader.label_values, self.task, self.train_fraction, self.fraction_seed)
-            whole, dataset.records = len(dataset), draw_fraction(dataset.records, *given)
-            drawn = (len(dataset), whole, self.train_fraction, self.fraction_seed)
-            rank_zero_info("train: %d of %d samples (train_fraction %g, fraction_seed %d)", *drawn)
-        return dataset
-
-    def _records(self, *, labelled: bool) -> list[Record]:
-        incomplete = self.on_error == "skip"
-        request = SampleRequest(self.root, self.modalities, self.label, labelled=labelled, incomplete=incomplete)
-        return self.samples.records(request)
-
-    def _chosen(self, split: Split, records: Sequence[Record]) -> list[Record]:
-        """Return the samples of a split, checked before anything is read."""
-        chosen = list(records_of_split(split, records, self.splits, self.root))
-        if self.on_error == "raise":
-            check_complete(chosen, self.modalities)
-        if split == "predict":
-            return without_label(chosen)
-        if self.label is None:
-            msg = f"The split {split!r} needs labels: set label (files, classes), or use predict."
-            raise ValueError(msg)
-        if self.on_error == "raise":
-            check_labelled(chosen)
-        return chosen
-
-    def _readers(self, records: Sequence[Record]) -> dict[str, ImageReader]:
-        ids = [record.id for record in records]
-        skip = self.on_error == "skip"
-        readers = {}
-        for name, source in self.modalities.items():
-            index = dates_of_samples(source, self.root, ids, known_forms=KNOWN_DATES, skip_unknown=skip)
-            readers[name] = ImageReader(name, source, None if source.static else self.frames, index, self.root)
-        return readers
-
-    def _has_georeference(self, split: Split) -> bool:
-        if self.georeference == "auto":
-            return split == "predict" and self.run.takes_georeference
-        return self.georeference == "always" or (self.georeference == "predict" and split == "predict")
-
-    def _dates_as(self) -> str:
-        if self.dates_as != "auto":
-            return self.dates_as
-        return "plane" if self.run.infers_by_tiles else "dict"
-
-    def _leave_out_unusable(self, dataset: EoDataset, split: Split) -> None:
-        """Leave out what cannot be used, and say so."""
-        total = len(dataset)
-        dataset.records, lost = usable_records(dataset, split)
-        self.skipped = [entry for entry in self.skipped if entry[0] != split] + lost
-        if lost:
-            write_skipped(self.skipped_file, self.skipped)
-            warnings.warn(
-                f"{len(lost)} of {total} samples of {split!r} are left out (list: {self.skipped_file}); first: "
-                f"{lost[0][1]}: {lost[0][2]}",
-                stacklevel=3,
-            )
-        if not dataset.records:
-            msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
-            raise ValueError(msg)
+    @property
+    def takes_georeference(self) -> bool:
+        """Whether further entries of a batch do no harm in this run."""
+        return self.run.takes_georeference
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""
@@ -324,7 +89,7 @@ class ChipDataModule(SplitLoaders):
         check_inputs(state_dict.get("facts", {}), describe_inputs(self), allowed=self.allow_other_preprocess)
 
 
-class TimeSeriesDataModule(ChipDataModule):
+class TimeSeriesDataModule(SeriesSplits, ChipDataModule):
     """Series: several dated files per sample, a NetCDF or Zarr cube, or an HDF5 series.
 
     Parameters
@@ -334,22 +99,3 @@ class TimeSeriesDataModule(ChipDataModule):
     **arguments
         As for `ChipDataModule`. All modalities that are not ``static`` are dated, whatever ``dated`` says.
     """
-
-    def __init__(self, frames: FramePolicy | None = None, **arguments: Any) -> None:  # noqa: ANN401
-        super().__init__(**arguments)
-        self.frames = frames or FramePolicy()
-        self.modalities = {
-            name: source if source.static else replace(source, dated=True) for name, source in self.modalities.items()
-        }
-
-
-def _check_sizes(modalities: Mapping[str, ImageSource], batch_size: int, train_fraction: float) -> None:
-    if not modalities:
-        msg = "modalities is empty. Name at least one, such as {S2: {files: ..., bands: [...]}}."
-        raise ValueError(msg)
-    if batch_size < 1:
-        msg = f"batch_size must be at least 1, got {batch_size}."
-        raise ValueError(msg)
-    if not 0 < train_fraction <= 1:
-        msg = f"train_fraction must be above 0 and at most 1, got {train_fraction}. 0.1 is 10 % of the samples."
-        raise ValueError(msg)

@@ -7,23 +7,31 @@ preprocessing tells of tokens and memory - and writes an RGB quick-look. Loads n
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jsonargparse import ArgumentError, ArgumentParser
-from lightning.pytorch import LightningDataModule
 
 from eo_core.config import read_config
 from eo_core.files import atomic_path
 from eo_data.catalog.records import SPLITS
-from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
 from eo_data.temporal.calendar_date import day_of_year
+
+if TYPE_CHECKING:
+    from eo_data.datamodules import ChipDataModule
+    from eo_data.dataset.chip_splits import ChipSplits
+    from eo_data.dataset.dataset import EoDataset
+
+#: What makes the same data sets as our data modules, in another second instead of in seven: without Lightning.
+_WITHOUT_LIGHTNING = {
+    "eo_data.datamodules.ChipDataModule": "eo_data.dataset.chip_splits.ChipSplits",
+    "eo_data.datamodules.TimeSeriesDataModule": "eo_data.dataset.chip_splits.SeriesSplits",
+}
 
 
 def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
@@ -39,16 +47,14 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
     ValueError
         If there is no ``data``, or it is not one of our data modules.
     """
-    merged: dict[str, Any] = {}
-    for config in configs:
-        content = read_config(config) or {}
-        merged = _merge(merged, content.get("data") or {} if "class_path" not in content else content)
-    if "class_path" not in merged:
-        msg = f"{', '.join(map(str, configs))}: there is no data section with a class_path to inspect."
-        raise ValueError(msg)
+    from jsonargparse import ArgumentParser  # noqa: PLC0415  (Lightning takes seconds, which --help need not wait)
+    from lightning.pytorch import LightningDataModule  # noqa: PLC0415
+
+    from eo_data.datamodules import ChipDataModule  # noqa: PLC0415
+
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    module = parser.instantiate(parser.parse_object({"data": merged})).data
+    module = parser.instantiate(parser.parse_object({"data": _data_section(configs)})).data
     if not isinstance(module, ChipDataModule):
         msg = (
             f"inspect shows what eo_data.datamodules.ChipDataModule and TimeSeriesDataModule do; this config has "
@@ -56,6 +62,47 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
         )
         raise ValueError(msg)
     return module
+
+
+def load_splits(configs: Sequence[str | Path]) -> ChipSplits:
+    """Build what makes the data sets of one or several configs: of our own data modules without Lightning.
+
+    Parameters
+    ----------
+    configs : sequence of path
+        As for `load_data_module`.
+
+    Raises
+    ------
+    ValueError
+        As `load_data_module`.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser  # noqa: PLC0415  (as above)
+
+    from eo_data.dataset.chip_splits import ChipSplits  # noqa: PLC0415
+
+    section = _data_section(configs)
+    plain = _WITHOUT_LIGHTNING.get(str(section["class_path"]))
+    if plain is None:
+        return load_data_module(configs)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(ChipSplits, "data")
+    try:
+        splits: ChipSplits = parser.instantiate(parser.parse_object({"data": section | {"class_path": plain}})).data
+    except (ValueError, ArgumentError):
+        return load_data_module(configs)  # whose messages name the class as the config does
+    return splits
+
+
+def _data_section(configs: Sequence[str | Path]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for config in configs:
+        content = read_config(config) or {}
+        merged = _merge(merged, content.get("data") or {} if "class_path" not in content else content)
+    if "class_path" not in merged:
+        msg = f"{', '.join(map(str, configs))}: there is no data section with a class_path to inspect."
+        raise ValueError(msg)
+    return merged
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -66,9 +113,7 @@ def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def describe_sample(
-    module: ChipDataModule, dataset: EoDataset, index: int, before: Sample, after: Sample
-) -> Iterator[str]:
+def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: Sample, after: Sample) -> Iterator[str]:
     """Yield the lines of the report on one sample.
 
     Raises
@@ -88,7 +133,7 @@ def describe_sample(
     yield f"  also: {', '.join(key for key in entry if key != 'image')}"
 
 
-def _lines_of_image(module: ChipDataModule, name: str, image: Image, after: Sample) -> Iterator[str]:
+def _lines_of_image(module: ChipSplits, name: str, image: Image, after: Sample) -> Iterator[str]:
     source, raster = module.modalities[name], image.raster
     yield f"modality    {name}"
     for path in image.paths[:3]:
@@ -187,8 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; faults of the input end it with a message and exit code 2."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    from jsonargparse import ArgumentError  # noqa: PLC0415  (only now there is something to read)
+
     try:
-        module = load_data_module(options.config)
+        module = load_splits(options.config)
         dataset = module.dataset(options.split)
         index = _index(dataset, options.sample)
         before = dataset.read(index)
@@ -210,5 +257,13 @@ def _index(dataset: EoDataset, wanted: str) -> int:
     raise ValueError(msg)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run the command in a process of its own, which ends with it."""
     main()
+    # Or the interpreter looks half a second for cycles among PyTorch's objects. Triton reports those that are left.
+    if "triton" not in sys.modules:
+        gc.freeze()
+
+
+if __name__ == "__main__":
+    command()

@@ -15,11 +15,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import rasterio
-from matplotlib.figure import Figure
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -31,6 +30,9 @@ from eo_embed.quicklook import Ground, QuickLooks
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS
 from eo_embed.writers.quantise import Encoding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Numbers that the sample for the analysis may hold: 256 MB of float32.
 SAMPLE_VALUES = 1 << 26
@@ -216,6 +218,8 @@ def _write_cog(path: Path, colours: np.ndarray, ground: Ground) -> None:
 
 
 def _figure(grid: _Grid, colours: np.ndarray, rgb: np.ndarray | None, projection: Projection) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415  (half a second, which those who draw nothing need not wait)
+
     panels = [np.moveaxis(colours, 0, -1)] + ([] if rgb is None else [rgb])
     shape = grid.height / grid.width
     width = 4.5 if shape <= 1 else 4.5 / math.sqrt(shape)

@@ -83,9 +83,9 @@ class QuickLooks:
         self._dataset: EoDataset | None = None
         self._index: dict[str, int] = {}
         if config is not None:
-            from eo_data.inspect import load_data_module  # noqa: PLC0415  (imports Lightning)
+            from eo_data.inspect import load_splits  # noqa: PLC0415  (imports PyTorch)
 
-            self._dataset = dataset = load_data_module([config]).dataset("predict")
+            self._dataset = dataset = load_splits([config]).dataset("predict")
             self._index = {record.id: i for i, record in enumerate(dataset.records)}
 
     def of(self, name: str, sources: Sequence[str], ground: Ground) -> np.ndarray | None:

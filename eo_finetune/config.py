@@ -13,8 +13,6 @@ from typing import Any
 import yaml
 
 from eo_core.files import write_text
-from eo_finetune.checkpoints import CONFIG, with_own_weights
-from eo_models.checkpoints import CheckpointError, read_file
 
 #: Arguments of a data module that name files with samples.
 _SPLITS = ("train_split", "val_split", "test_split", "predict_split")
@@ -30,6 +28,10 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
     CheckpointError
         If it carries none: `eo_finetune.BestCheckpoint` writes it.
     """
+    # Both load PyTorch, and one Lightning: seconds that --help need not wait.
+    from eo_finetune.checkpoints import CONFIG, with_own_weights  # noqa: PLC0415
+    from eo_models.checkpoints import CheckpointError, read_file  # noqa: PLC0415
+
     _, content = read_file(checkpoint)
     text = content.get(CONFIG) if isinstance(content, dict) else None
     if not isinstance(text, str):

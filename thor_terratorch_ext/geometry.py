@@ -83,7 +83,7 @@ def nominal_pixel_size(metres: float, gsds: Iterable[int], tolerance: float = 0.
     Parameters
     ----------
     metres : float
-        Measured, see :func:`eo_data.raster.raster.ground_pixel_size`. A size that the user declares needs no rounding.
+        Measured, see :func:`eo_data.raster.ground.ground_pixel_size`. A size that the user declares needs no rounding.
     gsds : iterable of int
         GSDs in metres of the bands that the encoder reads.
     tolerance : float

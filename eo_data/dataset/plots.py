@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from eo_data.sensors.tables import SENSORS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Red, green and blue in nm, and how far a band may be off.
 RGB_NM = (665.0, 560.0, 490.0)
@@ -91,6 +93,8 @@ def plot_sample(
     suptitle : str, optional
         Title.
     """
+    from matplotlib.figure import Figure  # noqa: PLC0415  (half a second, which those who draw nothing need not wait)
+
     image = sample.get("image")
     pixels = np.asarray(image[modality] if isinstance(image, Mapping) else sample[modality] if image is None else image)
     frame = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
 
-from eo_data.raster.raster import ground_pixel_size, scaled, shifted
+from eo_data.raster.ground import ground_pixel_area
+from eo_data.raster.raster import scaled, shifted
 
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
@@ -83,8 +84,8 @@ class SampleGrid:
             return 0.0
         height, width = self.valid.shape
         top, left, bottom, right = self.core
-        x, y = ground_pixel_size(self.transform, self.crs, height, width)
-        return x * y * height * width * (bottom - top) * (right - left)
+        pixel = ground_pixel_area(self.transform, self.crs, height, width)
+        return pixel * height * width * (bottom - top) * (right - left)
 
 
 def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | None = None) -> list[SampleGrid]:

@@ -67,7 +67,9 @@ class Run:
 class SplitLoaders(LightningDataModule):
     """A data module whose `setup` sets ``train_dataset``, ``val_dataset``, ``test_dataset`` and ``predict_dataset``.
 
-    Parameters
+    What makes the data sets, `eo_data.dataset.chip_splits`, stands before this class among the bases and sets these.
+
+    Attributes
     ----------
     batch_size : int
         Largest number of samples of a batch.
@@ -75,17 +77,17 @@ class SplitLoaders(LightningDataModule):
         Processes that read; 0 reads in this one.
     drop_last : bool
         Leave out the last incomplete batch of training.
-
-    Attributes
-    ----------
     same_modalities : bool
         Whether a batch holds only samples with the same modalities.
     """
 
-    def __init__(self, batch_size: int, num_workers: int, *, drop_last: bool) -> None:
+    batch_size: int
+    num_workers: int
+    drop_last: bool
+    same_modalities: bool
+
+    def __init__(self) -> None:
         super().__init__()
-        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        self.same_modalities = False
         self._seed: int | None = None
         self.train_dataset: EoDataset | None = None
         self.val_dataset: EoDataset | None = None

@@ -5,17 +5,12 @@ Steps return new objects; the pixels of a crop are a view of the old ones, so no
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from affine import Affine
-from pyproj import CRS
-from pyproj.exceptions import CRSError
-from torch.nn import functional as F
 
 from eo_core.arguments import one_of
 
@@ -219,71 +214,6 @@ class Raster:
         return self.transform
 
 
-def ground_pixel_size(transform: Affine | None, crs: str | None, height: int, width: int) -> tuple[float, float]:
-    """Measure the pixel in the centre of a raster.
-
-    In degrees, the two sides differ: 8.98e-5 degrees are 10 m from north to south, but 7.9 m from west to east at a
-    latitude of 38 degrees. They are geodesics on the ellipsoid of the CRS. In a projected CRS the sides are the CRS's
-    own, converted to metres; the scale of the projection (Web Mercator's 1 / cos(latitude)) is not taken out.
-
-    Parameters
-    ----------
-    transform : affine.Affine
-        From (column, row) of the raster's pixels to map coordinates; x is the easting or longitude.
-    crs : str
-        WKT, or another form that pyproj reads (``EPSG:4326``).
-    height, width : int
-        Size of the raster in pixels.
-
-    Returns
-    -------
-    tuple of float
-        Sides along the columns' axis (x) and along the rows' axis (y) in metres.
-
-    Raises
-    ------
-    ValueError
-        Without georeference, for a CRS that cannot be read or is neither geographic nor projected, or for latitudes
-        beyond 90 degrees.
-    """
-    if transform is None or crs is None:
-        msg = "The ground size of a pixel needs an affine transform and a CRS. Declare pixel_size for files without."
-        raise ValueError(msg)
-    try:
-        system = _system(crs)
-    except CRSError as error:
-        msg = f"The CRS {crs!r} cannot be read: {error}. Expected WKT or a code such as 'EPSG:4326'."
-        raise ValueError(msg) from error
-    if system.is_projected:
-        metres = system.axis_info[0].unit_conversion_factor
-        return math.hypot(transform.a, transform.d) * metres, math.hypot(transform.b, transform.e) * metres
-    if not system.is_geographic:
-        msg = f"The CRS {system.name!r} is neither geographic nor projected. Declare pixel_size in metres instead."
-        raise ValueError(msg)
-    x, y = width / 2, height / 2
-    return _geodesic(system, transform, (x - 0.5, y), (x + 0.5, y)), _geodesic(
-        system, transform, (x, y - 0.5), (x, y + 0.5)
-    )
-
-
-@functools.lru_cache(maxsize=32)
-def _system(crs: str) -> CRS:
-    return CRS.from_user_input(crs)
-
-
-def _geodesic(system: CRS, transform: Affine, start: tuple[float, float], stop: tuple[float, float]) -> float:
-    degrees = math.degrees(system.axis_info[0].unit_conversion_factor)
-    points = [[degrees * value for value in to_map(transform, *point)] for point in (start, stop)]
-    ellipsoid = system.get_geod()
-    if ellipsoid is None or max(abs(latitude) for _, latitude in points) > 90:
-        msg = (
-            f"{points} is no place in {system.name!r}. The transform is in other units than the CRS, or y comes first."
-        )
-        raise ValueError(msg)
-    (lon, lat), (lon2, lat2) = points
-    return float(ellipsoid.inv(lon, lat, lon2, lat2)[2])
-
-
 def to_map(transform: Affine, x: float, y: float) -> tuple[float, float]:
     """Return the map coordinates of a column and row (by hand, because affine 3 renames its operator)."""
     t = transform
@@ -309,6 +239,9 @@ def scaled(transform: Affine | None, x: float, y: float) -> Affine | None:
 
 def _interpolate(planes: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
     """Resample the last two axes of a float32 array."""
+    import torch  # noqa: PLC0415  (over a second, which those who only look at rasters need not wait)
+    from torch.nn import functional as F  # noqa: PLC0415
+
     lead = planes.shape[:-2]
     # torch warns about arrays that it could write into though nobody may.
     stack = torch.from_numpy(np.require(planes, requirements=["C", "W"]).reshape(1, -1, *planes.shape[-2:]))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from pyproj import CRS
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import compare_grids
-from eo_data.raster.raster import ground_pixel_size
+from eo_data.raster.ground import ground_pixel_area, ground_pixel_size, projected_pixel_size
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.file_raster import FileRaster
 
-#: Ratio of measured to nominal pixel size that counts as the same (Web Mercator and degrees stretch pixels).
-_NEARLY = 1.4
+#: Ratio of measured to nominal pixel size that counts as the same, and the one from which it is worth a warning.
+_NEARLY, _ALMOST = 1.4, 1.1
 
 
 def stack_frames(readings: Sequence[FileRaster], hrefs: Sequence[Href]) -> np.ndarray:
@@ -78,6 +81,8 @@ def nominal_pixel_size(name: str, source: ImageSource) -> float:
 def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> None:
     """Refuse pixels of another size than the encoder would take for granted, unless the config states one.
 
+    What counts is the size on the ground. In a projection that stretches, it is that of a square of the same area.
+
     Raises
     ------
     SampleError
@@ -87,15 +92,31 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     if source.pixel_size is not None or grid.transform is None or grid.crs is None:
         return
     try:
-        # In degrees, pixels are narrower than high; the longer side is the one that products are named after.
-        measured = max(ground_pixel_size(grid.transform, grid.crs, grid.height, grid.width))
+        x, y = ground_pixel_size(grid.transform, grid.crs, grid.height, grid.width)
+        own = projected_pixel_size(grid.transform, grid.crs)
     except ValueError as error:
         msg = f"{name!r}: {error}"
         raise SampleError(msg) from error
     nominal = nominal_pixel_size(name, source)
+    if own is None or (x, y) == own:
+        # In degrees, pixels are narrower than high; the longer side is the one that products are named after.
+        measured, stretched = max(x, y), ""
+        remedy = f"Set pixel_size: {measured:.4g} (metres) if the image is right, or resample_to."
+    else:
+        area = ground_pixel_area(grid.transform, grid.crs, grid.height, grid.width)
+        measured = max(own) * math.sqrt(area / math.prod(own))
+        system = CRS.from_user_input(grid.crs).name
+        stretched = f" on the ground (its projection, {system}, makes {max(own):.4g} m of them there)"
+        remedy = f"Set pixel_size: {measured:.2g} (metres) if the image is right, or warp it to UTM."
     if not 1 / _NEARLY < measured / nominal < _NEARLY:
         msg = (
-            f"{name!r} has pixels of {measured:.4g} m, but its bands have a GSD of {nominal:g} m, which the "
-            f"encoder would assume. Set pixel_size: {measured:.4g} (metres) if the image is right, or resample_to."
+            f"{name!r} has pixels of {measured:.4g} m{stretched}, but its bands have a GSD of {nominal:g} m, which the "
+            f"encoder would assume. {remedy}"
         )
         raise SampleError(msg)
+    if stretched and not 1 / _ALMOST < measured / nominal < _ALMOST:
+        warnings.warn(
+            f"{name!r} has pixels of about {measured:.2g} m{stretched}, and the encoder assumes {nominal:g} m. "
+            f"{remedy}",
+            stacklevel=2,
+        )

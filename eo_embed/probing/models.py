@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_embed.probing.groups import Fold
-from eo_embed.probing.table import Task
 
-#: What predicts without the embedding: the most frequent class, or the mean.
-BASELINE = "baseline"
-#: Probes of each task; those that are fitted if none is named come first.
-PROBES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
-    {"classification": ("knn", "logistic"), "regression": ("knn", "ridge", "linear")}
-)
-DEFAULT_PROBES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
-    {"classification": ("knn", "logistic"), "regression": ("knn", "ridge")}
-)
 #: Strengths to choose from, the strongest regularisation first: of equal ones the first is taken.
 LOGISTIC_C = (0.001, 0.01, 0.1, 1.0, 10.0)
 RIDGE_ALPHA = (10_000.0, 1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)

@@ -17,8 +17,8 @@ from eo_core.files import atomic_path, write_text
 from eo_core.fingerprint import plain_values
 from eo_embed.probing.bootstrap import CLASS_SCORES, LEVEL, OVERALL_SCORES, REGRESSION_SCORES
 from eo_embed.probing.confusion import draw_confusion, draw_scatter
-from eo_embed.probing.models import BASELINE
-from eo_embed.probing.table import TASKS, TEST
+from eo_embed.probing.names import BASELINE, TASKS
+from eo_embed.probing.table import TEST
 
 #: Column names of the table for people.
 _TITLES: Mapping[str, str] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -14,9 +13,8 @@ import pandas as pd
 from eo_embed.export.opening import Export
 from eo_embed.probing.groups import rasters_of
 from eo_embed.probing.ids import match_ids
+from eo_embed.probing.names import TASKS, Task
 
-Task = Literal["classification", "regression"]
-TASKS: tuple[Task, ...] = get_args(Task)
 TRAIN, TEST = "train", "test"
 #: Words in a split column, in small letters, and what they mean; rows that are neither are left out.
 _SPLITS: Mapping[str, str] = {

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch import LightningDataModule
 
 from eo_data import inspect
+from eo_data.dataset.facts import describe_data
 
 
 @pytest.fixture
@@ -128,6 +133,52 @@ def test_faults_end_with_a_message_and_exit_code_2(
         inspect.main(["--config", str(config), "--sample", sample, "--out", str(tmp_path)])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def refusal(load: Callable[[list[Path]], object], config: Path) -> str:
+    with pytest.raises((ValueError, ArgumentError)) as refused:
+        load([config])
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("wrong", [{"colour": "red"}, {"batch_size": "many"}, {"batch_size": 0}, {"task": "guess"}])
+def test_without_lightning_faults_are_told_in_the_same_words(wrong: dict[str, Any], config: Path) -> None:
+    """They name the class that the config names, not the one behind it."""
+    content = yaml.safe_load(config.read_text())
+    content["data"]["init_args"] |= wrong
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert refusal(inspect.load_splits, config) == refusal(inspect.load_data_module, config)
+
+
+@pytest.mark.parametrize("name", ["ChipDataModule", "TimeSeriesDataModule"])
+def test_without_lightning_samples_are_those_of_the_data_module(name: str, config: Path) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["data"]["class_path"] = f"eo_data.datamodules.{name}"
+    if name == "TimeSeriesDataModule":
+        content["data"]["init_args"]["frames"] = {"mode": "all"}
+        for source in content["data"]["init_args"]["modalities"].values():
+            source["static"] = True
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    module, splits = inspect.load_data_module([config]), inspect.load_splits([config])
+    assert not isinstance(splits, LightningDataModule)
+    assert describe_data(splits) == describe_data(module) | {"class": describe_data(splits)["class"]}
+    entries = (splits.dataset("predict")[0], module.dataset("predict")[0])
+    assert list(entries[0]) == list(entries[1])
+    for modality, image in entries[0]["image"].items():
+        assert torch.equal(image, entries[1]["image"][modality])
+
+
+def test_a_data_module_of_somebody_else_that_extends_ours_is_shown(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_module.py").write_text(
+        "from eo_data.datamodules import ChipDataModule\n\n\nclass Theirs(ChipDataModule):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    content = yaml.safe_load(config.read_text())
+    content["data"]["class_path"] = "their_module.Theirs"
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert type(inspect.load_splits([config])).__name__ == "Theirs"
 
 
 def test_it_loads_no_terratorch(config: Path, tmp_path: Path) -> None:

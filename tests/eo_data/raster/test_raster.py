@@ -9,7 +9,7 @@ import pytest
 import torch
 from affine import Affine
 
-from eo_data.raster.raster import Raster, ground_pixel_size
+from eo_data.raster.raster import Raster
 
 UTM = "EPSG:32630"
 
@@ -197,41 +197,3 @@ class TestResize:
             raster(ramp(2, 2)).resize(0, 2)
         with pytest.raises(ValueError, match="resampling must be one of bilinear, nearest, got 'cubic'"):
             raster(ramp(2, 2)).resize(2, 2, "cubic")
-
-
-class TestGroundPixelSize:
-    def test_projected_units_are_converted_to_metres(self) -> None:
-        transform = Affine(10, 0, 500_000, 0, -20, 4_200_000)
-        assert ground_pixel_size(transform, UTM, 100, 100) == (10, 20)
-        # US survey feet of 1200 / 3937 m.
-        foot = ground_pixel_size(transform, "EPSG:2263", 100, 100)
-        assert foot == pytest.approx((12_000 / 3937, 24_000 / 3937), rel=1e-9)
-
-    def test_a_sen1floods11_chip_is_10_m_high_and_narrower_by_the_cosine_of_the_latitude(self, shared: object) -> None:
-        import rasterio
-
-        folder = f"{shared}/data/sen1floods11_v1.1/data/S1GRDHand"
-        with rasterio.open(f"{folder}/Spain_7370579_S1Hand.tif") as file:
-            x, y = ground_pixel_size(file.transform, file.crs.to_wkt(), file.height, file.width)
-            latitude = (file.bounds.top + file.bounds.bottom) / 2
-        assert y == pytest.approx(10, abs=0.03)
-        assert x == pytest.approx(10 * math.cos(math.radians(latitude)), rel=5e-3)
-
-    def test_a_degree_on_the_wgs84_ellipsoid(self) -> None:
-        # Length of one degree at the equator: 111 319.49 m of longitude, 110 574.28 m of latitude.
-        x, y = ground_pixel_size(Affine(1, 0, -0.5, 0, -1, 0.5), "EPSG:4326", 1, 1)
-        assert x == pytest.approx(111_319.49, abs=0.01)
-        assert y == pytest.approx(110_574.28, abs=0.1)
-
-    def test_what_cannot_be_measured_is_refused(self) -> None:
-        transform = Affine(10, 0, 500_000, 0, -10, 4_200_000)
-        with pytest.raises(ValueError, match="needs an affine transform and a CRS"):
-            ground_pixel_size(None, UTM, 1, 1)
-        with pytest.raises(ValueError, match="needs an affine transform and a CRS"):
-            ground_pixel_size(transform, None, 1, 1)
-        with pytest.raises(ValueError, match="cannot be read"):
-            ground_pixel_size(transform, "LOCAL nonsense", 1, 1)
-        with pytest.raises(ValueError, match="neither geographic nor projected"):
-            ground_pixel_size(transform, "EPSG:4978", 1, 1)
-        with pytest.raises(ValueError, match="is no place in 'WGS 84'"):
-            ground_pixel_size(transform, "EPSG:4326", 1, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from pyproj import Transformer
 from small_files import constant_bands, image_reader, record_of
 
 from eo_data.raster.sample import SampleError
@@ -28,6 +29,40 @@ def test_pixels_of_another_size_than_the_encoder_is_told_are_refused(
     # No CRS, no size: that of the bands.
     path = write_tif(tmp_path / "c.tif", constant_bands(1200, 3000), ("B2", "B3"), crs=None)
     assert image_reader().read(record_of(path)).pixel_size == 10
+
+
+class TestProjectionsThatStretch:
+    """Web Mercator's units are half as long at 60 degrees north, and pixels of 5 m were handed on as 10 m."""
+
+    @pytest.fixture
+    def pixels(self, write_tif: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+        def write(side: float, latitude: float, crs: str = "EPSG:3857") -> Path:
+            x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(12, latitude)
+            bands = constant_bands(1200, 3000)
+            place = Affine(side, 0, x, 0, -side, y)
+            return write_tif(tmp_path / f"{side}_{latitude}.tif", bands, ("B2", "B3"), crs=crs, transform=place)
+
+        return write
+
+    @pytest.mark.parametrize(
+        ("side", "latitude", "crs"),
+        [(20, 60, "EPSG:3857"), (10, 5, "EPSG:3857"), (14.14, -45, "EPSG:3857"), (10, 75, "EPSG:3413"),
+         (10, 60, "EPSG:6933")],
+    )  # fmt: skip
+    def test_what_is_ten_metres_on_the_ground_is_taken(
+        self, side: float, latitude: float, crs: str, pixels: Callable[..., Path]
+    ) -> None:
+        """The last one is an equal-area grid, where squares become narrow and high, as they do in degrees."""
+        assert image_reader().read(record_of(pixels(side, latitude, crs))).pixel_size == 10
+
+    def test_another_size_is_refused_with_the_projection_as_the_cause(self, pixels: Callable[..., Path]) -> None:
+        told = r"pixels of 5.* m on the ground .its projection, WGS 84 / Pseudo-Mercator, makes 10 m .* pixel_size: 5 "
+        with pytest.raises(SampleError, match=told):
+            image_reader().read(record_of(pixels(10, 60)))
+
+    def test_a_size_that_is_nearly_right_is_told(self, pixels: Callable[..., Path]) -> None:
+        with pytest.warns(UserWarning, match=r"about 7.7 m on the ground .*Pseudo-Mercator.* the encoder assumes 10 m"):
+            image_reader().read(record_of(pixels(10, 40)))
 
 
 def test_an_unknown_pixel_size_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
