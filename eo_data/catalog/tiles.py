@@ -14,6 +14,7 @@ from dataclasses import replace
 import rasterio
 from rasterio.errors import RasterioError
 
+from eo_data.catalog.hrefs import cause_to_show
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.raster.sample import SampleError
 
@@ -90,8 +91,8 @@ def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:
 def _size(record: Record) -> tuple[int, int]:
     href = next(iter(record.files.values()))[0]
     try:
-        with rasterio.open(str(href)) as file:
+        with rasterio.open(href.text) as file:
             return int(file.height), int(file.width)
     except RasterioError as error:
-        msg = f"{href} cannot be read: {error}. Tiles are cut from rasters that GDAL reads by window."
-        raise SampleError(msg) from error
+        msg = f"{href.unreadable(error)} Tiles are cut from rasters that GDAL reads by window."
+        raise SampleError(msg) from cause_to_show(error)

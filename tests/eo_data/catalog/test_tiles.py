@@ -93,7 +93,7 @@ def test_the_cores_of_all_tiles_make_up_the_raster(raster: Path) -> None:
 
 
 def test_only_the_window_is_read(raster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eo_data.readers import geotiff as readers
+    from eo_data.readers.formats import geotiff as readers
 
     shapes = []
     inner = readers._pixels
