@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from eo_core.text import composed
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
@@ -81,12 +82,13 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
     Returns
     -------
     dict
-        A list where a name has several dates, in the order of the file.
+        By name in Unicode's composed form; a list where a name has several dates, in the order of the file.
 
     Raises
     ------
     ValueError
-        If the file is missing, empty or of another form, or an entry is no date.
+        If the file is missing, empty or of another form, an entry is no date, or two names differ only in how Unicode
+        writes them.
     """
     file = Path(path)
     return _dates_by_name(_content(file), file)
@@ -163,7 +165,15 @@ def _features(content: object) -> list[dict[str, object]] | None:
 def _dates_by_name(content: object, file: Path) -> dict[str, date | list[date]]:
     index: dict[str, list[date]] = {}
     several: set[str] = set()
-    for name, value in _entries(content, file):
+    spellings: dict[str, str] = {}
+    for written, value in _entries(content, file):
+        name = composed(written)
+        if spellings.setdefault(name, written) != written:
+            msg = (
+                f"The date index {str(file)!r} has {name!r} in two spellings of Unicode (composed and decomposed: "
+                f"{spellings[name]!a}, {written!a}), which are one sample. Keep one of them."
+            )
+            raise ValueError(msg)
         if isinstance(value, list):
             several.add(name)
         for item in value if isinstance(value, list) else [value]:

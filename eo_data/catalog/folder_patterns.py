@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.patterns import FilePattern
 from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.sources import ImageSource, LabelSource
+
+#: A pixel size in metres as a part of a name: ``R10m/``, ``10m/``, ``..._10m.jp2``.
+_SIZE = re.compile(r"(?:^|(?<=[_/.-]))[Rr]?(\d+)m(?=$|[_/.-])")
 
 
 class FolderPatterns:
@@ -80,7 +84,7 @@ def _record(
     labels: Mapping[str, Sequence[tuple[str | None, Path]]],
     sources: Mapping[str, ImageSource],
 ) -> Record:
-    _check_single(sample, own, sources)
+    own = {name: _one_per_band(sample, name, pairs, sources[name]) for name, pairs in own.items()}
     own_label = labels.get(sample)
     return Record(
         sample,
@@ -93,23 +97,61 @@ def _record(
 def _by_id(root: Path, pattern: FilePattern, bands: Iterable[str] = ()) -> dict[str, list[tuple[str | None, Path]]]:
     """Files (with their bands) by sample."""
     files: dict[str, list[tuple[str | None, Path]]] = {}
+    whole = composed(root.resolve().name)
     for match, path in pattern.find(root, bands):
         groups = match.groupdict()
-        files.setdefault(groups.get("id") or root.resolve().name, []).append((groups.get("band"), path))
+        files.setdefault(groups.get("id") or whole, []).append((groups.get("band"), path))
     return files
 
 
-def _check_single(
-    sample: str, own: Mapping[str, Sequence[tuple[str | None, Path]]], sources: Mapping[str, ImageSource]
-) -> None:
-    """Bands in files of their own must differ."""
-    for name, pairs in own.items():
-        if FilePattern(sources[name].files).by_band:
-            repeated = [str(band) for band, n in Counter(band for band, _ in pairs).items() if n > 1]
-            if repeated:
-                paths = ", ".join(path.name for band, path in pairs if band in repeated)
-                msg = f"{sample!r} has several files for the bands {repeated} of {name!r}: {paths}."
-                raise ValueError(msg)
+def _one_per_band(
+    sample: str, name: str, pairs: Sequence[tuple[str | None, Path]], source: ImageSource
+) -> Sequence[tuple[str | None, Path]]:
+    """Return one file per band where bands have files of their own: of copies of several pixel sizes the finest."""
+    if not FilePattern(source.files).by_band or len({band for band, _ in pairs}) == len(pairs):
+        return pairs
+    of_band: dict[str | None, list[Path]] = {}
+    for band, path in pairs:
+        of_band.setdefault(band, []).append(path)
+    finest = {band: _finest_copy(paths) for band, paths in of_band.items()}
+    unclear = [band for band, path in finest.items() if path is None]
+    if unclear:
+        paths = ", ".join(path.name for band in unclear for path in of_band[band])
+        msg = (
+            f"{sample!r} has several files for the bands {unclear} of {name!r}: {paths}. Expected one, or copies "
+            "whose paths differ in nothing but a pixel size (R10m/x_10m and R20m/x_20m), of which the finest is taken. "
+            f"Narrow the pattern {source.files!r} to one, have {{id}} tell them apart, or list the files in an index."
+        )
+        raise ValueError(msg)
+    return [(band, path) for band, path in finest.items() if path is not None]
+
+
+def _finest_copy(paths: Sequence[Path]) -> Path | None:
+    """Return the copy with the smallest pixels, by what the names of files and folders say.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of one band.
+
+    Returns
+    -------
+    Path or None
+        ``None`` if they are no copies of each other, as their paths differ in more than a pixel size (another date or
+        tile), or which is the finest is not clear: a path states no size, or contradicts itself.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    texts = [path.as_posix() for path in paths]
+    if len({_SIZE.sub("", text) for text in texts}) > 1:
+        return None
+    stated = [[int(size) for size in _SIZE.findall(text)] for text in texts]
+    # What all of them state, such as a folder above, does not tell them apart.
+    differing = {tuple(of_place) for of_place in zip(*stated, strict=True) if len(set(of_place)) > 1}
+    if len(differing) != 1:
+        return None
+    (sizes,) = differing
+    return min(zip(sizes, paths, strict=True))[1] if len(set(sizes)) == len(sizes) else None
 
 
 def _one_label(sample: str, pairs: Sequence[tuple[str | None, Path]]) -> Href:

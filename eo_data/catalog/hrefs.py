@@ -1,17 +1,26 @@
 """Where a file is: a path, a URL, or a name that GDAL gives to what lies within another file.
 
 Only paths may be joined to a root folder and looked for on the disk. URLs (``https://...``), GDAL's virtual file
-systems (``/vsizip/...``) and sub-datasets (``NETCDF:"x.nc":v``) are handed to GDAL as they are written.
+systems (``/vsizip/...``) and sub-datasets (``NETCDF:"x.nc":v``) are handed to GDAL as they are written, and shown
+without credentials and signatures.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
+from urllib.parse import parse_qs
+
+from eo_core.addresses import without_credentials
+from eo_core.text import composed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_VIRTUAL = re.compile(r"/vsi[a-z0-9_]+/")
+#: ``/vsicurl?url=...`` is a form with options.
+_VIRTUAL = re.compile(r"/vsi[a-z0-9_]+[/?]")
+#: Virtual file systems of servers.
+_OF_SERVERS = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(?:_streaming)?[/?]")
 #: A driver's name before a colon; drive letters of Windows have one letter only.
 _SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+:")
 #: Any of these; one look at a path instead of three, as there may be a hundred thousand.
@@ -19,14 +28,16 @@ _ELSEWHERE = re.compile("|".join(kind.pattern for kind in (_URL, _VIRTUAL, _SUBD
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, repr=False)
 class Href:
     """Where a file is.
+
+    As a text (``str``, messages, manifests) it has no credentials, see `shown`; only what opens it takes ``text``.
 
     Parameters
     ----------
     text : str
-        A path, a URL, a path in a virtual file system of GDAL, or the name of a sub-dataset.
+        A path, a URL, a path in a virtual file system of GDAL, or the name of a sub-dataset: what GDAL opens.
     """
 
     text: str
@@ -39,16 +50,45 @@ class Href:
         ----------
         text : str
             A path from ``root`` on or an absolute one; anything else is taken as it is. A file that exists counts as
-            one, even if its name looks like that of a sub-dataset (``B:4.tif``).
+            one, even if its name looks like that of a sub-dataset (``B:4.tif``). Where nothing is at a path with
+            backslashes, as Windows writes them, but with slashes, that is meant.
         root : Path
             The folder.
+
+        Raises
+        ------
+        ValueError
+            If a path with backslashes may be either of two files.
         """
         named = cls(text)
-        return cls(str(root / text)) if named.is_local or (root / text).exists() else named
+        if not named.is_local and not is_there(root / text):
+            return named
+        if "\\" not in text or os.sep == "\\":
+            return cls(str(root / text))
+        return cls(str(root / _with_slashes(text, root)))
 
     def __str__(self) -> str:
-        """Return the text: what GDAL opens and manifests list."""
-        return self.text
+        """Return `shown`."""
+        return self.shown
+
+    def __repr__(self) -> str:
+        """Return the class and `shown`."""
+        return f"Href({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The text without passwords, tokens and signatures: what messages, manifests and tags may hold.
+
+        It is the same when an address is signed anew, and so is what is named or compared by it.
+        """
+        return self.text if self.is_local else without_credentials(self.text)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server has the file."""
+        return not self.is_local and any(
+            url.group() != "file://" for url in [*_URL.finditer(self.text), *_OF_SERVERS.finditer(self.text)]
+        )
 
     @property
     def is_local(self) -> bool:
@@ -66,7 +106,8 @@ class Href:
         """
         if not self.is_local:
             msg = (
-                f"{self.text} is no path on this machine, as this kind of file needs. Give a path, or a file for GDAL."
+                f"{self.shown} is no path on this machine, as this kind of file needs. Download the file and give its "
+                "path, or give a file that GDAL reads."
             )
             raise ValueError(msg)
         return Path(self.text)
@@ -97,11 +138,30 @@ class Href:
         return self.is_local and Path(self.text).is_file()
 
     def below(self, root: Path | None) -> str:
-        """Return the path from ``root`` on with forward slashes, or the name if it lies elsewhere or is no path."""
+        """Return the path from ``root`` on with forward slashes, or the name if it lies elsewhere or is no path.
+
+        It is for comparisons, hence in Unicode's composed form, and may not be that by which the file opens.
+        """
         path = Path(self.text)
         if root is None or not self.is_local or not path.is_relative_to(root):
-            return self.name
-        return path.relative_to(root).as_posix()
+            return composed(self.name)
+        return composed(path.relative_to(root).as_posix())
+
+    def unreadable(self, error: BaseException) -> str:
+        """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
+        reason = without_credentials(str(error.__cause__ or error))
+        if self.is_remote:
+            return (
+                f"{self} cannot be read: {reason}. It must be reachable from this machine: check the network, the "
+                "address and the right to read it (a signature may have expired; none is shown here), or download the "
+                "file: local copies are read."
+            )
+        if self.is_local:
+            return f"{self} cannot be read: {reason}. The file may be truncated or no raster; copy it again."
+        return (
+            f"{self} cannot be read: {reason}. Check that the file is there and holds this part, or unpack it: local "
+            "files are read."
+        )
 
     def state(self) -> list[tuple[int, int]]:
         """Return size in bytes and time of the last change in nanoseconds of what is read from this machine.
@@ -121,7 +181,9 @@ class Href:
 
     @property
     def _file(self) -> str:
-        """The path or URL within the name of a sub-dataset; else the text."""
+        """The path or URL within the name of a sub-dataset or the options of ``/vsicurl?``; else the text."""
+        if (options := _VIRTUAL.match(self.text)) and options.group().endswith("?"):
+            return parse_qs(self.text[options.end() :]).get("url", [self.text])[0]
         if not _SUBDATASET.match(self.text) or _URL.match(self.text):
             return self.text
         if quoted := _QUOTED.search(self.text):
@@ -147,3 +209,32 @@ class Href:
             return None
         inside = Path(inner)
         return next((path for path in (inside, *inside.parents) if path.is_file()), None)
+
+
+def cause_to_show(error: BaseException) -> BaseException | None:
+    """Return an error as the cause of another, or nothing if it shows credentials: a traceback prints all causes."""
+    link: BaseException | None = error
+    while link is not None:
+        if without_credentials(str(link)) != str(link):
+            return None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is at a path; of a text that is too long for one, too, this only says no."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _with_slashes(text: str, root: Path) -> str:
+    """Return a path with backslashes as the file that is there calls it."""
+    slashes = text.replace("\\", "/")
+    if not is_there(root / slashes):
+        return text
+    if is_there(root / text):
+        msg = (
+            f"{text!r} may be the file of that name or {slashes!r}: both are below {root}. Write forward slashes "
+            "between folders, or rename the file with the backslash."
+        )
+        raise ValueError(msg)
+    return slashes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from eo_data.catalog.hrefs import Href
+from eo_core.text import composed
+from eo_data.catalog.hrefs import Href, is_there
 from eo_data.catalog.records import SPLITS, Record, SampleRequest
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
+#: A parameter of an address.
+_PARAMETER = re.compile(r"[\w.-]+=[^/]*")
 #: A row of an index, by column.
 Row = dict[str, Any]
 
@@ -53,9 +57,10 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     ----------
     path : Path
         CSV, JSON (list of objects, or object of lists) or GeoParquet. Columns: ``id``; per modality a column of its
-        name with where its file is, several separated by ``;``; optional ``<modality>_dates`` (ISO, ``;``), ``label``
-        (a file or a number) and ``split``. A file is a path below the root, a URL, a path such as ``/vsizip/...``, or
-        a sub-dataset of GDAL such as ``NETCDF:"/data/x.nc":v``.
+        name with where its file is, several separated by ``;`` (a file that has one in its name may stand alone, or in
+        a list of JSON); optional ``<modality>_dates`` (ISO, ``;``), ``label`` (a file or a number) and ``split``. A
+        file is a path below the root, a URL, a path such as ``/vsizip/...``, or a sub-dataset of GDAL such as
+        ``NETCDF:"/data/x.nc":v``.
     root : Path
         Folder that paths start from.
     sources : mapping of str to ImageSource
@@ -66,7 +71,7 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     Raises
     ------
     ValueError
-        For missing columns, duplicate ids, files that do not exist, bad dates or splits.
+        For missing columns, duplicate ids, files that do not exist or may be several, bad dates or splits.
     """
     rows = _rows(path)
     if not rows:
@@ -81,7 +86,7 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     if nameless:
         msg = f"The index {path} has no id in the rows {nameless[:5]}. Every sample needs an id of its own."
         raise ValueError(msg)
-    repeated = [str(sample) for sample, n in Counter(str(row["id"]) for row in rows).items() if n > 1]
+    repeated = [str(sample) for sample, n in Counter(composed(str(row["id"])) for row in rows).items() if n > 1]
     if repeated:
         msg = f"The index {path} has duplicate ids: {', '.join(repeated[:5])}. Every sample needs an id of its own."
         raise ValueError(msg)
@@ -137,18 +142,62 @@ def _items(value: object) -> list[object]:
     return [] if value is None or value != value else [value]  # noqa: PLR0124
 
 
+def _hrefs(cell: object, root: Path, where: str) -> tuple[Href, ...]:
+    """Files of a cell."""
+    try:
+        items = _pieces(cell, root) if isinstance(cell, str) else [str(item) for item in _items(cell)]
+        return tuple(Href.from_root(item, root) for item in items)
+    except ValueError as error:
+        msg = f"{where}: {error}"
+        raise ValueError(msg) from error
+
+
+def _pieces(cell: str, root: Path) -> list[str]:
+    """Files in a text, separated by semicolons, unless the whole text is the name of one."""
+    items = [str(item) for item in _items(cell)]
+    whole = cell.strip()
+    if len(items) < 2:
+        return items
+    if is_there(root / whole):
+        if all(is_there(root / item) for item in items):
+            msg = (
+                f"{whole!r} may be one file or {len(items)}: all of them are below {root}. List files in an index of "
+                "JSON ([...]), or rename the one with the semicolon."
+            )
+            raise ValueError(msg)
+        return [whole]
+    pieces: list[str] = []
+    for item in items:
+        # Of an address with parameters, such as ``https://x/a.tif?v=1;w=2``, a semicolon is a part.
+        if pieces and "://" in pieces[-1] and _PARAMETER.fullmatch(item):
+            pieces[-1] += f";{item}"
+        else:
+            pieces.append(item)
+    return pieces
+
+
+def _advice(names: Sequence[str]) -> str:
+    """What to do about paths of Windows."""
+    if not any("\\" in name for name in names):
+        return ""
+    return (
+        " Backslashes, as Windows writes them, do not separate folders here: write forward slashes (s2/x.tif), and "
+        "paths from the root folder on instead of those with a drive (C:)."
+    )
+
+
 def _record(
     row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool
 ) -> Record:
-    sample = str(row["id"])
+    sample = composed(str(row["id"]))
     files: dict[str, tuple[Href, ...]] = {}
     dates: dict[str, tuple[date, ...]] = {}
     for name, source in sources.items():
-        hrefs = tuple(Href.from_root(str(item), root) for item in _items(row.get(name)))
+        hrefs = _hrefs(row.get(name), root, f"The index {path}: {sample!r}, {name!r}")
         absent = [str(href) for href in hrefs if href.is_missing]
         if not incomplete and (absent or (not hrefs and not source.optional)):
             fault = f"files that do not exist: {absent}" if absent else "no file"
-            msg = f"The index {path} gives {sample!r} {fault} for {name!r}."
+            msg = f"The index {path} gives {sample!r} {fault} for {name!r}.{_advice(absent)}"
             raise ValueError(msg)
         if hrefs:
             files[name] = hrefs
@@ -170,19 +219,18 @@ def _dates(cell: object, where: str, path: Path) -> tuple[date, ...]:
 
 
 def _label(value: object, sample: str, path: Path, root: Path) -> Href | float | int | None:
-    items = _items(value)
-    if not items:
+    if not (items := _items(value)):
         return None
-    text = str(items[0])
+    text = str(items[0] if not isinstance(value, str) else (_pieces(value, root) or items)[0])
     try:
         number = float(text)
     except ValueError:
-        href = Href.from_root(text, root)
+        (href,) = _hrefs([text], root, f"The index {path}: the label of {sample!r}")
         if href.is_local_file or not href.is_local:
             return href
         msg = (
             f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}. "
-            "Add the file, correct the row, or leave it out."
+            f"Add the file, correct the row, or leave it out.{_advice([text])}"
         )
         raise ValueError(msg) from None
     return int(number) if number.is_integer() and "." not in text else number

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource, LabelSource
 
@@ -49,7 +50,7 @@ class Record:
     Parameters
     ----------
     id : str
-        Unique in the data set.
+        Unique in the data set. It becomes Unicode's composed form (NFC), as do split files and date indices.
     files : mapping of str to tuple of Href
         Where the files of each modality are; a modality that the sample does not have is absent.
     bands : mapping of str to tuple of str
@@ -74,6 +75,11 @@ class Record:
     split: str | None = None
     window: TileWindow | None = None
     raster_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Bring the ids to the one spelling by which they are compared."""
+        object.__setattr__(self, "id", composed(self.id))
+        object.__setattr__(self, "raster_id", composed(self.raster_id))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,14 @@ The share is drawn by a seed and stratified by what the labels hold; it is the s
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, Split
 from eo_data.catalog.sources import Task
@@ -162,7 +165,8 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
     ----------
     path : Path
         One sample per line: its id, the last part of its id, or the name of one of its files (TerraTorch's split
-        files hold stems). Of a CSV the first column counts. Empty lines and ``#`` comments do not.
+        files hold stems). A line that is none of these is read as CSV, of which the first column counts. Empty lines
+        and ``#`` comments do not.
     records : sequence of Record
         All samples.
 
@@ -177,21 +181,19 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
             "everything, set test_split and predict_split to null."
         )
         raise ValueError(msg)
-    lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    wanted = [line for line in lines if line and not line.startswith("#")]
+    names = _names(records)
+    chosen: dict[str, Record] = {}
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    wanted = [
+        line
+        for line in lines
+        if line.strip() and (not line.lstrip().startswith("#") or composed(line.strip()) in names)
+    ]
     if not wanted:
         msg = f"The split file {path} names no sample."
         raise ValueError(msg)
-    names = _names(records)
-    chosen: dict[str, Record] = {}
     for line in wanted:
-        fitting = {record.id: record for record in names.get(line, ())}
-        if len(fitting) != 1:
-            fault = f"fits {len(fitting)} samples: {', '.join(list(fitting)[:3])}" if fitting else "fits no sample"
-            example = ", ".join(record.id for record in records[:3])
-            msg = f"The line {line!r} of the split file {path} {fault}. Ids of samples look like: {example}."
-            raise ValueError(msg)
-        (record,) = fitting.values()
+        record = _named(line, names, path, records)
         if record.id in chosen:
             msg = f"The split file {path} names {record.id!r} twice."
             raise ValueError(msg)
@@ -199,17 +201,58 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
     return list(chosen.values())
 
 
+def _named(line: str, names: Mapping[str, Sequence[Record]], path: Path, records: Sequence[Record]) -> Record:
+    """Return the sample that a line of a split file names, as it stands or by its first column."""
+    whole = composed(line)
+    if "," not in whole and len(alone := names.get(whole, ())) == 1:
+        return alone[0]
+    written = whole if whole in names else whole.strip()
+    column = written if "," not in whole and '"' not in whole else _first_column(whole)
+    fitting = {record.id: record for record in names.get(written, ())}
+    by_column = {record.id: record for record in names.get(column, ())}
+    if fitting and by_column.keys() - fitting.keys():
+        msg = (
+            f"The line {line.strip()!r} of the split file {path} may be the sample {next(iter(fitting))!r}, or a row "
+            f"of a table that begins with the sample {next(iter(by_column))!r}. Put the first into quotes "
+            f"({_quoted(written)}), or write the second without further columns."
+        )
+        raise ValueError(msg)
+    fitting = fitting or by_column
+    if len(fitting) != 1:
+        fault = f"fits {len(fitting)} samples: {', '.join(list(fitting)[:3])}" if fitting else "fits no sample"
+        read = "" if fitting or column == written else f" (nor does its first column, {column!r})"
+        example = ", ".join(record.id for record in records[:3])
+        msg = f"The line {line.strip()!r} of the split file {path} {fault}{read}. Ids of samples look like: {example}."
+        raise ValueError(msg)
+    return next(iter(fitting.values()))
+
+
+def _first_column(line: str) -> str:
+    return next(iter(next(csv.reader([line], skipinitialspace=True), [])), "").strip()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 def _names(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Everything that a split file may call a sample."""
     names: dict[str, list[Record]] = {}
     for record in records:
-        own = {record.id, record.id.rsplit("/", 1)[-1]}
+        own = {record.id, record.id.rpartition("/")[2]}
         for paths in record.files.values():
             if len(paths) == 1:
-                own |= {paths[0].name, paths[0].stem}
+                own |= _names_of_file(paths[0])
         if isinstance(record.label, Href):
-            own |= {record.label.name, record.label.stem}
+            own |= _names_of_file(record.label)
         for name in own:
-            names.setdefault(name, []).append(record)
-    exact = {record.id: [record] for record in records}
+            names.setdefault(composed(name), []).append(record)
+    exact = {composed(record.id): [record] for record in records}
     return names | exact
+
+
+def _names_of_file(href: Href) -> set[str]:
+    """The name with its suffix as it is and in lower case, and the name without."""
+    name = href.name
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122  (as fast as it gets: there may be a hundred thousand)
+    return {name, stem, stem + suffix.lower()}

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from eo_core.addresses import without_credentials
 from eo_core.files import write_text
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
@@ -29,7 +30,7 @@ def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[S
     Returns
     -------
     list of Record, list of Skipped
-        Samples that can be used; samples that cannot, each with the reason.
+        Samples that can be used; samples that cannot, each with the reason, without credentials of addresses.
     """
     good: list[Record] = []
     lost: list[Skipped] = []
@@ -37,7 +38,7 @@ def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[S
         try:
             dataset.check(i)
         except SampleError as error:
-            lost.append((split, record.id, str(error)))
+            lost.append((split, record.id, without_credentials(str(error))))
         else:
             good.append(record)
     return good, lost

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
+from eo_core.addresses import without_credentials
 from eo_core.files import write_text
 
 NAME = "failures.csv"
@@ -44,12 +45,12 @@ class Failures:
         id : str
             Id of the item.
         reason : str or Exception
-            What was wrong; line breaks become spaces.
+            What was wrong; line breaks become spaces, and addresses lose their credentials.
         file : str or Path
             The file at fault, if one is.
         """
         text = " ".join(str(reason).split()) or type(reason).__name__
-        row = {"id": id, "reason": text, "file": str(file)}
+        row = {"id": id, "reason": without_credentials(text), "file": without_credentials(str(file))}
         # File names need not be valid Unicode, and the table must not fail over the item that failed.
         self._new.append({key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()})
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from eo_core.text import composed
 from eo_data.catalog.index_table import Row
 from eo_data.catalog.known.kinds import IndexContent, KnownIndex
 from eo_data.catalog.patterns import FilePattern
@@ -42,7 +43,7 @@ def class_rows(
     ValueError
         If there are fewer than two classes or no scenes, two scenes have one name, or a split names what is not there.
     """
-    FilePattern(files)
+    pattern = FilePattern(files)
     above = root / folder
     classes = sorted(path.name for path in above.iterdir() if path.is_dir()) if above.is_dir() else []
     if len(classes) < 2:
@@ -51,9 +52,10 @@ def class_rows(
     of_scene = _split_of_scene(root, splits or {})
     rows: list[Row] = []
     for number, name in enumerate(classes):
-        for path in sorted((above / name).glob(files)):
-            row = {"id": path.stem, modality: path.relative_to(root).as_posix(), "label": number}
-            rows.append(row | ({"split": of_scene[path.stem]} if path.stem in of_scene else {}))
+        for _, path in pattern.find(above / name):
+            scene = composed(path.stem)
+            row = {"id": scene, modality: path.relative_to(root).as_posix(), "label": number}
+            rows.append(row | ({"split": of_scene[scene]} if scene in of_scene else {}))
     repeated = [scene for scene, n in Counter(row["id"] for row in rows).items() if n > 1]
     absent = sorted(set(of_scene) - {row["id"] for row in rows})
     if not rows or repeated or absent:
@@ -69,7 +71,9 @@ def _split_of_scene(root: Path, splits: Mapping[str, str]) -> dict[str, str]:
         if split not in SPLITS or not (root / name).is_file():
             msg = f"A split is stated as <{'|'.join(SPLITS)}>=<file below {root}>; {split}={name} is not."
             raise ValueError(msg)
-        scenes = {Path(line.strip()).stem for line in (root / name).read_text(encoding="utf-8").splitlines()} - {""}
+        scenes = {
+            composed(Path(line.strip()).stem) for line in (root / name).read_text(encoding="utf-8").splitlines()
+        } - {""}
         both = sorted(scenes & set(of_scene))
         if both:
             msg = f"{both[:3]} are in the split {split!r} and in {of_scene[both[0]]!r}."

@@ -11,7 +11,8 @@ import numpy as np
 from affine import Affine
 from rasterio.errors import RasterioError
 
-from eo_data.catalog.hrefs import Href
+from eo_core.addresses import without_credentials
+from eo_data.catalog.hrefs import Href, cause_to_show
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
@@ -85,20 +86,17 @@ def reading_errors(href: Href) -> Iterator[None]:
     Raises
     ------
     SampleError
-        With the name of the file.
+        With the name of the file, without the credentials of an address.
     """
     try:
         yield
     except SampleError:
         raise
     except (RasterioError, OSError) as error:
-        msg = (
-            f"{href} cannot be read: {error.__cause__ or error}. The file may be truncated or no raster; copy it again."
-        )
-        raise SampleError(msg) from error
+        raise SampleError(href.unreadable(error)) from cause_to_show(error)
     except ValueError as error:
-        msg = f"{href}: {error}"
-        raise SampleError(msg) from error
+        msg = f"{href}: {without_credentials(str(error))}"
+        raise SampleError(msg) from cause_to_show(error)
 
 
 def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:
