@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.patterns import FilePattern
+from eo_data.sensors.quality_names import CloudKind, check_name
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
 from eo_data.temporal.calendar_date import parse_date
@@ -16,8 +17,6 @@ from eo_data.temporal.calendar_date import parse_date
 Task = Literal["segmentation", "regression", "classification"]
 #: How values between pixels are found when an image is brought to another grid.
 ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
-#: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
-CloudKind = Literal["scl", "qa_pixel", "mask"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,10 @@ class ImageSource:
         HDF5: names of the array ``(T, C, H, W)`` or ``(C, H, W)`` and of the list of product names of its frames.
     cloud_band : str, optional
         Band of the files that tells clouds; their pixels count as missing in a series.
-    cloud_kind : {'scl', 'qa_pixel', 'mask'}
-        What that band holds: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
+    cloud_kind : {'scl', 'qa_pixel', 'fmask', 'qa60', 'msk_classi', 'probability', 'mask'}
+        What that band holds, see `eo_data.sensors.quality.clear_mask`: Sentinel-2's scene classification, Landsat
+        Collection 2 ``QA_PIXEL``, ``Fmask`` of HLS 2.0, Sentinel-2 L1C ``QA60`` or ``MSK_CLASSI``, a cloud probability
+        in percent, or a mask that is 0 where it is clear. A band whose name says something else is refused.
     static : bool
         In a data module of series: the modality is a single image without a time axis, such as an aerial one.
     optional : bool
@@ -135,6 +136,8 @@ class ImageSource:
             self.formula,
         )
         one_of("cloud_kind", self.cloud_kind, get_args(CloudKind))
+        if self.cloud_band is not None:
+            check_name(self.cloud_band, self.cloud_kind)
         if self.fallback_date is not None:
             parse_date(self.fallback_date)
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
