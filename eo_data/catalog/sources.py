@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, get_args
 
 from eo_core.arguments import one_of
@@ -11,7 +12,7 @@ from eo_data.catalog.patterns import FilePattern
 from eo_data.sensors.quality_names import CloudKind, check_name
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
-from eo_data.temporal.calendar_date import parse_date
+from eo_data.temporal.calendar_date import date_text
 
 #: What labels are, and what is learned from them.
 Task = Literal["segmentation", "regression", "classification"]
@@ -63,7 +64,7 @@ class ImageSource:
     date_index : str, optional
         File below the root with a date per sample or per file: CSV, JSON or GeoJSON, see
         `eo_data.catalog.date_index.dates_from_index`, or the file of dates of a known data set.
-    fallback_date : str, optional
+    fallback_date : str or date, optional
         Date for samples without one, recorded per sample.
     variables : str, optional
         NetCDF and Zarr: name of the variable of a band such as ``S2-L2A-{band}``.
@@ -104,7 +105,7 @@ class ImageSource:
     date_pattern: str | None = None
     date_format: str | None = None
     date_index: str | None = None
-    fallback_date: str | None = None
+    fallback_date: str | date | None = None
     variables: str | None = None
     dataset: str | None = None
     products: str | None = None
@@ -139,7 +140,8 @@ class ImageSource:
         if self.cloud_band is not None:
             check_name(self.cloud_band, self.cloud_kind)
         if self.fallback_date is not None:
-            parse_date(self.fallback_date)
+            # YAML makes a date of one without quotes.
+            object.__setattr__(self, "fallback_date", date_text(self.fallback_date))
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
             if value is not None and not value > 0:
                 msg = f"{name} must be positive, got {value!r}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from eo_data.catalog.sources import ImageSource, LabelSource
@@ -21,6 +23,11 @@ def test_the_command_line_takes_units_by_value() -> None:
     parser.add_argument("--source", type=ImageSource)
     config = parser.parse_object({"source": {"files": "x.tif", "bands": ["B2"], "unit": "digital_number"}})
     assert parser.instantiate(config).source.unit is InputUnit.DIGITAL_NUMBER
+
+
+def test_a_fallback_date_without_quotes_is_text() -> None:
+    assert ImageSource("x.tif", ["B2"], fallback_date=date(2020, 2, 29)).fallback_date == "2020-02-29"
+    assert ImageSource("x.tif", ["B2"], fallback_date="20200229").fallback_date == "20200229"
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,7 @@ def test_what_a_name_says(name: str, kind: str | None) -> None:
 
 @pytest.mark.parametrize("kind", ["qa_pixel", "mask", "scl"])
 def test_a_layer_called_fmask_is_read_as_nothing_else(kind: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"'Fmask' is the Fmask of HLS .* is '{kind}'.*Set cloud_kind: fmask"
-    ):
+    with pytest.raises(ValueError, match=f"'Fmask' is the Fmask of HLS .* is '{kind}'.*Set cloud_kind: fmask"):
         check_name("Fmask", kind)
 
 
