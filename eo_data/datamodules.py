@@ -27,7 +27,7 @@ from eo_data.catalog.sample_source import choose_source
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
-from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_inputs
+from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.facts import describe_inputs
 from eo_data.dataset.sample_reader import SampleReader
@@ -85,7 +85,7 @@ class ChipDataModule(SplitLoaders):
     dates_as : {'auto', 'dict', 'plane', 'none'}
         How dates go along: as an entry of the image dictionary, or as one more channel per frame, named ``DATE`` in
         the backbone's bands. ``auto`` takes the channel where the task infers by tiles, as dates in any other form are
-        lost there.
+        lost there. An encoder that reads no dates needs ``none``: they are recorded all the same.
     missing_modality : {'omit', 'zeros'}
         What becomes of samples without an optional modality. ``omit``: batches hold only samples with the same
         modalities. ``zeros``: the modality is zeros (the mean), and the mask of frames says so if it is dated.
@@ -201,11 +201,12 @@ class ChipDataModule(SplitLoaders):
         ------
         ValueError
             If a folder, file or split is missing or empty, samples are duplicate or incomplete, a backbone of this
-            project expects other bands, or the model other classes.
+            project expects other bands or no dates, or the model other classes.
         """
         task = self.run.task
         if task is not None:
             check_bands(task, self.modalities)
+            check_dates(task, self.modalities, self._dates_as())
             if self.label is not None and self.task != "regression":
                 check_classes(task, self.label.classes)
         if task is not None and stage == "fit":
