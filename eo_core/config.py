@@ -8,6 +8,15 @@ from typing import Any
 import yaml
 
 
+class _DatesAsText(yaml.SafeLoader):
+    """YAML whose dates without quotes stay text, as Lightning's command line reads it."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (as the base class has it)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def config_text(trainer: object) -> str | None:
     """Return the whole config as YAML from the callback in which Lightning's command line keeps it.
 
@@ -41,7 +50,7 @@ def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # 
         msg = f"There is no config {file}."
         raise ValueError(msg)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_DatesAsText)  # noqa: S506  (a safe loader)
     except yaml.YAMLError as error:
         msg = f"The config {file} is no YAML: {error}"
         raise ValueError(msg) from error

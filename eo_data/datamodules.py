@@ -8,7 +8,7 @@ from typing import Any
 from eo_data.catalog.records import SPLITS, Split
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
-from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_inputs
+from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
 from eo_data.dataset.facts import describe_inputs
 from eo_data.dataset.split_loaders import SplitLoaders
 from eo_data.temporal.frame_policy import FramePolicy
@@ -50,11 +50,12 @@ class ChipDataModule(ChipSplits, SplitLoaders):
         ------
         ValueError
             If a folder, file or split is missing or empty, samples are duplicate or incomplete, a backbone of this
-            project expects other bands, or the model other classes.
+            project expects other bands or no dates, or the model other classes.
         """
         task = self.run.task
         if task is not None:
             check_bands(task, self.modalities)
+            check_dates(task, self.modalities, self._dates_as())
             if self.label is not None and self.task != "regression":
                 check_classes(task, self.label.classes)
         if task is not None and stage == "fit":

@@ -23,6 +23,7 @@ class FreezableBackbone(nn.Module):
     #: Switches TerraTorch's own padding off: it takes the first ``patch_size`` that it finds in the modules.
     patch_size = None
     pretrained_by_default: ClassVar[bool] = False
+    takes_dates: ClassVar[bool] = True
     output_advice: ClassVar[str] = ""
     out_channels: list[int]
     out_indices: list[int] | None = None

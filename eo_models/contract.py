@@ -65,6 +65,8 @@ class Encoder(Protocol):
     ----------
     pretrained_by_default : bool
         Of the class: whether building one without arguments asks for published weights.
+    takes_dates : bool
+        Of the class: whether dates may be in its input: a channel of days, or ``<image>_dates`` beside a single image.
     output_advice : str
         Of the class: what to do where the forward pass returns anything but a list of tensors; empty if it never does.
     out_channels : list of int
@@ -80,6 +82,7 @@ class Encoder(Protocol):
     """
 
     pretrained_by_default: ClassVar[bool]
+    takes_dates: ClassVar[bool]
     output_advice: ClassVar[str]
 
     @classmethod

@@ -94,6 +94,7 @@ class ThorBackbone(FreezableBackbone):
 
     out_indices: list[int]
     pretrained_by_default: ClassVar[bool] = True
+    takes_dates: ClassVar[bool] = False
     output_advice: ClassVar[str] = (
         "With return_channel_params, THOR needs the neck THORGroupReshapeTokensToImage; or set merge_method and leave "
         "return_channel_params out."

@@ -235,7 +235,10 @@ class ThorPreprocess:
 
     def _prepared(self, name: str, image: Image, plan: GeometryPlan) -> Image:
         if image.is_series:
-            msg = f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Composite it."
+            msg = (
+                f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Composite it to "
+                "a file a sample and read that with eo_data.datamodules.ChipDataModule."
+            )
             raise SampleError(msg)
         self._warn_of_resampling(plan)
         if self.missing == "zero":

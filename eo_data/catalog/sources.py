@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.patterns import FilePattern
+from eo_data.sensors.quality_names import CloudKind, check_name
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit
-from eo_data.temporal.calendar_date import parse_date
+from eo_data.temporal.calendar_date import date_text
 
 #: What labels are, and what is learned from them.
 Task = Literal["segmentation", "regression", "classification"]
@@ -18,8 +20,6 @@ Task = Literal["segmentation", "regression", "classification"]
 ResamplingName = Literal["bilinear", "nearest", "cubic", "average"]
 #: Whether scale and offset that a file states count.
 FileScaling = Literal["check", "ignore"]
-#: What tells clouds, see `eo_data.sensors.quality.clear_mask`.
-CloudKind = Literal["scl", "qa_pixel", "mask"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ImageSource:
     date_index : str, optional
         File below the root with a date per sample or per file: CSV, JSON or GeoJSON, see
         `eo_data.catalog.date_index.dates_from_index`, or the file of dates of a known data set.
-    fallback_date : str, optional
+    fallback_date : str or date, optional
         Date for samples without one, recorded per sample.
     variables : str, optional
         NetCDF and Zarr: name of the variable of a band such as ``S2-L2A-{band}``.
@@ -77,8 +77,10 @@ class ImageSource:
         HDF5: names of the array ``(T, C, H, W)`` or ``(C, H, W)`` and of the list of product names of its frames.
     cloud_band : str, optional
         Band of the files that tells clouds; their pixels count as missing in a series.
-    cloud_kind : {'scl', 'qa_pixel', 'mask'}
-        What that band holds: Sentinel-2's scene classification, Landsat's ``QA_PIXEL``, or 1 for cloud.
+    cloud_kind : {'scl', 'qa_pixel', 'fmask', 'qa60', 'msk_classi', 'probability', 'mask'}
+        What that band holds, see `eo_data.sensors.quality.clear_mask`: Sentinel-2's scene classification, Landsat
+        Collection 2 ``QA_PIXEL``, ``Fmask`` of HLS 2.0, Sentinel-2 L1C ``QA60`` or ``MSK_CLASSI``, a cloud probability
+        in percent, or a mask that is 0 where it is clear. A band whose name says something else is refused.
     static : bool
         In a data module of series: the modality is a single image without a time axis, such as an aerial one.
     optional : bool
@@ -108,7 +110,7 @@ class ImageSource:
     date_pattern: str | None = None
     date_format: str | None = None
     date_index: str | None = None
-    fallback_date: str | None = None
+    fallback_date: str | date | None = None
     variables: str | None = None
     dataset: str | None = None
     products: str | None = None
@@ -142,8 +144,11 @@ class ImageSource:
         )
         one_of("file_scaling", self.file_scaling, get_args(FileScaling))
         one_of("cloud_kind", self.cloud_kind, get_args(CloudKind))
+        if self.cloud_band is not None:
+            check_name(self.cloud_band, self.cloud_kind)
         if self.fallback_date is not None:
-            parse_date(self.fallback_date)
+            # YAML makes a date of one without quotes.
+            object.__setattr__(self, "fallback_date", date_text(self.fallback_date))
         for name, value in (("pixel_size", self.pixel_size), ("resample_to", self.resample_to)):
             if value is not None and not value > 0:
                 msg = f"{name} must be positive, got {value!r}."

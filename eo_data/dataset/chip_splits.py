@@ -75,7 +75,7 @@ class ChipSplits:
     dates_as : {'auto', 'dict', 'plane', 'none'}
         How dates go along: as an entry of the image dictionary, or as one more channel per frame, named ``DATE`` in
         the backbone's bands. ``auto`` takes the channel where the task infers by tiles, as dates in any other form are
-        lost there.
+        lost there. An encoder that reads no dates needs ``none``: they are recorded all the same.
     missing_modality : {'omit', 'zeros'}
         What becomes of samples without an optional modality. ``omit``: batches hold only samples with the same
         modalities. ``zeros``: the modality is zeros (the mean), and the mask of frames says so if it is dated.

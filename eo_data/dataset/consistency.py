@@ -52,6 +52,43 @@ def check_bands(model: nn.Module, modalities: Mapping[str, ImageSource]) -> None
             check_bands(child, modalities)
 
 
+def check_dates(model: nn.Module, modalities: Mapping[str, ImageSource], dates_as: str) -> None:
+    """Refuse dates in the input of a backbone that says that it takes none (``takes_dates``).
+
+    Dates of images that it picks by name (``input_bands`` with names) do no harm as entries beside them, and a module
+    with ``input_bands_include_children`` hands its own modules what they take.
+
+    Parameters
+    ----------
+    model : Module
+        Any module; all that it holds are searched.
+    modalities : mapping of str to ImageSource
+        Of the data module.
+    dates_as : {'dict', 'plane', 'none'}
+        How the data module hands dates on.
+
+    Raises
+    ------
+    ValueError
+        If there are some; the message names the setting.
+    """
+    dated = [name for name, source in modalities.items() if source.dated]
+    bands = getattr(model, "input_bands", None)
+    if dated and dates_as != "none" and isinstance(bands, Mapping) and not getattr(model, "takes_dates", True):
+        read = [name for name in dated if name in bands or (None in bands and len(modalities) == 1)]
+        if read and (dates_as == "plane" or None in bands):
+            how = "one more channel" if dates_as == "plane" else "entries beside the image"
+            msg = (
+                f"{', '.join(map(repr, read))} is dated, and its dates would go to the encoder "
+                f"({type(model).__name__}) as {how}, but it reads none. Set dates_as: none in the data section; the "
+                "dates are still found, and exports record them."
+            )
+            raise ValueError(msg)
+    if not getattr(model, "input_bands_include_children", False):
+        for child in model.children():
+            check_dates(child, modalities, dates_as)
+
+
 def check_classes(task: nn.Module, classes: int | None) -> None:
     """Compare the number of classes in the labels with those of a task of TerraTorch.
 

@@ -82,6 +82,18 @@ def parse_instant(value: object) -> datetime:
     return plain.astimezone(UTC).replace(tzinfo=None) if plain.tzinfo else plain
 
 
+def date_text(value: str | date) -> str:
+    """Return a date of a config as text: as it stands, or ISO where YAML made a date of it because it has no quotes.
+
+    Raises
+    ------
+    ValueError
+        As `parse_date`.
+    """
+    day = parse_date(value)
+    return value if isinstance(value, str) else day.isoformat()
+
+
 def _from_text(text: str) -> datetime | None:
     """Return the time that a text spells, or ``None``."""
     iso = None

@@ -152,7 +152,7 @@ def all_acquisitions(
         result[slot] = _frame(pixels, i, clear)
     left_out = [days[i] for i in order if i not in set(chosen)]
     padded = count - len(chosen)
-    note = _listed("left out", left_out) + ((f"{padded} frames padded",) if padded else ())
+    note = listed("left out", left_out) + ((f"{padded} frames padded",) if padded else ())
     kept = [days[i] for i in chosen]
     return _frames(result, (*kept, *[kept[-1]] * padded), note)
 
@@ -198,7 +198,7 @@ def composites(
     windows = bins(first, last, n)
     order = _by_date(days)
     inside = [i for i in order if first <= days[i] < last]
-    note = list(_listed("outside the window", [days[i] for i in order if i not in set(inside)]))
+    note = list(listed("outside the window", [days[i] for i in order if i not in set(inside)]))
     result = _missing(n, pixels)
     for slot, (low, high) in enumerate(windows):
         members = [i for i in inside if low <= days[i] < high]
@@ -330,7 +330,8 @@ def _frames(result: np.ndarray, days: Sequence[date], note: tuple[str, ...]) -> 
     return Frames(result, tuple(days), observed, note)
 
 
-def _listed(what: str, days: Sequence[date]) -> tuple[str, ...]:
+def listed(what: str, days: Sequence[date]) -> tuple[str, ...]:
+    """Return a note that lists days; none without days."""
     return (f"{what}: {', '.join(day.isoformat() for day in days)}",) if days else ()
 
 

@@ -67,3 +67,11 @@ def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     write(tmp_path, broken="a: [1\n")
     with pytest.raises(ValueError, match="broken.yaml is no YAML"):
         read_config(tmp_path / "broken.yaml")
+
+
+def test_dates_without_quotes_stay_text_as_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "frames.yaml").write_text("{start: 2020-01-01, dates: [2020-06-01T10:00:00Z]}")
+    (tmp_path / "whole.yaml").write_text("frames: frames.yaml\nfrom: 2021-01-01\ncount: 20200101\nleap: yes\n")
+    expected = {"start": "2020-01-01", "dates": ["2020-06-01T10:00:00Z"]}
+    content = read_config(tmp_path / "whole.yaml")
+    assert content == {"frames": expected, "from": "2021-01-01", "count": 20200101, "leap": True}

@@ -12,6 +12,7 @@ import pytest
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule, TimeSeriesDataModule
+from eo_data.inspect import load_data_module
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
 from eo_data.temporal.frame_policy import FramePolicy
@@ -90,6 +91,48 @@ def test_nearest_acquisitions(write_tif: WriteTif, tmp_path: Path) -> None:
     assert (image["S2"][0, 0, :, 0, 0] * 10).tolist() == pytest.approx([3, 1, 0])
     assert image["S2_dates"].tolist() == [[151, 4, 273]]
     assert image["S2_mask"].tolist() == [[True, True, False]]
+
+
+def test_a_window_holds_for_all_acquisitions_and_an_empty_one_names_its_sample(
+    write_tif: WriteTif, tmp_path: Path
+) -> None:
+    _series(tmp_path, write_tif)
+    image = _first(_module(tmp_path, FramePolicy(start="2021-02-01", end="2021-06-01")))["image"]
+    assert image["S2_dates"].tolist() == [[68]]
+    assert (image["S2"][0, 0, :, 0, 0] * 10).tolist() == pytest.approx([2])
+    with pytest.raises(
+        SampleError, match=r"'S2' \(.*a_S2_20210601.tif\): No acquisition .*from 2022-01-01 on, any end"
+    ):
+        _first(_module(tmp_path, FramePolicy(start="2022-01-01")))
+
+
+def test_inspect_reads_the_window_of_a_config_without_quotes(write_tif: WriteTif, tmp_path: Path) -> None:
+    _series(tmp_path, write_tif)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"""
+class_path: eo_data.datamodules.TimeSeriesDataModule
+init_args:
+  root: {tmp_path}
+  frames: {{start: 2021-02-01, end: 2021-06-01}}
+  preprocess:
+    class_path: eo_data.preprocess.DatasetNormalise
+    init_args: {{means: {{S2: [0, 0]}}, stds: {{S2: [1, 1]}}}}
+  modalities:
+    S2:
+      files: "{{id}}/*_S2_*.tif"
+      sensor: sentinel2_l2a
+      bands: [B2, B3]
+      unit: digital_number
+      fallback_date: 2021-01-01
+"""
+    )
+    module = load_data_module([config])
+    assert module.frames == FramePolicy(start="2021-02-01", end="2021-06-01", dates=[])
+    assert module.modalities["S2"].fallback_date == "2021-01-01"
+    module.setup("predict")
+    assert module.predict_dataset is not None
+    assert [str(day) for day in module.predict_dataset.read(0).images["S2"].dates] == ["2021-03-10"]
 
 
 def test_clouds_are_missing_values(write_tif: WriteTif, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from eo_data.catalog.sources import ImageSource, LabelSource
@@ -23,6 +25,11 @@ def test_the_command_line_takes_units_by_value() -> None:
     assert parser.instantiate(config).source.unit is InputUnit.DIGITAL_NUMBER
 
 
+def test_a_fallback_date_without_quotes_is_text() -> None:
+    assert ImageSource("x.tif", ["B2"], fallback_date=date(2020, 2, 29)).fallback_date == "2020-02-29"
+    assert ImageSource("x.tif", ["B2"], fallback_date="20200229").fallback_date == "20200229"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -38,7 +45,8 @@ def test_the_command_line_takes_units_by_value() -> None:
         ({"resampling": "lanczos"}, "resampling must be one of bilinear, nearest, cubic, average, got 'lanczos'"),
         ({"pixel_size": 0}, "pixel_size must be positive, got 0"),
         ({"resample_to": float("nan")}, "resample_to must be positive, got nan"),
-        ({"cloud_kind": "qa"}, "cloud_kind must be one of scl, qa_pixel, mask, got 'qa'"),
+        ({"cloud_kind": "qa"}, "cloud_kind must be one of scl, qa_pixel, fmask, .*, mask, got 'qa'"),
+        ({"cloud_band": "Fmask"}, "'Fmask' is the Fmask of HLS 2.0 .*cloud_kind is 'scl'.*Set cloud_kind: fmask"),
         ({"fallback_date": "2021-02-30"}, "Expected a calendar date .*got '2021-02-30'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from anysat_ext import build_anysat
 from eo_data.catalog.sources import ImageSource
-from eo_data.dataset.consistency import check_adapters, check_bands, check_classes
+from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates
 from thor_terratorch_ext import build_thor
 
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -47,6 +48,28 @@ def test_a_swapped_order_is_refused_with_the_channel() -> None:
 def test_a_missing_band_is_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="the data has 2 and the backbone expects 3"):
         check_bands(thor(["BLUE", "GREEN", "RED"]), {"s2": source(["BLUE", "GREEN"])})
+
+
+def test_dates_for_an_encoder_that_reads_none_name_the_setting() -> None:
+    """The batch became a dict of image, dates and mask, and the error asked for the bands of each."""
+    dated = {"s2": replace(source(["BLUE"]), dated=True)}
+    for dates_as, how in (("dict", "entries beside the image"), ("plane", "one more channel")):
+        with pytest.raises(ValueError, match=f"'s2' is dated, .*as {how}, but it reads none. Set dates_as: none"):
+            check_dates(thor(["BLUE"]), dated, dates_as)
+    check_dates(thor(["BLUE"]), dated, "none")
+    check_dates(thor(["BLUE"]), {"s2": source(["BLUE"])}, "dict")
+    # It picks its images by name, so entries beside them do no harm; a channel does.
+    check_dates(thor({"s2": ["BLUE"]}), dated, "dict")
+    with pytest.raises(ValueError, match="Set dates_as: none"):
+        check_dates(thor({"s2": ["BLUE"]}), dated, "plane")
+    anysat = build_anysat("tiny", pretrained=False, modalities=["s2"], bands={"s2": [*S2, "DATE"]})
+    for other in (anysat, nn.Linear(1, 1)):
+        check_dates(other, {"s2": replace(source(S2), dated=True)}, "plane")
+
+
+def test_several_encoders_share_dates_that_one_of_them_reads() -> None:
+    wrapper = Several({None: ("BLUE", "DATE")}, thor(["BLUE"]))
+    check_dates(nn.Sequential(wrapper), {"s2": replace(source(["BLUE"]), dated=True)}, "plane")
 
 
 def test_only_channels_that_the_backbone_itself_derives_are_left_out() -> None:
