@@ -6,13 +6,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from datetime import date, time
 from enum import Enum
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+#: Metadata of a field of a dataclass that came in a later version: it counts where it is not at its default, so that
+#: fingerprints of settings that do not use it stay what they were.
+LATER: Mapping[str, bool] = MappingProxyType({"later": True})
 
 #: Longest value that a list of differences shows whole.
 _SHOWN = 80
@@ -25,9 +30,10 @@ def plain_values(obj: object) -> Any:  # noqa: ANN401
 
     A dataclass becomes a mapping of its fields, and of its name under ``class``, because two policies with the same
     fields do different things. Private fields count if the constructor fills them by itself (``init=False``): so the
-    content of a statistics file counts, not only its name. Tuples become lists, sets sorted lists, paths, enum members
-    and dates strings, numpy values the Python values of the same size. A float32 becomes the float64 of exactly the
-    same value; ``nan`` and infinities become strings, as JSON has none.
+    content of a statistics file counts, not only its name. Fields that are marked as `LATER` do not count at their
+    default. Tuples become lists, sets sorted lists, paths, enum members and dates strings, numpy values the Python
+    values of the same size. A float32 becomes the float64 of exactly the same value; ``nan`` and infinities become
+    strings, as JSON has none.
 
     Parameters
     ----------
@@ -65,7 +71,7 @@ def _plain(obj: object, where: str) -> Any:  # noqa: ANN401
 
 def _plain_container(obj: object, where: str) -> Any:  # noqa: ANN401
     if is_dataclass(obj) and not isinstance(obj, type):
-        counted = {f.name: getattr(obj, f.name) for f in fields(obj) if not (f.init and f.name.startswith("_"))}
+        counted = {f.name: getattr(obj, f.name) for f in fields(obj) if _counts(f, getattr(obj, f.name))}
         return {"class": type(obj).__name__} | {key: _plain(value, _join(where, key)) for key, value in counted.items()}
     if isinstance(obj, Mapping):
         plain = {_name(key, where): _plain(value, _join(where, str(key))) for key, value in obj.items()}
@@ -83,6 +89,12 @@ def _plain_container(obj: object, where: str) -> Any:  # noqa: ANN401
         "sets and mappings of these. Give its settings, or str() of it, instead."
     )
     raise ValueError(msg)
+
+
+def _counts(field: Field[Any], value: object) -> bool:
+    if field.metadata.get("later") and value == field.default:
+        return False
+    return not (field.init and field.name.startswith("_"))
 
 
 def _name(key: object, where: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from eo_core.arguments import one_of
@@ -17,6 +17,7 @@ from eo_data.raster.plan import GeometryPlan, at_least, centred
 ResizeMode = Literal["native_snap", "fixed"]
 ShapeAdjust = Literal["crop", "pad"]
 InputPrep = Literal["resize", "tile"]
+NonSquare = Literal["pad", "stretch"]
 
 #: Reason of a plan that keeps the scale; every other reason stands for the ``fixed`` rule.
 _SNAPPED = "native_snap_applied"
@@ -167,6 +168,75 @@ def plan_snap(height: int, width: int, pixel_size: float, band_gsds: Iterable[in
         true_ground_cover_m=true_cover,
         record=tuple((_record(size, policy, reason, snap) | outcome).items()),
     )
+
+
+def plan_input(
+    height: int,
+    width: int,
+    pixel_size: float,
+    band_gsds: Iterable[int],
+    policy: SnapPolicy,
+    non_square: NonSquare = "pad",
+) -> GeometryPlan:
+    """Plan THOR's geometry without changing the aspect of a raster, unless that is asked for.
+
+    rs-embed resamples what is not square to ``image_size`` x ``image_size`` where it cannot snap it: sides that differ
+    by more than ``shape_tol_px``, limits, and the ``fixed`` rule. Here such a raster becomes square by a border of
+    missing pixels first, around the same centre, and the same rules hold for the square.
+
+    Parameters
+    ----------
+    height, width, pixel_size, band_gsds, policy
+        As for `plan_snap`.
+    non_square : {'pad', 'stretch'}
+        ``stretch``: as rs-embed.
+
+    Raises
+    ------
+    ValueError
+        As `plan_snap`, or for an unknown choice.
+    """
+    one_of("non_square", non_square, get_args(NonSquare))
+    size = (at_least("height", height, 1), at_least("width", width, 1))
+    reason, _ = _choose(size, _whole_metres(pixel_size), _gsds(band_gsds), policy)
+    if height == width or reason == _SNAPPED or non_square == "stretch":
+        return plan_snap(height, width, pixel_size, band_gsds, policy)
+    side = max(size)
+    plan = plan_snap(side, side, pixel_size, band_gsds, policy)
+    record = plan.describe() | {"raw_input_hw": size, "shape_adjust_applied": "pad_to_square"}
+    if "raw_aspect_diff_px" in record:
+        record["raw_aspect_diff_px"] = abs(height - width)
+    border = centred(size, (side, side))
+    return replace(plan, input_hw=size, before=(*border, *plan.before), record=tuple(record.items()))
+
+
+def limit_advice(plan: GeometryPlan, pixel_size: float, band_gsds: Iterable[int], policy: SnapPolicy) -> str:
+    """Return which rule or limit made a plan resample, and what to set to keep the pixels as they are.
+
+    Parameters
+    ----------
+    plan : GeometryPlan
+        Of `plan_input` or `plan_snap` with the same arguments.
+    pixel_size, band_gsds, policy
+        As for `plan_snap`.
+    """
+    if plan.reason == "fixed_mode":
+        return "resize_mode: fixed asks for that. Set resize_mode: native_snap to keep the pixels."
+    if plan.reason == "tile_preserve_stitch_geometry":
+        return f"input_prep: tile asks for that. Give tiles the side of image_size ({policy.image_size})."
+    if plan.reason == "rectangular_above_tolerance":
+        return (
+            f"The sides differ by more than shape_tol_px ({policy.shape_tol_px}). Set non_square: pad to keep the "
+            "shape, or cut squares."
+        )
+    size = plan.input_hw
+    square = min(size) if policy.shape_adjust == "crop" and not plan.before else max(size)
+    metres, gsds = _whole_metres(pixel_size), _gsds(band_gsds)
+    side = snapped_side(square, side_unit(metres, policy.patch_size, gsds))
+    tokens = patch_tokens(side, metres, policy.patch_size, gsds) or 0
+    hit = [f"max_native_side ({policy.max_native_side}) to {side}"] if side > policy.max_native_side else []
+    hit += [f"max_native_tokens ({policy.max_native_tokens}) to {tokens}"] if tokens > policy.max_native_tokens else []
+    return f"Raise {' and '.join(hit)} to keep the pixels, or cut tiles."
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """THOR's preprocessing: geometry, units and statistics, the same for fine-tuning and for frozen embeddings.
 
-Rules and defaults are those of rs-embed's THOR adapter (0.3.1), as constructor arguments.
+Rules and defaults are those of rs-embed's THOR adapter (0.3.1), as constructor arguments; but an image that is not
+square is padded where the adapter stretches it (``non_square``).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from eo_core.arguments import one_of
+from eo_core.fingerprint import LATER
 from eo_data.preprocess.dataset_normalise import DatasetNormalise, PerBand
 from eo_data.preprocess.normalisation import (
     IDENTITY_NAMES,
@@ -34,7 +36,15 @@ from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit, UnitConversion, to_physical
-from thor_terratorch_ext.geometry import InputPrep, ResizeMode, ShapeAdjust, SnapPolicy, plan_snap
+from thor_terratorch_ext.geometry import (
+    InputPrep,
+    NonSquare,
+    ResizeMode,
+    ShapeAdjust,
+    SnapPolicy,
+    limit_advice,
+    plan_input,
+)
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.statistics import statistics_for
 
@@ -99,7 +109,7 @@ class ThorPreprocess:
     shape_adjust : {'crop', 'pad'}
         How a nearly square image becomes square.
     shape_tol_px : int
-        Difference of the sides in pixels that still counts as nearly square; beyond it, ``fixed``.
+        Difference of the sides in pixels that still counts as nearly square; beyond it, see ``non_square``.
     max_native_side, max_native_tokens : int
         Limits of ``native_snap`` in pixels and tokens; beyond them, ``fixed``.
     input_prep : {'resize', 'tile'}
@@ -111,6 +121,10 @@ class ThorPreprocess:
         normalisation. The validity mask tells either way.
     means, stds, statistics : optional
         Statistics of a data set instead of THOR's own, see `eo_data.preprocess.DatasetNormalise`.
+    non_square : {'pad', 'stretch'}
+        What becomes of an image that is not square where it cannot be snapped as it is: a border of missing pixels
+        makes it square, and the rules hold for the square; or, as in rs-embed, both sides become ``image_size``, which
+        changes the shape of everything on the ground.
 
     Raises
     ------
@@ -132,12 +146,14 @@ class ThorPreprocess:
     means: Mapping[str, PerBand] | None = None
     stds: Mapping[str, PerBand] | None = None
     statistics: str | Mapping[str, str] | None = None
+    non_square: NonSquare = field(default="pad", metadata=LATER)
     _dataset: DatasetNormalise | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Check the settings."""
         _ = self.policy
         one_of("missing", self.missing, ("mean", "zero"))
+        one_of("non_square", self.non_square, get_args(NonSquare))
         if self.means is not None or self.stds is not None or self.statistics is not None:
             object.__setattr__(self, "_dataset", DatasetNormalise(self.means, self.stds, self.statistics))
         given = self.normalization
@@ -147,7 +163,7 @@ class ThorPreprocess:
 
     @property
     def policy(self) -> SnapPolicy:
-        """The geometry rules."""
+        """The geometry rules of rs-embed."""
         return SnapPolicy(
             self.patch_size,
             self.image_size,
@@ -186,6 +202,7 @@ class ThorPreprocess:
         except ValueError as error:
             msg = f"{sample.id}: {error}"
             raise SampleError(msg) from error
+        self._warn_of_resampling(plan, reference.pixel_size, bands)
         images = {name: self._prepared(name, image, plan) for name, image in sample.images.items()}
         return replace(sample, images=images, label=label_with_geometry(sample.label, plan))
 
@@ -228,10 +245,9 @@ class ThorPreprocess:
         known = zip(bands, statistics_for(bands), strict=True)
         return {str(band): {"mean": entry.mean, "std": entry.std} for band, entry in known}
 
-    def _plan(self, image: Image, bands: Sequence[object]) -> GeometryPlan:
-        selection = select_bands(bands)
-        gsds = {selection.gsd(channel) for channel in selection.channels}
-        return plan_snap(image.raster.height, image.raster.width, image.pixel_size, gsds, self.policy)
+    def _plan(self, image: Image, bands: Sequence[object], non_square: NonSquare | None = None) -> GeometryPlan:
+        size = (image.raster.height, image.raster.width)
+        return plan_input(*size, image.pixel_size, _gsds(bands), self.policy, non_square or self.non_square)
 
     def _prepared(self, name: str, image: Image, plan: GeometryPlan) -> Image:
         if image.is_series:
@@ -240,21 +256,22 @@ class ThorPreprocess:
                 "a file a sample and read that with eo_data.datamodules.ChipDataModule."
             )
             raise SampleError(msg)
-        self._warn_of_resampling(plan)
         if self.missing == "zero":
             zeros = np.nan_to_num(image.raster.pixels, nan=0.0, posinf=0.0, neginf=0.0)
             image = replace(image, raster=image.raster.with_pixels(zeros))
         return resized(filled(normalised(with_geometry(image, plan), self._normaliser(name, image))), plan)
 
-    def _warn_of_resampling(self, plan: GeometryPlan) -> None:
-        if plan.resampled and plan.true_ground_cover_m and max(plan.true_ground_cover_m) != plan.ground_cover_m:
-            true = " x ".join(f"{side:g}" for side in plan.true_ground_cover_m)
-            msg = (
-                f"THOR's rule resamples {plan.input_hw[0]} x {plan.input_hw[1]} px ({true} m) to {plan.final_hw[0]} px "
-                f"and takes them for {plan.ground_cover_m:g} m ({plan.reason}). Raise max_native_side and "
-                "max_native_tokens, or cut tiles, to keep the scale."
-            )
-            warnings.warn(msg, stacklevel=4)
+    def _warn_of_resampling(self, plan: GeometryPlan, pixel_size: float, bands: Sequence[object]) -> None:
+        true = plan.true_ground_cover_m
+        if not plan.resampled or true is None or true == (plan.ground_cover_m, plan.ground_cover_m):
+            return
+        ground = " x ".join(f"{side * pixel_size:g}" for side in plan.input_hw)
+        msg = (
+            f"THOR's rule resamples {plan.input_hw[0]} x {plan.input_hw[1]} px ({ground} m) to {plan.final_hw[0]} px "
+            f"and takes them for {plan.ground_cover_m:g} m ({plan.reason}). "
+            f"{limit_advice(plan, pixel_size, _gsds(bands), self.policy)}"
+        )
+        warnings.warn(msg, stacklevel=3)
 
     def _normaliser(self, name: str, image: Image) -> Normaliser:
         chosen = self.normalization
@@ -278,7 +295,7 @@ class ThorPreprocess:
     def prepare_array(
         self, pixels: np.ndarray, bands: Sequence[object], pixel_size: int = 10
     ) -> tuple[np.ndarray, GeometryPlan]:
-        """Prepare an array as rs-embed's adapter does; for comparison, and for callers without files.
+        """Prepare an array as rs-embed's adapter does (also ``non_square``); for comparison, and without files.
 
         Parameters
         ----------
@@ -309,12 +326,18 @@ class ThorPreprocess:
             unit = InputUnit.LINEAR_POWER if self.normalization in _LOGARITHMS else InputUnit.DECIBEL
         raster = Raster(clean, np.ones(clean.shape[1:], dtype=bool), None, None)
         image = Image(raster, names, unit, float(pixel_size))
-        plan = self._plan(image, names)
+        plan = self._plan(image, names, "stretch")
+        self._warn_of_resampling(plan, image.pixel_size, names)
         return self._prepared("array", image, plan).raster.pixels, plan
 
 
 _LOGARITHMS = ("log1p_p99", "log1p", "s1_log_normalize", "log_normalize", "default", "auto")
 _WITHOUT_STATISTICS = (*_LOGARITHMS, "unit_scale", "unit", "reflectance", "none", "raw", "off")
+
+
+def _gsds(bands: Sequence[object]) -> set[int]:
+    selection = select_bands(bands)
+    return {selection.gsd(channel) for channel in selection.channels}
 
 
 def _sensor(bands: Sequence[object]) -> str:

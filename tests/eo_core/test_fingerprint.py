@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eo_core.fingerprint import differences, fingerprint, plain_values, sha256_of_file
+from eo_core.fingerprint import LATER, differences, fingerprint, plain_values, sha256_of_file
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.preprocess.normalisation import Identity, PerTileZScore, ZScore
 from eo_data.preprocess.statistics import BandStatistics
@@ -184,3 +184,13 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "no.pt", tmp_path):
         with pytest.raises(ValueError, match="needs a file that can be read, got: (No such file|Is a directory)"):
             sha256_of_file(path)
+
+
+def test_a_setting_of_a_later_version_counts_where_it_is_used() -> None:
+    @dataclass(frozen=True)
+    class Settings:
+        gain: float = 1.0
+        border: str = field(default="pad", metadata=LATER)
+
+    assert plain_values(Settings()) == {"class": "Settings", "gain": 1.0}
+    assert plain_values(Settings(border="stretch")) == {"class": "Settings", "gain": 1.0, "border": "stretch"}

@@ -86,6 +86,7 @@ def test_geometry_is_that_of_all_golden_rows_that_thor_can_take(shared: Path) ->
             max_native_side=row["max_native_side"],
             max_native_tokens=row["max_native_tokens"],
             input_prep=row["input_prep_mode"] or "resize",
+            non_square="stretch",
         )
         plan = preprocess.plan(sample(image(row["h"], row["w"])))
         actual = {key: list(value) if isinstance(value, tuple) else value for key, value in plan.describe().items()}
@@ -164,6 +165,81 @@ def test_a_chip_that_is_squeezed_warns_with_the_true_ground_cover() -> None:
     assert result.raster.transform.a == pytest.approx(10 * 512 / 288)
 
 
+def placed(height: int, width: int) -> tuple[Image, Raster]:
+    """An image without missing pixels, and a label whose class is 1 in its lower right pixel."""
+    classes = np.zeros((1, height, width), np.float32)
+    classes[0, -1, -1] = 1
+    return image(height, width), Raster(classes, np.ones((height, width), dtype=bool), UTM, None)
+
+
+@pytest.mark.parametrize(("size", "side"), [((112, 80), 112), ((80, 112), 112), ((110, 75), 112), ((40, 201), 208)])
+def test_a_rectangle_keeps_its_shape_and_its_pixels(size: tuple[int, int], side: int) -> None:
+    """112 x 80 px became 288 x 288 of 3.89 x 2.78 m, without a word where the longer side had the right size."""
+    given, label = placed(*size)
+    result = ThorPreprocess()(sample(given, label=label))
+    found, labelled = only(result).raster, result.label
+    assert found.pixels.shape == (10, side, side)
+    assert found.transform is not None
+    assert (found.transform.a, found.transform.e) == (10, -10)
+    left, top = (found.transform.c - UTM.c) / 10, (found.transform.f - UTM.f) / -10
+    row, column = round(-top), round(-left)
+    assert found.valid.sum() == size[0] * size[1]
+    assert found.valid[row : row + size[0], column : column + size[1]].all()
+    entry = statistics_for(S2)[0]
+    expected = (given.raster.pixels[0].astype(np.float64) - entry.mean) / entry.std
+    part = found.pixels[0, row : row + size[0], column : column + size[1]]
+    np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
+    # The border is missing pixels, which become the mean of a band; reflectance 0 would be the darkest water.
+    across = (row + 5, column - 1) if column > row else (row - 1, column + 5)
+    assert found.pixels[0][across] == 0
+    assert isinstance(labelled, Raster)
+    assert np.argwhere(labelled.pixels[0] == 1).tolist() == [[row + size[0] - 1, column + size[1] - 1]]
+    assert (labelled.pixels[0] == -1).sum() == side * side - size[0] * size[1]
+
+
+def test_the_published_stretch_has_a_name_and_warns_also_where_one_side_fits() -> None:
+    """288 x 200 px were stretched to 288 x 288 without a warning."""
+    with pytest.warns(UserWarning, match=r"288 x 200 px \(2880 x 2000 m\).*shape_tol_px \(8\). Set non_square: pad"):
+        result = only(ThorPreprocess(non_square="stretch")(sample(image(288, 200))))
+    assert result.raster.transform is not None
+    assert result.raster.transform.a == pytest.approx(10 * 200 / 288)
+    with pytest.warns(UserWarning, match="100 x 60 px"):
+        array, plan = ThorPreprocess(image_size=64).prepare_array(np.ones((10, 100, 60), np.float32), S2)
+    assert array.shape == (10, 64, 64)
+    assert plan.reason == "rectangular_above_tolerance"
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "advice"),
+    [
+        ({}, (512, 512), r"Raise max_native_side \(384\) to 512 and max_native_tokens \(3000\) to 5120 to keep"),
+        ({}, (512, 400), r"512 x 400 px \(5120 x 4000 m\).*Raise max_native_side \(384\) to 512"),
+        ({"max_native_side": 512}, (512, 512), r"\(native_token_limit\). Raise max_native_tokens \(3000\) to 5120 to"),
+        ({"max_native_tokens": 20000}, (400, 396), r"Raise max_native_side \(384\) to 400 to keep"),
+        ({"max_native_tokens": 10}, (64, 64), r"Raise max_native_tokens \(10\) to 80 to keep"),
+        ({"resize_mode": "fixed"}, (64, 64), "Set resize_mode: native_snap"),
+        ({"input_prep": "tile"}, (64, 64), r"tiles the side of image_size \(288\)"),
+    ],
+)
+def test_the_advice_of_the_warning_is_the_limit_that_was_hit(
+    settings: dict[str, Any], size: tuple[int, int], advice: str
+) -> None:
+    with pytest.warns(UserWarning, match=advice):
+        result = only(ThorPreprocess(**settings)(sample(image(*size))))
+    transform = result.raster.transform
+    assert transform is not None
+    assert transform.a == pytest.approx(-transform.e)
+
+
+def test_what_the_advice_says_keeps_the_pixels() -> None:
+    result = only(ThorPreprocess(max_native_side=512, max_native_tokens=5120)(sample(image(512, 400))))
+    assert result.raster.pixels.shape == (10, 512, 512)
+    record = ThorPreprocess(max_native_side=512, max_native_tokens=5120).describe(image(512, 400))
+    assert (record["raw_input_hw"], record["raw_aspect_diff_px"]) == ((512, 400), 112)
+    assert record["shape_adjust_applied"] == "pad_to_square"
+    assert record["resampled"] is False
+
+
 def test_both_sensors_share_one_plan_and_keep_their_statistics() -> None:
     optical, radar = image(70, 70), image(70, 70, S1, InputUnit.DECIBEL)
     result = ThorPreprocess()(sample(optical, radar))
@@ -177,6 +253,7 @@ def test_both_sensors_share_one_plan_and_keep_their_statistics() -> None:
         ({"normalization": "percentile"}, "percentile"),
         ({"patch_size": 0}, "patch_size must be a whole number >= 1"),
         ({"resize_mode": "stretch"}, "resize_mode must be one of native_snap, fixed"),
+        ({"non_square": "crop"}, "non_square must be one of pad, stretch"),
         ({"missing": "median"}, "missing must be one of mean, zero"),
         ({"means": {"S2": [0.1]}}, "Give means and stds"),
         ({"shape_tol_px": -1}, "shape_tol_px"),

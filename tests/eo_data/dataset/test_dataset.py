@@ -262,7 +262,11 @@ def test_a_preprocessing_that_leaves_nan_is_caught(write_tif: Callable[..., Path
         ((30, 40), AnySatPreprocess(image_size=None), "x: 'S2': The encoder needs a square, got 30 x 40 pixels"),
         ((7, 7), AnySatPreprocess(image_size=None, patch_size=80), "x: 'S2': A side of 7 pixels does not split"),
         ((7, 7), AnySatPreprocess(image_size=None, patch_size=80, indivisible="crop"), "less than a patch of 80 m"),
-        ((30, 80), ThorPreprocess(image_size=100), "x: image_size must be a multiple of 16 .*rectangular_above_tol"),
+        (
+            (30, 80),
+            ThorPreprocess(image_size=100, max_native_side=64),
+            "x: image_size must be .* 16 .*native_side_limit",
+        ),
     ],
 )
 def test_sizes_that_the_encoder_cannot_take_are_refused(
