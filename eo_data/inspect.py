@@ -1,7 +1,9 @@
 """Show what happens to a sample on its way to the encoder: ``python -m eo_data.inspect --config config/x.yaml``.
 
-Prints every step - files, bands in order, units, dates, geometry, values before and after, and what the encoder's
-preprocessing tells of tokens and memory - and writes an RGB quick-look. Loads neither weights nor TerraTorch.
+Prints every step - what files say of themselves and what the config makes of it, bands in order, units, dates,
+geometry, values before and after, and what the encoder's preprocessing tells of tokens and memory - raises the alarm
+where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config.
+Loads neither weights nor TerraTorch.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +20,12 @@ import numpy as np
 
 from eo_core.config import read_config
 from eo_core.files import atomic_path
-from eo_data.catalog.records import SPLITS
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
+from eo_data.readers.report import band_verdicts, crs_name, describe_file
 from eo_data.temporal.calendar_date import day_of_year
 
 if TYPE_CHECKING:
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     from eo_data.dataset.chip_splits import ChipSplits
     from eo_data.dataset.dataset import EoDataset
 
+#: A mean of normalised values beyond this is no season and no landscape.
+_FAR = 5.0
 #: What makes the same data sets as our data modules, in another second instead of in seven: without Lightning.
 _WITHOUT_LIGHTNING = {
     "eo_data.datamodules.ChipDataModule": "eo_data.dataset.chip_splits.ChipSplits",
@@ -124,7 +132,9 @@ def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: 
     entry = dataset[index]
     yield f"sample      {before.id}  ({index + 1} of {len(dataset)})"
     for name, image in before.images.items():
+        yield from lines_of_files(name, module.modalities[name], dataset.records[index])
         yield from _lines_of_image(module, name, image, after)
+        yield from _alarms(image, after.images[name])
     yield from _lines_of_label(before)
     yield "batch"
     tensors = entry["image"] if isinstance(entry["image"], dict) else {"image": entry["image"]}
@@ -133,19 +143,51 @@ def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: 
     yield f"  also: {', '.join(key for key in entry if key != 'image')}"
 
 
+def lines_of_files(name: str, source: ImageSource, record: Record) -> Iterator[str]:
+    """Yield what the files of a modality say of themselves, and what the config makes of it."""
+    hrefs, names = record.files.get(name, ()), record.bands.get(name)
+    yield f"modality    {name}"
+    for href in hrefs[:3]:
+        yield from (f"  {line}" for line in describe_file(href, source))
+    if len(hrefs) > 3:
+        yield f"            ... {len(hrefs)} files"
+    if hrefs:
+        yield from (
+            f"  verdict   {found.band:<10} {found.verdict:<11} {found.text}"
+            for found in band_verdicts(name, source, hrefs, names)
+        )
+
+
+def _alarms(before: Image, after: Image) -> Iterator[str]:
+    """Yield what is implausible, so that nobody has to see it in a table of numbers."""
+    for i, band in enumerate(before.bands):
+        values = before.raster.pixels[..., i, :, :]
+        seen = values[np.isfinite(values)]
+        if not seen.size:
+            yield f"  ALARM     {band}: no pixel has a value"
+            continue
+        if seen.size > 1 and seen.min() == seen.max():
+            yield f"  ALARM     {band}: all pixels have the value {seen[0]:g}"
+        given = after.raster.pixels[..., i, :, :][after.raster.valid] if i < len(after.bands) else seen[:0]
+        if given.size and abs(float(given.mean())) > _FAR:
+            yield (
+                f"  ALARM     {band}: after normalisation its mean is {float(given.mean()):.3g}, far from what the "
+                "encoder was trained on (0 +- 1). Check unit, scale, offset and the order of bands."
+            )
+    if before.raster.valid.mean() < 0.05:
+        yield f"  ALARM     only {before.raster.valid.mean():.1%} of the pixels are observed"
+    if len(before.dates) > 1 and len(set(before.dates)) == 1:
+        yield f"  ALARM     all {len(before.dates)} frames have the date {before.dates[0].isoformat()}"
+
+
 def _lines_of_image(module: ChipSplits, name: str, image: Image, after: Sample) -> Iterator[str]:
     source, raster = module.modalities[name], image.raster
-    yield f"modality    {name}"
-    for path in image.paths[:3]:
-        yield f"  file      {path}"
-    if len(image.paths) > 3:
-        yield f"            ... {len(image.paths)} files"
     yield f"  bands     {', '.join(image.bands)}"
     yield f"  unit      {source.unit} -> {image.unit}"
     frames = f"{len(image.observed)} frames, " if image.is_series else ""
     yield f"  size      {frames}{raster.height} x {raster.width} px of {image.pixel_size:g} m (nominal)"
     if raster.transform is not None:
-        yield f"  bounds    {', '.join(f'{value:.10g}' for value in raster.bounds)} ({_crs_name(raster.crs)})"
+        yield f"  bounds    {', '.join(f'{value:.10g}' for value in raster.bounds)} ({crs_name(raster.crs)})"
     seen_frames = image.observed.tolist() if image.dates else []
     for day, origin, seen in list(zip(image.dates, image.date_sources, seen_frames, strict=True))[:12]:
         left_out = "" if seen else "  not observed: masked"
@@ -188,16 +230,6 @@ def _lines_of_label(sample: Sample) -> Iterator[str]:
         yield f"label       {', '.join(shown[:12])}{' ...' if len(shown) > 12 else ''}"
 
 
-def _crs_name(crs: str | None) -> str:
-    if not crs:
-        return "no CRS"
-    from pyproj import CRS  # noqa: PLC0415
-
-    system = CRS.from_wkt(crs)
-    authority = system.to_authority()
-    return ":".join(authority) if authority else system.name
-
-
 def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: Path) -> Path:
     """Write an RGB of the first modality before (physical values) and after preprocessing as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -221,7 +253,11 @@ def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eo_data.inspect", description="Show what happens to a sample.")
-    parser.add_argument("--config", action="append", required=True, help="may be given several times, as in terratorch")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--config", action="append", help="may be given several times, as in terratorch")
+    wanted.add_argument(
+        "--facts", nargs="+", metavar="FILE", help="show what files say of themselves; no config needed"
+    )
     parser.add_argument("--split", default="predict", choices=SPLITS, help="predict by default")
     parser.add_argument("--sample", default="0", help="number or id of the sample")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the quick-look")
@@ -232,19 +268,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; faults of the input end it with a message and exit code 2."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.facts:
+        _show_facts(parser, options.facts)
+        return
     from jsonargparse import ArgumentError  # noqa: PLC0415  (only now there is something to read)
 
     try:
         module = load_splits(options.config)
         dataset = module.dataset(options.split)
         index = _index(dataset, options.sample)
-        before = dataset.read(index)
-        after = dataset.preprocess(before)
-        lines = list(describe_sample(module, dataset, index, before, after))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            before = _read(module, dataset, index)
+            after = dataset.preprocess(before)
+            lines = list(describe_sample(module, dataset, index, before, after))
+        texts = dict.fromkeys(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
+        lines += [f"ALARM       {text}" for text in texts]
         picture = write_quick_look(before, after, dataset.rgb, options.out)
     except (ValueError, ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write("\n".join([*lines, f"quick-look  {picture}"]) + "\n")
+
+
+def _read(module: ChipSplits, dataset: EoDataset, index: int) -> Sample:
+    """Read a sample; if it cannot be used, show first what its files say."""
+    try:
+        return dataset.read(index)
+    except ValueError:
+        record = dataset.records[index]
+        for name, source in module.modalities.items():
+            try:
+                for line in lines_of_files(name, source, record):
+                    sys.stdout.write(f"{line}\n")
+            except ValueError as error:
+                sys.stdout.write(f"  ALARM     {error}\n")
+        raise
+
+
+def _show_facts(parser: argparse.ArgumentParser, files: Sequence[str]) -> None:
+    """Show what files say of themselves; one that cannot be read ends the command after the others."""
+    failed = []
+    for file in files:
+        try:
+            for line in describe_file(Href(file)):
+                sys.stdout.write(f"{line}\n")
+        except ValueError as error:
+            failed.append(str(error))
+    if failed:
+        parser.error("; ".join(failed))
 
 
 def _index(dataset: EoDataset, wanted: str) -> int:

@@ -10,24 +10,26 @@ Blocks are merged by the formula of Chan, Golub and LeVeque (1979) in float64.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
-
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import TileWindow
+from eo_data.catalog.sources import ImageSource
 from eo_data.preprocess.statistics import BandStatistics
-from eo_data.sensors.bands import UNNAMED, band_order, select_bands
-from eo_data.sensors.sentinel2 import sentinel2_offset
+from eo_data.readers.conversion import convert_frames, target_unit
+from eo_data.readers.image_bands import band_names, grid_of, read_file
+from eo_data.sensors.bands import UNNAMED, select_bands
+from eo_data.sensors.scaling import assumed_scale
 from eo_data.sensors.tables import SENSORS, Sensor
-from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit, check_range, to_physical
+from eo_data.sensors.units import PHYSICAL_UNITS, InputUnit, UnitConversion, as_unit
 
 #: Values read at once, over all bands.
 _BLOCK_VALUES = 1 << 22
+#: Side of a block in most files, in pixels.
+_BLOCK = 256
 
 
 def statistics_of_files(
@@ -74,24 +76,63 @@ def statistics_of_files(
         For no files, an unreadable file, an unknown band order, a missing band, values that contradict the unit, or
         bands of different units.
     """
-    from tqdm import tqdm  # noqa: PLC0415  (only the command shows a bar)
-
     if not files:
         msg = "There are no files to compute statistics of. Give file names or a pattern such as 'images/*.tif'."
         raise ValueError(msg)
-    order = _order(files[0], file_bands, sensor)
+    hrefs = [Href(str(path)) for path in files]
+    order = band_names(hrefs[0], file_bands, sensor)
     wanted = select or [name for name in order if name != UNNAMED]
     bands = [order[i] for i in select_bands(order, wanted, sensor)]
-    statistics = BandStatistics(bands, _target(conversion.unit, target, bands, sensor))
+    packed = conversion.unit is InputUnit.DIGITAL_NUMBER
+    source = ImageSource(
+        bands=bands,
+        sensor=_key(sensor),
+        file_bands=file_bands,
+        unit=conversion.unit,
+        scale=conversion.scale if packed else None,
+        offset=conversion.offset if packed else None,
+        formula=conversion.formula,
+        target_unit=_target(conversion.unit, target, bands, sensor),
+        nodata=nodata,
+    )
+    return statistics_of_source(hrefs, source, progress=progress)
+
+
+def statistics_of_source(hrefs: Sequence[Href], source: ImageSource, *, progress: bool = False) -> BandStatistics:
+    """Compute the statistics of files as a data module would read them, block by block.
+
+    Parameters
+    ----------
+    hrefs : sequence of Href
+        One image per file.
+    source : ImageSource
+        Bands, unit, scale and offset; ``target_unit`` is the unit of the statistics.
+    progress : bool
+        Whether to show a bar, if the terminal can.
+
+    Raises
+    ------
+    ValueError
+        For an unreadable file, a missing band, or values that contradict config or unit.
+    """
+    from tqdm import tqdm  # noqa: PLC0415  (only the command shows a bar)
+
+    statistics = BandStatistics(list(source.bands), target_unit("statistics", source))
     layout = "{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]"
-    with tqdm(total=len(files), disable=None if progress else True, bar_format=layout) as bar:
-        for path in files:
-            indexes = [i + 1 for i in select_bands(_order(path, file_bands, sensor), bands, sensor)]
-            for block, share in _blocks(path, indexes, nodata):
-                check_range(block, conversion.unit, str(path))
-                statistics.update(to_physical(block, conversion, statistics.unit))
-                bar.update(share)
+    with tqdm(total=len(hrefs), disable=None if progress else True, bar_format=layout) as bar:
+        for href in hrefs:
+            grid = grid_of([href], None, source)
+            windows = _windows(grid.height, grid.width, len(source.bands))
+            for window in windows:
+                reading = read_file(href, source, window)
+                frames = reading.pixels if reading.pixels.ndim == 4 else reading.pixels[None]
+                statistics.update(convert_frames("statistics", source, frames, [reading], [href])[0])
+                bar.update(1 / len(windows))
     return statistics
+
+
+def _key(sensor: Sensor | None) -> str | None:
+    return next((key for key, known in SENSORS.items() if known is sensor), None)
 
 
 def _target(unit: InputUnit, wanted: InputUnit | str | None, bands: Sequence[str], sensor: Sensor | None) -> InputUnit:
@@ -110,42 +151,14 @@ def _target(unit: InputUnit, wanted: InputUnit | str | None, bands: Sequence[str
     return units.pop()
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
-    try:
-        with rasterio.open(path) as file:
-            yield file
-    except RasterioError as error:
-        msg = f"{path} cannot be read: {error}. It may be truncated or no raster; copy it again or leave it out."
-        raise ValueError(msg) from error
-
-
-def _order(path: str | Path, file_bands: Sequence[str] | None, sensor: Sensor | None) -> tuple[str, ...]:
-    with _opened(path) as file:
-        return band_order(file.count, file.descriptions, file_bands, str(path), sensor)
-
-
-def _blocks(path: str | Path, indexes: Sequence[int], nodata: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """Blocks of a file as float32 ``(C, H, W)`` with NaN where there is no data, and their share of the file."""
-    with _opened(path) as file:
-        windows = _windows(file, len(indexes))
-        for window in windows:
-            pixels = file.read(list(indexes), window=window, masked=nodata is None)
-            values = np.ma.getdata(pixels).astype(np.float32)
-            values[np.ma.getmaskarray(pixels) if nodata is None else pixels == nodata] = np.nan
-            yield values, 1 / len(windows)
-
-
-def _windows(file: Any, n_bands: int) -> list[Window]:  # noqa: ANN401  (rasterio is untyped)
-    """Cover a file with windows of whole blocks, as many as fit into `_BLOCK_VALUES`; larger blocks are cut."""
-    limit = max(1, _BLOCK_VALUES // n_bands)
-    block_height, block_width = file.block_shapes[0]
-    width = min(file.width, block_width * max(1, limit // (block_height * block_width)))
-    height = min(file.height, block_height * max(1, limit // (block_height * width)), max(1, limit // width))
+def _windows(height: int, width: int, n_bands: int) -> list[TileWindow]:
+    """Cover an image with squares of as many values as `_BLOCK_VALUES`, in whole blocks of most files."""
+    side = max(1, math.isqrt(_BLOCK_VALUES // n_bands))
+    side = side // _BLOCK * _BLOCK or side
     return [
-        Window(column, row, min(width, file.width - column), min(height, file.height - row))
-        for row in range(0, file.height, height)
-        for column in range(0, file.width, width)
+        TileWindow(top, left, side, (0, 0, side, side), (height, width))
+        for top in range(0, height, side)
+        for left in range(0, width, side)
     ]
 
 
@@ -179,34 +192,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sensor", choices=list(SENSORS), help="by which names and units of bands are known")
     parser.add_argument("--bands", nargs="+", help="band order of the files, if they do not describe it")
     parser.add_argument("--select", nargs="+", help="bands to keep, in this order (all by default)")
-    parser.add_argument("--scale", type=float, default=1e-4, help="of digital numbers (0.0001)")
-    parser.add_argument("--offset", help="added to digital numbers before the scale: a number, or auto (0)")
+    parser.add_argument("--scale", type=float, help="of digital numbers; by default what the files or products say")
+    parser.add_argument("--offset", help="added to digital numbers before the scale: a number, or auto (as the scale)")
     parser.add_argument("--formula", help="for digital numbers, instead of scale and offset: worldcereal_s1")
     parser.add_argument("--nodata", type=float, help="value of missing pixels, instead of those that the files state")
     return parser
 
 
-def _offset(stated: str | None, files: Sequence[Path]) -> float:
-    """Return the offset of digital numbers: as stated, or from the names and metadata of the products.
+def _source(given: argparse.Namespace, order: Sequence[str], sensor: Sensor | None) -> ImageSource:
+    """Return what the arguments say, as a config would."""
+    wanted = given.select or [name for name in order if name != UNNAMED]
+    bands = [order[i] for i in select_bands(order, wanted, sensor)]
+    packed = given.unit == InputUnit.DIGITAL_NUMBER
+    offset = given.offset if given.offset in (None, "auto") else _number(given.offset)
+    return ImageSource(
+        bands=bands,
+        sensor=given.sensor,
+        file_bands=given.bands,
+        unit=given.unit,
+        scale=given.scale if packed else None,
+        offset=offset if packed else None,
+        formula=given.formula,
+        target_unit=_target(as_unit(given.unit), given.target, bands, sensor),
+        nodata=given.nodata,
+    )
 
-    Raises
-    ------
-    ValueError
-        If it is to be found and files differ or do not say it; or if it is not stated, but the files have one.
-    """
-    if stated not in (None, "auto"):
-        return float(str(stated))
-    found: set[float | None] = set()
-    for path in files:
-        with rasterio.open(path) as file:
-            found.add(sentinel2_offset(product_name=str(path), metadata=file.tags()))
-    if stated is None and not any(found):
-        return 0.0
-    if stated is None or len(found) != 1 or None in found:
-        shown = ", ".join("unknown" if offset is None else f"{offset:g}" for offset in found)
-        msg = f"The products' offsets of digital numbers are: {shown}. State --offset -1000 or 0, or auto if all agree."
-        raise ValueError(msg)
-    return float(found.pop() or 0.0)
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        msg = f"--offset must be a number of digital numbers, such as -1000, or auto, got {text!r}."
+        raise ValueError(msg) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -216,26 +233,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         files = _expand(given.files)
         given.out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after hours of reading
-        given.offset = _offset(given.offset, files) if given.unit == InputUnit.DIGITAL_NUMBER else 0.0
-        conversion = UnitConversion(given.unit, given.scale, given.offset, given.formula)
-        statistics = statistics_of_files(
-            files,
-            conversion,
-            sensor=SENSORS[given.sensor] if given.sensor else None,
-            file_bands=given.bands,
-            select=given.select,
-            target=given.target,
-            nodata=given.nodata,
-            progress=True,
-        )
+        UnitConversion(given.unit, formula=given.formula)  # rather before a file is opened
+        hrefs = [Href(str(path)) for path in files]
+        sensor = SENSORS[given.sensor] if given.sensor else None
+        source = _source(given, band_names(hrefs[0], given.bands, sensor), sensor)
+        statistics = statistics_of_source(hrefs, source, progress=True)
         provenance: dict[str, Any] = {
             "files": len(files),
             "patterns": list(given.files),
             "sensor": given.sensor,
             "unit": given.unit,
         }
-        if conversion.unit is InputUnit.DIGITAL_NUMBER:
-            provenance |= {"scale": given.scale, "offset": given.offset, "formula": given.formula}
+        if source.unit is InputUnit.DIGITAL_NUMBER:
+            usual = assumed_scale(source.sensor, source.bands[0])
+            default = {"scale": usual or "of the files", "offset": "of the files" if usual is None else 0.0}
+            stated = {"scale": source.scale, "offset": source.offset}
+            provenance |= {key: default[key] if value is None else value for key, value in stated.items()}
+            provenance["formula"] = source.formula
         statistics.write_yaml(
             given.out, provenance | {"nodata": given.nodata, "std": "population, all pixels together"}
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal, get_args
 
@@ -155,6 +155,10 @@ class ImageSource:
                 raise ValueError(msg)
         if self.files:
             FilePattern(self.files)
+
+    def with_bands(self, bands: Sequence[str]) -> ImageSource:
+        """Return the source of other bands of the same files."""
+        return replace(self, bands=list(bands))
 
     @property
     def spellings(self) -> frozenset[str]:

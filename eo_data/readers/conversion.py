@@ -183,7 +183,8 @@ def _check_sentinel2(where: str, source: ImageSource, numbers: np.ndarray, scali
     if not is_sentinel2(source.sensor):
         return
     offset = scalings[0].offset
-    special = special_numbers(numbers, offset)
+    # A number that the config states for missing pixels counts instead of those of the product.
+    special = special_numbers(numbers, offset) if source.nodata is None else None
     if special is not None:
         numbers[special] = np.nan
     names = [_canonical(source, i) for i in range(len(source.bands))]

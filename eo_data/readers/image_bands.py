@@ -23,6 +23,7 @@ from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground
 from eo_data.sensors.bands import band_order
+from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
 
 
@@ -106,6 +107,55 @@ def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSou
             return _grid(_of_files(hrefs, names, source, stack), source)
         layers = stack.enter_context(opened(hrefs[0], source))
         return _grid(_wanted(hrefs[0], layers, source), source)
+
+
+def band_names(href: Href, file_bands: Sequence[str] | None, table: Sensor | None) -> tuple[str, ...]:
+    """Return the names of the bands of a file, in its order.
+
+    Parameters
+    ----------
+    href : Href
+        The file.
+    file_bands : sequence of str, optional
+        Their order by the config.
+    table : Sensor or None
+        By which spellings are known.
+
+    Raises
+    ------
+    SampleError
+        If it cannot be opened, or the order is not known.
+    """
+    with opened(href, None) as layers:
+        facts = [layer.facts for layer in layers]
+        if all(own.named for own in facts):
+            return tuple(str(band.name) for own in facts for band in own.bands)
+        bands = [band.name for own in facts for band in own.bands]
+        return band_order(len(bands), bands, file_bands, str(href), table)
+
+
+def origins_of(
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack
+) -> tuple[list[BandOrigin], dict[str, str]]:
+    """Return where the bands of an image come from, and the metadata of the first file; pixels are not read.
+
+    Parameters
+    ----------
+    hrefs, names, source
+        As in `grid_of`.
+    stack : ExitStack
+        Closes the files.
+
+    Raises
+    ------
+    SampleError
+        If a file cannot be opened or has other bands.
+    """
+    if names is not None:
+        bands = _of_files(hrefs, names, source, stack)
+    else:
+        bands = _wanted(hrefs[0], stack.enter_context(opened(hrefs[0], source)), source)
+    return [_after_decoding(band, source) for band in bands], dict(bands[0].layer.facts.tags)
 
 
 def _of_files(hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack) -> list[_Band]:

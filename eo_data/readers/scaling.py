@@ -32,6 +32,10 @@ _CELSIUS = (
 _KELVIN_OFFSET = 273.15
 
 
+class UnknownScalingError(ValueError):
+    """Neither config nor file nor product says how digital numbers become values."""
+
+
 @dataclass(frozen=True)
 class BandScaling:
     """How the digital numbers of one band become values: ``(number + offset) * scale``.
@@ -139,7 +143,7 @@ def _band_scaling(
             f"{where}: the scale of its digital numbers is not known: neither the config nor the file or product "
             f"states one. {scale_advice(source.sensor, canonical)}"
         )
-        raise ValueError(msg)
+        raise UnknownScalingError(msg)
     if known is not None and scale is not None:
         _refuse_contradiction(where, Scaling(scale, offset * scale, "the config"), known)
     said = "" if known is None else known.origin
@@ -234,7 +238,7 @@ def _offset(where: str, source: ImageSource, known: Scaling | None, product: flo
                 f"{where}: the digital number offset cannot be told from its name or metadata. State offset: -1000 "
                 "(processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
             )
-            raise ValueError(msg)
+            raise UnknownScalingError(msg)
         return offset, False
     if tagged is None and product:
         msg = (
