@@ -22,6 +22,7 @@ from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.raster.georeference import PixelGrid, place_of_tile
+from eo_data.raster.raster import scaled, shifted
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -30,12 +31,13 @@ _STOCK_WRITER = "CustomWriter"
 
 
 class LabelMapWriter(BasePredictionWriter):
-    """Write what a TerraTorch task predicts, with the georeference of the pixels that the encoder saw.
+    """Write what a TerraTorch task predicts, on those pixels of the input that the encoder saw.
 
-    It replaces TerraTorch's writer. Unlike that one, it uses the georeference of the cropped or padded pixels, not that
-    of the source file; hides only pixels that were not observed, not those where one band holds the no-data value;
-    keeps folders in names; and puts the tiles of a raster (``tile`` of the data module) together without holding the
-    raster in memory.
+    It replaces TerraTorch's writer. Unlike that one, it knows where the cropped, padded or resampled pixels of the
+    encoder lie: a map has the input's own pixels, without those that were cropped off or added as a border, and where
+    the encoder saw larger or smaller ones, each has the value of the one that its centre lies in. It hides only pixels
+    that were not observed, not those where one band holds the no-data value; keeps folders in names; and puts the tiles
+    of a raster (``tile`` of the data module) together without holding the raster in memory.
 
     Class maps are int16 with -1 for no data, other maps float32 with NaN. A class per sample goes to
     ``predictions.csv``.
@@ -151,8 +153,41 @@ def write_map(path: Path, values: np.ndarray, place: SampleGrid, class_names: Se
     ValueError
         If it has another size than its image.
     """
+    bands, transform = on_input_grid(_masked(values, place), place)
     with atomic_path(path) as partial:
-        _write(partial, _masked(values, place), place.transform, place.crs, class_names)
+        _write(partial, bands, transform, place.crs, class_names)
+
+
+def on_input_grid(bands: np.ndarray, place: SampleGrid) -> tuple[np.ndarray, Affine | None]:
+    """Bring a map from the encoder's pixels to those of the input, by nearest neighbour.
+
+    Parameters
+    ----------
+    bands : ndarray, (C, H, W)
+        On the pixels that the encoder saw.
+    place : SampleGrid
+        Where these lie. Where it does not say what became of the input, nothing changes.
+
+    Returns
+    -------
+    ndarray, affine.Affine or None
+        ``(C, h, w)``: the pixels of the input whose centre the encoder saw, and their transform.
+    """
+    way, shape = place.to_input, place.input_shape
+    if way is None or shape is None or way.b or way.d or min(way.a, way.e) <= 0:
+        return bands, place.transform
+    rows = _seen_pixels(way.f, way.e, bands.shape[-2], shape[0])
+    columns = _seen_pixels(way.c, way.a, bands.shape[-1], shape[1])
+    own_rows = np.minimum((rows + 0.5 - way.f) / way.e, bands.shape[-2] - 1).astype(np.int64)
+    own_columns = np.minimum((columns + 0.5 - way.c) / way.a, bands.shape[-1] - 1).astype(np.int64)
+    first = shifted(place.transform, (columns[0] - way.c) / way.a, (rows[0] - way.f) / way.e)
+    return bands[:, own_rows[:, None], own_columns], scaled(first, 1 / way.a, 1 / way.e)
+
+
+def _seen_pixels(start: float, step: float, count: int, of: int) -> np.ndarray:
+    """Return which of the ``of`` pixels of the input have their centre in ``count`` pixels of size ``step``."""
+    centres = np.arange(of) + 0.5
+    return np.flatnonzero((centres >= start) & (centres < start + step * count))
 
 
 class _Raster:

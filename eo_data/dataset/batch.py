@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from affine import Affine
 from torch.utils.data import default_collate
 
 from eo_data.catalog.records import Record
@@ -17,10 +19,22 @@ from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
 
-__all__ = ["UNOBSERVED", "collate", "filename", "image_tensors", "metadata", "target", "tile_metadata"]
+__all__ = [
+    "UNOBSERVED",
+    "collate",
+    "countable",
+    "filename",
+    "image_tensors",
+    "input_place",
+    "metadata",
+    "target",
+    "tile_metadata",
+]
 
 #: Value of the date plane of a frame that is not observed.
 UNOBSERVED = -1.0
+#: Decimals of places in pixels; further ones are the rounding of float64 coordinates.
+_DECIMALS = 9
 
 
 def image_tensors(sample: Sample, dates_as: str) -> dict[str, torch.Tensor]:
@@ -92,6 +106,37 @@ def target(sample: Sample, task: str) -> dict[str, torch.Tensor]:
 def filename(sample: Sample) -> str:
     """Return the first file of the reference image; the id of a sample without files."""
     return str(sample.reference.paths[0]) if sample.reference.paths else sample.id
+
+
+def countable(sample: Sample) -> Sample:
+    """Give a lone image without a georeference one that counts its pixels; geometry steps update it."""
+    (name, image), *others = sample.images.items()
+    if others or image.raster.transform is not None:
+        return sample
+    return replace(sample, images={name: replace(image, raster=replace(image.raster, transform=Affine.identity()))})
+
+
+def input_place(before: Sample, after: Sample) -> SampleMetadata:
+    """Return where the pixels that preprocessing made lie among those of the input; nothing where that is not known.
+
+    Parameters
+    ----------
+    before, after : Sample
+        Before and after preprocessing; see `countable`.
+    """
+    old, new = before.reference.raster, after.reference.raster
+    if old.transform is None or new.transform is None:
+        return {}
+    matrix = np.linalg.solve(_matrix(old.transform), _matrix(new.transform))
+    a, b, c, d, e, f = np.round(matrix[:2], _DECIMALS).ravel()
+    return {
+        "to_input": torch.tensor([c, a, b, f, d, e], dtype=torch.float64),
+        "input_shape": torch.tensor([old.height, old.width]),
+    }
+
+
+def _matrix(t: Affine) -> np.ndarray:
+    return np.array([[t.a, t.b, t.c], [t.d, t.e, t.f], [0, 0, 1]], dtype=np.float64)
 
 
 def metadata(sample: Sample) -> SampleMetadata:

@@ -25,6 +25,11 @@ class SampleMetadata(TypedDict, total=False):
     acquired: str
     #: Bool ``(H, W)``: pixels that were observed, in a series in any frame.
     valid: torch.Tensor
+    #: Float64 ``(6,)``: affine transform in GDAL's order, from (column, row) of the pixels in ``image`` to those of the
+    #: input before preprocessing. This key and the next are missing where several images have no transform.
+    to_input: torch.Tensor
+    #: Int64 ``(2,)``: rows and columns of the input.
+    input_shape: torch.Tensor
     #: WKT; empty if it is not known. This key and the next three are missing without an affine transform.
     crs: str
     #: Float64 ``(4,)``: left, bottom, right, top of the pixels in ``image``, in CRS units.

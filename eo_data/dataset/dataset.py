@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
 from eo_data.catalog.records import Record
-from eo_data.dataset.batch import filename, image_tensors, metadata, target, tile_metadata
+from eo_data.dataset.batch import countable, filename, image_tensors, input_place, metadata, target, tile_metadata
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.sampler import SeededIndex
 from eo_data.preprocess.augmentation import Augmentation
@@ -103,8 +103,15 @@ class EoDataset(Dataset[dict[str, Any]]):
 
     def entry(self, sample: Sample, record: Record) -> dict[str, Any]:
         """Preprocess a sample that is in physical units, and make it a dictionary of tensors."""
-        prepared = self.preprocess(sample)
-        return self._entry(prepared) | tile_metadata(record, sample, prepared)
+        if not self.georeference:
+            prepared = self.preprocess(sample)
+            return self._entry(prepared) | tile_metadata(record, sample, prepared)
+        counted = countable(sample)
+        prepared = self.preprocess(counted)
+        place = input_place(counted, prepared)
+        if counted is not sample:
+            prepared = _without_transforms(prepared)
+        return self._entry(prepared) | place | tile_metadata(record, sample, prepared)
 
     def read(self, index: int) -> Sample:
         """Return a sample in physical units, before augmentation and preprocessing."""
@@ -154,6 +161,14 @@ class EoDataset(Dataset[dict[str, Any]]):
         if self.georeference:
             entry |= metadata(sample)
         return entry
+
+
+def _without_transforms(sample: Sample) -> Sample:
+    """Return a sample whose transforms only counted pixels without them."""
+    images = {
+        name: replace(image, raster=replace(image.raster, transform=None)) for name, image in sample.images.items()
+    }
+    return replace(sample, images=images)
 
 
 def _stand_in(sample: Sample, reader: ImageReader) -> Image:

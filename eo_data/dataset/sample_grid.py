@@ -46,6 +46,10 @@ class SampleGrid:
         whole.
     raster_id : str
         Id of the raster that a tile is of.
+    to_input : affine.Affine or None
+        From (column, row) of the pixels to those of the input before preprocessing; ``None`` if it is not known.
+    input_shape : tuple of int or None
+        Rows and columns of the input.
     """
 
     id: str
@@ -56,6 +60,8 @@ class SampleGrid:
     dates: tuple[date, ...]
     core: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     raster_id: str = ""
+    to_input: Affine | None = None
+    input_shape: tuple[int, int] | None = None
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
@@ -117,6 +123,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             _valid(batch, i, size),
             _dates(batch, i),
             *_part(batch, i),
+            *_input(batch, i),
         )
         for i, name in enumerate(names)
     ]
@@ -127,6 +134,13 @@ def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, flo
         return (0.0, 0.0, 1.0, 1.0), ""
     top, left, bottom, right = (float(value) for value in batch["core"][index])
     return (top, left, bottom, right), str(batch["raster_id"][index])
+
+
+def _input(batch: Mapping[str, Any], index: int) -> tuple[Affine | None, tuple[int, int] | None]:
+    if "to_input" not in batch:
+        return None, None
+    rows, columns = (int(value) for value in batch["input_shape"][index])
+    return Affine.from_gdal(*(float(value) for value in batch["to_input"][index])), (rows, columns)
 
 
 def _names(batch: Mapping[str, Any]) -> list[str]:

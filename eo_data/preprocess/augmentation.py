@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eo_data.preprocess.steps import quality_bands
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Sample, SampleError
 
@@ -21,7 +22,8 @@ CHANNELS = 64
 class Augmentation:
     """Geometric transforms of Albumentations, as TerraTorch's configs use them.
 
-    They act on physical values before normalisation. Values that are missing stay missing, and a border that a
+    They act on physical values before normalisation; quality layers such as SCL, known by their names, move by nearest
+    neighbour. Values that are missing stay missing, and a border that a
     transform makes up is missing too (its label is ignored). The georeference is given up, because a transform does not
     tell what it did. Random choices follow the seed that comes with a sample (`eo_data.dataset.sampler.SeededIndex`),
     or else torch's global generator, which `lightning.seed_everything` sets in workers too.
@@ -48,6 +50,9 @@ class Augmentation:
         if not steps:
             return sample
         planes, masks = _planes(sample)
+        # Masks move by nearest neighbour, and so do classes.
+        layers = _quality_planes(sample)
+        masks.extend(planes[layers])
         # The last mask shows which pixels a transform made up.
         masks.append(np.ones(masks[0].shape, dtype=np.float32))
         stacks = _stacks(planes)
@@ -61,6 +66,9 @@ class Augmentation:
             raise SampleError(msg) from error
         moved = np.concatenate([np.moveaxis(np.atleast_3d(result[name]), -1, 0) for name in stacks])
         *own, inside = result["masks"]
+        own, classes = own[: len(own) - len(layers)], own[len(own) - len(layers) :]
+        for layer, moved_classes in zip(layers, classes, strict=True):
+            moved[layer] = moved_classes
         return _rebuilt(sample, moved, own, inside > 0.5)
 
 
@@ -104,6 +112,16 @@ def _planes(sample: Sample) -> tuple[np.ndarray, list[np.ndarray]]:
     planes = np.concatenate([_flat(raster.pixels) for raster in rasters])
     masks = [plane.astype(np.float32) for raster in rasters for plane in _flat(raster.valid)]
     return planes, masks + ([sample.label.pixels[0]] if isinstance(sample.label, Raster) else [])
+
+
+def _quality_planes(sample: Sample) -> list[int]:
+    """Return which flat planes of `_planes` are quality layers."""
+    found, first = [], 0
+    for image in sample.images.values():
+        count, bands = len(_flat(image.raster.pixels)), len(image.bands)
+        found += [first + start + band for start in range(0, count, bands) for band in quality_bands(image)]
+        first += count
+    return found
 
 
 def _flat(planes: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from eo_data.preprocess.normalisation import Normaliser, fill_missing
 from eo_data.raster.plan import GeometryPlan, apply_before
-from eo_data.raster.raster import Raster
+from eo_data.raster.raster import Raster, Resampling
 from eo_data.raster.sample import IGNORED, Image, Sample, SampleError
+from eo_data.sensors.quality_names import kind_of_name
 
 
 class Preprocess(Protocol):
@@ -53,23 +55,45 @@ def filled(image: Image) -> Image:
 
 
 def with_geometry(image: Image, plan: GeometryPlan) -> Image:
-    """Apply the steps of a plan that come before normalisation."""
-    return replace(image, raster=apply_before(plan, image.raster))
+    """Apply the steps of a plan that come before normalisation; classes of quality layers are not interpolated."""
+    return replace(image, raster=_moved(image, lambda raster, how: apply_before(plan, raster, how)))
 
 
 def resized(image: Image, plan: GeometryPlan) -> Image:
-    """Apply the resampling of a plan that comes after normalisation; the nominal pixel size follows."""
+    """Apply the resampling of a plan that comes after normalisation; the nominal pixel size follows.
+
+    Classes of quality layers are not interpolated.
+    """
     if plan.resize is None:
         return image
-    size = image.pixel_size * image.raster.height / plan.resize[0]
-    return replace(image, raster=image.raster.resize(*plan.resize), pixel_size=size)
+    height, width = plan.resize
+    size = image.pixel_size * image.raster.height / height
+    raster = _moved(image, lambda raster, how: raster.resize(height, width, how))
+    return replace(image, raster=raster, pixel_size=size)
+
+
+def quality_bands(image: Image) -> list[int]:
+    """Return the positions of bands that are quality layers by their names; between two classes there is nothing."""
+    return [i for i, band in enumerate(image.bands) if kind_of_name(band) is not None]
+
+
+def _moved(image: Image, move: Callable[[Raster, Resampling], Raster]) -> Raster:
+    """Move an image by a step that may resample, its quality layers by nearest neighbour."""
+    raster = move(image.raster, "bilinear")
+    layers = quality_bands(image)
+    if not layers:
+        return raster
+    pixels = raster.pixels.copy()
+    classes = image.raster.with_pixels(image.raster.pixels[..., layers, :, :])
+    pixels[..., layers, :, :] = move(classes, "nearest").pixels
+    return raster.with_pixels(pixels)
 
 
 def label_with_geometry(label: Raster | float | None, plan: GeometryPlan) -> Raster | float | None:
     """Apply a plan to a label raster: borders are ignored, and classes are not interpolated."""
     if not isinstance(label, Raster):
         return label
-    raster = apply_before(plan, label)
+    raster = apply_before(plan, label, "nearest")
     pixels = np.where(raster.valid, raster.pixels, np.float32(IGNORED))
     raster = raster.with_pixels(pixels.astype(np.float32, copy=False))
     return raster if plan.resize is None else raster.resize(*plan.resize, resampling="nearest")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from numbers import Integral
 
-from eo_data.raster.raster import PadMode, Raster
+from eo_data.raster.raster import PadMode, Raster, Resampling
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Pad:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resample to another size in pixels, bilinear."""
+    """Resample to another size in pixels."""
 
     height: int
     width: int
 
-    def apply(self, raster: Raster) -> Raster:
+    def apply(self, raster: Raster, resampling: Resampling = "bilinear") -> Raster:
         """Return a raster on the new grid."""
-        return raster.resize(self.height, self.width)
+        return raster.resize(self.height, self.width, resampling)
 
 
 Step = Crop | Pad | Resize
@@ -104,8 +104,17 @@ class GeometryPlan:
         return dict(self.record)
 
 
-def apply_before(plan: GeometryPlan, raster: Raster) -> Raster:
+def apply_before(plan: GeometryPlan, raster: Raster, resampling: Resampling = "bilinear") -> Raster:
     """Apply the steps that come before normalisation.
+
+    Parameters
+    ----------
+    plan : GeometryPlan
+        The steps.
+    raster : Raster
+        Of the size that the plan is for.
+    resampling : {'bilinear', 'nearest'}
+        How a `Resize` finds values: ``nearest`` for classes.
 
     Raises
     ------
@@ -119,7 +128,7 @@ def apply_before(plan: GeometryPlan, raster: Raster) -> Raster:
         )
         raise ValueError(msg)
     for step in plan.before:
-        raster = step.apply(raster)
+        raster = step.apply(raster, resampling) if isinstance(step, Resize) else step.apply(raster)
     return raster
 
 

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from eo_data.dataset.sample_grid import SampleGrid
 from eo_finetune import BestCheckpoint, LabelMapWriter
-from eo_finetune.label_maps import _Raster, write_map
+from eo_finetune.label_maps import _Raster, on_input_grid, write_map
 
 Make = Callable[..., Any]
 
@@ -110,6 +110,67 @@ def test_maps_are_what_test_computed_in_their_place(
         if name == "India_SYN06":
             seen[8:18, 28:48] = False
         np.testing.assert_array_equal(pixels[0], np.where(seen, classes, -1))
+
+
+RECTANGLE = (112, 80)
+
+
+@pytest.mark.parametrize(
+    ("settings", "located"),
+    [
+        ({}, True),
+        ({}, False),
+        ({"non_square": "stretch", "image_size": 64}, True),
+        ({"non_square": "stretch", "image_size": 64}, False),
+        ({"max_native_side": 96, "image_size": 64}, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:THOR's rule resamples", "ignore:Dataset has no geotransform")
+def test_a_map_has_the_pixels_of_its_input_whatever_the_encoder_saw(
+    settings: dict[str, Any], located: bool, chips: Make, recipe: Make, build: Make, tmp_path: Path
+) -> None:
+    """A chip of 112 x 80 px had a map of 288 x 288, of pixels of 2.78 x 3.89 m."""
+    root = chips(side=RECTANGLE[0])
+    for path in (root / "S2").iterdir():
+        with rasterio.open(path) as file:
+            pixels, profile = file.read(window=Window(0, 0, RECTANGLE[1], RECTANGLE[0])), file.profile
+        profile |= {"width": RECTANGLE[1]} | ({} if located else {"crs": None, "transform": Affine.identity()})
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(pixels)
+    preprocess = {"class_path": "thor_terratorch_ext.ThorPreprocess", "init_args": {"patch_size": 8, **settings}}
+    outputs = Outputs()
+    config = recipe(root, data={"train_transform": None, "preprocess": preprocess, "label": None})
+    predict(build, config, tmp_path / "maps", outputs)
+    for name, classes in outputs.found.items():
+        pixels, about = read(tmp_path / "maps" / f"{name}_pred.tif")
+        with rasterio.open(root / "S2" / f"{name}.tif") as source:
+            assert about["transform"].almost_equals(source.transform, precision=1e-6)
+            assert about["crs"] == source.crs
+        assert pixels.shape == (1, *RECTANGLE)
+        # Where the centre of each pixel of the input lies among the classes that the model gave.
+        border = [0, 0] if "non_square" in settings else [0, (RECTANGLE[0] - RECTANGLE[1]) // 2]
+        sides = RECTANGLE if "non_square" in settings else (RECTANGLE[0], RECTANGLE[0])
+        rows, columns = (
+            np.floor((np.arange(side) + 0.5 + before) * count / whole).astype(int)
+            for side, before, count, whole in zip(RECTANGLE, border, classes.shape, sides, strict=True)
+        )
+        np.testing.assert_array_equal(pixels[0], classes[np.ix_(rows, columns)])
+
+
+def test_a_border_is_no_part_of_a_map_and_a_crop_stays_one() -> None:
+    """Numbers by hand: 6 x 4 px in 6 x 6, and 3 px of 2 px each out of 7."""
+    values = np.arange(36).reshape(1, 6, 6)
+    transform = Affine(10, 0, 480, 0, -10, 900)
+    seen = np.ones((6, 6), dtype=bool)
+    bands, where = on_input_grid(values, place(seen, transform, to_input=Affine(1, 0, -1, 0, 1, 0), input_shape=(6, 4)))
+    np.testing.assert_array_equal(bands, values[:, :, 1:5])
+    assert where == Affine(10, 0, 490, 0, -10, 900)
+    coarse = place(seen[:3, :3], Affine(20, 0, 480, 0, -20, 900), to_input=Affine(2, 0, 1, 0, 2, 0), input_shape=(6, 7))
+    bands, where = on_input_grid(np.arange(9).reshape(1, 3, 3), coarse)
+    np.testing.assert_array_equal(bands[0, 0], [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(bands[0, :, 0], [0, 0, 3, 3, 6, 6])
+    assert where == Affine(10, 0, 480, 0, -10, 900)
+    assert on_input_grid(values, place(seen, transform)) == (values, transform)
 
 
 def test_tiles_become_one_raster_on_the_grid_of_the_source(

@@ -13,7 +13,17 @@ import torch
 from affine import Affine
 
 from eo_data.catalog.records import Record, TileWindow
-from eo_data.dataset.batch import UNOBSERVED, collate, filename, image_tensors, metadata, target, tile_metadata
+from eo_data.dataset.batch import (
+    UNOBSERVED,
+    collate,
+    countable,
+    filename,
+    image_tensors,
+    input_place,
+    metadata,
+    target,
+    tile_metadata,
+)
 from eo_data.dataset.contract import METADATA_KEYS, SampleEntry
 from eo_data.dataset.sample_grid import sample_grids
 from eo_data.raster.raster import Raster
@@ -57,13 +67,29 @@ def test_the_contract_names_every_key_and_no_other() -> None:
     """A key that is not among METADATA_KEYS would be handed to a model that does not take it."""
     record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4)), raster_id="big")
     given = sample()
-    assert set(metadata(given) | tile_metadata(record, given, given)) == set(METADATA_KEYS)
+    written = metadata(given) | tile_metadata(record, given, given) | input_place(given, given)
+    assert set(written) == set(METADATA_KEYS)
     assert set(SampleEntry.__annotations__) == {*METADATA_KEYS, "image", "filename", "mask", "label"}
     nowhere = metadata(sample(transform=None))
     assert set(METADATA_KEYS) - set(nowhere) == {
         *("crs", "bounds", "geotransform", "raster_shape"),
-        *("core", "raster_id", "raster_hw"),
+        *("core", "raster_id", "raster_hw", "to_input", "input_shape"),
     }
+
+
+def test_the_place_of_the_pixels_in_the_input_follows_every_step() -> None:
+    """A border of two columns and one row, then half the size: of a turned grid, and of one that lies nowhere."""
+    for transform in (ROTATED, None):
+        before = countable(sample(transform=transform))
+        image = before.images["S"]
+        raster = image.raster.pad(1, 2, 3, 4).resize(4, 5)
+        place = input_place(before, replace(before, images={"S": replace(image, raster=raster)}))
+        assert place["to_input"].tolist() == pytest.approx([-2, 2, 0, -1, 0, 2], abs=1e-6)
+        assert place["input_shape"].tolist() == [4, 4]
+        assert (before.images["S"].raster.transform is None) is False
+    nowhere = sample(transform=None)
+    several = replace(nowhere, images={"S": nowhere.images["S"], "T": nowhere.images["S"]})
+    assert input_place(countable(several), several) == {}
 
 
 def test_bands_frames_and_days_keep_their_axes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import albumentations
 import numpy as np
 import pytest
@@ -156,3 +158,19 @@ def test_steps_choose_independently_of_one_another() -> None:
     marks = [str(_places(flips(_sample(_image()), seed).images["m0"].raster.pixels[:1] == MARK)) for seed in range(100)]
     assert len(set(marks)) == 4
     assert min(marks.count(mark) for mark in marks) > 10
+
+
+def test_classes_of_a_quality_layer_among_the_bands_are_not_interpolated() -> None:
+    """Between a cloud (9) and vegetation (4), a turn by 30 degrees made classes 5 to 8, of which some are clear."""
+    given = _image(frames=2, bands=2)
+    bands = given.raster.pixels
+    bands[:] = 4
+    bands[..., 10:20, 10:20] = 9
+    named = replace(given, bands=("b0", "SCL"))
+    result = Augmentation([albumentations.Rotate((30, 30), p=1)])(_sample(_image(bands=1), named)).images["m1"]
+    plain, classes = np.moveaxis(result.raster.pixels, 1, 0)
+    assert set(np.unique(classes[np.isfinite(classes)])) == {4, 9}
+    assert len(np.unique(plain[np.isfinite(plain)])) > 2
+    assert np.array_equal(np.isfinite(plain), np.isfinite(classes))
+    share = (classes == 9).sum() / (2 * 100)
+    assert 0.8 < share < 1.2

@@ -12,7 +12,7 @@ from rasters import plain_raster
 
 from eo_data.preprocess.normalisation import ZScore
 from eo_data.preprocess.steps import filled, label_with_geometry, normalised, resized, with_geometry
-from eo_data.raster.plan import Crop, GeometryPlan, Pad
+from eo_data.raster.plan import Crop, GeometryPlan, Pad, Resize
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
 from eo_data.sensors.units import InputUnit
@@ -73,3 +73,26 @@ def test_classes_are_not_interpolated_and_the_pixel_size_follows() -> None:
 @pytest.mark.parametrize("label", [3, 2.5, None])
 def test_a_label_of_the_whole_sample_stays(label: Any) -> None:
     assert label_with_geometry(label, replace(plan(), resize=(6, 10))) == label
+
+
+def test_classes_of_a_label_are_not_interpolated_before_normalisation_either() -> None:
+    """Between class 0 and 4 lay a border of classes 1 to 3 that the label does not have."""
+    classes = np.zeros((1, 4, 4))
+    classes[:, :, 2:] = 4
+    steps = GeometryPlan((4, 4), (Resize(6, 6),), None, "test", (6, 6), 6, 1, None, None, ())
+    label = label_with_geometry(plain_raster(classes), steps)
+    assert isinstance(label, Raster)
+    assert label.pixels[0, 0].tolist() == [0, 0, 0, 4, 4, 4]
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_a_quality_layer_among_the_bands_keeps_its_classes(step: str) -> None:
+    pixels = np.zeros((2, 4, 4))
+    pixels[:, :, 2:] = 8
+    given = replace(image(pixels), bands=("B02", "SCL"))
+    if step == "before":
+        moved = with_geometry(given, GeometryPlan((4, 4), (Resize(6, 6),), None, "t", (6, 6), 6, 1, None, None, ()))
+    else:
+        moved = resized(given, GeometryPlan((4, 4), (), (6, 6), "t", (6, 6), 6, 1, None, None, ()))
+    assert set(np.unique(moved.raster.pixels[1])) == {0, 8}
+    assert len(np.unique(moved.raster.pixels[0])) > 2
