@@ -1,13 +1,13 @@
 """Measure what a tile of a large raster costs, by the way in which the raster is stored.
 
-    python benchmarks/tiles.py --side 2745      # quick: a minute or some
+    python benchmarks/tiles.py --side 2745      # quick
     python benchmarks/tiles.py                  # Sentinel-2's 10 980 px: up to 3 GB in the temporary folder
 
-The same ten bands are one tiled GeoTIFF, a GeoTIFF per band, brought to 10 m by ``resample_to``, a Zarr cube, and, apart
-because decoding is slow and the files are smaller, a JPEG 2000 per band. Each layout is read in a process of its own
-through the data module with ``tile``, as `terratorch predict` reads it. The first tile counts apart: it opens what stays
-open. Seconds and memory should not depend on the layout by more than a factor of 1.5, nor on the size of the raster.
-The files have just been written, so the system holds them in memory; the peak is that of the process (Linux only).
+The same ten bands are one tiled GeoTIFF, a GeoTIFF per band, brought to 10 m by ``resample_to``, a Zarr cube, and,
+apart because decoding is slow and the files are smaller, a JPEG 2000 per band. Each layout is read in a process of its
+own through the data module with ``tile``, as `terratorch predict` reads it. The first tile counts apart: it opens what
+stays open. Seconds and memory should not depend on the layout by more than a factor of 1.5, nor on the size of the
+raster. The files have just been written, so the system holds them in memory; the peak is that of the process (Linux).
 """
 
 from __future__ import annotations
