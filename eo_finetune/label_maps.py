@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eo_core.files import atomic_path, partial_path, put_in_place
+from eo_data.catalog.hrefs import Href
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.raster.georeference import PixelGrid, place_of_tile
 from eo_data.raster.raster import scaled, shifted
+from eo_data.readers.formats.geotiff import open_dataset
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -141,7 +144,9 @@ class LabelMapWriter(BasePredictionWriter):
         path = self._out / f"{place.raster_id}_{suffix}.tif"
         if path not in self._rasters:
             height, width = (int(side) for side in batch["raster_hw"][0])
-            self._rasters[path] = _Raster(path, place, (height, width), own, names)
+            given = batch.get("raster_geotransform")
+            whole = None if given is None else Affine.from_gdal(*(float(value) for value in given[0]))
+            self._rasters[path] = _Raster(path, place, (height, width), own, names, whole)
         return self._rasters[path]
 
 
@@ -200,16 +205,19 @@ class _Raster:
         size: tuple[int, int],
         values: np.ndarray,
         class_names: Sequence[str] | None,
+        whole: Affine | None,
     ) -> None:
         self._path = path
         self._partial = partial_path(path)
         try:
-            with rasterio.open(place.sources[0]) as source:
+            with open_dataset(Href(place.sources[0])) as source:
                 self._transform: Affine = source.transform
                 shape, crs = source.shape, source.crs
         except RasterioError as error:
             msg = f"The raster {place.sources[0]} that the tile {place.id} is of cannot be read: {error}."
             raise ValueError(msg) from error
+        if whole is not None and not math.isclose(abs(whole.a), abs(self._transform.a), rel_tol=1e-6):
+            self._transform, shape, crs = whole, size, place.crs  # read at another pixel size (resample_to)
         if shape != size:
             msg = f"The tile {place.id} is of a raster of {size} pixels, but {place.sources[0]} has {shape}."
             raise ValueError(msg)

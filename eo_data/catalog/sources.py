@@ -58,6 +58,8 @@ class ImageSource:
     pixel_size : float, optional
         Nominal pixel size in metres: what the encoder takes for granted. By default the smallest GSD of the bands;
         a georeference that contradicts it is an error.
+    crs : str, optional
+        CRS of files that have a transform but state none: ``EPSG:32633`` or WKT. Must agree with files that do.
     resample_to : float, optional
         Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
@@ -119,6 +121,7 @@ class ImageSource:
     static: bool = False
     optional: bool = False
     file_scaling: FileScaling = "check"
+    crs: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from eo_data.catalog.records import Record
 from eo_data.dataset.contract import SampleMetadata
 from eo_data.raster.georeference import compare_grids
-from eo_data.raster.raster import Raster
+from eo_data.raster.raster import Raster, shifted
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import all_finite
 from eo_data.temporal.calendar_date import day_of_year
@@ -184,7 +184,11 @@ def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetada
         )
         raise SampleError(msg)
     core = torch.tensor(window.core, dtype=torch.float64) / window.side
-    return {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
+    found: SampleMetadata = {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
+    whole = shifted(old.transform, -window.left, -window.top)
+    if whole is not None:
+        found["raster_geotransform"] = torch.tensor(whole.to_gdal(), dtype=torch.float64)
+    return found
 
 
 def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -39,12 +39,14 @@ class SampleMetadata(TypedDict, total=False):
     #: Int64 ``(2,)``: rows and columns of ``image``.
     raster_shape: torch.Tensor
     #: Float64 ``(4,)``: top, left, bottom, right of what a tile stands for, as shares (0..1) of its side. This key and
-    #: the next two are there for tiles only.
+    #: the next three are there for tiles only.
     core: torch.Tensor
     #: Id of the raster that a tile is of.
     raster_id: str
     #: Int64 ``(2,)``: rows and columns of that raster.
     raster_hw: torch.Tensor
+    #: Float64 ``(6,)``: its affine transform in GDAL's order; missing without one.
+    raster_geotransform: torch.Tensor
 
 
 class SampleEntry(SampleMetadata, total=False):

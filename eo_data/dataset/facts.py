@@ -49,8 +49,9 @@ def _as_before(source: dict[str, Any]) -> None:
 
     A scale that is not stated was 0.0001 once; for sensors of which that was wrong the fingerprint does differ.
     """
-    if source.get("file_scaling") == "check":
-        del source["file_scaling"]
+    for setting, nothing in (("file_scaling", "check"), ("crs", None)):
+        if setting in source and source[setting] == nothing:
+            del source[setting]
     if "scale" in source and source["scale"] is None:
         bands = source.get("bands") or ()
         usual = source.get("unit") != "digital_number" or all(assumed_scale(source["sensor"], band) for band in bands)

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
 
+from eo_data.catalog.hrefs import Href
 from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted
+from eo_data.readers.formats.geotiff import open_dataset
 
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
@@ -180,7 +182,7 @@ def _georeference(
         left, bottom, right, top = (float(value) for value in batch["bounds"][index])
         return rasterio.transform.from_bounds(left, bottom, right, top, size[1], size[0]), crs
     try:
-        with rasterio.open(name) as file:
+        with open_dataset(Href(name)) as file:
             if file.crs is None or file.shape != size:
                 return None, None
             return file.transform, file.crs.to_wkt()

@@ -21,7 +21,7 @@ from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
-from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground
+from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
@@ -211,7 +211,8 @@ def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
             stacklevel=2,
         )
     with reading_errors(lead.href):
-        return facts.grid if source.resample_to is None else resampled_grid(facts.grid, source.resample_to)
+        own = with_stated_crs(facts.grid, source.crs)
+        return own if source.resample_to is None else resampled_grid(own, source.resample_to)
 
 
 def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None) -> FileRaster:
@@ -265,7 +266,9 @@ def _is_layer(band: _Band, source: ImageSource) -> bool:
 def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageSource, first: _Band) -> np.ndarray:
     """Read bands of one layer; classes are never interpolated, and come to the grid of the measurements."""
     layer, href = group[0].layer, group[0].href
-    own, quality = layer.facts.grid, _is_layer(group[0], source)
+    quality = _is_layer(group[0], source)
+    with reading_errors(href):
+        own = with_stated_crs(layer.facts.grid, source.crs)
     if own != grid and not (same_ground(grid, own) if source.resample_to or quality else _one_grid(grid, own)):
         msg = (
             f"{href} has {own.height} x {own.width} pixels{_pixel_size(own)}, but {first.href} has another grid "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids
+from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids, same_crs
 from eo_data.raster.raster import to_map
 from eo_data.readers.formats.facts import OpenLayer, Part
 
@@ -20,6 +21,42 @@ from eo_data.readers.formats.facts import OpenLayer, Part
 _MARGIN = 3
 #: Both sides of a resampling have one CRS, so that any will do.
 _ANY_CRS = CRS.from_epsg(3857)
+
+
+def with_stated_crs(grid: PixelGrid, crs: str | None) -> PixelGrid:
+    """Return the grid in the CRS that the config states for files without one.
+
+    Raises
+    ------
+    ValueError
+        If the CRS cannot be read, the file states another one, or it has no transform.
+    """
+    if crs is None:
+        return grid
+    if grid.transform is None:
+        msg = (
+            f"crs is {crs!r}, but it has no affine transform, without which a CRS says nothing. Georeference the file."
+        )
+        raise ValueError(msg)
+    stated = _wkt(crs)
+    if grid.crs is None:
+        return replace(grid, crs=stated)
+    if same_crs(grid.crs, stated) is False:
+        msg = f"the config states crs: {crs}, the file {grid.crs[:60]!r}. Leave crs out to use that of the file."
+        raise ValueError(msg)
+    return grid
+
+
+@functools.lru_cache(maxsize=8)
+def _wkt(crs: str) -> str:
+    import pyproj  # noqa: PLC0415
+    from pyproj.exceptions import CRSError  # noqa: PLC0415
+
+    try:
+        return str(pyproj.CRS.from_user_input(crs).to_wkt())
+    except CRSError as error:
+        msg = f"crs {crs!r} cannot be read: {error}. Expected a code such as EPSG:32633, or WKT."
+        raise ValueError(msg) from error
 
 
 def resampled_grid(grid: PixelGrid, size: float) -> PixelGrid:

@@ -108,6 +108,8 @@ def _embedding(
         pooled = None if pooled is None else pooled / max(float(np.linalg.norm(pooled)), _SHORTEST)
         grid = None if grid is None else grid / np.maximum(np.linalg.norm(grid, axis=0), _SHORTEST)
     wanted = grid[:, rows, columns] if grid is not None and settings.writes_grids else None
+    if wanted is not None and settings.format.needs_place:
+        _check_place(sample, settings.grid_format)
     if wanted is not None:
         wanted = np.where(share > 0, wanted, np.float32(np.nan)).astype(np.float32)
     return Embedding(
@@ -123,6 +125,29 @@ def _embedding(
         sample.sources,
         float(sample.valid.mean()),
     )
+
+
+def _check_place(sample: SampleGrid, grid_format: str) -> None:
+    """Refuse a grid that could not be put on a map.
+
+    Raises
+    ------
+    ValueError
+        With what is missing, and what to do.
+    """
+    if sample.transform is not None and sample.crs is not None:
+        return
+    if sample.transform is None:
+        fault = "no affine transform"
+        remedy = "Georeference the files"
+    else:
+        fault = "an affine transform but no CRS"
+        remedy = "State crs in the source of the modality"
+    msg = (
+        f"{sample.id} has {fault}, so that its grid of embeddings has no place on a map, as {grid_format} needs. "
+        f"{remedy}; or export output: pooled, or grids in grid_format: npz, which holds arrays only."
+    )
+    raise ValueError(msg)
 
 
 def _as_numpy(values: torch.Tensor) -> np.ndarray:

@@ -60,6 +60,8 @@ class Format:
     item_mark : str
         For formats that keep all grids in one store: a file that only the folder of a grid holds, relative to that
         folder. Empty for formats with one file for each grid.
+    needs_place : bool
+        Whether its files are made to be put on a map.
     """
 
     name: GridFormat
@@ -69,6 +71,7 @@ class Format:
     reader: Callable[[Path], StoredGrid]
     merge_tiles: MergeTiles | None = None
     item_mark: str = ""
+    needs_place: bool = True
 
     @property
     def in_store(self) -> bool:
@@ -155,7 +158,7 @@ _ALL = (
     Format("geotiff", geotiff.SUFFIX, DTYPES, geotiff.GridWriter, geotiff.read_geotiff, merge_geotiffs),
     Format("zarr", cubes.ZARR_SUFFIX, _FLOAT32, _float32(cubes.ZarrWriter), cubes.read_zarr, item_mark=cubes.ZARR_MARK),
     Format("netcdf", cubes.NETCDF_SUFFIX, _FLOAT32, _float32(cubes.NetcdfWriter), cubes.read_netcdf),
-    Format("npz", npz.SUFFIX, _FLOAT32, _float32(npz.NpzWriter), npz.read_npz),
+    Format("npz", npz.SUFFIX, _FLOAT32, _float32(npz.NpzWriter), npz.read_npz, needs_place=False),
 )
 #: All formats by name.
 FORMATS: Mapping[GridFormat, Format] = MappingProxyType({one.name: one for one in _ALL})
