@@ -16,9 +16,12 @@ from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, Split
 from eo_data.catalog.sources import Task
+from eo_data.raster.sample import SampleError
 
 #: Bins of the values that samples are stratified by, as AnySat's fine-tuning has them (its label fractions, 3 bins).
 BINS = 3
+#: Labels that are read at most to find out which classes there are.
+LOOKED_AT = 200
 
 
 def stratified_fraction(strata: Sequence[int], fraction: float, seed: int) -> list[int]:
@@ -116,6 +119,37 @@ def draw_fraction(
     strata = label_strata([read_labels(record) for record in ordered], task)
     chosen = {ordered[i].id for i in stratified_fraction(strata, fraction, seed)}
     return [record for record in records if record.id in chosen]
+
+
+def absent_classes(
+    records: Sequence[Record], read_labels: Callable[[Record], np.ndarray | float | int], classes: int
+) -> tuple[list[int], int]:
+    """Return the classes that no label holds, and how many labels were looked at.
+
+    Labels are read only until all classes were seen, `LOOKED_AT` at most, spread evenly over the samples. Those that
+    cannot be read are passed over.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The samples.
+    read_labels : callable
+        A class, or the labelled pixels ``(n,)`` of a sample.
+    classes : int
+        Number of classes.
+    """
+    chosen = [records[i] for i in sorted({round(i) for i in np.linspace(0, len(records) - 1, LOOKED_AT)})]
+    absent, count = set(range(classes)), 0
+    for record in chosen:
+        try:
+            values = np.atleast_1d(read_labels(record))
+        except SampleError:
+            continue
+        count += 1
+        absent -= {int(value) for value in np.unique(values)}
+        if not absent:
+            break
+    return sorted(absent), count
 
 
 def records_of_split(

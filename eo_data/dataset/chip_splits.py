@@ -26,7 +26,7 @@ from eo_data.catalog.records import (
 )
 from eo_data.catalog.sample_source import choose_source
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
-from eo_data.catalog.splits import draw_fraction, records_of_split
+from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sample_reader import SampleReader
@@ -228,6 +228,8 @@ class ChipSplits:
         )
         if self.on_error == "skip":
             self._leave_out_unusable(dataset, split)
+        if split == "train":
+            self._warn_of_absent_classes(dataset.records, reader)
         if split == "train" and self.train_fraction < 1:
             given = (reader.label_values, self.task, self.train_fraction, self.fraction_seed)
             whole, dataset.records = len(dataset), draw_fraction(dataset.records, *given)
@@ -265,6 +267,19 @@ class ChipSplits:
             index = dates_of_samples(source, self.root, ids, known_forms=KNOWN_DATES, skip_unknown=skip)
             readers[name] = ImageReader(name, source, None if source.static else self.frames, index, self.root)
         return readers
+
+    def _warn_of_absent_classes(self, records: Sequence[Record], reader: SampleReader) -> None:
+        """Say which classes will not be learned, because no label has them."""
+        if self.task == "regression" or self.label is None or self.label.classes is None or not records:
+            return
+        absent, count = absent_classes(records, reader.label_values, self.label.classes)
+        if absent and count:
+            warnings.warn(
+                f"No training label holds the classes {', '.join(map(str, absent))} of 0..{self.label.classes - 1} "
+                f"({count} of {len(records)} labels were looked at), so that they cannot be learned. Check classes, "
+                "remap and ignore of the label source, and whether the files state a class as no-data.",
+                stacklevel=4,
+            )
 
     def _has_georeference(self, split: Split) -> bool:
         if self.georeference == "auto":
