@@ -12,10 +12,10 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.readers.scaling import BandScaling, band_scalings, refuse_packed
-from eo_data.sensors.plausible import refuse_impossible, zero_decibels
+from eo_data.sensors.plausible import is_possible, refuse_impossible, zero_decibels
 from eo_data.sensors.quality import clear_mask
 from eo_data.sensors.scaling import assumed_scale
-from eo_data.sensors.sentinel2 import is_sentinel2, offset_contradiction, special_numbers
+from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, offset_contradiction, special_numbers
 from eo_data.sensors.units import (
     PHYSICAL_UNITS,
     InputUnit,
@@ -150,15 +150,21 @@ def _scaled(
     where: str, source: ImageSource, pixels: np.ndarray, scalings: Sequence[BandScaling], target: InputUnit
 ) -> np.ndarray:
     """Scale the numbers ``(T, C, H, W)`` of frames of one product, in place."""
-    pixels = as_float32(pixels, copy=False)
-    _check_sentinel2(where, source, pixels, scalings)
+    extremes = _extremes(pixels)
+    _check_sentinel2(where, source, pixels, scalings, extremes)
     for i, band in enumerate(scalings):
         for number in band.missing:
             pixels[:, i][pixels[:, i] == np.float32(number)] = np.nan
     for channels, band in _alike(scalings):
         conversion = UnitConversion(InputUnit.DIGITAL_NUMBER, 1.0 if band.scale is None else band.scale, band.offset)
         part = pixels[:, channels]
-        part[...] = to_physical(part, conversion, target, copy=False)
+        result = to_physical(part, conversion, target, copy=False)
+        if not np.may_share_memory(result, part):
+            part[...] = result
+    scale = np.array([band.scale or 1.0 for band in scalings])
+    offset = np.array([band.offset for band in scalings])
+    if target is InputUnit.DIGITAL_NUMBER or is_possible((extremes + offset) * scale, target):
+        return pixels
     try:
         refuse_impossible(pixels, target, source.bands, where)
     except ValueError:
@@ -166,6 +172,14 @@ def _scaled(
         refuse_impossible(pixels, target, source.bands, where, np.round(np.stack(stored, axis=1), 2))
         raise
     return pixels
+
+
+def _extremes(pixels: np.ndarray) -> np.ndarray:
+    """Least and largest number of each band, float64 ``(2, C)``; NaN where all are missing."""
+    planes = [pixels[:, i] for i in range(pixels.shape[1])]
+    return np.array(
+        [[find.reduce(plane, axis=None) for plane in planes] for find in (np.fmin, np.fmax)], dtype=np.float64
+    )
 
 
 def _alike(scalings: Sequence[BandScaling]) -> Iterator[tuple[slice, BandScaling]]:
@@ -178,13 +192,16 @@ def _alike(scalings: Sequence[BandScaling]) -> Iterator[tuple[slice, BandScaling
             start = stop
 
 
-def _check_sentinel2(where: str, source: ImageSource, numbers: np.ndarray, scalings: Sequence[BandScaling]) -> None:
+def _check_sentinel2(
+    where: str, source: ImageSource, numbers: np.ndarray, scalings: Sequence[BandScaling], extremes: np.ndarray
+) -> None:
     """Mark the special numbers of Sentinel-2, and compare the offset with the dark pixels."""
     if not is_sentinel2(source.sensor):
         return
     offset = scalings[0].offset
     # A number that the config states for missing pixels counts instead of those of the product.
-    special = special_numbers(numbers, offset) if source.nodata is None else None
+    usual = extremes[0].min() > NO_DATA and extremes[1].max() < SATURATED
+    special = special_numbers(numbers, offset) if source.nodata is None and not usual else None
     if special is not None:
         numbers[special] = np.nan
     names = [_canonical(source, i) for i in range(len(source.bands))]

@@ -88,11 +88,14 @@ def band_scalings(
         If the scale or offset is not known, or config, file and product contradict each other.
     """
     found: dict[tuple[object, ...], BandScaling] = {}
+    beside = {href: _sidecar(href) for href in {origin.href for origin in bands}}
     result = []
     for band, origin in zip(source.bands, bands, strict=True):
-        key = (origin.href, origin.facts.scale, origin.facts.offset, origin.facts.unit, _key(source, band, origin))
+        facts, own = origin.facts, beside[origin.href]
+        key = (origin.href, facts.scale, facts.offset, facts.unit, facts.nodata, _key(source, band, own))
         if key not in found:
-            found[key] = _band_scaling(name, source, source.substitutes.get(band, band), origin, tags, target)
+            wanted = source.substitutes.get(band, band)
+            found[key] = _band_scaling(name, source, wanted, origin, own, tags, target)
         result.append(found[key])
     return result
 
@@ -118,19 +121,24 @@ def refuse_packed(name: str, source: ImageSource, bands: Sequence[BandOrigin]) -
             raise ValueError(msg)
 
 
-def _key(source: ImageSource, band: str, origin: BandOrigin) -> object:
+def _key(source: ImageSource, band: str, beside: Sidecar | None) -> object:
     """What else the scale depends on: all bands of Sentinel-2 share it, unless something beside the file says more."""
     table = source.table
     physical = assumed_scale(source.sensor, (table.canonical(band) if table else None) or band)
-    return ("all", physical) if physical is not None and _sidecar(origin.href) is None else band
+    return ("all", physical) if physical is not None and beside is None else band
 
 
 def _band_scaling(
-    name: str, source: ImageSource, band: str, origin: BandOrigin, tags: Mapping[str, str], target: InputUnit
+    name: str,
+    source: ImageSource,
+    band: str,
+    origin: BandOrigin,
+    beside: Sidecar | None,
+    tags: Mapping[str, str],
+    target: InputUnit,
 ) -> BandScaling:
     canonical = (source.table.canonical(band) if source.table else None) or band
     where = f"{name!r}: {origin.href}, band {band}"
-    beside = _sidecar(origin.href)
     metadata: dict[str, object] = {**tags, **(beside.tags if beside else {})}
     known = _known(where, source, canonical, origin, beside, metadata)
     product = _product_offset(source, str(origin.href), metadata)

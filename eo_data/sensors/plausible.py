@@ -73,6 +73,24 @@ def refuse_impossible(
             raise ValueError(_message(plane, bad, numbers, unit, bands[index[-1]], where))
 
 
+def is_possible(extremes: np.ndarray, unit: InputUnit) -> bool:
+    """Whether least and largest values are such that `refuse_impossible` would find nothing, whatever lies between.
+
+    Parameters
+    ----------
+    extremes : ndarray
+        In the unit; NaN does not count.
+    unit : InputUnit
+        Of the values.
+    """
+    if unit not in POSSIBLE:
+        return True
+    low, high = POSSIBLE[unit]
+    least = max(low, {InputUnit.DECIBEL: _FAINT_DECIBEL, InputUnit.KELVIN: 180.0}.get(unit, low))
+    most = min(high, 3.0) if unit is InputUnit.REFLECTANCE else high
+    return not ((extremes < least) | (extremes > most)).any()
+
+
 def zero_decibels(pixels: np.ndarray) -> np.ndarray:
     """Return where all bands of backscatter ``(..., C, H, W)`` are exactly 0 dB, bool ``(..., H, W)``.
 
