@@ -142,7 +142,7 @@ def _band_scaling(
     metadata: dict[str, object] = {**tags, **(beside.tags if beside else {})}
     known = _known(where, source, canonical, origin, beside, metadata)
     product = _product_offset(source, str(origin.href), metadata)
-    offset, stated = _offset(where, source, known, product)
+    offset, stated = _offset(name, origin.href, source, known, product)
     scale = (
         source.scale if source.scale is not None else known.scale if known else assumed_scale(source.sensor, canonical)
     )
@@ -227,31 +227,33 @@ def _product_offset(source: ImageSource, product: str, metadata: Mapping[str, ob
     return sentinel2_offset(product_name=product, metadata=metadata)
 
 
-def _offset(where: str, source: ImageSource, known: Scaling | None, product: float | None) -> tuple[float, bool]:
+def _offset(
+    name: str, href: Href, source: ImageSource, known: Scaling | None, product: float | None
+) -> tuple[float, bool]:
     """Return the offset in numbers, and whether the config states it."""
     tagged = None if known is None or not known.offset else known.number_offset
     if isinstance(source.offset, int | float):
         return float(source.offset), True
     if product is not None and tagged is not None and abs(product - tagged) > 0.51:
         msg = (
-            f"{where}: {known.origin if known else 'the file'} states the offset {tagged:g}, the name or metadata of "
-            f"the product {product:g}. State offset: {tagged:g} or offset: {product:g}, and file_scaling: ignore if "
-            "the tags are wrong."
+            f"{name!r}: {href}: {known.origin if known else 'the file'} states the offset {tagged:g}, the name or "
+            f"metadata of the product {product:g}. State offset: {tagged:g} or offset: {product:g}, and file_scaling: "
+            "ignore if the tags are wrong."
         )
         raise ValueError(msg)
     if source.offset == "auto":
         offset = product if product is not None else tagged
         if offset is None:
             msg = (
-                f"{where}: the digital number offset cannot be told from its name or metadata. State offset: -1000 "
-                "(processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
+                f"{name!r}: the digital number offset of {href} cannot be told from its name or metadata. State "
+                "offset: -1000 (processing baseline 04.00 and later, from 25 January 2022) or offset: 0."
             )
             raise UnknownScalingError(msg)
         return offset, False
     if tagged is None and product:
         msg = (
-            f"{where} is of a product whose digital numbers have an offset of {product:g}. State offset: auto, or "
-            "offset: 0 if it has been taken off already."
+            f"{name!r}: {href} is a product whose digital numbers have an offset of {product:g}. State offset: auto, "
+            "or offset: 0 if it has been taken off already."
         )
         raise ValueError(msg)
     return tagged or 0.0, False

@@ -122,9 +122,8 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
     assert np.isnan(image.raster.pixels[0, :, 0, 0]).all()
     assert image.raster.pixels[1, :, 0, 0] == pytest.approx([0.2, 0.4])
     # The layer may be among the bands too.
-    image = image_reader(FramePolicy(), cloud_band="SCL", sensor=None, bands=["B2", "SCL"], pixel_size=10).read(
-        record_of(*paths)
-    )
+    reader = image_reader(FramePolicy(), cloud_band="SCL", sensor=None, bands=["B2", "SCL"], scale=1e-4, pixel_size=10)
+    image = reader.read(record_of(*paths))
     assert np.argwhere(~image.raster.valid).tolist() == [[0, 0, 0]]
     with pytest.raises(SampleError, match="'S2': cloud band 'B3': A layer of kind 'scl' has whole numbers 0..11"):
         image_reader(FramePolicy(), cloud_band="B3", bands=["B2"]).read(record_of(*paths))
