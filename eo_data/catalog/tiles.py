@@ -91,7 +91,7 @@ def tiled(records: Sequence[Record], tile: int, align: int) -> list[Record]:
 def _size(record: Record) -> tuple[int, int]:
     href = next(iter(record.files.values()))[0]
     try:
-        with rasterio.open(href.text) as file:
+        with href.opening() as text, rasterio.open(text) as file:
             return int(file.height), int(file.width)
     except RasterioError as error:
         msg = f"{href.unreadable(error)} Tiles are cut from rasters that GDAL reads by window."
