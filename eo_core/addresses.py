@@ -6,7 +6,10 @@ What is left of an address stays the same when it is signed anew.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, unquote
 
 #: What texts hold that may have credentials: a URL (also encoded), a virtual file system, a connection to a database.
@@ -18,7 +21,7 @@ _SEPARATOR = re.compile(r"[&;#]")
 #: Parameters that hold a secret, or what is only good with one. Azure, Amazon, Google and Akamai have prefixes or
 #: words of their own; the rest are common names.
 _SECRET = re.compile(
-    r"signature|token|secret|passw|passphrase|pwd|credential|auth(?!or)|api[-_]?key|access[-_]?key|key-pair-id|session"
+    r"signature|token|secret|passw|passphrase|pwd|credential|auth(?!ors?$)|api[-_]?key|access[-_]?key|key-pair-id|session"
     r"|cookie|jwt|bearer|hmac|hdnea|hdnts|policy|expires|x-amz-|x-goog-|x-ms-|x-oss-"
     r"|(?:^|[^a-z])(?:sig|sas|key|pass)(?:$|[^a-z])",
     re.IGNORECASE,
@@ -49,6 +52,34 @@ def without_credentials(text: str) -> str:
         return text
     shown = _QUERY.sub(lambda query: _shown_query(query.group()), _USER.sub("", text))
     return _NAMED.sub(r"\1...", shown)
+
+
+@contextmanager
+def logs_without_credentials(package: str) -> Iterator[None]:
+    """Take the credentials out of what the loggers of a package write meanwhile.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package that opens addresses and logs what servers answer.
+    """
+    names = [name for name in logging.root.manager.loggerDict if f"{name}.".startswith(f"{package}.")]
+    loggers = [logging.getLogger(name) for name in names]
+    clean = _Clean()
+    for logger in loggers:
+        logger.addFilter(clean)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(clean)
+
+
+class _Clean(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without credentials."""
+        record.msg, record.args = without_credentials(record.getMessage()), ()
+        return True
 
 
 def _shown_query(query: str) -> str:

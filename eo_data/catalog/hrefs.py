@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import parse_qs
 
-from eo_core.addresses import without_credentials
+from eo_core.addresses import logs_without_credentials, without_credentials
 from eo_core.text import composed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -162,6 +164,12 @@ class Href:
             f"{self} cannot be read: {reason}. Check that the file is there and holds this part, or unpack it: local "
             "files are read."
         )
+
+    @contextmanager
+    def opening(self) -> Iterator[str]:
+        """Give the text for GDAL to open; what rasterio logs meanwhile has no credentials."""
+        with nullcontext() if self.shown == self.text else logs_without_credentials("rasterio"):
+            yield self.text
 
     def state(self) -> list[tuple[int, int]]:
         """Return size in bytes and time of the last change in nanoseconds of what is read from this machine.

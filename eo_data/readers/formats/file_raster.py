@@ -89,7 +89,8 @@ def reading_errors(href: Href) -> Iterator[None]:
         With the name of the file, without the credentials of an address.
     """
     try:
-        yield
+        with href.opening():
+            yield
     except SampleError:
         raise
     except (RasterioError, OSError) as error:

@@ -43,7 +43,11 @@ def open_dataset(href: Href) -> Iterator[Any]:
         If GDAL cannot open it.
     """
     # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
-    with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href.path if href.is_local else href.text) as file:
+    with (
+        href.opening() as text,
+        rasterio.Env(**GDAL_OPTIONS),
+        rasterio.open(href.path if href.is_local else text) as file,
+    ):
         yield file
 
 

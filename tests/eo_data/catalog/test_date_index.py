@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eo_data.catalog import sources
 from eo_data.catalog.date_index import dates_from_index, dates_of_samples
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.known.tables import KNOWN_DATES
+from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource
+from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.frame_dates import FrameDates
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 
 LEAP_DAY = date(2020, 2, 29)
@@ -119,3 +125,24 @@ def test_without_a_date_index_there_are_no_dates_and_a_missing_one_is_named(tmp_
     assert dates_of_samples(ImageSource("x.tif", ["B2"]), tmp_path, ["a"]) == {}
     with pytest.raises(ValueError, match="none.geojson' does not exist or is no file.*set date_index: null and"):
         dates_of_samples(ImageSource("x.tif", ["B2"], date_index="none.geojson"), tmp_path, ["a"])
+
+
+def test_names_are_compared_in_one_spelling_and_two_spellings_are_no_series(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Köln") for form in ("NFC", "NFD"))
+    path = tmp_path / "dates.csv"
+    path.write_text(f"id,date\n{decomposed},2020-02-29\n", encoding="utf-8")
+    assert dates_from_index(path) == {composed: LEAP_DAY}
+    path.write_text(f"id,date\n{decomposed},2020-02-29\n{composed},2020-03-01\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"in two spellings of Unicode .*'Ko\\u0308ln', 'K\\xf6ln'"):
+        dates_from_index(path)
+
+
+def test_a_file_of_macos_finds_its_date(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Köln") for form in ("NFC", "NFD"))
+    (tmp_path / "dates.json").write_text(json.dumps({f"{composed}.tif": "2020-02-29"}))
+    source = ImageSource("{id}/*.tif", ["B2"], sensor="sentinel2_l2a", dated=True, date_index="dates.json")
+    index = dates_of_samples(source, tmp_path, ["x"])
+    record = Record("x", {"S2": (Href(f"{tmp_path}/x/{decomposed}.tif"),)})
+    reading = FileRaster(np.zeros((1, 2, 2), np.float32), None, None)
+    (found,) = FrameDates("S2", source, index, tmp_path).find(record, [reading], 1)
+    assert found.date == LEAP_DAY

@@ -95,3 +95,62 @@ def test_a_pattern_without_id_is_one_sample_named_after_the_folder(tmp_path: Pat
     (record,) = from_folders(tmp_path / "series", {"S2": ImageSource("S2_*.tif", ["B2"])}, None)
     assert record.id == "series"
     assert [path.name for path in record.files["S2"]] == ["S2_20200101.tif", "S2_20200301.tif"]
+
+
+TEN_AND_TWENTY = (
+    "P.SAFE/R10m/T_B02_10m.jp2",
+    "P.SAFE/R10m/T_B08_10m.jp2",
+    "P.SAFE/R20m/T_B02_20m.jp2",
+    "P.SAFE/R20m/T_B8A_20m.jp2",
+)
+
+
+def _bands(root: Path, pattern: str = "{id}.SAFE/R*/*_{band}_?0m.jp2", **options: str) -> dict[str, str]:
+    source = ImageSource(pattern, ["B2", "B8", "B8A"], sensor="sentinel2_l2a", **options)
+    (record,) = from_folders(root, {"S2": source}, None)
+    files = [str(href).removeprefix(f"{root}/") for href in record.files["S2"]]
+    return dict(zip(record.bands["S2"], files, strict=True))
+
+
+def test_of_copies_of_a_band_the_finest_is_taken(tmp_path: Path) -> None:
+    """B08 and B8A are no copies of each other; at 10 m only one of them is there, at 20 m the other."""
+    touch(
+        tmp_path, *TEN_AND_TWENTY, "P.SAFE/R60m/T_B02_60m.jp2", "P.SAFE/R60m/T_B8A_60m.jp2", "P.SAFE/R20m/T_SCL_20m.jp2"
+    )
+    touch(tmp_path, "P.SAFE/R60m/T_SCL_60m.jp2")
+    wanted = {"B02": TEN_AND_TWENTY[0], "B08": TEN_AND_TWENTY[1], "B8A": TEN_AND_TWENTY[3]}
+    assert _bands(tmp_path) == wanted
+    assert _bands(tmp_path, cloud_band="SCL") == wanted | {"SCL": "P.SAFE/R20m/T_SCL_20m.jp2"}
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (("x/R20m/B02.jp2", "x/R10m/B02.jp2", "x/R100m/B02.jp2"), "{id}/R*/{band}.jp2"),
+        (("x/20m/B02.jp2", "x/10m/B02.jp2"), "{id}/*/{band}.jp2"),
+        (("x/B02_20m.tif", "x/B02_10m.tif", "x/B02_120m.tif"), "{id}/{band}_*.tif"),
+        (("of_20m/x/20m_B02.tif", "of_20m/x/10m_B02.tif"), "of_20m/{id}/*_{band}.tif"),
+    ],
+)
+def test_pixel_sizes_are_numbers_in_names_of_files_or_folders(
+    tmp_path: Path, names: tuple[str, ...], pattern: str
+) -> None:
+    touch(tmp_path, *names)
+    assert _bands(tmp_path, pattern) == {"B02": names[1]}
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (("x/20230101_B02_10m.tif", "x/20230601_B02_20m.tif"), "{id}/*_{band}_?0m.tif"),  # another date
+        (("x/R10m/B02_20m.tif", "x/R20m/B02_10m.tif"), "{id}/R*/{band}_*.tif"),  # contradictions
+        (("x/a_B02.tif", "x/b_B02.tif"), "{id}/?_{band}.tif"),  # no size at all
+        (("x/a/R10m/B02.tif", "x/b/R10m/B02.tif"), "{id}/?/R10m/{band}.tif"),  # both of one size
+        (("x/B02_10m.tif", "x/B02.tif"), "{id}/{band}*.tif"),
+        (("x/B02_old10m.tif", "x/B02_old20m.tif"), "{id}/{band}_*.tif"),
+    ],
+)
+def test_what_is_no_copy_is_refused_with_a_way_out(tmp_path: Path, names: tuple[str, ...], pattern: str) -> None:
+    touch(tmp_path, *names)
+    with pytest.raises(ValueError, match=r"'x' has several files for the bands \['B02'\].*Narrow the pattern"):
+        _bands(tmp_path, pattern)

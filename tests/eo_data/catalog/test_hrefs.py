@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_files import touch
 
-from eo_data.catalog.hrefs import Href
+from eo_data.catalog.hrefs import Href, cause_to_show
 
 FOREIGN = [
     "https://example.org/a/x.tif",
@@ -99,3 +99,52 @@ def test_the_state_is_that_of_the_file_which_holds_the_pixels(tmp_path: Path) ->
     assert Href("https://example.org/x.tif").state() == []
     with pytest.raises(FileNotFoundError):
         Href(str(tmp_path / "none.tif")).state()
+
+
+def test_as_a_text_it_has_no_credentials_and_it_opens_with_them() -> None:
+    href = Href("https://user:SECRET@example.org/a/x.tif?sig=SECRET&se=1")
+    assert str(href) == href.shown == f"{href}" == "https://example.org/a/x.tif"
+    assert repr(href) == "Href('https://example.org/a/x.tif')"
+    assert "SECRET" in href.text
+    with href.opening() as text:
+        assert text == href.text
+    with pytest.raises(ValueError, match=r"https://example.org/a/x.tif is no path on this machine"):
+        _ = href.path
+
+
+def test_a_local_path_is_shown_as_it_is() -> None:
+    assert str(Href("/data/why?sig=1&token=2@x.tif")) == "/data/why?sig=1&token=2@x.tif"
+
+
+def test_what_lies_on_a_server_is_told_from_what_lies_in_a_local_file() -> None:
+    remote = [
+        "https://h/x.tif",
+        "s3://b/x.tif",
+        "/vsis3/b/x.tif",
+        "/vsizip//vsicurl/https://h/a.zip/x.tif",
+        "/vsiaz_streaming/c/x",
+    ]
+    local = ["x.tif", "/vsizip//data/a.zip/x.tif", 'NETCDF:"/data/x.nc":v', "file:///data/x.tif", "/vsimem/x.tif"]
+    assert [Href(text).is_remote for text in [*remote, *local]] == [True] * 5 + [False] * 5
+    assert "unpack" in Href("/vsizip//data/a.zip/x.tif").unreadable(OSError("no"))
+    assert "copy it again" in Href("x.tif").unreadable(OSError("no"))
+
+
+def test_an_error_that_shows_a_signature_is_no_cause_to_print() -> None:
+    clean, open_one = OSError("/data/x.tif"), OSError("https://h/x.tif?sig=SECRET")
+    behind = OSError("something")
+    behind.__context__ = open_one
+    assert cause_to_show(clean) is clean
+    assert cause_to_show(open_one) is None
+    assert cause_to_show(behind) is None
+
+
+def test_backslashes_of_windows_mean_folders_where_only_that_is_there(tmp_path: Path) -> None:
+    touch(tmp_path, "s2/a/x.tif")
+    assert Href.from_root("s2\\a\\x.tif", tmp_path) == Href(str(tmp_path / "s2/a/x.tif"))
+    assert Href.from_root("s2\\none.tif", tmp_path) == Href(str(tmp_path / "s2\\none.tif"))
+    touch(tmp_path, "s2\\b.tif")
+    assert Href.from_root("s2\\b.tif", tmp_path).is_local_file
+    touch(tmp_path, "s2/b.tif")
+    with pytest.raises(ValueError, match=r"may be the file of that name or 's2/b.tif'.*forward slashes"):
+        Href.from_root("s2\\b.tif", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
-from small_files import constant_bands
+from small_files import constant_bands, touch
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.index_table import from_index
@@ -168,3 +169,47 @@ def test_a_sub_dataset_of_netcdf_in_an_index_is_read(tmp_path: Path) -> None:
     assert str(record.files["S2"][0]) == href
     source = ImageSource(bands=["B2"], file_bands=["B2"], unit="native")
     assert np.unique(read_file(record.files["S2"][0], source).pixels).tolist() == [9]
+
+
+def _one_row(root: Path, cell: object, name: str = "index.json") -> list[str]:
+    (record,) = from_index(_index(root, [{"id": "x", "S2": cell}], name), root, {"S2": S2})
+    return [str(href).removeprefix(f"{root}/") for href in record.files["S2"]]
+
+
+def test_a_semicolon_in_a_name_is_no_separator_where_that_file_is_there(tmp_path: Path) -> None:
+    touch(tmp_path, "a;b.tif", "c.tif", "d.tif", "e.tif", "f.tif", "e.tif;f.tif")
+    assert _one_row(tmp_path, "a;b.tif", "index.csv") == ["a;b.tif"]
+    assert _one_row(tmp_path, "c.tif; d.tif", "index.csv") == ["c.tif", "d.tif"]
+    assert _one_row(tmp_path, ["a;b.tif", "c.tif"]) == ["a;b.tif", "c.tif"]
+    with pytest.raises(ValueError, match=r"'x', 'S2': 'e.tif;f.tif' may be one file or 2"):
+        _one_row(tmp_path, "e.tif;f.tif")
+    # Many dates are a longer text than the name of any file may be.
+    assert _one_row(tmp_path, ";".join(["c.tif"] * 900)) == ["c.tif"] * 900
+
+
+def test_a_semicolon_in_an_address_is_no_separator_before_a_parameter(tmp_path: Path) -> None:
+    """Else the rest, which may be a token, is shown as the name of a file that does not exist."""
+    assert _one_row(tmp_path, "https://h/a.tif?v=1;token=SECRET;https://h/b.tif") == [
+        "https://h/a.tif?v=1",
+        "https://h/b.tif",
+    ]
+
+
+def test_paths_of_windows_are_found_or_the_advice_is_given(tmp_path: Path) -> None:
+    touch(tmp_path, "s2/x.tif")
+    assert _one_row(tmp_path, "s2\\x.tif", "index.csv") == ["s2/x.tif"]
+    for cell in ("s2\\none.tif", "C:\\data\\x.tif", "\\\\server\\share\\x.tif"):
+        with pytest.raises(ValueError, match="forward slashes") as raised:
+            _one_row(tmp_path, cell)
+        assert cell in str(raised.value).replace("\\\\", "\\") or repr(cell)[1:-1] in str(raised.value)
+    rows: list[dict[str, object]] = [{"id": "x", "S2": "s2/x.tif", "label": "s2\\x.tif"}]
+    assert from_index(_index(tmp_path, rows), tmp_path, {"S2": S2})[0].label == Href(str(tmp_path / "s2/x.tif"))
+
+
+def test_ids_in_two_spellings_of_unicode_are_one_id(tmp_path: Path) -> None:
+    touch(tmp_path, "x.tif")
+    composed, decomposed = (unicodedata.normalize(form, "Köln") for form in ("NFC", "NFD"))
+    rows: list[dict[str, object]] = [{"id": decomposed, "S2": "x.tif"}]
+    assert from_index(_index(tmp_path, rows), tmp_path, {"S2": S2})[0].id == composed
+    with pytest.raises(ValueError, match=f"duplicate ids: {composed}"):
+        from_index(_index(tmp_path, [*rows, {"id": composed, "S2": "x.tif"}]), tmp_path, {"S2": S2})

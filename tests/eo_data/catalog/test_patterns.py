@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,37 @@ def test_what_a_pattern_says_of_itself() -> None:
     assert FilePattern("{id}/{band}.tif").by_band
     assert FilePattern("{id}/{band}.tif").by_id
     assert not FilePattern("cube.nc").by_id
+
+
+def test_the_case_of_a_suffix_does_not_count_and_that_of_the_rest_does(tmp_path: Path) -> None:
+    touch(tmp_path, "x_S2.TIF", "y_S2.Tif", "z_s2.tif", "w.tif", "v.TIFF", "cube.NC", "A/u.TIF", "a/t.tif")
+    assert _ids(tmp_path, "{id}_S2.tif") == [("x", None), ("y", None)]
+    assert _ids(tmp_path, "{id}_s2.TIF") == [("z", None)]
+    assert _ids(tmp_path, "{id}.tif?") == [("v", None)]
+    assert _ids(tmp_path, "{id}.nc") == [("cube", None)]
+    assert _ids(tmp_path, "a/{id}.tif") == [("t", None)]
+    assert _ids(tmp_path, "cube.nc") == [(None, None)]
+
+
+@pytest.mark.parametrize(("pattern", "same"), [("{id}.tif", "x.TIF"), ("s2/*.tif", "s2/x.TIF"), ("s2/x.*", "s2/x.TIF")])
+def test_files_that_differ_in_the_case_of_the_suffix_are_no_two_frames(tmp_path: Path, pattern: str, same: str) -> None:
+    touch(tmp_path, same.replace(".TIF", ".tif"))
+    if (tmp_path / same).exists():
+        pytest.skip("this file system knows no case")
+    touch(tmp_path, same)
+    with pytest.raises(ValueError, match=r"The files 'x.TIF', 'x.tif' in .* differ only in the case of their suffix"):
+        _ids(tmp_path, pattern)
+
+
+def test_accents_are_composed_in_ids_and_kept_in_paths(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Köln") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"{decomposed}_S2.tif")
+    ((match, path),) = FilePattern("{id}_S2.tif").find(tmp_path)
+    assert match["id"] == composed
+    assert path.exists()
+    assert _ids(tmp_path, f"{decomposed[:3]}*_S2.tif") == _ids(tmp_path, "K?ln_S2.tif") == [(None, None)]
+    if (tmp_path / f"{composed}_S2.tif").exists():
+        pytest.skip("this file system knows no spellings")
+    touch(tmp_path, f"{composed}_S2.tif")
+    with pytest.raises(ValueError, match=r"how Unicode writes their accents"):
+        _ids(tmp_path, "{id}_S2.tif")
