@@ -61,9 +61,11 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
         raise SampleError(msg)
     if task == "segmentation":
         _refuse_swallowed_class(record, layer)
+        _refuse_scaled_classes(record, layer, source)
         values, missing = _classes(record, values, missing, source)
     else:
-        values = _scaled(layer)
+        _refuse_fill_values(record, values[~missing], source)
+        values = _scaled(values, layer.facts)
     missing = _where_image_is_missing(record, missing, reference)
     pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
     return Raster(pixels[None], ~missing, layer.transform, layer.crs)
@@ -76,7 +78,7 @@ class LabelLayer:
     Parameters
     ----------
     values : ndarray, (H, W), float64
-        As stored.
+        As stored; of CF's packed numbers, what they stand for.
     missing : ndarray, (H, W), bool
         Where the file says that there is no label.
     transform : affine.Affine or None
@@ -84,7 +86,9 @@ class LabelLayer:
     crs : str or None
         Coordinate reference system as WKT.
     facts : BandFacts
-        What the file says of the numbers.
+        What the file says of the numbers, as far as reading has not used it up.
+    points : str
+        What says where the pixels lie, if it is no transform: see `eo_data.readers.formats.facts.FileFacts`.
     swallowed : mapping of float to int
         Classes that are also the number for "no data", and how many pixels have it.
     """
@@ -94,6 +98,7 @@ class LabelLayer:
     transform: Affine | None = None
     crs: str | None = None
     facts: BandFacts = field(default_factory=BandFacts)
+    points: str = ""
     swallowed: Mapping[float, int] = field(default_factory=dict)
 
 
@@ -119,12 +124,21 @@ def _layer(layers: Sequence[OpenLayer], source: LabelSource) -> LabelLayer:
     if values.ndim != 3:
         msg = f"it has a time axis of {len(values)}, expected one label. Write a file for each date."
         raise ValueError(msg)
-    hidden = [value for value in facts.nodata if source.nodata is None and _is_class(value, source)]
+    packed = layer.facts.packing == "cf" and facts.is_scaled
+    stated = _scaled(np.asarray(facts.nodata, dtype=np.float64), facts) if packed else facts.nodata
+    meant = dict(zip(facts.nodata, map(float, stated), strict=True))
+    hidden = [value for value in facts.nodata if source.nodata is None and _is_class(meant[value], source)]
     swallowed: dict[float, int] = {}
     if hidden:
         there = layer.stored([position], whole, nodata=math.nan, dtype=np.float64)
-        swallowed = {value: int((there == value).sum()) for value in hidden}
-    return LabelLayer(values[0], ~np.isfinite(values[0]), grid.transform, grid.crs, facts, swallowed)
+        swallowed = {meant[value]: int((there == value).sum()) for value in hidden}
+    plane, missing = values[0], ~np.isfinite(values[0])
+    if packed:
+        # Rounded, because 3 * 0.1 is no whole number.
+        plane, facts = _scaled(plane, facts), replace(facts, scale=None, offset=None)
+        near = np.round(plane)
+        plane = np.where(np.abs(plane - near) < 1e-9, near, plane)
+    return LabelLayer(plane, missing, grid.transform, grid.crs, facts, layer.facts.points, swallowed)
 
 
 def _is_class(value: float, source: LabelSource) -> bool:
@@ -146,12 +160,44 @@ def _refuse_swallowed_class(record: Record, layer: LabelLayer) -> None:
             raise SampleError(msg)
 
 
-def _scaled(layer: LabelLayer) -> np.ndarray:
-    """Values of a regression target in the unit that the file states by scale and offset."""
+def _refuse_scaled_classes(record: Record, layer: LabelLayer, source: LabelSource) -> None:
     facts = layer.facts
+    if facts.is_scaled and not source.remap:
+        scale, offset = 1.0 if facts.scale is None else facts.scale, facts.offset or 0.0
+        msg = (
+            f"{record.id}: the label {record.label} states that its numbers stand for number * {scale:g} + {offset:g}, "
+            "but classes are whole numbers as stored. Take scale and offset out of the file's tags, or state by remap "
+            "which stored number is which class."
+        )
+        raise SampleError(msg)
+
+
+#: Numbers for no data that are no measurements of anything on the ground, and from where on no number is.
+_FILL_VALUES, _HUGE = (-9999.0, -32768.0, -99999.0), 1e19
+
+
+def _refuse_fill_values(record: Record, observed: np.ndarray, source: LabelSource) -> None:
+    """Refuse targets of -9999 and the like that neither file nor config declares: they would be learned."""
+    if source.nodata is not None or not observed.size:
+        return
+    found = np.isin(observed, _FILL_VALUES) | (np.abs(observed) >= _HUGE)
+    if found.any():
+        values, counts = np.unique(observed[found], return_counts=True)
+        value = values[counts.argmax()]
+        text = f"{value:.0f}" if abs(value) < _HUGE else repr(float(value))
+        msg = (
+            f"{record.id}: the label {record.label} holds {text} in {counts.max()} of {observed.size} pixels, a usual "
+            f"number for no data, which the file does not declare as such. State nodata: {text} in the label source, "
+            "or nodata: .nan if it is a value."
+        )
+        raise SampleError(msg)
+
+
+def _scaled(values: np.ndarray, facts: BandFacts) -> np.ndarray:
+    """Numbers in the unit that the file states by scale and offset."""
     if not facts.is_scaled:
-        return layer.values
-    return layer.values * (1.0 if facts.scale is None else facts.scale) + (facts.offset or 0.0)
+        return values
+    return values * (1.0 if facts.scale is None else facts.scale) + (facts.offset or 0.0)
 
 
 def _on_image(record: Record, layer: LabelLayer, reference: Image) -> LabelLayer:
@@ -165,6 +211,12 @@ def _on_image(record: Record, layer: LabelLayer, reference: Image) -> LabelLayer
         msg = (
             f"{record.id}: the label {record.label} has {layer.values.shape} pixels, the image {raster.height} x "
             f"{raster.width} (height x width). They must lie on one grid."
+        )
+        raise SampleError(msg)
+    if layer.points and raster.transform is not None:
+        msg = (
+            f"{record.id}: only {layer.points} say where the pixels of the label {record.label} lie, but the image has "
+            "a transform. Warp the label to the image's grid (gdalwarp)."
         )
         raise SampleError(msg)
     if layer.transform is None or raster.transform is None:

@@ -80,7 +80,8 @@ def resampled_grid(grid: PixelGrid, size: float) -> PixelGrid:
     up = north_up(grid)
     left, top = up.transform.c, up.transform.f  # type: ignore[union-attr]
     across, down = grid.width * abs(transform.a), grid.height * abs(transform.e)
-    height, width = round(down / size), round(across / size)
+    # The centre of a pixel lies within the image, else it would have no value: half a pixel at the end is left out.
+    height, width = (math.ceil(length / size - 0.5 - 1e-6) for length in (down, across))
     if min(height, width) < 1:
         msg = (
             f"resample_to is in the unit of the CRS and must not exceed the image, which covers {across:g} x {down:g}; "
@@ -157,12 +158,27 @@ def read_on_grid(
     place = own.window(needed.top, needed.left, needed.height, needed.width)
     # Missing is NaN, also where infinite; GDAL weighs the others.
     pixels[np.isinf(pixels)] = np.nan
-    return _reprojected(pixels, place, target, result, resampling)
+    _reproject(pixels, place, target, result, resampling)
+    if resampling == "cubic" and not np.isfinite(pixels).all():
+        _steady_beside_gaps(pixels, place, target, result)
+    return result
 
 
-def _reprojected(
-    pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str
-) -> np.ndarray:
+def _steady_beside_gaps(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray) -> None:
+    """Take bilinear values where the cubic kernel meets missing pixels.
+
+    GDAL divides by the sum of the weights that are left. Some of the kernel's are negative, so that it may be nearly 0,
+    and the value anything.
+    """
+    touched, instead = np.zeros_like(result), np.full_like(result, np.nan)
+    _reproject(np.isnan(pixels).astype(np.float32), place, target, touched, "cubic")
+    _reproject(pixels, place, target, instead, "bilinear")
+    # It is exactly 0 where the kernel meets no gap.
+    np.copyto(result, instead, where=np.abs(touched) > 1e-6)
+
+
+def _reproject(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
+    """Resample into ``result``, whose values stay where there is nothing."""
     planes = pixels.reshape(-1, *pixels.shape[-2:])
     out = result.reshape(-1, *result.shape[-2:])
     ratio = [_pixel_sides(place)[i] / _pixel_sides(target)[i] for i in (0, 1)]
@@ -182,7 +198,6 @@ def _reprojected(
         XSCALE=ratio[0],
         YSCALE=ratio[1],
     )
-    return out.reshape(result.shape)
 
 
 def _pixel_sides(grid: PixelGrid) -> tuple[float, float]:

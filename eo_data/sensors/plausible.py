@@ -13,7 +13,10 @@ import numpy as np
 
 from eo_data.sensors.units import InputUnit
 
-#: What a value of a physical unit can be.
+#: Beyond this are 1e20, the fill value of NetCDF (9.97e36), and the lowest and highest of float32 and float64.
+_HUGE = 1e19
+
+#: What a value of a unit can be; of native ones only that it is a number and no fill value.
 #: Reflectance: atmospheric correction goes down to -0.2 (the lowest number of Landsat Collection 2), and glint under a
 #: low sun exceeds 2 by far. Decibel: amplitudes of Sentinel-1 are whole numbers, of which 1 means some -55 dB, and the
 #: subtraction of noise leaves a few values close to a power of 0 (-150 dB is 1e-15); 60 dB exceeds any target. Linear
@@ -25,6 +28,7 @@ POSSIBLE: Mapping[InputUnit, tuple[float, float]] = MappingProxyType(
         InputUnit.DECIBEL: (-150.0, 60.0),
         InputUnit.LINEAR_POWER: (-1.0, 1e6),
         InputUnit.KELVIN: (150.0, 1000.0),
+        InputUnit.NATIVE: (-_HUGE, _HUGE),
     }
 )
 
@@ -36,14 +40,12 @@ _FAINT_DECIBEL = -60.0
 
 #: Numbers that stand for no data when nobody declares them.
 _USUAL = (-9999.0, -32768.0, -999.0, -99.0, 0.0, 255.0, 32767.0, 65535.0)
-#: Beyond this are 1e20, the fill value of NetCDF (9.97e36), and the lowest and highest of float32 and float64.
-_HUGE = 1e19
 
 
 def refuse_impossible(
     pixels: np.ndarray, unit: InputUnit, bands: Sequence[str], where: str, stored: np.ndarray | None = None
 ) -> None:
-    """Refuse values that no measurement in a unit can have. Digital numbers and native values are not judged.
+    """Refuse values that no measurement in a unit can have. Digital numbers are not judged.
 
     Parameters
     ----------
@@ -135,8 +137,8 @@ def _message(plane: np.ndarray, bad: np.ndarray, numbers: np.ndarray, unit: Inpu
     number, times = values[counts.argmax()], int(counts.max())
     low, high = POSSIBLE[unit]
     found = (
-        f"{where}: band {band} has {count} of {valid} values ({100 * count / valid:.2g} %) that are no {unit}, which "
-        f"lies within {low:g} and {high:g}. The most frequent one is {_shown(number)} as stored ({times} times)"
+        f"{where}: band {band} has {count} of {valid} values ({100 * count / valid:.2g} %) that are no {_meaning(unit)}, "
+        f"which lies within {low:g} and {high:g}. The most frequent one is {_shown(number)} as stored ({times} times)"
     )
     if number in _USUAL or abs(number) >= _HUGE:
         return (
@@ -152,6 +154,10 @@ def _message(plane: np.ndarray, bad: np.ndarray, numbers: np.ndarray, unit: Inpu
         f"{found}. Check unit, scale and offset of the source; if the values stand for missing pixels, mask them in "
         "the file."
     )
+
+
+def _meaning(unit: InputUnit) -> str:
+    return "measurement" if unit is InputUnit.NATIVE else str(unit)
 
 
 def _shown(number: np.number) -> str:

@@ -184,7 +184,8 @@ def stated_scale(scale: object, offset: object) -> tuple[float | None, float | N
 def mark_missing(stored: np.ndarray, pixels: np.ndarray, band: BandFacts, nodata: float | None) -> None:
     """Set the pixels of one band to NaN where the stored numbers mean "missing".
 
-    Integers are compared as integers. Fractions are compared in float32, in which no-data often was written.
+    Integers are compared as integers. Fractions are compared in float32, in which no-data often was written; the lowest
+    of float32 has several spellings (-3.4e38, -3.40282306e38), which GDAL takes for one, too.
 
     Parameters
     ----------
@@ -203,8 +204,7 @@ def mark_missing(stored: np.ndarray, pixels: np.ndarray, band: BandFacts, nodata
         if stored.dtype.kind in "iub":
             found = stored == int(value) if float(value).is_integer() else None
         else:
-            with np.errstate(over="ignore"):
-                found = pixels.astype(np.float32, copy=False) == np.float32(value)
+            found = _same_float32(pixels, value)
         if found is not None and found.any():
             pixels[found] = np.nan
     if band.valid_range is not None and nodata is None:
@@ -212,6 +212,19 @@ def mark_missing(stored: np.ndarray, pixels: np.ndarray, band: BandFacts, nodata
         outside = (stored < low) | (stored > high)
         if outside.any():
             pixels[outside] = np.nan
+
+
+#: From here on numbers are no measurements, and single digits of no-data do not count.
+_HUGE, _TWO_NEIGHBOURS = 1e30, 2.4e-7
+
+
+def _same_float32(pixels: np.ndarray, value: float) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        numbers, wanted = pixels.astype(np.float32, copy=False), np.float32(value)
+    if np.isfinite(wanted) and abs(wanted) > _HUGE:
+        near = np.abs(numbers.astype(np.float64) - float(wanted))
+        return np.asarray(near <= _TWO_NEIGHBOURS * abs(float(wanted)))
+    return np.asarray(numbers == wanted)
 
 
 def as_floats(stored: np.ndarray, dtype: type = np.float32) -> np.ndarray:

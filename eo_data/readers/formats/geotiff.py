@@ -90,8 +90,8 @@ class _Raster:
         dtype: type = np.float32,
     ) -> np.ndarray:
         window = Window(part.left, part.top, part.width, part.height)
-        stored = self._file.read([i + 1 for i in bands], window=window)
-        pixels = as_floats(stored, dtype)
+        stored = self._numbers(bands, window)
+        pixels = as_floats(stored, dtype) if isinstance(stored, np.ndarray) else _stacked(stored, dtype)
         for plane, own, i in zip(pixels, stored, bands, strict=True):
             mark_missing(own, plane, self.facts.bands[i], nodata)
         if self.facts.mask == "mask":
@@ -102,6 +102,12 @@ class _Raster:
             pixels[:, self._file.read(self.facts.alpha + 1, window=window) == 0] = np.nan
         return pixels
 
+    def _numbers(self, bands: Sequence[int], window: Window) -> np.ndarray | list[np.ndarray]:
+        """Bands as stored: one array, or an array each if they are of several types, which a VRT may mix."""
+        if len({self._file.dtypes[i] for i in bands}) == 1:
+            return np.asarray(self._file.read([i + 1 for i in bands], window=window))
+        return [self._file.read(i + 1, window=window) for i in bands]
+
     def _masks(self, bands: Sequence[int], window: Window) -> Iterator[tuple[np.ndarray, list[int]]]:
         """Masks, and which of the bands each is for: one of the whole file, or one of each band."""
         flags = self._file.mask_flag_enums
@@ -111,6 +117,10 @@ class _Raster:
             yield self._file.read_masks(bands[shared[0]] + 1, window=window), shared
         for i in own:
             yield self._file.read_masks(bands[i] + 1, window=window), [i]
+
+
+def _stacked(planes: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.stack([as_floats(plane, dtype) for plane in planes])
 
 
 def _is_mask(flags: Sequence[MaskFlags]) -> bool:
@@ -133,9 +143,10 @@ def _facts(file: Any) -> FileFacts:  # noqa: ANN401
     bands = tuple(_band(*band) for band in described)
     masked = any(_is_mask(flags) for flags in file.mask_flag_enums)
     transform, crs = file.transform, file.crs.to_wkt() if file.crs else None
-    located = crs is not None or not _is_default(transform, file.height)
+    # rasterio gives the identity where a file has no transform; a CRS alone is no place.
+    located = transform != Affine.identity() and (crs is not None or not _is_default(transform, file.height))
     points = "" if located else _points(file)
-    grid = PixelGrid(file.height, file.width, transform if located and not points else None, crs)
+    grid = PixelGrid(file.height, file.width, transform if located else None, crs)
     mask: Literal["", "mask", "alpha"] = "mask" if masked else "" if alpha is None else "alpha"
     return FileFacts(file.driver, grid, bands, file.tags(), mask=mask, alpha=alpha, points=points)
 
