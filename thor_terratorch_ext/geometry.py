@@ -181,8 +181,8 @@ def plan_input(
     """Plan THOR's geometry without changing the aspect of a raster, unless that is asked for.
 
     rs-embed resamples what is not square to ``image_size`` x ``image_size`` where it cannot snap it: sides that differ
-    by more than ``shape_tol_px``, limits, and the ``fixed`` rule. Here such a raster becomes square by a border of
-    missing pixels first, around the same centre, and the same rules hold for the square.
+    by more than ``shape_tol_px``, limits, and the ``fixed`` rule. Here such a raster becomes square first, around the
+    same centre, by a border that repeats its edge and is not valid, and the same rules hold for the square.
 
     Parameters
     ----------
@@ -206,7 +206,8 @@ def plan_input(
     record = plan.describe() | {"raw_input_hw": size, "shape_adjust_applied": "pad_to_square"}
     if "raw_aspect_diff_px" in record:
         record["raw_aspect_diff_px"] = abs(height - width)
-    border = centred(size, (side, side))
+    # As in tiles that reach over the end of a raster. 0 dB or reflectance 0 over a large area is no ground at all.
+    border = centred(size, (side, side), mode="edge")
     return replace(plan, input_hw=size, before=(*border, *plan.before), record=tuple(record.items()))
 
 

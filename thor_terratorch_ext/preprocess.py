@@ -122,9 +122,9 @@ class ThorPreprocess:
     means, stds, statistics : optional
         Statistics of a data set instead of THOR's own, see `eo_data.preprocess.DatasetNormalise`.
     non_square : {'pad', 'stretch'}
-        What becomes of an image that is not square where it cannot be snapped as it is: a border of missing pixels
-        makes it square, and the rules hold for the square; or, as in rs-embed, both sides become ``image_size``, which
-        changes the shape of everything on the ground.
+        What becomes of an image that is not square where it cannot be snapped as it is: a border that repeats its edge
+        and is not valid makes it square, and the rules hold for the square; or, as in rs-embed, both sides become
+        ``image_size``, which changes the shape of everything on the ground.
 
     Raises
     ------

@@ -23,7 +23,7 @@ _NAMES: Mapping[CloudKind, str] = MappingProxyType(
         "fmask": r"fmask",
         "qa60": r"qa60",
         "msk_classi": r"msk_classi(_[a-z0-9]+)*",
-        "probability": r"(msk_)?cldprb|clp|cloud_prob(ability|abilities)?|s2cloudless",
+        "probability": r"(msk_)?cldprb|cld|clp|cloud_prob(ability|abilities)?|s2cloudless",
         "mask": r"clm|cloud_?mask",
     }
 )
@@ -42,7 +42,7 @@ def kind_of_name(name: str) -> CloudKind | None:
     Parameters
     ----------
     name : str
-        Name of a band, a variable or a file without its suffix.
+        Name of a band, a variable or a file; of a path, the last part.
     """
     words = _words(name)
     found: list[CloudKind] = [
@@ -99,4 +99,5 @@ _MEANING: Mapping[str, str] = MappingProxyType(
 
 
 def _words(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+    last = re.split(r"[\\/]", name.strip().lower().rstrip("\\/"))[-1]
+    return re.sub(r"[^a-z0-9]+", "_", last).strip("_")

@@ -22,6 +22,7 @@ from eo_data.sensors.quality_names import check_name, kind_of_name
         ("MSK_CLASSI_OPAQUE", "msk_classi"),
         ("MSK_CLASSI_B00", "msk_classi"),
         ("MSK_CLDPRB", "probability"),
+        ("conditions/mask/l2a_classification/r20m/scl", "scl"),
         ("cloud_probability", "probability"),
         ("cloud mask", "mask"),
         ("CLM", "mask"),
