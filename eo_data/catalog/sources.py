@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal, get_args
 
 from eo_core.arguments import one_of
+from eo_core.fingerprint import LATER
 from eo_data.catalog.patterns import FilePattern
 from eo_data.sensors.quality_names import CloudKind, check_name
 from eo_data.sensors.tables import SENSORS, Band, Sensor
@@ -120,8 +121,8 @@ class ImageSource:
     cloud_kind: CloudKind = "scl"
     static: bool = False
     optional: bool = False
-    file_scaling: FileScaling = "check"
-    crs: str | None = None
+    file_scaling: FileScaling = field(default="check", metadata=LATER)
+    crs: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""

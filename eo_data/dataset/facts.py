@@ -45,13 +45,10 @@ def describe_data(module: object) -> dict[str, Any]:
 
 
 def _as_before(source: dict[str, Any]) -> None:
-    """Keep fingerprints as they were before a setting was added: without it where it changes nothing.
+    """Keep fingerprints as they were when a scale that is not stated was 0.0001.
 
-    A scale that is not stated was 0.0001 once; for sensors of which that was wrong the fingerprint does differ.
+    For sensors of which that was wrong the fingerprint does differ.
     """
-    for setting, nothing in (("file_scaling", "check"), ("crs", None)):
-        if setting in source and source[setting] == nothing:
-            del source[setting]
     if "scale" in source and source["scale"] is None:
         bands = source.get("bands") or ()
         usual = source.get("unit") != "digital_number" or all(assumed_scale(source["sensor"], band) for band in bands)

@@ -246,7 +246,7 @@ def clear_pixels(name: str, source: ImageSource, bands: Sequence[str], pixels: n
         return None
     layer = pixels[:, list(bands).index(source.cloud_band)]
     try:
-        return clear_mask(layer, source.cloud_kind)
+        return clear_mask(layer, source.cloud_kind, name=source.cloud_band)
     except ValueError as error:
         msg = f"{name!r}: cloud band {source.cloud_band!r}: {error}"
         raise SampleError(msg) from error

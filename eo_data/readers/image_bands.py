@@ -6,6 +6,7 @@ none.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -281,7 +282,9 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
         bands = [band.position for band in group]
         target = grid.window(part.top, part.left, part.height, part.width)
         alpha = _alpha_counts(group, source, part if own == grid else needed_part(own, target))
-        nodata = None if quality else source.nodata
+        # Many tools tag 0 as no-data of all layers of a product; in a quality layer it is a class.
+        tagged = any(0 in band.facts.nodata for band in group)
+        nodata = (math.nan if tagged else None) if quality else source.nodata
         pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha)
         return pixels if quality else _decoded(pixels, group, source)
 
