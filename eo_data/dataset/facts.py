@@ -51,7 +51,8 @@ def _as_before(source: dict[str, Any]) -> None:
     """
     if "scale" in source and source["scale"] is None:
         bands = source.get("bands") or ()
-        usual = source.get("unit") != "digital_number" or all(assumed_scale(source["sensor"], band) for band in bands)
+        linear = source.get("unit") == "digital_number" and source.get("formula") is None
+        usual = not linear or all(assumed_scale(source["sensor"], band) for band in bands)
         source["scale"] = 1e-4 if usual or source.get("sensor") is None else None
 
 

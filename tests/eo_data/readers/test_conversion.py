@@ -125,5 +125,5 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
     reader = image_reader(FramePolicy(), cloud_band="SCL", sensor=None, bands=["B2", "SCL"], scale=1e-4, pixel_size=10)
     image = reader.read(record_of(*paths))
     assert np.argwhere(~image.raster.valid).tolist() == [[0, 0, 0]]
-    with pytest.raises(SampleError, match="'S2': cloud band 'B3': A layer of kind 'scl' has whole numbers 0..11"):
+    with pytest.raises(SampleError, match="'S2': cloud band 'B3': .*layer of kind 'scl' has whole numbers 0..11"):
         image_reader(FramePolicy(), cloud_band="B3", bands=["B2"]).read(record_of(*paths))
