@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
 
+from eo_core.addresses import without_credentials
 from eo_data.raster.raster import ground_pixel_size, scaled, shifted
 
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -110,8 +111,8 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
     names = _names(batch)
     return [
         SampleGrid(
-            _text(batch.get("id"), i) or _relative(name, root),
-            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
+            _text(batch.get("id"), i) or _relative(without_credentials(name), root),
+            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (without_credentials(name),),
             *_georeference(batch, i, size, name),
             _valid(batch, i, size),
             _dates(batch, i),
