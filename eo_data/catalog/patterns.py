@@ -27,7 +27,7 @@ class FilePattern:
     text : str
         With ``{id}`` for the id of a sample (may reach over folders), ``{band}`` for the name of a band where every
         band has its own file, and the wildcards ``*``, ``?`` and ``**/``. Without ``{id}`` all files belong to one
-        sample.
+        sample. Upper and lower case differ, but not in the suffix of the files.
 
     Raises
     ------

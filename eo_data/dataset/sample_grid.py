@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
 
+from eo_core.addresses import without_credentials
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted
@@ -119,8 +120,8 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
     names = _names(batch)
     return [
         SampleGrid(
-            _text(batch.get("id"), i) or _relative(name, root),
-            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (name,),
+            _text(batch.get("id"), i) or _relative(without_credentials(name), root),
+            tuple(_text(batch.get("sources"), i).split("\n")) if "sources" in batch else (without_credentials(name),),
             *_georeference(batch, i, size, name),
             _valid(batch, i, size),
             _dates(batch, i),

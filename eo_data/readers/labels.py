@@ -10,7 +10,8 @@ import numpy as np
 from affine import Affine
 from rasterio.errors import RasterioError
 
-from eo_data.catalog.hrefs import Href
+from eo_core.addresses import without_credentials
+from eo_data.catalog.hrefs import Href, cause_to_show
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
@@ -105,14 +106,14 @@ class LabelLayer:
 def _read(href: Href, source: LabelSource) -> LabelLayer:
     """Read the layer of a file that holds a label; missing is where whatever the file has for it says so."""
     try:
-        with reader_of(href).opened(href, None) as layers:
+        with href.opening(), reader_of(href).opened(href, None) as layers:
             return _layer(layers, source)
     except (RasterioError, OSError) as error:
-        msg = f"The label {href} cannot be read: {error}. The file may be truncated; copy it again."
-        raise SampleError(msg) from error
+        msg = f"The label {href.unreadable(error)}"
+        raise SampleError(msg) from cause_to_show(error)
     except ValueError as error:
-        msg = f"The label {href} cannot be used: {error}"
-        raise SampleError(msg) from error
+        msg = f"The label {href} cannot be used: {without_credentials(str(error))}"
+        raise SampleError(msg) from cause_to_show(error)
 
 
 def _layer(layers: Sequence[OpenLayer], source: LabelSource) -> LabelLayer:

@@ -94,3 +94,13 @@ def test_area_is_of_the_ground_in_square_metres() -> None:
     found = SampleGrid("x", ("x",), chip, degrees, np.ones((100, 100), dtype=bool), ()).area
     assert found == pytest.approx(1113.9 * 1113.9 * 0.5, rel=0.01)  # cos 60 degrees
     assert place().area == 0
+
+
+def test_addresses_of_a_stock_data_module_lose_their_credentials() -> None:
+    batch = {
+        "filename": ["https://user:SECRET@h/a/x.tif?sig=SE/CR.ET"],
+        "bounds": torch.zeros(1, 4, dtype=torch.float64) + torch.tensor([0.0, 0, 1, 1]),
+    }
+    (found,) = sample_grids(batch, (8, 8))
+    assert found.sources == ("https://h/a/x.tif",)
+    assert "SE" not in found.id

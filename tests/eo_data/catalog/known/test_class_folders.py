@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,12 @@ def test_scenes_of_one_name_and_empty_classes_are_refused(scenes: Path) -> None:
         class_rows(scenes, "tif")
     with pytest.raises(ValueError, match="there are none"):
         class_rows(scenes, "tif", files="*.png")
+
+
+def test_suffixes_in_capitals_and_decomposed_accents_are_scenes_too(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Köln_1") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"A/{decomposed}.TIF", "B/b_1.tif", "B/._b_1.tif")
+    (tmp_path / "train.txt").write_text(f"{composed}.jpg\n", encoding="utf-8")
+    rows, _ = class_rows(tmp_path, ".", splits={"train": "train.txt"})
+    assert [(row["id"], row["label"], row.get("split")) for row in rows] == [(composed, 0, "train"), ("b_1", 1, None)]
+    assert (tmp_path / rows[0]["image"]).is_file()
