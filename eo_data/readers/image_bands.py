@@ -21,7 +21,8 @@ from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
-from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground
+from eo_data.readers.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground
+from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.units import InputUnit
 
@@ -229,8 +230,17 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
         target = grid.window(part.top, part.left, part.height, part.width)
         alpha = _alpha_counts(group, source, part if own == grid else needed_part(own, target))
         nodata = None if quality else source.nodata
-        pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha)
+        fill = None if quality or own == grid else _fill(group, source, first)
+        pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha, fill=fill)
         return pixels if quality else _decoded(pixels, group, source)
+
+
+def _fill(group: Sequence[_Band], source: ImageSource, first: _Band) -> Fill | None:
+    """Numbers for no data by the definition of the product; of values that come to be by decoding there are none."""
+    if any(_decodes(band, source) for band in group):
+        return None
+    origins = [BandOrigin(band.href, band.position, band.facts) for band in group]
+    return fill_of(source, [band.name for band in group], origins, first.layer.facts.tags)
 
 
 def _one_grid(grid: PixelGrid, own: PixelGrid) -> bool:
