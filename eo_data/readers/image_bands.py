@@ -301,12 +301,12 @@ def _alpha_counts(group: Sequence[_Band], source: ImageSource, part: Part | None
     if alpha is None or part is None or not _is_spectral(layer, alpha, source):
         return True
     wanted = next((band.name for band in group if band.position == alpha), None)
+    opaque = _opaque(layer.facts.bands[alpha].dtype)
     values = np.unique(layer.stored([alpha], part, alpha=False))
-    opacity = (
-        values.size <= 2
-        and values.max() in _opaque(layer.facts.bands[alpha].dtype)
-        and values.min() in (0, values.max())
-    )
+    if _is_opacity(values, opaque):
+        # A tile may hold nothing but 255 of a measurement.
+        values = np.unique([*values, *_here_and_there(layer, alpha)])
+    opacity = _is_opacity(values, opaque)
     if opacity and wanted is None:
         return True
     if opacity:
@@ -317,6 +317,19 @@ def _alpha_counts(group: Sequence[_Band], source: ImageSource, part: Part | None
         )
         raise ValueError(msg)
     return False
+
+
+def _is_opacity(values: np.ndarray, opaque: set[float]) -> bool:
+    return values.size <= 2 and values.max() in opaque and values.min() in (0, values.max())
+
+
+def _here_and_there(layer: OpenLayer, band: int, count: int = 8, side: int = 32) -> Iterator[float]:
+    """Values of a band in small windows all over the file."""
+    grid = layer.facts.grid
+    height, width = min(side, grid.height), min(side, grid.width)
+    for top in np.unique(np.linspace(0, grid.height - height, count).astype(int)):
+        for left in np.unique(np.linspace(0, grid.width - width, count).astype(int)):
+            yield from np.unique(layer.stored([band], Part(int(top), int(left), height, width), alpha=False)).tolist()
 
 
 def _opaque(dtype: str) -> set[float]:
