@@ -205,7 +205,7 @@ class _Raster:
         size: tuple[int, int],
         values: np.ndarray,
         class_names: Sequence[str] | None,
-        whole: Affine | None,
+        whole: Affine | None = None,
     ) -> None:
         self._path = path
         self._partial = partial_path(path)

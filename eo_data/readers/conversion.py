@@ -140,7 +140,7 @@ def _from_numbers(
         _scaled(where, source, part, own, target) for part, own in zip(parts, scalings[: len(parts)], strict=True)
     ]
     result = converted[0] if len(converted) == 1 else np.concatenate(converted)
-    if target is InputUnit.DECIBEL:
+    if target in (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
         result, zeros = _without_zeros(result, target)
         notes += zeros
     return result, notes
@@ -199,9 +199,11 @@ def _check_sentinel2(
     if not is_sentinel2(source.sensor):
         return
     offset = scalings[0].offset
-    # A number that the config states for missing pixels counts instead of those of the product.
+    # A number that the config states for missing pixels counts instead of those of the product. HLS has a fill value of
+    # its own, and 0 is a value there.
     usual = extremes[0].min() > NO_DATA and extremes[1].max() < SATURATED
-    special = special_numbers(numbers, offset) if source.nodata is None and not usual else None
+    asked = source.nodata is None and not scalings[0].has_other_fill and not usual
+    special = special_numbers(numbers, offset) if asked else None
     if special is not None:
         numbers[special] = np.nan
     names = [_canonical(source, i) for i in range(len(source.bands))]
@@ -216,15 +218,15 @@ def _check_sentinel2(
 
 
 def _without_zeros(pixels: np.ndarray, unit: InputUnit) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Take pixels of exactly 0 dB in all bands as missing: exports without a mask have them beyond the footprint."""
-    if unit is not InputUnit.DECIBEL:
+    """Take backscatter of exactly 0 in all bands, dB or power, as missing: it is what lies beyond the footprint."""
+    if unit not in (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
         return pixels, ()
     empty = zero_decibels(pixels)
     count = int(empty.sum())
     if not count:
         return pixels, ()
     np.copyto(pixels, np.float32(np.nan), where=empty[..., None, :, :])
-    return pixels, (f"{count} pixels of exactly 0 dB in all bands count as missing",)
+    return pixels, (f"{count} pixels of exactly 0 ({unit}) in all bands count as missing",)
 
 
 def _canonical(source: ImageSource, band: int) -> str:

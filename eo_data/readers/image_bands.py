@@ -19,10 +19,12 @@ from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid, compare_grids
 from eo_data.raster.sample import SampleError
+from eo_data.readers.alpha import alpha_counts
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
-from eo_data.readers.regrid import needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
+from eo_data.readers.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
+from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
@@ -281,12 +283,22 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
     with reading_errors(href):
         bands = [band.position for band in group]
         target = grid.window(part.top, part.left, part.height, part.width)
-        alpha = _alpha_counts(group, source, part if own == grid else needed_part(own, target))
+        named = {band.position: band.name for band in group}
+        alpha = alpha_counts(layer, named, source, part if own == grid else needed_part(own, target))
         # Many tools tag 0 as no-data of all layers of a product; in a quality layer it is a class.
         tagged = any(0 in band.facts.nodata for band in group)
         nodata = (math.nan if tagged else None) if quality else source.nodata
-        pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha)
+        fill = None if quality or own == grid else _fill(group, source, first)
+        pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha, fill=fill)
         return pixels if quality else _decoded(pixels, group, source)
+
+
+def _fill(group: Sequence[_Band], source: ImageSource, first: _Band) -> Fill | None:
+    """Numbers for no data by the definition of the product; of values that come to be by decoding there are none."""
+    if any(_decodes(band, source) for band in group):
+        return None
+    origins = [BandOrigin(band.href, band.position, band.facts) for band in group]
+    return fill_of(source, [band.name for band in group], origins, first.layer.facts.tags)
 
 
 def _one_grid(grid: PixelGrid, own: PixelGrid) -> bool:
@@ -330,50 +342,3 @@ def _decoded(pixels: np.ndarray, group: Sequence[_Band], source: ImageSource) ->
             if source.nodata is not None:
                 plane[plane == np.float32(source.nodata)] = np.nan
     return pixels
-
-
-def _alpha_counts(group: Sequence[_Band], source: ImageSource, part: Part | None) -> bool:
-    """Whether a band of opacity tells what is missing: not if it is a measurement that was only tagged so.
-
-    GDAL tags the fourth band of four of 8 bits so, whatever it holds.
-
-    Raises
-    ------
-    ValueError
-        If it is wanted as a measurement, but holds nothing but opaque and transparent.
-    """
-    layer = group[0].layer
-    alpha = layer.facts.alpha
-    if alpha is None or part is None or not _is_spectral(layer, alpha, source):
-        return True
-    wanted = next((band.name for band in group if band.position == alpha), None)
-    values = np.unique(layer.stored([alpha], part, alpha=False))
-    opacity = (
-        values.size <= 2
-        and values.max() in _opaque(layer.facts.bands[alpha].dtype)
-        and values.min() in (0, values.max())
-    )
-    if opacity and wanted is None:
-        return True
-    if opacity:
-        msg = (
-            f"band {alpha + 1} is tagged as alpha and holds only {values.tolist()}, which is opacity (transparency), "
-            f"but the config reads it as {wanted}. Name it '-' in file_bands; if it is a measurement, set its colour "
-            "interpretation to undefined (gdal_edit.py -colorinterp_N undefined)."
-        )
-        raise ValueError(msg)
-    return False
-
-
-def _opaque(dtype: str) -> set[float]:
-    """Values that a band of opacity has where nothing shines through."""
-    return {255.0, float(np.iinfo(dtype).max) if np.issubdtype(np.dtype(dtype), np.integer) else 1.0}
-
-
-def _is_spectral(layer: OpenLayer, position: int, source: ImageSource) -> bool:
-    """Whether the config names a band of the file as one of the sensor's."""
-    declared = source.file_bands[position] if source.file_bands else layer.facts.bands[position].name
-    name = str(declared or "-")
-    if source.table is None:
-        return name in source.bands
-    return source.table.canonical(name) is not None

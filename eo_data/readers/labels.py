@@ -177,11 +177,15 @@ def _refuse_scaled_classes(record: Record, layer: LabelLayer, source: LabelSourc
 _FILL_VALUES, _HUGE = (-9999.0, -32768.0, -99999.0), 1e19
 
 
+def _is_fill_value(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.isin(values, _FILL_VALUES) | (np.abs(values) >= _HUGE))
+
+
 def _refuse_fill_values(record: Record, observed: np.ndarray, source: LabelSource) -> None:
     """Refuse targets of -9999 and the like that neither file nor config declares: they would be learned."""
     if source.nodata is not None or not observed.size:
         return
-    found = np.isin(observed, _FILL_VALUES) | (np.abs(observed) >= _HUGE)
+    found = _is_fill_value(observed)
     if found.any():
         values, counts = np.unique(observed[found], return_counts=True)
         value = values[counts.argmax()]
@@ -312,6 +316,12 @@ def _scalar(record: Record, value: float, source: LabelSource, task: Task) -> fl
         msg = f"{record.id}: the label is {value!r}, expected a number."
         raise SampleError(msg)
     if task == "regression":
+        if source.nodata is None and _is_fill_value(np.asarray(value)):
+            msg = (
+                f"{record.id}: the label is {value:g}, a usual number for no data. Leave the label of such a sample "
+                "empty, or set nodata: .nan in the label source if it is a value."
+            )
+            raise SampleError(msg)
         return float(value)
     new = source.remap.get(int(value), -1 if source.remap else int(value)) if float(value).is_integer() else -1
     if not 0 <= new < (source.classes or new + 1):

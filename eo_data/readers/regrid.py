@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from affine import Affine
@@ -21,6 +21,22 @@ from eo_data.readers.formats.facts import OpenLayer, Part
 _MARGIN = 3
 #: Both sides of a resampling have one CRS, so that any will do.
 _ANY_CRS = CRS.from_epsg(3857)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Numbers that stand for no data though the file does not say so; they must not weigh in values beside them.
+
+    Parameters
+    ----------
+    by_band : tuple of tuple of float
+        For each band, numbers that are missing whatever the other bands have. They come out as NaN.
+    in_all : float or None
+        A number that is missing where all bands have it. It comes out as it is, because there may be further bands.
+    """
+
+    by_band: tuple[tuple[float, ...], ...]
+    in_all: float | None = None
 
 
 def with_stated_crs(grid: PixelGrid, crs: str | None) -> PixelGrid:
@@ -116,6 +132,7 @@ def read_on_grid(
     *,
     nodata: float | None = None,
     alpha: bool = True,
+    fill: Fill | None = None,
 ) -> np.ndarray:
     """Read bands of a layer on a part of a grid over the same ground; only what is needed is read.
 
@@ -133,6 +150,8 @@ def read_on_grid(
         Name of `rasterio.enums.Resampling`, where the layer has other pixels.
     nodata, alpha
         As in `eo_data.readers.formats.facts.OpenLayer.stored`.
+    fill : Fill, optional
+        Looked at where the layer has other pixels.
 
     Returns
     -------
@@ -158,10 +177,32 @@ def read_on_grid(
     place = own.window(needed.top, needed.left, needed.height, needed.width)
     # Missing is NaN, also where infinite; GDAL weighs the others.
     pixels[np.isinf(pixels)] = np.nan
+    empty = None if fill is None else _without_fill(pixels, fill)
     _reproject(pixels, place, target, result, resampling)
     if resampling == "cubic" and not np.isfinite(pixels).all():
         _steady_beside_gaps(pixels, place, target, result)
+    if empty is not None and fill is not None and fill.in_all is not None:
+        there = np.zeros_like(result)
+        _reproject(empty.astype(np.float32), place, target, there, "nearest")
+        result[np.isnan(result) & (there > 0)] = fill.in_all
     return result
+
+
+def _without_fill(pixels: np.ndarray, fill: Fill) -> np.ndarray | None:
+    """Set numbers that stand for no data to NaN, in place; gives where all bands have one, bool, or ``None``."""
+    for i, numbers in enumerate(fill.by_band):
+        for number in numbers:
+            plane = pixels[..., i, :, :]
+            plane[plane == np.float32(number)] = np.nan
+    if fill.in_all is None:
+        return None
+    found = pixels == np.float32(fill.in_all)
+    empty = found.any(axis=-3, keepdims=True) & (found | np.isnan(pixels)).all(axis=-3, keepdims=True)
+    if not empty.any():
+        return None
+    empty = empty & found
+    pixels[empty] = np.nan
+    return np.asarray(empty)
 
 
 def _steady_beside_gaps(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray) -> None:

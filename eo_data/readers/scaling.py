@@ -13,8 +13,9 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.file_raster import BandOrigin
 from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
-from eo_data.sensors.scaling import Scaling, assumed_scale, product_scaling, scale_advice
-from eo_data.sensors.sentinel2 import is_sentinel2, offset_is_applied, sentinel2_offset
+from eo_data.readers.regrid import Fill
+from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
+from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, offset_is_applied, sentinel2_offset
 from eo_data.sensors.units import InputUnit
 
 #: Spellings of degrees Celsius, and what is added for kelvin.
@@ -63,6 +64,11 @@ class BandScaling:
     note: str = ""
     missing: tuple[float, ...] = ()
 
+    @property
+    def has_other_fill(self) -> bool:
+        """Whether the product has another number than 0 for no data, so that 0 is a value."""
+        return bool(self.missing) and 0 not in self.missing
+
 
 def band_scalings(
     name: str, source: ImageSource, bands: Sequence[BandOrigin], tags: Mapping[str, str], target: InputUnit
@@ -94,8 +100,7 @@ def band_scalings(
         facts, own = origin.facts, beside[origin.href]
         key = (origin.href, facts.scale, facts.offset, facts.unit, facts.nodata, _key(source, band, own))
         if key not in found:
-            wanted = source.substitutes.get(band, band)
-            found[key] = _band_scaling(name, source, wanted, origin, own, tags, target)
+            found[key] = _band_scaling(name, source, band, origin, own, tags, target)
         result.append(found[key])
     return result
 
@@ -121,6 +126,45 @@ def refuse_packed(name: str, source: ImageSource, bands: Sequence[BandOrigin]) -
             raise ValueError(msg)
 
 
+def fill_of(source: ImageSource, names: Sequence[str], bands: Sequence[BandOrigin], tags: Mapping[str, str]) -> Fill:
+    """Return the numbers of some bands that stand for no data by the definition of their product.
+
+    Parameters
+    ----------
+    source : ImageSource
+        What the config states.
+    names : sequence of str
+        The bands as the source names them.
+    bands : sequence of BandOrigin
+        Where each comes from, and what its file says.
+    tags : mapping of str to str
+        Metadata of the first file of the image.
+
+    Raises
+    ------
+    ValueError
+        As in `band_scalings`, if what is stated is contradictory.
+    """
+    nothing: tuple[tuple[float, ...], ...] = ((),) * len(bands)
+    if source.unit in (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
+        return Fill(nothing, 0.0)
+    if source.unit is not InputUnit.DIGITAL_NUMBER or source.target_unit is InputUnit.NATIVE:
+        return Fill(nothing)
+    if source.formula is not None:
+        return Fill(((0.0,),) * len(bands))
+    scalings = [
+        _band_scaling("image", source, name, origin, _sidecar(origin.href), tags, InputUnit.NATIVE)
+        for name, origin in zip(names, bands, strict=True)
+    ]
+    by_band = tuple(band.missing for band in scalings)
+    if source.is_radar:
+        return Fill(by_band, -scalings[0].offset)
+    if not is_sentinel2(source.sensor) or scalings[0].has_other_fill:
+        return Fill(by_band)
+    special = (float(SATURATED), float(NO_DATA)) if scalings[0].offset < 0 else (float(SATURATED),)
+    return Fill(tuple((*own, *special) for own in by_band), float(NO_DATA))
+
+
 def _key(source: ImageSource, band: str, beside: Sidecar | None) -> object:
     """What else the scale depends on: all bands of Sentinel-2 share it, unless something beside the file says more."""
     table = source.table
@@ -129,20 +173,21 @@ def _key(source: ImageSource, band: str, beside: Sidecar | None) -> object:
 
 
 def _band_scaling(
-    name: str,
+    modality: str,
     source: ImageSource,
-    band: str,
+    name: str,
     origin: BandOrigin,
     beside: Sidecar | None,
     tags: Mapping[str, str],
     target: InputUnit,
 ) -> BandScaling:
+    band = source.substitutes.get(name, name)
     canonical = (source.table.canonical(band) if source.table else None) or band
-    where = f"{name!r}: {origin.href}, band {band}"
+    where = f"{modality!r}: {origin.href}, band {band}"
     metadata: dict[str, object] = {**tags, **(beside.tags if beside else {})}
     known = _known(where, source, canonical, origin, beside, metadata)
     product = _product_offset(source, str(origin.href), metadata)
-    offset, stated = _offset(name, origin.href, source, known, product)
+    offset, stated = _offset(modality, origin.href, source, known, product)
     scale = (
         source.scale if source.scale is not None else known.scale if known else assumed_scale(source.sensor, canonical)
     )
@@ -152,6 +197,13 @@ def _band_scaling(
             f"states one. {scale_advice(source.sensor, canonical)}"
         )
         raise UnknownScalingError(msg)
+    if source.scale is None and known is None and scale is not None and origin.facts.dtype in ("uint8", "int8"):
+        msg = (
+            f"{where}: its numbers have 8 bits ({origin.facts.dtype}), so they are not the product's, of which one is "
+            f"{scale:g}; neither config nor file states their scale. State scale (1/255 is 0.00392157) and offset, or "
+            "declare unit: native for a picture that was stretched."
+        )
+        raise ValueError(msg)
     if known is not None and scale is not None:
         _refuse_contradiction(where, Scaling(scale, offset * scale, "the config"), known)
     said = "" if known is None else known.origin
@@ -160,15 +212,21 @@ def _band_scaling(
     note = "" if known is None or source.scale is not None else f"{_shown(known)} from {known.origin}"
     if source.offset == "auto":
         note = f"digital number offset {offset:g} from the product"
-    return BandScaling(scale, offset, stated, said, note, tuple(_missing(source, known, origin, beside)))
+    missing = tuple(dict.fromkeys(_missing(source, known, offset, origin, beside)))
+    return BandScaling(scale, offset, stated, said, note, missing)
 
 
-def _missing(source: ImageSource, known: Scaling | None, origin: BandOrigin, beside: Sidecar | None) -> Iterator[float]:
-    """Numbers that mean "missing", which the file itself does not say."""
+def _missing(
+    source: ImageSource, known: Scaling | None, offset: float, origin: BandOrigin, beside: Sidecar | None
+) -> Iterator[float]:
+    """Numbers that mean "missing", which the file itself does not say; those of the product count in any case."""
+    by_product = known.missing if known is not None else None
+    if by_product is None:
+        by_product = fill_number(source.sensor, offset)
+    if by_product is not None:
+        yield by_product
     if source.nodata is not None or origin.facts.nodata:
         return
-    if known is not None and known.missing is not None:
-        yield known.missing
     said = beside.bands[origin.position].nodata if beside and origin.position < len(beside.bands) else None
     if said is not None and not math.isnan(said):
         yield said
@@ -233,6 +291,13 @@ def _offset(
     """Return the offset in numbers, and whether the config states it."""
     tagged = None if known is None or not known.offset else known.number_offset
     if isinstance(source.offset, int | float):
+        if source.offset < 0 and product == 0 and source.file_scaling != "ignore":
+            msg = (
+                f"{name!r}: {href}: the config states offset: {source.offset:g}, but by its name or metadata the "
+                "product has no offset (processing baseline before 04.00, or taken off already). State offset: auto "
+                "to use what each product says, or set file_scaling: ignore if that is wrong."
+            )
+            raise ValueError(msg)
         return float(source.offset), True
     if product is not None and tagged is not None and abs(product - tagged) > 0.51:
         msg = (

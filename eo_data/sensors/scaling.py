@@ -156,6 +156,19 @@ def assumed_scale(sensor: str | None, band: str) -> float | None:
     return 1e-4 if sensor in _SENTINEL2 and found is not None and found.unit == "reflectance" else None
 
 
+def fill_number(sensor: str | None, offset: float) -> float | None:
+    """Return the number for no data of a sensor whose numbers have an offset: 0 of Landsat, else ``None``.
+
+    Parameters
+    ----------
+    sensor : str or None
+        Key of `eo_data.sensors.tables.SENSORS`.
+    offset : float
+        Added to a number before it is scaled. HLS has none, and 0 is a value there.
+    """
+    return 0.0 if sensor in _LANDSAT and offset else None
+
+
 def scale_advice(sensor: str | None, band: str) -> str:
     """Return what to state where no scale is known: a sentence for errors.
 

@@ -21,17 +21,27 @@ LEFT, TOP = 500000.0, 5000000.0
 
 
 def _write_tif(path: Path, pixels: np.ndarray, bands: Sequence[str | None] = (), **options: Any) -> Path:
-    """Write ``(C, H, W)``; ``size`` is the pixel in metres, ``corner`` the upper left one, ``mask`` GDAL's own mask."""
+    """Write ``(C, H, W)``; ``size`` is the pixel in metres, ``corner`` the upper left one, ``mask`` GDAL's own mask.
+
+    The mask lies inside the file unless ``beside`` says otherwise; ``scales``, ``offsets`` and ``colours`` are tags of
+    the bands.
+    """
     size, corner = options.pop("size", 10.0), options.pop("corner", (LEFT, TOP))
-    mask, tags = options.pop("mask", None), options.pop("tags", {})
+    mask, tags, beside = options.pop("mask", None), options.pop("tags", {}), options.pop("beside", False)
+    of_bands = {"scales": "scales", "offsets": "offsets", "colours": "colorinterp"}
+    of_bands = {attribute: options.pop(name) for name, attribute in of_bands.items() if name in options}
+    options.setdefault("driver", "GTiff")
     options.setdefault("crs", "EPSG:32632")
     options.setdefault("transform", Affine(size, 0, corner[0], 0, -size, corner[1]))
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = pixels.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype, **options
-    ) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=not beside, GDAL_DISABLE_READDIR_ON_OPEN=False),
+        rasterio.open(path, "w", count=count, height=height, width=width, dtype=pixels.dtype, **options) as file,
+    ):
         file.write(pixels)
+        for attribute, values in of_bands.items():
+            setattr(file, attribute, tuple(values))
         if bands:
             file.descriptions = tuple(bands)
         if mask is not None:

@@ -115,6 +115,7 @@ data:
         file_bands: [B1, B2, B3, B4, B5, B6, B7, B8, B8A, B9, B10, B11, B12]
         bands: [B4, B3, B2, B8]
         unit: digital_number
+        scale: 0.0001
         pixel_size: 10
     preprocess:
       class_path: eo_data.preprocess.DatasetNormalise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -146,6 +147,8 @@ def _facts(file: Any) -> FileFacts:  # noqa: ANN401
     # rasterio gives the identity where a file has no transform; a CRS alone is no place.
     located = transform != Affine.identity() and (crs is not None or not _is_default(transform, file.height))
     points = "" if located else _points(file)
+    if located:
+        _check_transform(transform)
     grid = PixelGrid(file.height, file.width, transform if located else None, crs)
     mask: Literal["", "mask", "alpha"] = "mask" if masked else "" if alpha is None else "alpha"
     return FileFacts(file.driver, grid, bands, file.tags(), mask=mask, alpha=alpha, points=points)
@@ -169,6 +172,15 @@ def _points(file: Any) -> str:  # noqa: ANN401
     if file.gcps[0]:
         return "ground control points"
     return "RPCs" if file.rpcs is not None else ""
+
+
+def _check_transform(transform: Affine) -> None:
+    if not math.isfinite(sum(transform[:6])) or not transform.determinant:
+        msg = (
+            f"its transform {tuple(transform[:6])} is no place: pixels have no area. Correct the georeference, or take "
+            "it out of the file (gdal_edit.py -unsetgt) to use the pixels without one."
+        )
+        raise ValueError(msg)
 
 
 def _is_default(transform: Affine, height: int) -> bool:

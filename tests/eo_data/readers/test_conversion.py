@@ -44,7 +44,8 @@ def test_the_offset_comes_from_the_product(
 def test_an_unknown_offset_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", constant_bands(1200, 3000), ("B2", "B3"))
     with pytest.raises(
-        SampleError, match="offset of .*a.tif cannot be told from its name or metadata. State offset: -1"
+        SampleError,
+        match="the digital number offset of .*a.tif cannot be told from its name or metadata. State offset: -1",
     ):
         image_reader(offset="auto").read(record_of(path))
     named = tmp_path / "S2A_MSIL2A_20210301T101010_N0214_R022_T32TMT_20210301T120000.tif"
@@ -127,3 +128,90 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
     assert np.argwhere(~image.raster.valid).tolist() == [[0, 0, 0]]
     with pytest.raises(SampleError, match="'S2': cloud band 'B3': .*layer of kind 'scl' has whole numbers 0..11"):
         image_reader(FramePolicy(), cloud_band="B3", bands=["B2"]).read(record_of(*paths))
+
+
+def _quarter(pixels: np.ndarray, value: float) -> np.ndarray:
+    changed = pixels.copy()
+    changed[..., :1] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "options", "expected"),
+    [
+        # Sentinel-2: 0 is no data, and -0.1 no reflectance.
+        (constant_bands(1500, 2500), 0, {"offset": -1000}, (0.05, 0.15)),
+        (constant_bands(1500, 2500), 0, {"offset": 0}, (0.15, 0.25)),
+        (constant_bands(1500, 2500), 65535, {"offset": 0}, (0.15, 0.25)),
+        # Exports without a mask, and SNAP beyond the swath.
+        (constant_bands(-12, -19, dtype="float32"), 0, {"unit": "decibel"}, (-12, -19)),
+        (constant_bands(0.1, 0.01, dtype="float32"), 0, {"unit": "linear_power"}, (-10, -20)),
+        (
+            constant_bands(0.1, 0.01, dtype="float32"),
+            0,
+            {"unit": "linear_power", "target_unit": "linear_power"},
+            (0.1, 0.01),
+        ),
+        (constant_bands(-1200, -1900, dtype="int16"), 0, {"scale": 0.01}, (-12, -19)),
+    ],
+)
+def test_numbers_that_stand_for_no_data_without_being_declared_are_missing(
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+    stored: np.ndarray,
+    value: float,
+    options: dict[str, object],
+    expected: tuple[float, float],
+) -> None:
+    radar = {} if "offset" in options else {"sensor": "sentinel1", "bands": ["VV", "VH"]}
+    path = write_tif(tmp_path / "a.tif", _quarter(stored, value), radar.get("bands", ("B2", "B3")))
+    raster = image_reader(**(radar | options)).read(record_of(path)).raster
+    assert not raster.valid[:, :1].any()
+    assert raster.valid[:, 1:].all()
+    assert raster.pixels[:, 0, 2] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "options", "words"),
+    [
+        (constant_bands(0.1, 0.2, dtype="float32"), -9999, {"unit": "reflectance"}, "-9999 as stored"),
+        (constant_bands(1500, 2500, dtype="int16"), -9999, {"offset": 0}, "-9999 as stored"),
+        (constant_bands(0.1, 0.2, dtype="float32"), -1, {"unit": "reflectance"}, "-1 as stored"),
+        (constant_bands(300, 400, dtype="float32"), np.finfo("float32").min, {"unit": "native"}, "-3.4028235e[+]38"),
+    ],
+)
+def test_impossible_values_are_refused_with_the_line_to_write(
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+    stored: np.ndarray,
+    value: float,
+    options: dict[str, object],
+    words: str,
+) -> None:
+    path = write_tif(tmp_path / "a.tif", _quarter(stored, value), ("B2", "B3"))
+    with pytest.raises(SampleError, match=f"a.tif.: band B2 has 4 of 16 values .25 %.*{words}.*nodata: "):
+        image_reader(**options).read(record_of(path))
+    pixels = image_reader(nodata=float(np.float32(value)), **options).read(record_of(path)).raster.pixels
+    assert np.isnan(pixels[:, :, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("stored", "options"),
+    [
+        (constant_bands(1.4, 0.9, dtype="float32"), {"unit": "reflectance"}),  # snow
+        (constant_bands(-0.02, 0.01, dtype="float32"), {"unit": "reflectance"}),  # dark water
+        (constant_bands(980, 1010), {"offset": -1000}),
+        (constant_bands(26000, 22000), {"offset": 0}),  # glint
+        (constant_bands(0, 2500), {"offset": 0}),  # 0 in one band only
+        (constant_bands(-48, -55, dtype="float32"), {"sensor": "sentinel1", "bands": ["VV", "VH"], "unit": "decibel"}),
+        (constant_bands(0, 255, dtype="uint8"), {"unit": "native"}),
+        (constant_bands(-3, 3, dtype="float32"), {"unit": "native", "sensor": None, "pixel_size": 10}),
+    ],
+)
+def test_ordinary_values_are_not_refused(
+    write_tif: Callable[..., Path], tmp_path: Path, stored: np.ndarray, options: dict[str, object]
+) -> None:
+    path = write_tif(tmp_path / "a.tif", stored, options.get("bands", ("B2", "B3")))
+    raster = image_reader(**options).read(record_of(path)).raster
+    assert raster.valid.all()
+    assert np.isfinite(raster.pixels).all()

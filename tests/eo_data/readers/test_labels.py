@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from small_files import hrefs
 
 from eo_data.catalog.hrefs import Href
@@ -126,6 +127,103 @@ def test_fractions_are_no_classes(write_tif: Callable[..., Path], tmp_path: Path
     assert _first_row(_read(path, "regression")) == [0.5, 1, 0, 0]
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_the_mask_and_the_no_data_tag_hide_is_no_label(
+    write_tif: Callable[..., Path], tmp_path: Path, beside: bool
+) -> None:
+    mask = np.full((4, 4), 255, dtype=np.uint8)
+    mask[0, 1] = 0
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1, 2, 9), nodata=9, mask=mask, beside=beside)
+    assert _first_row(_read(path)) == [0, -1, 2, -1]
+
+
+def test_opacity_is_no_layer_of_a_label_but_hides_it(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    picture = np.concatenate([_plane(0, 1, 2, 1), np.full((1, 4, 4), 255)]).astype(np.uint8)
+    picture[1, 0, 3] = 0
+    path = write_tif(tmp_path / "x.png", picture, driver="PNG", crs=None, transform=None)
+    assert _first_row(_read(path)) == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("values", "nodata", "source"), [((0, 1, 2), 0, {}), ((7, 1, 2), 7, {"remap": {7: 0, 1: 1, 2: 2, 0: 2}})]
+)
+def test_a_class_that_the_file_states_as_no_data_is_not_swallowed(
+    write_tif: Callable[..., Path],
+    tmp_path: Path,
+    values: tuple[float, ...],
+    nodata: float,
+    source: dict[str, object],
+) -> None:
+    """QGIS and gdal_rasterize write 0 so: the background would never be learned, and the mIoU of the rest be 1."""
+    path = write_tif(tmp_path / "x.tif", _plane(*values), nodata=nodata)
+    count = int((_plane(*values) == nodata).sum())
+    with pytest.raises(
+        SampleError, match=f"states {nodata} as no-data, .* a class; its {count} pixels of 16 .*nodata: .n"
+    ):
+        _read(path, **source)
+    assert _first_row(_read(path, nodata=float("nan"), **source))[:3] == [0, 1, 2]
+    assert _first_row(_read(path, **(source | {"ignore": [nodata]})))[0] == -1
+
+
+def test_a_target_has_the_unit_that_the_file_states(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(
+        tmp_path / "x.tif", _plane(250, 300, 65535, dtype="uint16"), scales=[0.01], offsets=[1], nodata=65535
+    )
+    assert _first_row(_read(path, "regression")) == pytest.approx([3.5, 4, -1, 1])
+
+
+def test_classes_with_a_scale_are_decoded_by_cf_and_refused_where_the_meaning_is_open(
+    write_tif: Callable[..., Path], write_cube: Callable[..., Path], pixel_centres: Callable[..., dict], tmp_path: Path
+) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1, 2), scales=[2.0])
+    with pytest.raises(SampleError, match=r"number \* 2 \+ 0, but classes are whole numbers as stored.*state by remap"):
+        _read(path)
+    assert _first_row(_read(path, remap={0: 0, 1: 1, 2: 2})) == [0, 1, 2, 0]
+    packed = ("y", "x"), _plane(0, 10, 20, -1)[0], {"scale_factor": 0.1, "_FillValue": np.int16(-1)}
+    cube = write_cube(tmp_path / "x.nc", {"label": packed}, pixel_centres(4))
+    assert _first_row(_read(cube)) == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize("value", [-9999, -32768, np.finfo("float32").min, 1e20])
+def test_fill_values_that_nobody_declares_are_no_targets(
+    write_tif: Callable[..., Path], tmp_path: Path, value: float
+) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(value, -40, 3000.5, dtype="float32"))
+    with pytest.raises(
+        SampleError, match=r"x: the label .*x.tif holds .* in 1 of 16 pixels, a usual number for no data"
+    ):
+        _read(path, "regression")
+    assert _first_row(_read(path, "regression", nodata=float(np.float32(value)))) == [-1, -40, 3000.5, 0]
+    assert _first_row(_read(path, "regression", nodata=float("nan")))[0] == np.float32(value)
+
+
+def test_labels_where_the_image_shows_nothing_are_left_out(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(1, 2, 1))
+    image = _image()
+    image.raster.valid[0, :2] = False
+    assert _first_row(_read(path, image=image)) == [-1, -1, 1, 0]
+    image.raster.valid[:] = False
+    with pytest.raises(SampleError, match="x: the image has no data wherever the label .*x.tif has one .16 pixels"):
+        _read(path, image=image)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_label_that_only_points_locate_does_not_lie_on_a_grid(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    points = [GroundControlPoint(row, column, 12 + column, 45 - row) for row in (0, 4) for column in (0, 4)]
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1), transform=None, gcps=points, crs="EPSG:4326")
+    with pytest.raises(
+        SampleError, match="x: only ground control points say .* label .*x.tif lie, but the image has a"
+    ):
+        _read(path)
+    assert _first_row(_read(path, image=_image(transform=None))) == [0, 1, 0, 0]
+
+
+def test_a_label_of_another_place_without_crs_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", _plane(0, 1), crs=None, corner=(700000.0, 6000000.0))
+    with pytest.raises(SampleError, match="they show different ground. It states no CRS; its transform counts"):
+        _read(path)
+
+
 def test_a_label_without_any_label_is_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     """A batch of nothing but ignored pixels has the loss NaN."""
     path = write_tif(tmp_path / "x.tif", np.full((1, 4, 4), -1, dtype=np.int16))
@@ -220,6 +318,7 @@ def test_scalars(value: float, task: str, source: dict[str, object], expected: f
         (2, "classification", {"remap": {11: 1}}, r"x: the label is 2, expected a class 0..2, after remap of \[11\]"),
         (float("nan"), "regression", {}, "x: the label is nan, expected a number"),
         (float("inf"), "classification", {}, "x: the label is inf, expected a number"),
+        (-9999, "regression", {}, "x: the label is -9999, a usual number for no data.*nodata: .nan"),
         (1, "segmentation", {}, "x: segmentation needs a label raster, got 1"),
         (Path("x.tif"), "classification", {}, "x: classification needs one class per sample, got the raster x.tif"),
     ],

@@ -84,6 +84,13 @@ def test_rare_values_that_can_be_measured_are_not_refused(unit: str, around: flo
     refuse_impossible(plane(value, around=around)[None], InputUnit(unit), BANDS, "x")
 
 
+@pytest.mark.parametrize("value", [np.finfo("float32").min, 9.969209968386869e36, 1e20])
+def test_fill_values_are_no_measurements_in_any_unit(value: float) -> None:
+    """An elevation model whose no-data tag was lost has a mean of minus infinity."""
+    with pytest.raises(ValueError, match="values .* that are no measurement, .* a usual number for no data"):
+        refuse_impossible(plane(value, around=200), InputUnit.NATIVE, BANDS, "x")
+
+
 def test_faint_backscatter_after_the_subtraction_of_noise_is_not_refused() -> None:
     pixels = plane(-12, around=-20)
     pixels[1, 0] = -60 - np.geomspace(0.01, 60, 32)

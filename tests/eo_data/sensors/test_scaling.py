@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from eo_data.sensors.scaling import Scaling, assumed_scale, product_scaling, scale_advice
+from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
 
 LEVEL2 = "LC09_L2SP_193024_20220615_20230411_02_T1"
 #: As USGS writes it: level 2 repeats the rescaling of level 1 in a group of its own, under the same keys.
@@ -163,3 +163,9 @@ def test_advice_is_what_the_products_guide_says() -> None:
     assert "scale: 0.01" in scale_advice("sentinel1", "IW_VV")
     for sensor, band in (("sentinel2_l2a", "RED"), ("sentinel3_olci", "OA01_REFLECTANCE"), (None, "x")):
         assert "scale" in scale_advice(sensor, band)
+
+
+def test_0_of_landsat_is_missing_where_numbers_have_an_offset_and_only_there() -> None:
+    assert fill_number("landsat8", -7273) == fill_number("landsat7", 43592.5) == 0
+    assert fill_number("landsat8", 0) is None  # HLS
+    assert fill_number("sentinel2_l2a", -1000) is fill_number(None, -7273) is None

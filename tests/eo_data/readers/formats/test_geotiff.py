@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasters import vrt_band, write_vrt
 from small_files import constant_bands, hrefs, level2a, read
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.image_bands import read_bands
 
@@ -172,3 +176,74 @@ def test_a_raster_whose_rows_run_north_is_resampled_over_its_own_ground(
     reading = read(path, level2a("B2", resample_to=20))
     assert reading.transform == Affine(20, 0, LEFT, 0, -20, TOP)
     assert reading.pixels[0, 1:3, 1].tolist() == pytest.approx([450, 250])
+
+
+def test_a_vrt_may_mix_types_and_no_data(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """What `gdalbuildvrt -separate` makes of band files: 65535 of one band must not become a reflectance of 6.5."""
+    whole, fraction = constant_bands(100), constant_bands(200.5, dtype="float32")
+    whole[0, 0, 0], fraction[0, 1, 1] = 65535, -9999
+    write_tif(tmp_path / "bands" / "a.tif", whole)
+    write_tif(tmp_path / "bands" / "b.tif", fraction)
+    bands = [
+        vrt_band(1, "bands/a.tif", "B2", "<NoDataValue>65535</NoDataValue>"),
+        vrt_band(2, "bands/b.tif", "B3", "<NoDataValue>-9999</NoDataValue>", kind="Float32", band=1),
+    ]
+    path = write_vrt(tmp_path / "x.vrt", 4, bands)
+    pixels = read(path, level2a()).pixels
+    assert np.argwhere(np.isnan(pixels)).tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert (pixels[0, 3, 3], pixels[1, 3, 3]) == (100, 200.5)
+
+
+def test_masks_of_single_bands_and_of_the_data_set(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    mask = np.full((4, 4), 255, np.uint8)
+    mask[0, 0], mask[3, 3] = 0, 7  # what is not 0 is there
+    write_tif(tmp_path / "a.tif", constant_bands(100, 200), mask=mask)
+    own = (
+        '<MaskBand><VRTRasterBand dataType="Byte"><SimpleSource><SourceFilename relativeToVRT="1">a.tif'
+        "</SourceFilename><SourceBand>mask,1</SourceBand></SimpleSource></VRTRasterBand></MaskBand>"
+    )
+    one = write_vrt(tmp_path / "1.vrt", 4, [vrt_band(1, "a.tif", "B2"), vrt_band(2, "a.tif", "B3", own)])
+    both = write_vrt(tmp_path / "2.vrt", 4, [vrt_band(1, "a.tif", "B2"), vrt_band(2, "a.tif", "B3")], own)
+    assert np.argwhere(np.isnan(read(one, level2a()).pixels)).tolist() == [[1, 0, 0]]
+    assert np.argwhere(np.isnan(read(both, level2a()).pixels)).tolist() == [[0, 0, 0], [1, 0, 0]]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_crs_without_a_transform_is_no_place(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """Else chips lie south up at the origin of the CRS, with pixels of 1 m."""
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 2), ("B2", "B3"), transform=Affine.identity())
+    assert read(path, level2a()).transform is None
+    with pytest.raises(SampleError, match="a.tif: resample_to needs a raster with a georeference"):
+        read(path, level2a(resample_to=20))
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", None])
+def test_a_transform_without_area_is_refused(write_tif: Callable[..., Path], tmp_path: Path, crs: str | None) -> None:
+    path = write_tif(
+        tmp_path / "a.tif", constant_bands(1, 2), ("B2", "B3"), transform=Affine(10, 0, 5, 0, 0, 5), crs=crs
+    )
+    with pytest.raises(SampleError, match="a.tif: its transform .* is no place.*gdal_edit.py -unsetgt"):
+        read(path, level2a())
+
+
+def _points() -> list[GroundControlPoint]:
+    return [GroundControlPoint(row, column, 12 + column, 45 - row) for row in (0, 4) for column in (0, 4)]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_points_are_no_transform(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """Sentinel-1 GRD before terrain correction; the config may say that it wants the pixels without a place."""
+    pixels = constant_bands(0.1, 0.2, dtype="float32")
+    path = write_tif(tmp_path / "a.tif", pixels, ("VV", "VH"), transform=None, gcps=_points(), crs="EPSG:4326")
+    source = ImageSource("x.tif", ["VV", "VH"], sensor="sentinel1", unit="linear_power")
+    with pytest.raises(SampleError, match="a.tif: only ground control points say .* Warp or terrain-correct it first"):
+        read(path, source)
+    with pytest.warns(UserWarning, match="a.tif: only ground control points .* used without a place on the map"):
+        reading = read(path, replace(source, pixel_size=10))
+    assert reading.transform is None
+
+
+def test_complex_pixels_are_refused(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", constant_bands(1, 2, dtype="complex64"), ("VV", "VH"))
+    with pytest.raises(SampleError, match="a.tif: its pixels are complex"):
+        read(path, ImageSource("x.tif", ["VV"], sensor="sentinel1", unit="linear_power"))
