@@ -22,7 +22,8 @@ from eo_data.raster.georeference import PixelGrid
 from eo_data.readers.formats.cf_attributes import band_facts, facts_along_axis
 from eo_data.readers.formats.cube_bands import CubeBands, Group, Wish, find_bands
 from eo_data.readers.formats.cube_place import cube_grid, has_geolocation
-from eo_data.readers.formats.facts import FileFacts, OpenLayer, Part, as_floats, mark_missing
+from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing
+from eo_data.sensors.quality import missing_numbers
 from eo_data.temporal.dates import dates_from_time_axis
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
         if not found:
             msg = _nothing(groups, source)
             raise ValueError(msg)
-        yield [_layer(bands, label=source is None) for bands in found]
+        yield [_layer(bands, source) for bands in found]
 
 
 def _options(href: Href) -> dict[str, Any]:
@@ -123,16 +124,19 @@ def _nothing(groups: Sequence[Group], source: ImageSource | None) -> str:
     }
     shown = "; ".join(f"{path}: {', '.join(names) or 'nothing'}" for path, names in list(held.items())[:8])
     stated = "" if source is None else f" variables is {source.variables!r}, dataset {source.dataset!r}."
+    remedy = "Name the variables with their group: variables: 'group/{band}', or rename the dimensions to y and x."
+    names = {str(name).lower() for group in groups for name, own in group.data.variables.items() if own.ndim > 1}
+    if {"latitude", "longitude"} <= names or {"lat", "lon"} <= names:
+        remedy = "Arrays of latitude and longitude say where its pixels lie (a swath): warp it to a map grid first."
     return (
-        f"no variable of the cube has the dimensions y and x, one of bands or none, and one of time if any, and fits."
-        f"{stated} Groups and variables: {shown}. Name the variables with their group: variables: 'group/{{band}}', or "
-        "rename the dimensions to y and x."
+        "no variable of the cube has the dimensions y and x, one of bands or none, and one of time if any, and fits."
+        f"{stated} Groups and variables: {shown}. {remedy}"
     )
 
 
-def _layer(bands: CubeBands, *, label: bool) -> _CubeLayer:
+def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
     group, first = bands.group, bands.arrays[0]
-    if label and bands.time is not None and first.sizes[bands.time] == 1:
+    if source is None and bands.time is not None and first.sizes[bands.time] == 1:
         still = tuple(array.isel({bands.time: 0}) if bands.time in array.dims else array for array in bands.arrays)
         bands = replace(bands, arrays=still, time=None)
     own = cube_grid(first, group.data, group.parents, bands.y, bands.x)
@@ -145,6 +149,8 @@ def _layer(bands: CubeBands, *, label: bool) -> _CubeLayer:
             band_facts(name, dtype, _attributes(array), unsigned=unsigned)
             for name, array, (dtype, unsigned) in zip(bands.names, bands.arrays, kinds, strict=True)
         )
+    if source is not None and source.cloud_band is not None:
+        facts = tuple(_of_clouds(band, source) for band in facts)
     return _CubeLayer(
         FileFacts(
             "cube",
@@ -162,6 +168,12 @@ def _layer(bands: CubeBands, *, label: bool) -> _CubeLayer:
         bands,
         own,
     )
+
+
+def _of_clouds(band: BandFacts, source: ImageSource) -> BandFacts:
+    if band.name != source.cloud_band:
+        return band
+    return replace(band, nodata=missing_numbers(source.cloud_kind, band.nodata))
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,10 +82,15 @@ def has_geolocation(cube: Dataset, y: str, x: str) -> bool:
 
 
 def _coordinate(name: str, size: int, cube: Dataset, parents: Sequence[Dataset]) -> DataArray | None:
-    """The coordinate of a dimension, in the group or the nearest one around it that has the dimension."""
+    """The coordinate of a dimension, in the group or the nearest one around it that has the dimension.
+
+    Numbers that only count rows or columns are no place.
+    """
     for data in (cube, *parents):
         if name in data.coords and data[name].dims == (name,):
-            return data[name] if data.sizes[name] == size else None
+            found = data[name]
+            counts = size > 1 and not found.attrs.get("units") and np.array_equal(found.values, np.arange(size))
+            return None if counts or found.size != size else found
     return None
 
 
