@@ -34,6 +34,9 @@ QA60_BITS = 1 << 10 | 1 << 11
 #: Cloud probability in percent from which a pixel counts as cloud: the default threshold of s2cloudless (0.4).
 CLOUD_PROBABILITY = 40
 
+#: Kinds in which 0 means that the ground is seen.
+_ZERO_IS_CLEAR = ("fmask", "qa60", "msk_classi", "probability", "mask")
+
 #: What a layer of each kind may hold, for messages.
 _VALUES: Mapping[str, str] = MappingProxyType(
     {
@@ -96,6 +99,22 @@ def clear_mask(
         return np.asarray(known & (layer < CLOUD_PROBABILITY))
     values = np.where(known, layer, 0).astype(np.int32)
     return np.asarray(known & _seen(kind, values, clear_classes))
+
+
+def missing_numbers(kind: str, nodata: Sequence[float]) -> tuple[float, ...]:
+    """Return which of the numbers that a file states as no-data are so in a quality layer.
+
+    Not 0 where it means that the ground is seen: it is stated by default, as by Zarr 2, or because the other bands of
+    the file have it.
+
+    Parameters
+    ----------
+    kind : str
+        As in `clear_mask`.
+    nodata : sequence of float
+        What the file states.
+    """
+    return tuple(value for value in nodata if value != 0 or kind not in _ZERO_IS_CLEAR)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:

@@ -5,11 +5,12 @@ Numbers are read as they are stored; what `xarray` would decode (CF's packing an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from types import MappingProxyType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,22 +19,15 @@ from affine import Affine
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.formats.cf_attributes import band_facts
+from eo_data.readers.formats.cf_attributes import band_facts, facts_along_axis
+from eo_data.readers.formats.cube_bands import CubeBands, Group, Wish, find_bands
 from eo_data.readers.formats.cube_place import cube_grid, has_geolocation
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing
+from eo_data.sensors.quality import missing_numbers
 from eo_data.temporal.dates import dates_from_time_axis
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
-
-#: Names that the dimensions of a cube may have, in lower case; any other one is an axis of bands.
-_DIMENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "time": ("t", "time", "times", "date"),
-        "y": ("y", "lat", "latitude", "northing"),
-        "x": ("x", "lon", "longitude", "easting"),
-    }
-)
 
 
 @contextmanager
@@ -57,136 +51,129 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
     """
     import xarray  # noqa: PLC0415
 
-    options: dict[str, Any] = {"engine": "zarr"} if href.suffix == ".zarr" else {}
-    options["mask_and_scale"] = False
+    options = _options(href)
     with ExitStack() as stack:
-        root = stack.enter_context(xarray.open_dataset(href.path, **options))
-        groups = {"": root}
-        wants_group = source is not None and "/" in f"{source.variables or ''}{source.dataset or ''}".lstrip("/")
-        if wants_group or not _images(root):
+        root = Group("", stack.enter_context(xarray.open_dataset(href.path, **options)))
+        groups, found = [root], find_bands([root], source)
+        if _needs_groups(found, source) and _may_have_groups(href.path):
             opened = xarray.open_groups(href.path, **options)
             for data in opened.values():
                 stack.callback(data.close)
-            groups |= {path.strip("/"): data for path, data in opened.items() if path != "/"}
-        layers = [layer for path, data in groups.items() for layer in _layers(path, data, root, source)]
-        if not layers:
+            groups += _below(root.data, {path.strip("/"): data for path, data in opened.items()})
+            found = find_bands(groups, source)
+        if source is None and not found:
+            found = _unnamed_plane(groups)
+        if not found:
             msg = _nothing(groups, source)
             raise ValueError(msg)
-        yield layers
+        yield [_layer(bands, source) for bands in found]
 
 
-def _nothing(groups: Mapping[str, Dataset], source: ImageSource | None) -> str:
+def _options(href: Href) -> dict[str, Any]:
+    """Options of xarray: numbers as stored; metadata in one place only where they are."""
+    options: dict[str, Any] = {"mask_and_scale": False}
+    if href.suffix != ".zarr":
+        return options
+    root = href.path / "zarr.json"
+    consolidated = (href.path / ".zmetadata").is_file()
+    if root.is_file():
+        consolidated = bool(json.loads(root.read_text(encoding="utf-8")).get("consolidated_metadata"))
+    return options | {"engine": "zarr", "consolidated": consolidated}
+
+
+def _needs_groups(found: Sequence[CubeBands], source: ImageSource | None) -> bool:
+    """Whether something that is wanted is not in the root."""
+    named = None if source is None else source.variables or source.dataset
+    if source is None or not found:
+        return named is None or "/" in named.strip("/")
+    return "/" in named.strip("/") if named else not Wish(source).all_served(found)
+
+
+def _may_have_groups(path: Path) -> bool:
+    """Whether this kind of file has groups: NetCDF 3 has none."""
+    if path.is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(3) != b"CDF"
+
+
+def _below(root: Dataset, opened: Mapping[str, Dataset]) -> Iterator[Group]:
+    """Groups with those around them."""
+    for path, data in opened.items():
+        if path:
+            steps = path.split("/")
+            around = ["/".join(steps[:i]) for i in range(len(steps) - 1, 0, -1)]
+            yield Group(path, data, [*(opened[name] for name in around if name in opened), root])
+
+
+def _unnamed_plane(groups: Sequence[Group]) -> list[CubeBands]:
+    """The one array of two dimensions, whatever they are called: a label that somebody wrote without coordinates."""
+    planes = [
+        CubeBands(group, (array,), (str(name),), None, None, str(array.dims[0]), str(array.dims[1]))
+        for group in groups
+        for name, array in group.data.data_vars.items()
+        if array.ndim == 2 and array.dtype.kind in "uifb"
+    ]
+    return planes if len(planes) == 1 else []
+
+
+def _nothing(groups: Sequence[Group], source: ImageSource | None) -> str:
     held = {
-        path or "/": [f"{name} {tuple(data[name].dims)}" for name in data.data_vars][:6]
-        for path, data in groups.items()
+        group.path or "/": [f"{name} {tuple(array.dims)}" for name, array in group.data.data_vars.items()][:6]
+        for group in groups
     }
     shown = "; ".join(f"{path}: {', '.join(names) or 'nothing'}" for path, names in list(held.items())[:8])
     stated = "" if source is None else f" variables is {source.variables!r}, dataset {source.dataset!r}."
+    remedy = "Name the variables with their group: variables: 'group/{band}', or rename the dimensions to y and x."
+    names = {str(name).lower() for group in groups for name, own in group.data.variables.items() if own.ndim > 1}
+    if {"latitude", "longitude"} <= names or {"lat", "lon"} <= names:
+        remedy = "Arrays of latitude and longitude say where its pixels lie (a swath): warp it to a map grid first."
     return (
-        f"no variable of the cube has the dimensions y and x and fits.{stated} Groups and variables: {shown}. Name the "
-        "variables with their group: variables: 'group/{band}', or rename the dimensions to y and x."
+        "no variable of the cube has the dimensions y and x, one of bands or none, and one of time if any, and fits."
+        f"{stated} Groups and variables: {shown}. {remedy}"
     )
 
 
-def _images(data: Dataset) -> list[str]:
-    """Variables with rows and columns."""
-    return [
-        str(name)
-        for name, array in data.data_vars.items()
-        if _dimension(array, "y") and _dimension(array, "x") and array.dtype.kind in "uifbc"
-    ]
-
-
-def _dimension(array: DataArray, axis: str) -> str | None:
-    return next((str(name) for name in array.dims if str(name).lower() in _DIMENSIONS[axis]), None)
-
-
-def _band_axes(array: DataArray) -> list[str]:
-    known = [name for names in _DIMENSIONS.values() for name in names]
-    return [str(name) for name in array.dims if str(name).lower() not in known]
-
-
-def _layers(path: str, data: Dataset, root: Dataset, source: ImageSource | None) -> Iterator[_CubeLayer]:
-    """Layers of one group."""
-    parents = [] if data is root else [root]
-    images = _images(data)
-    stacked = [name for name in images if _band_axes(data[name])]
-    prefix = f"{path}/" if path else ""
-    if stacked and (source is None or source.variables is None):
-        wanted = None if source is None else source.dataset
-        chosen = [name for name in stacked if wanted is None or f"{prefix}{name}" == wanted.strip("/")]
-        if wanted is not None and not chosen and not path:
-            msg = f"it has no variable {wanted!r} with bands (dataset); it has {stacked}."
-            raise ValueError(msg)
-        if len(chosen) > 1:
-            msg = f"the variables {stacked} all have bands; name the one to read in dataset."
-            raise ValueError(msg)
-        yield from (_along_axis(data[name], data, parents) for name in chosen)
-        return
-    before, _, after = ((source.variables if source else None) or f"{prefix}{{band}}").strip("/").partition("{band}")
-    found = {
-        f"{prefix}{name}".removeprefix(before).removesuffix(after): data[name]
-        for name in images
-        if f"{prefix}{name}".startswith(before) and name.endswith(after) and not _band_axes(data[name])
-    }
-    if found:
-        yield _of_variables({name: array for name, array in found.items() if "/" not in name}, data, parents)
-
-
-def _along_axis(variable: DataArray, data: Dataset, parents: Sequence[Dataset]) -> _CubeLayer:
-    """Bands along an axis of one variable."""
-    axes = _band_axes(variable)
-    if len(axes) > 1:
-        msg = (
-            f"{variable.name!r} has the dimensions {variable.dims}; expected y, x, one of bands, and one of time if "
-            "any."
+def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
+    group, first = bands.group, bands.arrays[0]
+    if source is None and bands.time is not None and first.sizes[bands.time] == 1:
+        still = tuple(array.isel({bands.time: 0}) if bands.time in array.dims else array for array in bands.arrays)
+        bands = replace(bands, arrays=still, time=None)
+    own = cube_grid(first, group.data, group.parents, bands.y, bands.x)
+    if bands.axis is not None:
+        dtype, unsigned = _stored_dtype(first)
+        facts = facts_along_axis(str(first.name), bands.names, dtype, _attributes(first), unsigned=unsigned)
+    else:
+        kinds = [_stored_dtype(array) for array in bands.arrays]
+        facts = tuple(
+            band_facts(name, dtype, _attributes(array), unsigned=unsigned)
+            for name, array, (dtype, unsigned) in zip(bands.names, bands.arrays, kinds, strict=True)
         )
-        raise ValueError(msg)
-    (axis,) = axes
-    dtype, unsigned = _stored_dtype(variable)
-    count = variable.sizes[axis]
-    names = [str(value) for value in data[axis].values] if axis in data.coords else [None] * count
-    facts = band_facts(str(variable.name), dtype, _attributes(variable), unsigned=unsigned)
-    bands = tuple(replace(facts, name=name) for name in names)
-    return _layer([variable], bands, data, parents, axis=axis)
-
-
-def _of_variables(variables: Mapping[str, DataArray], data: Dataset, parents: Sequence[Dataset]) -> _CubeLayer:
-    """Bands that are variables of their own."""
-    dtypes = {name: _stored_dtype(array) for name, array in variables.items()}
-    bands = tuple(
-        band_facts(name, dtype, _attributes(variables[name]), unsigned=unsigned)
-        for name, (dtype, unsigned) in dtypes.items()
-    )
-    return _layer(list(variables.values()), bands, data, parents, named=True)
-
-
-def _layer(
-    arrays: Sequence[DataArray],
-    bands: tuple[BandFacts, ...],
-    data: Dataset,
-    parents: Sequence[Dataset],
-    *,
-    axis: str | None = None,
-    named: bool = False,
-) -> _CubeLayer:
-    first = arrays[0]
-    time, y, x = (_dimension(first, name) for name in ("time", "y", "x"))
-    own = cube_grid(first, data, parents, str(y), str(x))
-    facts = FileFacts(
-        "cube",
-        _north_up(own),
+    if source is not None and source.cloud_band is not None:
+        facts = tuple(_of_clouds(band, source) for band in facts)
+    return _CubeLayer(
+        FileFacts(
+            "cube",
+            _north_up(own),
+            facts,
+            {str(key): str(value) for data in (*group.parents[::-1], group.data) for key, value in data.attrs.items()},
+            named=bands.axis is None,
+            points="arrays of latitude and longitude"
+            if own.transform is None and has_geolocation(group.data, bands.y, bands.x)
+            else "",
+            packing="cf",
+            frames=None if bands.time is None else group.data.sizes[bands.time],
+            frame_dates=() if bands.time is None else _dates(group.data, bands.time),
+        ),
         bands,
-        {str(key): str(value) for source in (*parents, data) for key, value in source.attrs.items()},
-        named=named,
-        points="arrays of latitude and longitude"
-        if own.transform is None and has_geolocation(data, str(y), str(x))
-        else "",
-        packing="cf",
-        frames=None if time is None else first.sizes[time],
-        frame_dates=() if time is None else _dates(data, time),
+        own,
     )
-    return _CubeLayer(facts, arrays, axis, [name for name in (time, y, x) if name], own)
+
+
+def _of_clouds(band: BandFacts, source: ImageSource) -> BandFacts:
+    if band.name != source.cloud_band:
+        return band
+    return replace(band, nodata=missing_numbers(source.cloud_kind, band.nodata))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +184,7 @@ class _CubeLayer:
     """
 
     facts: FileFacts
-    arrays: Sequence[DataArray]
-    axis: str | None
-    order: Sequence[str]
+    cube: CubeBands
     own: PixelGrid
 
     def stored(
@@ -211,41 +196,95 @@ class _CubeLayer:
         alpha: bool = True,
         dtype: type = np.float32,
     ) -> np.ndarray:
-        *_, y, x = self.order
-        flipped = self.own.transform is not None and self.own.transform.e > 0
+        flipped = self.own.transform is not None and _is_south_up(self.own.transform)
         top = self.own.height - part.top - part.height if flipped else part.top
-        window = {y: slice(top, top + part.height), x: slice(part.left, part.left + part.width)}
-        if self.axis is not None:
-            chosen = self.arrays[0].isel({**window, self.axis: list(bands)})
-            read = list(chosen.transpose(self.axis, *self.order).values)
-        else:
-            read = [self.arrays[i].isel(window).transpose(*self.order).values for i in bands]
-        lead = read[0].shape[:-2]
+        window = {
+            self.cube.y: slice(top, top + part.height),
+            self.cube.x: slice(part.left, part.left + part.width),
+        }
+        lead = () if self.facts.frames is None else (self.facts.frames,)
         pixels = np.empty((*lead, len(bands), part.height, part.width), dtype=dtype)
-        for slot, (values, i) in enumerate(zip(read, bands, strict=True)):
+        for slot, (values, i) in enumerate(zip(self._planes(bands, window), bands, strict=True)):
             numbers = values.astype(self.facts.bands[i].dtype, copy=False)
             oriented = numbers[..., ::-1, :] if flipped else numbers
-            pixels[..., slot, :, :] = as_floats(oriented, dtype)
-            mark_missing(oriented, pixels[..., slot, :, :], self.facts.bands[i], nodata)
+            plane = pixels[..., slot, :, :]
+            plane[...] = as_floats(oriented, dtype)
+            mark_missing(np.broadcast_to(oriented, plane.shape), plane, self.facts.bands[i], nodata)
         return pixels
+
+    def _planes(self, bands: Sequence[int], window: Mapping[str, slice]) -> list[np.ndarray]:
+        """Read the window of each band as stored: ``(H, W)``, or ``(T, H, W)`` of what changes in time."""
+        cube = self.cube
+        order = [cube.axis, cube.time, cube.y, cube.x]
+        try:
+            if cube.axis is not None:
+                return list(_loaded(cube.arrays[0].isel({**window, cube.axis: _as_slice(bands)}), order))
+            return [_loaded(cube.arrays[i].isel(window), order) for i in bands]
+        except RuntimeError as error:  # of a codec
+            msg = f"its pixels cannot be decoded: {error}"
+            raise OSError(msg) from error
+
+
+def _loaded(array: DataArray, order: Sequence[str | None]) -> np.ndarray:
+    """Pixels with their axes in an order; they are turned in memory, as xarray would look for each by itself."""
+    axes = [array.dims.index(dim) for dim in order if dim in array.dims]
+    return np.transpose(array.values, axes)
+
+
+def _as_slice(bands: Sequence[int]) -> slice | list[int]:
+    """Neighbours as a slice, which is read at once."""
+    start, stop = bands[0], bands[-1] + 1
+    return slice(start, stop) if list(bands) == list(range(start, stop)) else list(bands)
+
+
+def _is_south_up(transform: Affine) -> bool:
+    return bool(transform.e > 0)
 
 
 def _north_up(grid: PixelGrid) -> PixelGrid:
     """Reverse rows that run from south to north, as in many cubes: images and labels begin in the north."""
     t = grid.transform
-    if t is None or t.e < 0:
+    if t is None or not _is_south_up(t):
         return grid
-    return replace(grid, transform=Affine(t.a, t.b, t.c, t.d, -t.e, t.f + t.e * grid.height))
+    return replace(grid, transform=Affine(t.a, -t.b, t.c + t.b * grid.height, t.d, -t.e, t.f + t.e * grid.height))
 
 
 def _dates(data: Dataset, time: str) -> tuple[date, ...]:
-    return tuple(dates_from_time_axis(data[time].values, data[time].attrs.get("units")))
+    """Dates of the time axis; none where it has no coordinate, so that an index may have them.
+
+    Raises
+    ------
+    ValueError
+        If a time is no date of the usual calendar.
+    """
+    if time not in data.coords:
+        return ()
+    values = data[time].values
+    if values.dtype == object:
+        values = np.array([_of_calendar(value) for value in values], dtype=object)
+    return tuple(dates_from_time_axis(values, data[time].attrs.get("units")))
+
+
+def _of_calendar(value: Any) -> object:  # noqa: ANN401  (a text, or a time of cftime, which may not be installed)
+    if not hasattr(value, "calendar"):
+        return value
+    try:
+        return date(value.year, value.month, value.day)
+    except ValueError as error:
+        msg = (
+            f"the time {value} of its calendar {value.calendar!r} is no date of the usual (standard) calendar. State "
+            "the dates in an index."
+        )
+        raise ValueError(msg) from error
 
 
 def _stored_dtype(variable: DataArray) -> tuple[np.dtype, bool]:
     """Return the type of the numbers, and whether an attribute makes them unsigned, as NetCDF 3 has no other way to."""
-    if str(_attributes(variable).get("_Unsigned", "")).lower() == "true" and variable.dtype.kind == "i":
+    said = str(_attributes(variable).get("_Unsigned", "")).lower()
+    if said == "true" and variable.dtype.kind == "i":
         return np.dtype(variable.dtype.str.replace("i", "u")), True
+    if said == "false" and variable.dtype.kind == "u":
+        return np.dtype(variable.dtype.str.replace("u", "i")), False
     return variable.dtype, False
 
 

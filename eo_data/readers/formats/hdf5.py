@@ -8,7 +8,7 @@ from typing import Any
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.formats.cf_attributes import band_facts
+from eo_data.readers.formats.cf_attributes import facts_along_axis
 from eo_data.readers.formats.facts import OpenLayer
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.npy import ArrayLayer
@@ -50,9 +50,12 @@ def open_hdf5(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
         if item.ndim not in (3, 4):
             msg = f"{source.dataset!r} has shape {item.shape}; expected (T, C, H, W) or (C, H, W)."
             raise ValueError(msg)
-        facts = band_facts(None, item.dtype, dict(item.attrs))
+        attributes = dict(item.attrs)
+        if item.dtype.kind in "iuf" and item.fillvalue:  # 0 is the fill value where nobody stated one
+            attributes.setdefault("_FillValue", item.fillvalue)
+        facts = facts_along_axis(source.dataset, [None] * item.shape[-3], item.dtype, attributes)
         names = file[source.products][()] if source.products else ()
-        yield (ArrayLayer("HDF5", item, (facts,) * item.shape[-3], [_text(name) for name in names]),)
+        yield (ArrayLayer("HDF5", item, facts, [_text(name) for name in names]),)
 
 
 def _text(name: Any) -> str:  # noqa: ANN401  (bytes or text, as the file was written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eo_data.sensors.quality import clear_mask
+from eo_data.sensors.quality import clear_mask, missing_numbers
 
 
 def test_the_clear_classes_of_the_scene_classification() -> None:
@@ -115,3 +115,11 @@ def test_another_layer_is_refused(layer: np.ndarray, kind: str, message: str) ->
 def test_a_class_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="clear_classes among 0..11, got \\(4, 12\\)"):
         clear_mask(np.zeros((2, 2)), "scl", clear_classes=(4, 12))
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_zero_is_not_missing_where_it_means_clear(kind: str) -> None:
+    """Zarr 2 states 0 as the fill value of every array: each clear pixel would be one of clouds."""
+    zero_is_clear = kind not in ("scl", "qa_pixel")
+    assert clear_mask(np.zeros((1, 1)), kind).all() == zero_is_clear
+    assert missing_numbers(kind, (0.0, 255.0)) == ((255.0,) if zero_is_clear else (0.0, 255.0))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 from affine import Affine
-from small_files import level2a, read
+from small_cubes import by_variable, in_utm, numbers, places, stacked, written
+from small_files import hrefs, image_reader, level2a, read, record_of
 
+from eo_data.catalog.records import Record, TileWindow
+from eo_data.catalog.sources import LabelSource
+from eo_data.raster.raster import Raster
 from eo_data.raster.sample import SampleError
+from eo_data.readers.labels import read_label
+from eo_data.temporal.frame_policy import FramePolicy
 
 LEFT, TOP = 500000.0, 5000000.0
 
@@ -130,3 +138,127 @@ def test_variables_on_different_grids_are_refused(write_cube: Callable[..., Path
     path = write_cube(tmp_path / "a.nc", {"B2": (("y", "x"), one), "B3": (("y", "x2"), two)}, {})
     with pytest.raises(SampleError, match="a.nc: "):
         read(path, level2a())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.zarr", {"encoding": {"s2": {"_FillValue": 4999}}}),
+        ("a.zarr", {"zarr_format": 3, "encoding": {"s2": {"_FillValue": 4999}}}),
+        ("a.zarr", {"zarr_format": 3, "encoding": {"s2": {"fill_value": 4999}}}),
+        ("a.zarr", {"zarr_format": 3, "encoding": {"s2": {"chunks": (1, 4, 4), "shards": (1, 8, 8)}}}),
+        ("a.zarr", {"zarr_format": 3}),
+        ("a.zarr", {"consolidated": True}),
+        ("a.nc", {"engine": "scipy", "format": "NETCDF3_CLASSIC"}),
+        ("a.nc4", {}),
+    ],
+    ids=["zarr_2", "zarr_3_attribute", "zarr_3_array", "sharded", "default", "consolidated", "netcdf_3", "nc4"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:zarr")
+def test_stores_of_all_versions_are_read_with_their_fill_values(
+    tmp_path: Path, name: str, options: dict[str, object]
+) -> None:
+    pytest.importorskip("scipy" if options.get("engine") else "zarr")
+    pixels = numbers()
+    pixels[:, 0, 0], pixels[:, 0, 1] = 4999, 0
+    path = written(tmp_path / name, stacked(pixels), **options)
+    truth = pixels.astype("float32")
+    if "4999" in str(options):
+        truth[truth == 4999] = np.nan  # and 0, which Zarr 3 has by default, is a number
+    np.testing.assert_array_equal(read(path, level2a("B02", "B03", "B04")).pixels, truth)
+
+
+def test_a_broken_chunk_is_an_error_of_its_file(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    path = written(tmp_path / "a.zarr", stacked(numbers()))
+    chunk = next(part for part in (path / "s2").iterdir() if not part.name.startswith("."))
+    chunk.write_bytes(chunk.read_bytes()[:10])
+    with pytest.raises(SampleError, match="a.zarr cannot be read: .*decompression.*copy it again"):
+        read(path, level2a())
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
+@pytest.mark.parametrize("axes", [("band", "y", "x"), ("x", "band", "y")])
+@pytest.mark.parametrize("north_up", [True, False])
+def test_a_tile_costs_as_much_memory_as_itself(
+    tmp_path: Path, name: str, axes: tuple[str, ...], *, north_up: bool
+) -> None:
+    pytest.importorskip("zarr")
+    side, tile = 1024, 128
+    pixels = numbers(side=side)
+    data = in_utm(stacked(pixels)).isel(y=slice(None, None, 1 if north_up else -1)).transpose(*axes)
+    chunks = tuple(1 if axis == "band" else tile for axis in axes)
+    encoding = {"s2": {"chunksizes" if name == "a.nc" else "chunks": chunks}}
+    path = written(tmp_path / name, data, encoding=encoding)
+    window = TileWindow(512, 256, tile, (512, 256, tile, tile), (side, side))
+    for resample_to in (None, 10.0):
+        source = level2a("B02", "B04", resample_to=resample_to)
+        read(path, source, window)  # what is imported and cached once
+        tracemalloc.start()
+        reading = read(path, source, window)
+        peak = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        np.testing.assert_array_equal(reading.pixels, pixels[[0, 2], 512:640, 256:384])
+        assert peak < 2, peak  # the tile has 0.1 MiB, the cube 12
+
+
+class _Time:
+    """A time as cftime has it."""
+
+    calendar = "360_day"
+
+    def __init__(self, month: int, day: int) -> None:
+        self.year, self.month, self.day = 2020, month, day
+
+    def __str__(self) -> str:
+        return f"2020-{self.month:02}-{self.day:02}"
+
+
+def test_times_of_another_calendar_are_dates_if_there_is_such_a_day() -> None:
+    from eo_data.readers.formats.cube import _dates
+
+    data = xarray.Dataset(coords={"time": np.array([_Time(2, 28), _Time(6, 1)], dtype=object)})
+    assert _dates(data, "time") == (date(2020, 2, 28), date(2020, 6, 1))
+    wrong = xarray.Dataset(coords={"time": np.array([_Time(2, 30)], dtype=object)})
+    with pytest.raises(ValueError, match="2020-02-30 of its calendar '360_day' is no date of the usual"):
+        _dates(wrong, "time")
+
+
+def test_the_dates_of_frames_without_a_time_coordinate_come_from_an_index(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.nc", stacked(np.stack([numbers(), numbers(seed=1)])))
+    days = [date(2020, 3, 1), date(2020, 2, 1)]
+    frames = FramePolicy("all")
+    image = image_reader(frames, {"x": days}).read(record_of(path))
+    assert sorted(image.dates) == sorted(days)
+    with pytest.raises(SampleError, match="2 frames and 1 names to take dates from. State the dates in an index"):
+        image_reader(frames).read(record_of(path))
+
+
+def _label(path: Path, **options: object) -> Raster:
+    source = LabelSource(**({"classes": 4} | options))
+    found = read_label(Record("x", {}, label=hrefs(path)[0]), source, "segmentation", None)
+    assert isinstance(found, Raster)
+    return found
+
+
+CLASSES = np.random.default_rng(0).integers(0, 4, (8, 8)).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        by_variable(CLASSES[None, ::-1], names=("label",)).assign_coords(y=places()["y"][::-1]),
+        by_variable(CLASSES[None], names=("label",)).expand_dims("band"),
+        by_variable(CLASSES[None], names=("label",)).expand_dims(time=np.array(["2020-01-01"], "datetime64[ns]")),
+        xarray.Dataset({"label": (("dim_0", "dim_1"), CLASSES)}),
+    ],
+    ids=["south_up", "one_band", "one_time", "no_coordinates"],
+)
+def test_labels_in_cubes(tmp_path: Path, data: xarray.Dataset) -> None:
+    truth = CLASSES.astype("float32")
+    np.testing.assert_array_equal(_label(written(tmp_path / "a.nc", data)).pixels[0], truth)
+    truth[truth == 3] = -1
+    path = written(tmp_path / "b.nc", data, encoding={"label": {"_FillValue": 3}})
+    np.testing.assert_array_equal(_label(path, classes=3).pixels[0], truth)
+    with pytest.raises(SampleError, match="states 3 as no-data, which is also a class"):
+        _label(path)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_files import level2a, read
 
+from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 
 
@@ -33,3 +34,18 @@ def test_hdf5(tmp_path: Path) -> None:
     ):
         with pytest.raises(SampleError, match=message):
             read(tmp_path / "a.h5", level2a(**options))
+
+
+def test_the_attributes_of_an_array_count(tmp_path: Path) -> None:
+    """As in NetCDF, which is HDF5; a fill value may be the array's own, of which 0 is the default."""
+    numbers = np.full((2, 4, 4), 5000, dtype=np.int16)
+    numbers[:, 0, 0], numbers[:, 0, 1], numbers[:, 0, 2] = -9999, -1, 0
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("s2", data=numbers, fillvalue=-9999)
+        array.attrs.update(
+            {"scale_factor": np.array([1e-4, 2e-4]), "missing_value": np.int16(-1), "units": np.bytes_("1")}
+        )
+    source = ImageSource("x", ["B2", "B3"], sensor="sentinel2_l2a", dataset="s2", file_bands=["B3", "B2"])
+    pixels = read(tmp_path / "a.h5", source).pixels
+    assert np.argwhere(np.isnan(pixels[0])).tolist() == [[0, 0], [0, 1]]
+    np.testing.assert_allclose(pixels[:, 0, 2:4], [[0, 1.0], [0, 0.5]], rtol=1e-6)
