@@ -45,8 +45,8 @@ def alpha_counts(layer: OpenLayer, wanted: Mapping[int, str], source: ImageSourc
     if opacity:
         msg = (
             f"band {alpha + 1} is tagged as alpha and holds only {values.tolist()}, which is opacity (transparency), "
-            f"but the config reads it as {wanted[alpha]}. Name it '-' in file_bands; if it is a measurement, set its colour "
-            "interpretation to undefined (gdal_edit.py -colorinterp_N undefined)."
+            f"but the config reads it as {wanted[alpha]}. Name it '-' in file_bands; if it is a measurement, set its "
+            "colour interpretation to undefined (gdal_edit.py -colorinterp_N undefined)."
         )
         raise ValueError(msg)
     return False
