@@ -227,6 +227,10 @@ def _lines_of_label(sample: Sample) -> Iterator[str]:
     else:
         values, counts = np.unique(sample.label.pixels, return_counts=True)
         shown = [f"{value:g}: {count / counts.sum():.1%}" for value, count in zip(values, counts, strict=True)]
+        valid = sample.reference.raster.valid
+        unseen = int((~(valid.any(axis=0) if valid.ndim == 3 else valid)).sum())
+        if unseen:
+            yield f"  note      labels of {unseen} pixels do not count, because the image is missing there"
         yield f"label       {', '.join(shown[:12])}{' ...' if len(shown) > 12 else ''}"
 
 

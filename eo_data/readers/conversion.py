@@ -206,9 +206,11 @@ def _check_sentinel2(
     special = special_numbers(numbers, offset) if asked else None
     if special is not None:
         numbers[special] = np.nan
+    if not (scalings[0].metadata or scalings[0].stated):
+        return  # where nobody says anything, pixels alone never decide
     names = [_canonical(source, i) for i in range(len(source.bands))]
     contradiction = offset_contradiction(numbers, names, offset, source.sensor)
-    if contradiction is None or not (scalings[0].metadata or scalings[0].stated):
+    if contradiction is None:
         return
     if scalings[0].stated:
         warnings.warn(f"{where}: the config states offset: {offset:g}. {contradiction}", stacklevel=2)
