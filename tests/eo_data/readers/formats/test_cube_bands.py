@@ -38,6 +38,7 @@ def _beside(**variables: Any) -> xarray.Dataset:
         stacked(numbers(), band=[0, 1, 2], asset=("band", list(NAMES))),
         stacked(numbers(), band=np.array([b"B02", b"B03", b"B04"])),
         stacked(numbers()).expand_dims("realization"),
+        stacked(numbers()).assign(B02=(PLANE, np.zeros((SIDE, SIDE)))),
     ],
     ids=(
         "corners",
@@ -51,6 +52,7 @@ def _beside(**variables: Any) -> xarray.Dataset:
         "labels",
         "bytes",
         "member",
+        "axis_first",
     ),
 )
 def test_what_nobody_asks_for_is_left_alone(tmp_path: Path, data: xarray.Dataset) -> None:
