@@ -144,7 +144,9 @@ def _in_metres(crs: str) -> bool:
     return bool(axes) and math.isclose(axes[0].unit_conversion_factor, 1.0)
 
 
-def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str, str], text: str) -> Affine:
+def agreed(
+    own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str, str], text: str, where: object = ""
+) -> Affine:
     """Return the transform of coordinates after a look at a stated one.
 
     They may differ where it is known why: rows in the opposite order (GDAL writes a north-up transform beside rows from
@@ -160,6 +162,8 @@ def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str,
         Of the dimensions y and x.
     text : str
         The attribute, for messages.
+    where : object
+        The file, for a warning; errors get it from those who read.
 
     Raises
     ------
@@ -181,7 +185,7 @@ def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str,
             return stated
         if _is_part(factors, shifts, (width, height)):
             warnings.warn(
-                f"Its coordinates {names[0]!r} and {names[1]!r} give the transform {tuple(own)[:6]}, {text}: that of a "
+                f"{where}: its coordinates {names[0]!r} and {names[1]!r} give the transform {tuple(own)[:6]}, {text}: that of a "
                 "raster of which this is a part, or a coarser copy. The coordinates count. Write the transform again "
                 "to silence this: rio.write_transform() of rioxarray.",
                 stacklevel=2,

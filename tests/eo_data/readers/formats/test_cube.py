@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,18 @@ def test_times_of_another_calendar_are_dates_if_there_is_such_a_day() -> None:
         ValueError, match="2020-02-30 of its calendar '360_day' is no date of the usual.*convert_calendar"
     ):
         _dates(wrong, "time")
+
+
+@pytest.mark.parametrize(("calendar", "days"), [("standard", ["2020-02-29", "2020-06-15"]), ("noleap", None)])
+def test_days_are_counted_in_the_calendar_of_the_file(tmp_path: Path, calendar: str, days: list[str] | None) -> None:
+    axis = ("time", [59, 166], {"units": "days since 2020-01-01", "calendar": calendar})
+    path = written(tmp_path / "a.nc", stacked(np.stack([numbers(), numbers()]), time=axis))
+    if days is None and find_spec("cftime") is None:
+        with pytest.raises(SampleError, match="calendar 'noleap'.*cftime"):
+            read(path, level2a())
+        return
+    found = [day.isoformat() for day in read(path, level2a()).frame_dates]
+    assert found == (days or ["2020-03-01", "2020-06-16"])
 
 
 def test_the_dates_of_frames_without_a_time_coordinate_come_from_an_index(tmp_path: Path) -> None:
