@@ -142,8 +142,8 @@ def _crs(
             return found[0][1]
     if unread:
         warnings.warn(
-            f"{cube.encoding.get('source', 'the cube')} is used without a CRS: {unread[0]}. Write it as EPSG:32633 or as "
-            "WKT (crs_wkt).",
+            f"{cube.encoding.get('source', 'the cube')} is used without a CRS: {unread[0]}. Write it as EPSG:32633 or "
+            "as WKT (crs_wkt).",
             stacklevel=2,
         )
     return None
