@@ -186,7 +186,7 @@ def agreed(
         if _is_part(factors, shifts, (width, height)):
             warnings.warn(
                 f"{where}: its coordinates {names[0]!r} and {names[1]!r} give the transform {tuple(own)[:6]}, {text}: "
-                "that of a raster of which this is a part, or a coarser copy. The coordinates count. Write the transform "
+                "that of a raster of which this is a part or coarser copy. The coordinates count. Write the transform "
                 "again to silence this: rio.write_transform() of rioxarray.",
                 stacklevel=2,
             )
