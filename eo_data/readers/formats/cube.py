@@ -71,7 +71,7 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
 
 def _options(href: Href) -> dict[str, Any]:
     """Options of xarray: numbers as stored; metadata in one place only where they are."""
-    options: dict[str, Any] = {"mask_and_scale": False}
+    options: dict[str, Any] = {"mask_and_scale": False, "decode_timedelta": False}
     if href.suffix != ".zarr":
         return options
     root = href.path / "zarr.json"
@@ -156,7 +156,7 @@ def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
             "cube",
             _north_up(own),
             facts,
-            {str(key): str(value) for data in (*group.parents[::-1], group.data) for key, value in data.attrs.items()},
+            _tags(group),
             named=bands.axis is None,
             points="arrays of latitude and longitude"
             if own.transform is None and has_geolocation(group.data, bands.y, bands.x)
@@ -168,6 +168,15 @@ def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
         bands,
         own,
     )
+
+
+def _tags(group: Group) -> dict[str, str]:
+    """Attributes of a group and those around it; a lone time that is no axis is one, too."""
+    tags = {str(key): str(value) for data in (*group.parents[::-1], group.data) for key, value in data.attrs.items()}
+    time = group.data.coords.get("time")
+    if time is not None and time.ndim == 0 and time.dtype.kind == "M":
+        tags.setdefault("datetime", str(time.values)[:19])
+    return tags
 
 
 def _of_clouds(band: BandFacts, source: ImageSource) -> BandFacts:
@@ -272,8 +281,8 @@ def _of_calendar(value: Any) -> object:  # noqa: ANN401  (a text, or a time of c
         return date(value.year, value.month, value.day)
     except ValueError as error:
         msg = (
-            f"the time {value} of its calendar {value.calendar!r} is no date of the usual (standard) calendar. State "
-            "the dates in an index."
+            f"the time {value} of its calendar {value.calendar!r} is no date of the usual (standard) calendar. Write "
+            "the cube with one: convert_calendar('standard') of xarray."
         )
         raise ValueError(msg) from error
 

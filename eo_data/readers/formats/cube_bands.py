@@ -317,7 +317,7 @@ def _each_once(found: Sequence[CubeBands], wish: Wish) -> Iterator[CubeBands]:
         holders = [i for i, keys in enumerate(served) if key in keys]
         first = min(_rank(found[i]) for i in holders)
         holders = sorted((i for i in holders if _rank(found[i]) == first), key=lambda i: -_pixels(found[i]))
-        if len(holders) > 1 and _pixels(found[holders[0]]) == _pixels(found[holders[1]]):
+        if len(holders) > 1 and _are_rivals(*(found[i] for i in holders[:2])):
             one, two = (found[i].shown for i in holders[:2])
             msg = (
                 f"the band {key} is both in {one!r} and in {two!r}. Name the group to read: "
@@ -334,6 +334,11 @@ def _each_once(found: Sequence[CubeBands], wish: Wish) -> Iterator[CubeBands]:
 def _rank(bands: CubeBands) -> int:
     """The root comes first, then what was measured."""
     return 0 if not bands.group.path else 1 if _MEASURED in bands.group.path.split("/") else 2
+
+
+def _are_rivals(one: CubeBands, other: CubeBands) -> bool:
+    """Whether two groups have a band with as many pixels; in one group, an axis of bands goes before variables."""
+    return one.group is not other.group and _pixels(one) == _pixels(other)
 
 
 def _pixels(bands: CubeBands) -> int:

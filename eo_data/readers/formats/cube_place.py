@@ -71,7 +71,8 @@ def cube_grid(array: DataArray, cube: Dataset, parents: Sequence[Dataset], y: st
         if crs is None and own is not None and str(coordinates[0].attrs.get("units", "")).strip().lower() in _DEGREES:
             crs = _geographic()
     for key, text, transform in stated:
-        own = transform if own is None else agreed(own, transform, (height, width), (y, x), f"{key} says {text!r}")
+        said, where = f"{key} says {text!r}", cube.encoding.get("source", "the cube")
+        own = transform if own is None else agreed(own, transform, (height, width), (y, x), said, where)
     return PixelGrid(height, width, own, crs)
 
 
@@ -141,7 +142,9 @@ def _crs(
             return found[0][1]
     if unread:
         warnings.warn(
-            f"The cube is used without a CRS: {unread[0]}. Write it as EPSG:32633 or as WKT (crs_wkt).", stacklevel=2
+            f"{cube.encoding.get('source', 'the cube')} is used without a CRS: {unread[0]}. Write it as EPSG:32633 or "
+            "as WKT (crs_wkt).",
+            stacklevel=2,
         )
     return None
 

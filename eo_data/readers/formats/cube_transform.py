@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from eo_data.raster.georeference import PixelGrid, compare_grids
+from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 
 if TYPE_CHECKING:
     from xarray import DataArray
@@ -35,6 +35,8 @@ _KILOMETRES = ("km", "kilometer", "kilometers", "kilometre", "kilometres")
 _ROUNDING = 0.1
 #: Largest distance of coordinates from a line, in pixels: that of float32, or of a few decimals.
 _STRAIGHT = 0.05
+#: Largest difference of a step from the mean, as a part of it, that is no uneven grid.
+_DRIFT = 0.01
 
 
 def stated_transforms(
@@ -99,13 +101,19 @@ def from_coordinates(
         if len(values) < 2 and not stated:
             return None
         step = float(np.diff(values).mean()) if len(values) > 1 else stated
-        line = values[0] + step * np.arange(len(values))
-        if not (math.isfinite(step) and step and np.abs(values - line).max() <= _STRAIGHT * abs(step)):
+        if not (math.isfinite(step) and step and _is_even(values, step)):
             msg = f"the coordinate {name!r} is not evenly spaced, so there is no affine transform. Regrid the cube."
             raise ValueError(msg)
         found.append((step, float(values[0]) - step / 2))
     (dy, top), (dx, left) = found
     return Affine(dx, 0.0, left, 0.0, dy, top)
+
+
+def _is_even(values: np.ndarray, step: float) -> bool:
+    """Whether coordinates lie on a line up to rounding, or have nearly one step and lie near a line."""
+    apart = float(np.abs(values - values[0] - step * np.arange(len(values))).max())
+    drift = float(np.abs(np.diff(values) - step).max(initial=0.0))
+    return apart <= _STRAIGHT * abs(step) or (drift <= _DRIFT * abs(step) and apart <= HALF_A_PIXEL * abs(step))
 
 
 def in_unit_of_crs(coordinate: DataArray, name: str, crs: str | None) -> np.ndarray:
@@ -136,7 +144,9 @@ def _in_metres(crs: str) -> bool:
     return bool(axes) and math.isclose(axes[0].unit_conversion_factor, 1.0)
 
 
-def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str, str], text: str) -> Affine:
+def agreed(
+    own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str, str], text: str, where: object = ""
+) -> Affine:
     """Return the transform of coordinates after a look at a stated one.
 
     They may differ where it is known why: rows in the opposite order (GDAL writes a north-up transform beside rows from
@@ -152,6 +162,8 @@ def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str,
         Of the dimensions y and x.
     text : str
         The attribute, for messages.
+    where : object
+        The file, for a warning; errors get it from those who read.
 
     Raises
     ------
@@ -173,9 +185,9 @@ def agreed(own: Affine, stated: Affine, size: tuple[int, int], names: tuple[str,
             return stated
         if _is_part(factors, shifts, (width, height)):
             warnings.warn(
-                f"Its coordinates {names[0]!r} and {names[1]!r} give the transform {tuple(own)[:6]}, {text}: that of a "
-                "raster of which this is a part, or a coarser copy. The coordinates count. Write the transform again "
-                "to silence this: rio.write_transform() of rioxarray.",
+                f"{where}: its coordinates {names[0]!r} and {names[1]!r} give the transform {tuple(own)[:6]}, {text}: "
+                "that of a raster of which this is a part or coarser copy. The coordinates count. Write the transform "
+                "again to silence this: rio.write_transform() of rioxarray.",
                 stacklevel=2,
             )
             return own

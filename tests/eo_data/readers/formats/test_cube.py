@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -220,8 +221,22 @@ def test_times_of_another_calendar_are_dates_if_there_is_such_a_day() -> None:
     data = xarray.Dataset(coords={"time": np.array([_Time(2, 28), _Time(6, 1)], dtype=object)})
     assert _dates(data, "time") == (date(2020, 2, 28), date(2020, 6, 1))
     wrong = xarray.Dataset(coords={"time": np.array([_Time(2, 30)], dtype=object)})
-    with pytest.raises(ValueError, match="2020-02-30 of its calendar '360_day' is no date of the usual"):
+    with pytest.raises(
+        ValueError, match="2020-02-30 of its calendar '360_day' is no date of the usual.*convert_calendar"
+    ):
         _dates(wrong, "time")
+
+
+@pytest.mark.parametrize(("calendar", "days"), [("standard", ["2020-02-29", "2020-06-15"]), ("noleap", None)])
+def test_days_are_counted_in_the_calendar_of_the_file(tmp_path: Path, calendar: str, days: list[str] | None) -> None:
+    axis = ("time", [59, 166], {"units": "days since 2020-01-01", "calendar": calendar})
+    path = written(tmp_path / "a.nc", stacked(np.stack([numbers(), numbers()]), time=axis))
+    if days is None and find_spec("cftime") is None:
+        with pytest.raises(SampleError, match="calendar 'noleap'.*cftime"):
+            read(path, level2a())
+        return
+    found = [day.isoformat() for day in read(path, level2a()).frame_dates]
+    assert found == (days or ["2020-03-01", "2020-06-16"])
 
 
 def test_the_dates_of_frames_without_a_time_coordinate_come_from_an_index(tmp_path: Path) -> None:
@@ -232,6 +247,17 @@ def test_the_dates_of_frames_without_a_time_coordinate_come_from_an_index(tmp_pa
     assert sorted(image.dates) == sorted(days)
     with pytest.raises(SampleError, match="2 frames and 1 names to take dates from. State the dates in an index"):
         image_reader(frames).read(record_of(path))
+
+
+def test_a_lone_time_that_is_no_axis_is_the_date_of_an_image(tmp_path: Path) -> None:
+    """What is left of a series after isel(time=0)."""
+    data = stacked(numbers()).assign_coords(time=np.datetime64("2020-03-01T10:20:30", "ns"))
+    assert image_reader(dated=True).read(record_of(written(tmp_path / "a.nc", data))).dates == (date(2020, 3, 1),)
+
+
+def test_a_band_in_days_is_no_span_of_time(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.nc", by_variable(numbers(), {"units": "days"}))
+    np.testing.assert_array_equal(read(path, level2a()).pixels, numbers()[:2])
 
 
 def _label(path: Path, **options: object) -> Raster:

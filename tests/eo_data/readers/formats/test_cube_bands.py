@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -38,6 +38,7 @@ def _beside(**variables: Any) -> xarray.Dataset:
         stacked(numbers(), band=[0, 1, 2], asset=("band", list(NAMES))),
         stacked(numbers(), band=np.array([b"B02", b"B03", b"B04"])),
         stacked(numbers()).expand_dims("realization"),
+        stacked(numbers()).assign(B02=(PLANE, np.zeros((SIDE, SIDE)))),
     ],
     ids=(
         "corners",
@@ -51,6 +52,7 @@ def _beside(**variables: Any) -> xarray.Dataset:
         "labels",
         "bytes",
         "member",
+        "axis_first",
     ),
 )
 def test_what_nobody_asks_for_is_left_alone(tmp_path: Path, data: xarray.Dataset) -> None:
@@ -81,6 +83,18 @@ def test_a_layer_of_clouds_may_lie_beside_the_bands_or_in_a_group(tmp_path: Path
         written(path, layer, group=group, mode="a")
     pixels = read(path, level2a("B02", "SCL", cloud_band="SCL")).pixels
     np.testing.assert_array_equal(pixels, np.stack([SERIES[:, 0], classes], axis=1))
+
+
+@pytest.mark.parametrize(("kind", "missing"), [("fmask", False), ("mask", False), ("scl", True)])
+def test_the_fill_value_of_all_bands_is_no_cloud_where_it_means_clear(
+    tmp_path: Path, kind: Literal["fmask", "mask", "scl"], *, missing: bool
+) -> None:
+    pixels = numbers()
+    pixels[:, :2] = 0
+    path = written(tmp_path / "a.nc", stacked(pixels, {"nodata": 0}, band=["B02", "B03", "layer"]))
+    source = level2a("B02", "layer", cloud_band="layer", cloud_kind=kind)
+    found = np.isnan(read(path, source).pixels[:, 0, 0])
+    assert found.tolist() == [True, missing]
 
 
 @pytest.fixture

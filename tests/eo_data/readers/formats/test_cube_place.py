@@ -116,7 +116,7 @@ def test_a_crs_that_nobody_can_read_is_lost_with_a_word(tmp_path: Path, attribut
     path = written(
         tmp_path / "a.nc", _mapped(**attributes) if "grid_mapping_name" in attributes else _cube(everywhere=attributes)
     )
-    with pytest.warns(UserWarning, match=f"used without a CRS: its {cause}.*Write it as EPSG:32633"):
+    with pytest.warns(UserWarning, match=f"a.nc is used without a CRS: its {cause}.*Write it as EPSG:32633"):
         reading = read(path, level2a())
     assert reading.crs is None
     np.testing.assert_array_equal(reading.pixels, numbers()[:2])
@@ -177,7 +177,8 @@ def test_a_cube_that_was_cut_after_its_transform_was_written_lies_where_its_coor
     data = cut(_geotransform(GEO_TRANSFORM, side=12))
     path = written(tmp_path / "a.nc", data)
     with pytest.warns(
-        UserWarning, match="GeoTransform of spatial_ref says .*of which this is a part.*coordinates count"
+        UserWarning,
+        match="a.nc: its coordinates .* GeoTransform of spatial_ref says .*of which this is a part.*coordinates count",
     ):
         reading = read(path, level2a())
     assert tuple(_transform(reading))[:6] == pytest.approx(place)

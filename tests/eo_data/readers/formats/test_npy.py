@@ -52,6 +52,22 @@ def test_no_data_becomes_nan_and_the_file_stays_as_it_is(tmp_path: Path) -> None
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "stored", "missing"),
+    [
+        ("uint16", 65535, [65535, 65534], [True, False]),
+        ("int32", 16777217, [16777217, 16777216], [True, False]),  # one number in float32
+        ("float64", -3.4e38, [-3.3999999521443642e38, -3.3e38], [True, False]),  # no-data in float32 precision
+        ("uint8", 0.5, [0, 1], [False, False]),
+    ],
+)
+def test_no_data_is_compared_as_it_is_stored(
+    tmp_path: Path, dtype: str, nodata: float, stored: list[float], missing: list[bool]
+) -> None:
+    np.save(tmp_path / "a.npy", np.broadcast_to(np.array(stored, dtype=dtype), (3, 1, 2)))
+    assert np.isnan(read(tmp_path / "a.npy", _source("B2", nodata=nodata)).pixels[0, 0]).tolist() == missing
+
+
 def test_a_window_is_cut(tmp_path: Path) -> None:
     window = TileWindow(2, 0, 4, (0, 0, 4, 4), (4, 5))
     assert read(_series(tmp_path / "a.npy"), _source(), window).pixels[0, 1, :, 0].tolist() == [2, 3]
