@@ -18,6 +18,7 @@ from eo_data.preprocess.statistics import read_statistics
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.readers.images import ImageReader
+from eo_data.sensors.sentinel2 import sentinel2_offset
 from eo_data.sensors.units import InputUnit
 from eo_data.statistics import main as statistics_command
 
