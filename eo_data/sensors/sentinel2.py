@@ -20,6 +20,13 @@ NO_DATA, SATURATED = 0, 65535
 #: Processing baseline in a product name (``_N0400_``) or granule id (``_N04.00``).
 _BASELINE = re.compile(r"_N(\d{2})\.?(\d{2})(?![0-9])")
 
+#: Names of products and of their band files with the time of sensing, and the day from which on all have baseline 04.00
+#: or later. Of a name without a baseline (Planetary Computer, single JPEG 2000 files), an earlier day says nothing:
+#: older scenes are processed again.
+_SENSED = re.compile(
+    r"(?:S2[A-D]_MSIL(?:1C|2A)|(?<![A-Za-z0-9])T\d{2}[A-Z]{3})_(\d{8})T\d{6}_(?:R\d{3}|B[01]\d|B8A)(?![0-9])"
+)
+_FIRST_OF_BASELINE_4 = "20220125"
 
 _OFFSET_TAG = re.compile(r"(BOA|RADIO)_ADD_OFFSET", re.IGNORECASE)
 
@@ -38,6 +45,7 @@ def sentinel2_offset(
     ----------
     product_name : str, optional
         SAFE name, granule id or collection: ``S2A_MSIL2A_20220301T..._N0400_...``, ``COPERNICUS/S2_SR_HARMONIZED``.
+        Without a baseline in it, a day of sensing from 25 January 2022 on tells.
     metadata : mapping, optional
         Tags of the file, properties of a STAC item or the item itself: ``s2:processing_baseline``,
         ``PROCESSING_BASELINE``, ``BOA_ADD_OFFSET...`` or ``RADIO_ADD_OFFSET...`` of the product's MTD file.
@@ -70,6 +78,10 @@ def sentinel2_offset(
     in_name = _BASELINE.search(product_name or "")
     if in_name:
         found[f"name {product_name}"] = _offset_of_baseline(".".join(in_name.groups()))
+    if not found:
+        sensed = _SENSED.search(product_name or "")
+        if sensed and sensed[1] >= _FIRST_OF_BASELINE_4:
+            return -1000.0
     offsets = {value for value in found.values() if value is not None}
     if len(offsets) > 1:
         said = "; ".join(f"{value:g} by {key}" for key, value in found.items() if value is not None)

@@ -30,8 +30,16 @@ from eo_data.readers.formats.facts import (
 
 #: Options under which GDAL opens our files, whatever a host has set for the process: with ``EMPTY_DIR``, as TerraTorch
 #: and torchgeo set it, GDAL sees no file beside another (masks, ``.aux.xml``, world files, headers). ``TRUE`` asks for
-#: each by its name, without listing the folder. Source: GDAL's configuration options.
-GDAL_OPTIONS: Mapping[str, str] = MappingProxyType({"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"})
+#: each by its name, without listing the folder. The others are GDAL's defaults for what a file says of its no-data and
+#: place. Source: GDAL's configuration options and its GeoTIFF driver.
+GDAL_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+        "GDAL_PAM_ENABLED": "YES",
+        "GDAL_GEOREF_SOURCES": "PAM,INTERNAL,TABFILE,WORLDFILE,XML",
+        "GTIFF_POINT_GEO_IGNORE": "FALSE",
+    }
+)
 
 
 @contextmanager

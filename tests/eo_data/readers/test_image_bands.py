@@ -96,19 +96,27 @@ def _write_sidecars(write_tif: Callable[..., Path], root: Path) -> dict[str, np.
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("host", [None, "EMPTY_DIR"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("host", "workers"),
+    [
+        ({}, 0),
+        ({}, 2),
+        ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, 0),
+        ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, 2),
+        ({"GDAL_PAM_ENABLED": "NO", "GDAL_GEOREF_SOURCES": "NONE", "GDAL_TIFF_INTERNAL_MASK_TO_8BIT": "NO"}, 0),
+    ],
+)
 def test_what_stands_beside_a_file_counts_whatever_the_host_sets(
     write_tif: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    host: str | None,
+    host: dict[str, str],
     workers: int,
 ) -> None:
     """TerraTorch's command line sets EMPTY_DIR, with which GDAL sees no masks, no-data, headers and world files."""
     expected = _write_sidecars(write_tif, tmp_path)
-    if host is not None:
-        monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", host)
+    for name, value in host.items():
+        monkeypatch.setenv(name, value)
     data = _Sidecars(tuple(expected), tmp_path)
     loaded = torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers, collate_fn=list)
     for (name, truth), (pixels, transform) in zip(expected.items(), loaded, strict=True):

@@ -18,6 +18,7 @@ from eo_data.preprocess.statistics import read_statistics
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.readers.images import ImageReader
+from eo_data.sensors.sentinel2 import sentinel2_offset
 from eo_data.sensors.units import InputUnit
 from eo_data.statistics import main as statistics_command
 
@@ -82,3 +83,24 @@ def test_a_modality_that_a_sample_lacks_is_normalised_by_any_band_name(tmp_path:
     data.setup("predict")
     image = next(iter(data.predict_dataloader()))["image"]
     assert image["b"][:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "offset"),
+    [
+        # Names of the Planetary Computer and of single files have no baseline, but a day of sensing.
+        ("S2B_MSIL2A_20220125T002611_R102_T33TWN_20230410T040056.tif", -1000),
+        ("S2B_MSIL2A_20220124T002611_R102_T33TWN_20230410T040056.tif", None),
+        ("T33TWN_20230409T002611_B02_10m.jp2", -1000),
+        ("T33TWN_20230409T002611_B8A.jp2", -1000),
+        ("T33TWN_20210409T002611_B02_10m.jp2", None),
+        # Their own word comes first.
+        ("S2B_MSIL2A_20230409T002611_N9999_R102_T33TWN_20230410T040056.tif", None),
+        ("COPERNICUS_S2_SR_HARMONIZED/S2B_MSIL2A_20230409T002611_R102_T33TWN_20230410T040056.tif", 0),
+        # These were made by others.
+        ("T33TWN_20230409T002611_chip.tif", None),
+        ("chip_20230409T002611_B02.tif", None),
+    ],
+)
+def test_a_day_of_sensing_after_january_2022_tells_the_offset(name: str, offset: float | None) -> None:
+    assert sentinel2_offset(name) == offset
