@@ -12,7 +12,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.readers.scaling import BandScaling, band_scalings, refuse_packed
-from eo_data.sensors.plausible import is_possible, refuse_impossible, zero_decibels
+from eo_data.sensors.plausible import is_possible, refuse_impossible, zero_decibels, zero_is_missing
 from eo_data.sensors.quality import clear_mask
 from eo_data.sensors.scaling import assumed_scale
 from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, offset_contradiction, special_numbers
@@ -221,7 +221,7 @@ def _check_sentinel2(
 
 def _without_zeros(pixels: np.ndarray, unit: InputUnit) -> tuple[np.ndarray, tuple[str, ...]]:
     """Take backscatter of exactly 0 in all bands, dB or power, as missing: it is what lies beyond the footprint."""
-    if unit not in (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
+    if not zero_is_missing(unit, pixels.shape[-3]):
         return pixels, ()
     empty = zero_decibels(pixels)
     count = int(empty.sum())

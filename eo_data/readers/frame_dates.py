@@ -60,9 +60,10 @@ class FrameDates:
             If a frame has no date, dates contradict each other, or there are more or fewer of them than frames.
         """
         stated = record.dates.get(self.modality)
-        if stated or readings[0].frame_dates:
+        of_files = [day for reading in readings for day in reading.frame_dates]
+        if stated or of_files:
             origin = "index" if stated else "time axis"
-            return self._stated(record, stated or readings[0].frame_dates, origin, count)
+            return self._stated(record, stated or of_files, origin, count)
         names = self._names(record, readings)
         # The dates of a lone series have no id.
         entry = self.index.get(record.raster_id or record.id, self.index.get("dates"))

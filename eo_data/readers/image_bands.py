@@ -26,6 +26,7 @@ from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_b
 from eo_data.readers.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
+from eo_data.sensors.quality import missing_numbers
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
 
@@ -285,9 +286,9 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
         target = grid.window(part.top, part.left, part.height, part.width)
         named = {band.position: band.name for band in group}
         alpha = alpha_counts(layer, named, source, part if own == grid else needed_part(own, target))
-        # Many tools tag 0 as no-data of all layers of a product; in a quality layer it is a class.
-        tagged = any(0 in band.facts.nodata for band in group)
-        nodata = (math.nan if tagged else None) if quality else source.nodata
+        # Many tools tag 0 as no-data of all layers of a product, though it is a class of some quality layers.
+        kept = all(missing_numbers(source.cloud_kind, own.facts.nodata) == own.facts.nodata for own in group)
+        nodata = (None if kept else math.nan) if quality else source.nodata
         fill = None if quality or own == grid else _fill(group, source, first)
         pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha, fill=fill)
         return pixels if quality else _decoded(pixels, group, source)
@@ -324,7 +325,7 @@ def _pixel_size(grid: PixelGrid) -> str:
 
 def _decodes(band: _Band, source: ImageSource) -> bool:
     """Whether the numbers become values here: CF says that packed numbers stand for values in their unit."""
-    packed = band.layer.facts.packing == "cf" and band.facts.is_scaled
+    packed = band.layer.facts.packing == "cf" and band.facts.is_scaled and source.file_scaling == "check"
     return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not _is_layer(band, source)
 
 

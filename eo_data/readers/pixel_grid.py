@@ -33,7 +33,7 @@ def stack_frames(readings: Sequence[FileRaster], hrefs: Sequence[Href]) -> np.nd
     Raises
     ------
     SampleError
-        If files differ in size, transform or CRS, or there are several cubes.
+        If files differ in size, transform or CRS, or there are several cubes that are not one date each.
     """
     first = readings[0]
     if len(readings) == 1:
@@ -46,6 +46,9 @@ def stack_frames(readings: Sequence[FileRaster], hrefs: Sequence[Href]) -> np.nd
                 "transform or CRS). All frames of a series need one grid; warp them first."
             )
             raise SampleError(msg)
+    days = [reading.frame_dates for reading in readings]
+    if all(len(own) == 1 for own in days) and len(set(days)) == len(days):
+        return np.concatenate([reading.pixels for reading in readings])
     if first.pixels.ndim == 4:
         msg = (
             f"{hrefs[0]} is a cube of {len(first.pixels)} frames; expected one cube per sample, got {len(hrefs)} files."

@@ -14,6 +14,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.file_raster import BandOrigin
 from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
 from eo_data.readers.regrid import Fill
+from eo_data.sensors.plausible import zero_is_missing
 from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
 from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, offset_is_applied, sentinel2_offset
 from eo_data.sensors.units import InputUnit
@@ -146,7 +147,7 @@ def fill_of(source: ImageSource, names: Sequence[str], bands: Sequence[BandOrigi
         As in `band_scalings`, if what is stated is contradictory.
     """
     nothing: tuple[tuple[float, ...], ...] = ((),) * len(bands)
-    if source.unit in (InputUnit.DECIBEL, InputUnit.LINEAR_POWER):
+    if zero_is_missing(InputUnit(source.unit), len(source.bands)):
         return Fill(nothing, 0.0)
     if source.unit is not InputUnit.DIGITAL_NUMBER or source.target_unit is InputUnit.NATIVE:
         return Fill(nothing)

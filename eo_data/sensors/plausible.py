@@ -93,6 +93,15 @@ def is_possible(extremes: np.ndarray, unit: InputUnit) -> bool:
     return not ((extremes < least) | (extremes > most)).any()
 
 
+def zero_is_missing(unit: InputUnit, bands: int) -> bool:
+    """Whether backscatter of exactly 0 in all of some bands is no measurement.
+
+    0 dB is none. A power of 0 is what is left where noise was subtracted, in one band; in all of several it is what
+    lies beyond the footprint.
+    """
+    return unit is InputUnit.DECIBEL or (unit is InputUnit.LINEAR_POWER and bands > 1)
+
+
 def zero_decibels(pixels: np.ndarray) -> np.ndarray:
     """Return where all bands of backscatter ``(..., C, H, W)`` are exactly 0 dB, bool ``(..., H, W)``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,20 @@ def test_rounding_makes_no_other_grid(write_tif: Callable[..., Path], tmp_path: 
         tmp_path / "S2_20210102.tif", constant_bands(1, 2), ("B2", "B3"), corner=(500000.0 + 1e-6, 5000000.0)
     )
     assert image_reader(FramePolicy()).read(record_of(one, two)).raster.pixels.shape == (2, 2, 4, 4)
+
+
+def test_cubes_of_one_date_each_are_a_series_by_their_time_axes(
+    write_cube: Callable[..., Path], pixel_centres: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    paths = []
+    for day in ("2020-03-01", "2020-01-01"):
+        coordinates = pixel_centres(4) | {"t": np.array([day], dtype="datetime64[ns]")}
+        number = 100 * int(day[5:7])
+        data = {band: (("t", "y", "x"), np.full((1, 4, 4), number, dtype=np.int16)) for band in ("B2", "B3")}
+        paths.append(write_cube(tmp_path / f"{number}.nc", data, coordinates))
+    image = image_reader(FramePolicy()).read(record_of(*paths))
+    assert image.dates == (date(2020, 1, 1), date(2020, 3, 1))
+    assert image.raster.pixels[:, 0, 0, 0] == pytest.approx([0.01, 0.03])
 
 
 def test_several_cubes_of_one_sample_are_refused(
