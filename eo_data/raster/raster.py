@@ -13,14 +13,13 @@ import numpy as np
 from affine import Affine
 
 from eo_core.arguments import one_of
+from eo_data.raster.resampling import OBSERVED, bilinear_of_finite, interpolate
 
 #: What a border shows.
 PadMode = Literal["constant", "reflect", "edge"]
 #: How pixels of another size get their values.
 Resampling = Literal["bilinear", "nearest"]
 PAD_MODES, RESAMPLINGS = get_args(PadMode), get_args(Resampling)
-#: Least share of observed weight of a bilinear sample that counts as observed, less the rounding of float32.
-_OBSERVED = 0.5 - 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,11 +199,11 @@ class Raster:
             raise ValueError(msg)
         transform = scaled(self.transform, self.width / width, self.height / height)
         if resampling == "nearest":
-            pixels = _interpolate(self.pixels, height, width, "nearest-exact")
-            valid = _interpolate(self.valid.astype(np.float32), height, width, "nearest-exact") > 0
+            pixels = interpolate(self.pixels, height, width, "nearest-exact")
+            valid = interpolate(self.valid.astype(np.float32), height, width, "nearest-exact") > 0
         else:
-            pixels = _bilinear_of_finite(self.pixels, height, width)
-            valid = _interpolate(self.valid.astype(np.float32), height, width, "bilinear") >= _OBSERVED
+            pixels = bilinear_of_finite(self.pixels, height, width, least=OBSERVED)
+            valid = interpolate(self.valid.astype(np.float32), height, width, "bilinear") >= OBSERVED
         return replace(self, pixels=pixels, valid=valid, transform=transform)
 
     def _located(self, what: str) -> Affine:
@@ -235,26 +234,3 @@ def scaled(transform: Affine | None, x: float, y: float) -> Affine | None:
         return None
     t = transform
     return Affine(t.a * x, t.b * y, t.c, t.d * x, t.e * y, t.f)
-
-
-def _interpolate(planes: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
-    """Resample the last two axes of a float32 array."""
-    import torch  # noqa: PLC0415  (over a second, which those who only look at rasters need not wait)
-    from torch.nn import functional as F  # noqa: PLC0415
-
-    lead = planes.shape[:-2]
-    # torch warns about arrays that it could write into though nobody may.
-    stack = torch.from_numpy(np.require(planes, requirements=["C", "W"]).reshape(1, -1, *planes.shape[-2:]))
-    align = False if mode == "bilinear" else None
-    result = F.interpolate(stack, size=(height, width), mode=mode, align_corners=align)
-    return result.numpy().reshape(*lead, height, width)
-
-
-def _bilinear_of_finite(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    finite = np.isfinite(pixels)
-    if finite.all():
-        return _interpolate(pixels, height, width, "bilinear")
-    total = _interpolate(np.where(finite, pixels, np.float32(0)), height, width, "bilinear")
-    weight = _interpolate(finite.astype(np.float32), height, width, "bilinear")
-    mean = np.full_like(total, np.nan)
-    return np.divide(total, weight, out=mean, where=weight >= _OBSERVED)

@@ -15,10 +15,13 @@ from rasterio.warp import reproject
 
 from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids, same_crs
 from eo_data.raster.raster import to_map
+from eo_data.raster.resampling import bilinear_of_finite
 from eo_data.readers.formats.facts import OpenLayer, Part
 
 #: Pixels around a window of the source that may weigh in a resampled value, in units of the larger pixel.
 _MARGIN = 3
+#: Least weight of a value that is taken, as GDAL has it.
+_ANY_WEIGHT = 1e-5
 #: Both sides of a resampling have one CRS, so that any will do.
 _ANY_CRS = CRS.from_epsg(3857)
 
@@ -178,7 +181,7 @@ def read_on_grid(
     # Missing is NaN, also where infinite; GDAL weighs the others.
     pixels[np.isinf(pixels)] = np.nan
     empty = None if fill is None else _without_fill(pixels, fill)
-    _reproject(pixels, place, target, result, resampling)
+    _resample(pixels, place, target, result, resampling)
     if resampling == "cubic" and not np.isfinite(pixels).all():
         _steady_beside_gaps(pixels, place, target, result)
     if empty is not None and fill is not None and fill.in_all is not None:
@@ -218,8 +221,88 @@ def _steady_beside_gaps(pixels: np.ndarray, place: PixelGrid, target: PixelGrid,
     np.copyto(result, instead, where=np.abs(touched) > 1e-6)
 
 
-def _reproject(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
+def _resample(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
     """Resample into ``result``, whose values stay where there is nothing."""
+    quick = _by_whole_ratio(pixels, place, target) if resampling == "bilinear" else None
+    if quick is None:
+        _reproject(pixels, place, target, result, resampling)
+    else:
+        result[...] = quick
+
+
+def _by_whole_ratio(pixels: np.ndarray, place: PixelGrid, target: PixelGrid) -> np.ndarray | None:
+    """Bilinear values where one pixel is a whole number of the other ones, as 20 m are of 10 m; else ``None``.
+
+    The same numbers as GDAL's warper gives, in a tenth of the time.
+    """
+    up = north_up(place)
+    own, new = place.transform, target.transform
+    if own is None or new is None or up.transform is None or own.b or own.d or new.b or new.d:
+        return None
+    pixels = pixels[..., :: 1 if own.e < 0 else -1, :: 1 if own.a > 0 else -1]
+    spans = []
+    for axis, size in ((-2, target.height), (-1, target.width)):
+        first, side = (up.transform.f, up.transform.e) if axis == -2 else (up.transform.c, up.transform.a)
+        start, step = (new.f, new.e) if axis == -2 else (new.c, new.a)
+        span = _span(side / step, (start - first) / min(abs(side), abs(step)) * np.sign(side), pixels.shape[axis], size)
+        if span is None:
+            return None
+        spans.append(span)
+    rows, columns = spans
+    if rows.finer != columns.finer:
+        return None
+    part = pixels[..., rows.skipped :, columns.skipped :]
+    ends = [span.length - length for span, length in ((rows, part.shape[-2]), (columns, part.shape[-1]))]
+    part = part[..., : rows.length, : columns.length]
+    border = [(0, 0)] * (part.ndim - 2) + [(0, max(0, end)) for end in ends]
+    if max(ends) > 0:
+        part = np.pad(part, border, constant_values=np.nan)
+    precise = any(span.times & (span.times - 1) for span in spans)
+    values = bilinear_of_finite(
+        part, rows.size, columns.size, least=_ANY_WEIGHT, antialias=not rows.finer, precise_weights=precise
+    )
+    return values[..., rows.first : rows.first + target.height, columns.first : columns.first + target.width]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """How pixels along an axis become others: ``length`` of them after some ``skipped``, to ``size`` new ones."""
+
+    times: int
+    finer: bool
+    skipped: int
+    length: int
+    size: int
+    first: int
+
+
+def _span(ratio: float, offset: float, length: int, wanted: int) -> _Span | None:
+    """Plan an axis.
+
+    Parameters
+    ----------
+    ratio : float
+        Old pixel by new pixel.
+    offset : float
+        Where the new pixels begin, counted in the smaller pixels from the old ones' start.
+    length, wanted : int
+        Number of old pixels, and of new ones.
+    """
+    times = round(ratio if ratio >= 1 else 1 / ratio)
+    exact = math.isclose(ratio, times if ratio >= 1 else 1 / times, rel_tol=1e-6)
+    begin = round(offset)
+    if not exact or begin < 0 or abs(offset - begin) > 1e-3:
+        return None
+    if ratio >= 1:
+        fits = begin + wanted <= length * times
+        return _Span(times, True, 0, length, length * times, begin) if fits else None
+    skipped, first = begin % times, begin // times
+    size = max(-(-(length - skipped) // times), 1)
+    return _Span(times, False, skipped, size * times, size, first) if first + wanted <= size else None
+
+
+def _reproject(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
+    """Resample by GDAL's warper into ``result``, whose values stay where there is nothing."""
     planes = pixels.reshape(-1, *pixels.shape[-2:])
     out = result.reshape(-1, *result.shape[-2:])
     ratio = [_pixel_sides(place)[i] / _pixel_sides(target)[i] for i in (0, 1)]
