@@ -285,7 +285,7 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
         bands = [band.position for band in group]
         target = grid.window(part.top, part.left, part.height, part.width)
         named = {band.position: band.name for band in group}
-        alpha = alpha_counts(layer, named, source, part if own == grid else needed_part(own, target))
+        alpha = alpha_counts(layer, named, source, part if own == grid else needed_part(own, target, resampling))
         # Many tools tag 0 as no-data of all layers of a product, though it is a class of some quality layers.
         kept = all(missing_numbers(source.cloud_kind, own.facts.nodata) == own.facts.nodata for own in group)
         nodata = (None if kept else math.nan) if quality else source.nodata

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from affine import Affine
@@ -18,8 +19,9 @@ from eo_data.raster.raster import to_map
 from eo_data.raster.resampling import bilinear_of_finite
 from eo_data.readers.formats.facts import OpenLayer, Part
 
-#: Pixels around a window of the source that may weigh in a resampled value, in units of the larger pixel.
-_MARGIN = 3
+#: How far around a window pixels may weigh in a resampled value, in the larger pixels: half the width of the kernel.
+_REACH: Mapping[str, int] = MappingProxyType({"nearest": 1, "bilinear": 1, "average": 1})
+_FAR = 3
 #: Least weight of a value that is taken, as GDAL has it.
 _ANY_WEIGHT = 1e-5
 #: Both sides of a resampling have one CRS, so that any will do.
@@ -170,7 +172,7 @@ def read_on_grid(
         )
         raise ValueError(msg)
     target = grid.window(part.top, part.left, part.height, part.width)
-    needed = needed_part(own, target)
+    needed = needed_part(own, target, resampling)
     lead = () if layer.facts.frames is None else (layer.facts.frames,)
     shape = (*lead, len(bands), part.height, part.width)
     result = np.full(shape, np.nan, dtype=np.float32)
@@ -329,7 +331,7 @@ def _pixel_sides(grid: PixelGrid) -> tuple[float, float]:
     return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
 
 
-def needed_part(own: PixelGrid, target: PixelGrid) -> Part | None:
+def needed_part(own: PixelGrid, target: PixelGrid, resampling: str) -> Part | None:
     """Return the rows and columns of a grid that may weigh in the values of another; ``None`` if there are none."""
     transform = target.transform
     if transform is None or own.transform is None:
@@ -341,7 +343,7 @@ def needed_part(own: PixelGrid, target: PixelGrid) -> Part | None:
     for axis, length in ((1, own.height), (0, own.width)):
         values = [place[axis] for place in places]
         larger = max(1.0, _pixel_sides(target)[1 - axis] / _pixel_sides(own)[1 - axis])
-        margin = math.ceil(_MARGIN * larger)
+        margin = math.ceil(_REACH.get(resampling, _FAR) * larger)
         start = max(0, math.floor(min(values)) - margin)
         stop = min(length, math.ceil(max(values)) + margin)
         if start >= stop:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 from rasterio.enums import ColorInterp
@@ -103,7 +104,6 @@ def _write_sidecars(write_tif: Callable[..., Path], root: Path) -> dict[str, np.
         ({}, 2),
         ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, 0),
         ({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}, 2),
-        ({"GDAL_PAM_ENABLED": "NO", "GDAL_GEOREF_SOURCES": "NONE", "GDAL_TIFF_INTERNAL_MASK_TO_8BIT": "NO"}, 0),
     ],
 )
 def test_what_stands_beside_a_file_counts_whatever_the_host_sets(
@@ -120,6 +120,18 @@ def test_what_stands_beside_a_file_counts_whatever_the_host_sets(
     data = _Sidecars(tuple(expected), tmp_path)
     loaded = torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers, collate_fn=list)
     for (name, truth), (pixels, transform) in zip(expected.items(), loaded, strict=True):
+        np.testing.assert_allclose(pixels, truth, atol=1e-6, err_msg=name)
+        assert transform == tuple(GRID)[:6], name
+
+
+def test_what_stands_beside_a_file_counts_under_options_of_the_host(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Set for this block only: GDAL keeps some of them for the process once they were in its environment."""
+    expected = _write_sidecars(write_tif, tmp_path)
+    with rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_GEOREF_SOURCES="NONE", GDAL_TIFF_INTERNAL_MASK_TO_8BIT="NO"):
+        found = [_Sidecars(tuple(expected), tmp_path)[i] for i in range(len(expected))]
+    for (name, truth), (pixels, transform) in zip(expected.items(), found, strict=True):
         np.testing.assert_allclose(pixels, truth, atol=1e-6, err_msg=name)
         assert transform == tuple(GRID)[:6], name
 
