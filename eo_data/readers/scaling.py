@@ -243,7 +243,8 @@ def _known(
 ) -> Scaling | None:
     """What file, sidecar and product say together; of two that agree but for an offset, the one that states it."""
     evidence = [] if source.file_scaling == "ignore" else [_of_file(origin), _of_sidecar(origin, beside, metadata)]
-    evidence.append(product_scaling(source.sensor, band, str(origin.href), metadata))
+    if source.file_scaling == "check" or source.scale is None:
+        evidence.append(product_scaling(source.sensor, band, str(origin.href), metadata))
     found: Scaling | None = None
     for said in evidence:
         if said is None:

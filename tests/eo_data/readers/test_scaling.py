@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_files import image_reader, record_of
+from small_files import constant_bands, image_reader, record_of
 
 from eo_data.raster.sample import SampleError
 from eo_data.temporal.frame_policy import FramePolicy
@@ -223,3 +223,17 @@ def test_no_scale_is_needed_without_a_sensor_for_native_numbers(write_tif: Calla
     np.testing.assert_allclose(_values(path, scale=1e-4, **options), NUMBERS * 1e-4, rtol=1e-6)
     with pytest.raises(SampleError, match=r"a.tif, band a: the scale .* not known.*State scale and offset"):
         _values(path, **options)
+
+
+def test_a_copy_that_was_scaled_anew_under_the_name_of_its_product_is_read_as_stated(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The refusal says file_scaling: ignore, which has to help against the definition of the product, too."""
+    path = write_tif(
+        tmp_path / "LC09_L2SP_193024_20220615_20230411_02_T1_SR_B2.TIF", constant_bands(3000), ("BLUE",), size=30
+    )
+    stated = {"bands": ["BLUE"], "sensor": "landsat8", "scale": 1e-4, "offset": 0.0}
+    with pytest.raises(SampleError, match="file_scaling: ignore"):
+        image_reader(**stated).read(record_of(path))
+    found = image_reader(**stated, file_scaling="ignore").read(record_of(path))
+    assert found.raster.pixels[0, 0, 0] == pytest.approx(0.3)
