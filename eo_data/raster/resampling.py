@@ -25,6 +25,11 @@ def interpolate(
         Bilinear downwards: weigh all pixels under the wider triangle, not the four around the new centre.
     precise_weights : bool
         Compute in float64, so that a pixel's value does not depend on how many others there are.
+
+    Returns
+    -------
+    ndarray
+        Float32, or float64 with ``precise_weights``.
     """
     import torch  # noqa: PLC0415  (over a second, which those who only look at rasters need not wait)
     from torch.nn import functional as F  # noqa: PLC0415
@@ -36,7 +41,7 @@ def interpolate(
     # PyTorch counts pixels in the type of the values: in float32 the weights drift along an axis, unless sides halve.
     precise = stack.double() if precise_weights else stack
     result = F.interpolate(precise, size=(height, width), mode=mode, align_corners=align, antialias=antialias)
-    return np.asarray(result.float().numpy().reshape(*lead, height, width))
+    return np.asarray(result.numpy().reshape(*lead, height, width))
 
 
 def bilinear_of_finite(
@@ -60,8 +65,8 @@ def bilinear_of_finite(
     finite = np.isfinite(pixels)
     how = {"antialias": antialias, "precise_weights": precise_weights}
     if finite.all():
-        return interpolate(pixels, height, width, "bilinear", **how)
+        return interpolate(pixels, height, width, "bilinear", **how).astype(np.float32, copy=False)
     total = interpolate(np.where(finite, pixels, np.float32(0)), height, width, "bilinear", **how)
     weight = interpolate(finite.astype(np.float32), height, width, "bilinear", **how)
     mean = np.full_like(total, np.nan)
-    return np.divide(total, weight, out=mean, where=weight >= least)
+    return np.divide(total, weight, out=mean, where=weight >= least).astype(np.float32, copy=False)

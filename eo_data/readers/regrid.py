@@ -259,7 +259,8 @@ def _by_whole_ratio(pixels: np.ndarray, place: PixelGrid, target: PixelGrid) -> 
     border = [(0, 0)] * (part.ndim - 2) + [(0, max(0, end)) for end in ends]
     if max(ends) > 0:
         part = np.pad(part, border, constant_values=np.nan)
-    precise = any(span.times & (span.times - 1) for span in spans)
+    # Halves are exact in float32, and so is a mean whose weights need not be scaled up.
+    precise = any(span.times & (span.times - 1) for span in spans) or bool(np.isnan(part).any())
     values = bilinear_of_finite(
         part, rows.size, columns.size, least=_ANY_WEIGHT, antialias=not rows.finer, precise_weights=precise
     )
