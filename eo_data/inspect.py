@@ -204,12 +204,15 @@ def _lines_of_image(module: ChipSplits, name: str, image: Image, after: Sample) 
 
 
 def _value_table(before: Image, after: Image) -> Iterator[str]:
-    yield f"  {'band':<18} {'min':>10} {'mean':>10} {'max':>10}   {'->':<2} {'min':>8} {'mean':>8} {'max':>8}"
+    heads = f"{'min':>10} {'mean':>10} {'max':>10}"
+    yield f"  {'band':<18} {heads}   {'->':<2} {'min':>8} {'mean':>8} {'max':>8}   missing"
     extra = after.bands[len(before.bands) :]
     for i, band in enumerate((*before.bands, *extra)):
         old = _range(before.raster.pixels[..., i, :, :]) if i < len(before.bands) else ("-",) * 3
         new = _range(after.raster.pixels[..., i, :, :])
-        yield f"  {band:<18} {old[0]:>10} {old[1]:>10} {old[2]:>10}   {'':<2} {new[0]:>8} {new[1]:>8} {new[2]:>8}"
+        row = f"{old[0]:>10} {old[1]:>10} {old[2]:>10}   {'':<2} {new[0]:>8} {new[1]:>8} {new[2]:>8}"
+        gaps = np.isnan(before.raster.pixels[..., i, :, :]).mean() if i < len(before.bands) else 0.0
+        yield f"  {band:<18} {row}   {gaps:.2%}"
 
 
 def _range(values: np.ndarray) -> tuple[str, ...]:

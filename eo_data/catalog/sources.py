@@ -79,7 +79,7 @@ class ImageSource:
     dataset, products : str, optional
         HDF5: names of the array ``(T, C, H, W)`` or ``(C, H, W)`` and of the list of product names of its frames.
     cloud_band : str, optional
-        Band of the files that tells clouds; their pixels count as missing in a series.
+        Band of the files that tells clouds; their pixels count as missing.
     cloud_kind : {'scl', 'qa_pixel', 'fmask', 'qa60', 'msk_classi', 'probability', 'mask'}
         What that band holds, see `eo_data.sensors.quality.clear_mask`: Sentinel-2's scene classification, Landsat
         Collection 2 ``QA_PIXEL``, ``Fmask`` of HLS 2.0, Sentinel-2 L1C ``QA60`` or ``MSK_CLASSI``, a cloud probability

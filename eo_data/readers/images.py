@@ -71,10 +71,10 @@ class ImageReader:
         readings = self._readings(record, hrefs, source)
         stored = stack_frames(readings, hrefs)
         dates = self._dates(record, readings, len(stored))
-        clear = None if self.frames is None else clear_pixels(self.name, source, source.bands, stored)
+        clear = clear_pixels(self.name, source, source.bands, stored)
         pixels, notes = convert_frames(self.name, self.source, stored, readings, hrefs)
         if self.frames is None:
-            frames = self._single(record, pixels, dates, notes)
+            frames = self._single(record, pixels, dates, clear, notes)
         else:
             frames = self._series(self.frames, pixels, dates, clear, notes, hrefs)
         check_pixel_size(self.name, self.source, readings[0])
@@ -104,8 +104,8 @@ class ImageReader:
         return nominal_pixel_size(self.name, self.source)
 
     def _with_cloud_band(self) -> ImageSource:
-        """Return the source with the cloud band of a series among its bands, last if it is not wanted itself."""
-        band = self.source.cloud_band if self.frames else None
+        """Return the source with the cloud band among its bands, last if it is not wanted itself."""
+        band = self.source.cloud_band
         if band is None or band in self.source.bands:
             return self.source
         return replace(self.source, bands=[*self.source.bands, band])
@@ -122,7 +122,12 @@ class ImageReader:
         return FrameDates(self.name, self.source, self.index, self.root).find(record, readings, count)
 
     def _single(
-        self, record: Record, pixels: np.ndarray, dates: Sequence[DateWithSource], notes: tuple[str, ...]
+        self,
+        record: Record,
+        pixels: np.ndarray,
+        dates: Sequence[DateWithSource],
+        clear: np.ndarray | None,
+        notes: tuple[str, ...],
     ) -> _Frames:
         if len(pixels) != 1:
             names = ", ".join(href.name for href in record.files[self.name][:3])
@@ -131,6 +136,9 @@ class ImageReader:
                 "TimeSeriesDataModule, or narrow the pattern to one file."
             )
             raise SampleError(msg)
+        if clear is not None:
+            np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
+            notes = (*notes, f"{self.source.cloud_band}: {int((~clear).sum())} pixels do not show the ground")
         return _Frames(pixels[0], dates, np.ones(1, dtype=bool), notes)
 
     def _series(

@@ -104,7 +104,10 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     if own is None or (x, y) == own:
         # In degrees, pixels are narrower than high; the longer side is the one that products are named after.
         measured, stretched = max(x, y), ""
-        remedy = f"Set pixel_size: {measured:.4g} (metres) if the image is right, or resample_to."
+        other = (
+            "resample_to" if source.resample_to is None else f"another resample_to ({source.resample_to:g} is stated)"
+        )
+        remedy = f"Set pixel_size: {measured:.4g} (metres) if the image is right, or {other}."
     else:
         area = ground_pixel_area(grid.transform, grid.crs, grid.height, grid.width)
         measured = max(own) * math.sqrt(area / math.prod(own))

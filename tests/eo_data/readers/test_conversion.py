@@ -130,6 +130,23 @@ def test_a_cloud_band_works_with_the_names_of_a_sensor_and_is_not_converted(
         image_reader(FramePolicy(), cloud_band="B3", bands=["B2"]).read(record_of(*paths))
 
 
+def test_the_clouds_of_a_single_image_count_as_missing_and_a_layer_that_is_not_there_is_refused(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Only series asked for the layer: a chip was read with its clouds, whatever cloud_band said."""
+    pixels = constant_bands(1000, 2000, 4)
+    pixels[2, 0] = 9
+    path = write_tif(tmp_path / "a.tif", pixels, ("B2", "B3", "SCL"))
+    image = image_reader(cloud_band="SCL").read(record_of(path))
+    assert image.bands == ("B2", "B3")
+    assert np.isnan(image.raster.pixels[:, 0]).all()
+    assert image.raster.pixels[:, 1, 0] == pytest.approx([0.1, 0.2])
+    assert not image.raster.valid[0].any()
+    assert "SCL: 4 pixels do not show the ground" in image.notes
+    with pytest.raises(SampleError, match="a.tif: Wanted bands that are not there: QA60"):
+        image_reader(cloud_band="QA60", cloud_kind="qa60").read(record_of(path))
+
+
 def _quarter(pixels: np.ndarray, value: float) -> np.ndarray:
     changed = pixels.copy()
     changed[..., :1] = value
