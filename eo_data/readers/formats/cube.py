@@ -53,12 +53,15 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
 
     options = _options(href)
     with ExitStack() as stack:
-        root = Group("", stack.enter_context(xarray.open_dataset(href.path, **options)))
+        data = stack.enter_context(xarray.open_dataset(href.path, **options))
+        _keep_fill_values(href.path, data)
+        root = Group("", data)
         groups, found = [root], find_bands([root], source)
         if _needs_groups(found, source) and _may_have_groups(href.path):
             opened = xarray.open_groups(href.path, **options)
-            for data in opened.values():
+            for path, data in opened.items():
                 stack.callback(data.close)
+                _keep_fill_values(href.path / path.strip("/"), data)
             groups += _below(root.data, {path.strip("/"): data for path, data in opened.items()})
             found = find_bands(groups, source)
         if source is None and not found:
@@ -67,6 +70,16 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
             msg = _nothing(groups, source)
             raise ValueError(msg)
         yield [_layer(bands, source) for bands in found]
+
+
+def _keep_fill_values(folder: Path, data: Dataset) -> None:
+    """Add the fill values of the arrays of a Zarr 3 group to their encodings, where xarray before 2026.7 drops them."""
+    for name, variable in data.data_vars.items():
+        metadata = folder / str(name) / "zarr.json"
+        if "fill_value" not in variable.encoding and metadata.is_file():
+            value = json.loads(metadata.read_text(encoding="utf-8")).get("fill_value")
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                variable.encoding["fill_value"] = value
 
 
 def _options(href: Href) -> dict[str, Any]:
