@@ -107,10 +107,7 @@ def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSou
         If a file cannot be opened or has other bands.
     """
     with ExitStack() as stack:
-        if names is not None:
-            return _grid(_of_files(hrefs, names, source, stack), source)
-        layers = stack.enter_context(opened(hrefs[0], source))
-        return _grid(_wanted(hrefs[0], layers, source), source)
+        return _grid(_opened_bands(hrefs, names, source, stack), source)
 
 
 def band_names(href: Href, file_bands: Sequence[str] | None, table: Sensor | None) -> tuple[str, ...]:
@@ -139,7 +136,7 @@ def band_names(href: Href, file_bands: Sequence[str] | None, table: Sensor | Non
 
 
 def origins_of(
-    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource
 ) -> tuple[list[BandOrigin], dict[str, str]]:
     """Return where the bands of an image come from, and the metadata of the first file; pixels are not read.
 
@@ -147,19 +144,24 @@ def origins_of(
     ----------
     hrefs, names, source
         As in `grid_of`.
-    stack : ExitStack
-        Closes the files.
 
     Raises
     ------
     SampleError
         If a file cannot be opened or has other bands.
     """
+    with ExitStack() as stack:
+        bands = _opened_bands(hrefs, names, source, stack)
+        return [_after_decoding(band, source) for band in bands], dict(bands[0].layer.facts.tags)
+
+
+def _opened_bands(
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack
+) -> list[_Band]:
+    """Open the wanted bands of an image: of files of single bands, or of its first file."""
     if names is not None:
-        bands = _of_files(hrefs, names, source, stack)
-    else:
-        bands = _wanted(hrefs[0], stack.enter_context(opened(hrefs[0], source)), source)
-    return [_after_decoding(band, source) for band in bands], dict(bands[0].layer.facts.tags)
+        return _of_files(hrefs, names, source, stack)
+    return _wanted(hrefs[0], stack.enter_context(opened(hrefs[0], source)), source)
 
 
 def _of_files(hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack) -> list[_Band]:
@@ -231,16 +233,13 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         )
         raise SampleError(msg)
     part = Part(0, 0, grid.height, grid.width) if window is None else Part(*window.inside)
-    planes: list[np.ndarray] = []
-    for group in _together(bands, source):
-        planes.append(_on_grid(group, grid, part, source, bands[0]))
+    planes = [_on_grid(group, grid, part, source, bands[0]) for group in _together(bands, source)]
     if 0 in planes[0].shape:
         msg = f"{bands[0].href} holds no pixels: shape {planes[0].shape}."
         raise SampleError(msg)
     pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-3)
     place = grid.window(part.top, part.left, part.height, part.width)
     facts = bands[0].layer.facts
-    own = [_after_decoding(band, source) for band in bands]
     return FileRaster(
         pixels,
         place.transform,
@@ -248,7 +247,7 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         facts.tags,
         facts.frame_names,
         facts.frame_dates,
-        tuple(own),
+        tuple(_after_decoding(band, source) for band in bands),
     )
 
 
@@ -287,7 +286,7 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
         named = {band.position: band.name for band in group}
         alpha = alpha_counts(layer, named, source, part if own == grid else needed_part(own, target, resampling))
         # Many tools tag 0 as no-data of all layers of a product, though it is a class of some quality layers.
-        kept = all(missing_numbers(source.cloud_kind, own.facts.nodata) == own.facts.nodata for own in group)
+        kept = all(missing_numbers(source.cloud_kind, band.facts.nodata) == band.facts.nodata for band in group)
         nodata = (None if kept else math.nan) if quality else source.nodata
         fill = None if quality or own == grid else _fill(group, source, first)
         pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha, fill=fill)

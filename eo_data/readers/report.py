@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,8 +63,7 @@ def band_verdicts(
     SampleError
         If a file cannot be opened or has other bands.
     """
-    with ExitStack() as stack:
-        origins, tags = origins_of(hrefs, names, source, stack)
+    origins, tags = origins_of(hrefs, names, source)
     return [_verdict(name, source, band, origin, tags) for band, origin in zip(source.bands, origins, strict=True)]
 
 

@@ -16,7 +16,7 @@ from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
 from eo_data.readers.regrid import Fill
 from eo_data.sensors.plausible import zero_is_missing
 from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
-from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, offset_is_applied, sentinel2_offset
+from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, sentinel2_offset
 from eo_data.sensors.units import InputUnit
 
 #: Spellings of degrees Celsius, and what is added for kelvin.
@@ -242,7 +242,11 @@ def _known(
     metadata: Mapping[str, object],
 ) -> Scaling | None:
     """What file, sidecar and product say together; of two that agree but for an offset, the one that states it."""
-    evidence = [] if source.file_scaling == "ignore" else [_of_file(origin), _of_sidecar(origin, beside, metadata)]
+    evidence = (
+        []
+        if source.file_scaling == "ignore"
+        else [_of_file(origin), beside.scaling(origin.position) if beside else None]
+    )
     if source.file_scaling == "check" or source.scale is None:
         evidence.append(product_scaling(source.sensor, band, str(origin.href), metadata))
     found: Scaling | None = None
@@ -270,14 +274,6 @@ def _of_file(origin: BandOrigin) -> Scaling | None:
     if (facts.unit or "").strip().lower() in _CELSIUS:
         offset += _KELVIN_OFFSET
     return Scaling(scale, offset, "the file's tags")
-
-
-def _of_sidecar(origin: BandOrigin, beside: Sidecar | None, metadata: Mapping[str, object]) -> Scaling | None:
-    said = None if beside is None else beside.scaling(origin.position)
-    # A catalogue states the offset of its raster:bands also where it has taken it off (Element84, earth-search #9).
-    if said is not None and offset_is_applied(metadata):
-        return replace(said, offset=0.0)
-    return said
 
 
 def _product_offset(source: ImageSource, product: str, metadata: Mapping[str, object]) -> float | None:

@@ -59,8 +59,6 @@ class FileRaster:
         Date of each frame, if the file has a time axis.
     bands : tuple of BandOrigin
         Where each of the bands comes from.
-    notes : tuple of str
-        What a user may want to know of how it was read.
     """
 
     pixels: np.ndarray
@@ -70,7 +68,6 @@ class FileRaster:
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
     bands: tuple[BandOrigin, ...] = ()
-    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> PixelGrid:

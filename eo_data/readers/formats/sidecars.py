@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from xml.parsers import expat
 
 from eo_data.sensors.scaling import Scaling
+from eo_data.sensors.sentinel2 import offset_is_applied
 
 #: Product id at the start of the name of a band file.
 _LANDSAT_ID = re.compile(r"L[COTEM]0\d_L[12][A-Z]{2}_\d{6}_\d{8}_\d{8}_\d\d_[TRA][0-9T]")
@@ -286,7 +287,7 @@ def _bands_of_file(item: Mapping[str, Any], path: Path, beside: Path) -> tuple[S
     exact = [asset for asset, name in zip(assets, names, strict=True) if name.name == path.name]
     alike = [asset for asset, name in zip(assets, names, strict=True) if name.stem == path.stem]
     # The offset that an item states although it has been taken off: Earth Search, earth-search issue 9.
-    applied = str(item["properties"].get("earthsearch:boa_offset_applied", "")).lower() == "true"
+    applied = offset_is_applied(item["properties"])
     try:
         said = [_asset_bands(asset, applied=applied) for asset in exact or alike]
     except (TypeError, ValueError, AttributeError) as error:
