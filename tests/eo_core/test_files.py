@@ -15,7 +15,17 @@ import pytest
 import rasterio
 import torch
 
-from eo_core.files import PARTIAL, atomic_folder, atomic_path, partial_path, put_in_place, remove_partials, write_text
+from eo_core.files import (
+    PARTIAL,
+    atomic_path,
+    partial_path,
+    put_in_place,
+    remove_partials,
+    write_bytes,
+    write_file,
+    write_folder,
+    write_text,
+)
 
 Write = Callable[[Path], None]
 
@@ -164,6 +174,68 @@ def test_line_ends_are_written_as_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_bytes() == b"id\r\nx\n"
 
 
+@pytest.mark.parametrize(
+    "spoiled", [b"1234567", b"123456789", b"12345X78", b""], ids=["short", "long", "other", "empty"]
+)
+def test_what_does_not_read_back_is_an_error_and_gets_no_name(
+    spoiled: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full for a moment, and lost what it had taken."""
+    write, path = Path.write_bytes, tmp_path / "a" / "b"
+    writers: dict[str, Write] = {
+        "bytes": lambda path: write_bytes(path, b"12345678"),
+        "text": lambda path: write_text(path, "12345678"),
+        "file": lambda path: write_file(path, lambda file: file.write(b"12345678")),
+        "folder": lambda path: write_folder(path, {"one": b"1", "in/two": b"12345678"}),
+    }
+    for kind, make in writers.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", lambda file, data: write(file, spoiled if len(data) == 8 else data))
+            with pytest.raises(OSError, match=f"{path}.*(was not written whole: .* of 8 bytes|from byte 0 on)"):
+                make(path)
+        assert list(path.parent.iterdir()) == [], kind
+        make(path)
+        found = path / "in" / "two" if path.is_dir() else path
+        assert found.read_bytes() == b"12345678"
+        path.rename(tmp_path / kind)
+
+
+def test_a_long_file_is_compared_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = np.arange(3 << 20, dtype=np.uint8)
+    write_bytes(tmp_path / "a", content)
+    assert (tmp_path / "a").read_bytes() == content.tobytes()
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda file, data: write(file, bytes(data)[:-1] + b"\0"))
+    with pytest.raises(OSError, match="does not hold what was written, from byte 2097152 on"):
+        write_bytes(tmp_path / "b", content)
+
+
+def test_what_a_caller_finds_wrong_gets_no_name(tmp_path: Path) -> None:
+    def check(partial: Path) -> None:
+        raise OSError(partial.read_text())
+
+    def write() -> None:
+        with atomic_path(tmp_path / "a", check) as partial:
+            partial.write_text("too short")
+
+    with pytest.raises(OSError, match="too short"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_is_not_hidden_by_one_of_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "unlink", gone)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'new'}'"):
+        write_text(tmp_path / "new", "x")
+
+
 def test_a_file_that_was_written_over_a_long_time_is_put_in_place(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.tif"
     partial = partial_path(path)
@@ -177,21 +249,18 @@ def test_a_file_that_was_written_over_a_long_time_is_put_in_place(tmp_path: Path
 
 def test_all_of_a_folder_reaches_the_disk_before_its_name(tmp_path: Path, events: list[tuple[str, Path]]) -> None:
     path = tmp_path / "store"
-    with atomic_folder(path) as partial:
-        (partial / "in").mkdir()
-        (partial / "in" / "chunk").write_bytes(b"1")
-        (partial / "node.json").write_text("{}")
+    write_folder(path, {"in/chunk": b"1", "node.json": b"{}"})
     at = events.index(("rename", path))
     assert {(what, found.name) for what, found in events[:at]} >= {("file", "chunk"), ("file", "node.json")}
     assert ("folder", "in") in {(what, found.name) for what, found in events[:at]}
     assert events[at + 1] == ("folder", tmp_path)
+    assert (path / "in" / "chunk").read_bytes() == b"1"
 
 
 def test_a_folder_that_cannot_be_replaced_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the two renames there is no folder under the name; a failure there lost the old one."""
     path = tmp_path / "store"
-    path.mkdir()
-    (path / "old").touch()
+    write_folder(path, {"old": b""})
     replace = Path.replace
 
     def refuse(source: Path, target: Path) -> Path:
@@ -199,15 +268,29 @@ def test_a_folder_that_cannot_be_replaced_comes_back(tmp_path: Path, monkeypatch
             raise OSError(errno.EIO, "Input/output error")
         return replace(source, target)
 
-    def write() -> None:
-        with atomic_folder(path) as partial:
-            (partial / "new").touch()
-
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="Input/output error"):
-        write()
+        write_folder(path, {"new": b""})
     assert [entry.name for entry in path.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_come_back_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the temporary names the only copy went, too."""
+    path = tmp_path / "store"
+    write_folder(path, {"old": b"kept"})
+    replace = Path.replace
+
+    def once(source: Path, target: Path) -> Path:
+        if source != path:
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", once)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_folder(path, {"new": b""})
+    (left,) = tmp_path.iterdir()
+    assert (left / "old").read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize(("number", "refused"), [(errno.EINVAL, False), (errno.EIO, True)])
