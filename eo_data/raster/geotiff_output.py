@@ -91,6 +91,7 @@ class GeotiffInParts:
             self._file = rasterio.open(self._partial, "w+", **profile)
             if fill is not None:
                 fill(self._file)
+            self._facts = _Facts.of(self._file)
         except BaseException:
             self.discard()
             raise
@@ -108,6 +109,11 @@ class GeotiffInParts:
         else:
             self.discard()
 
+    @property
+    def covered(self) -> int:
+        """How many pixels have been written, if windows do not overlap; the same window twice counts once."""
+        return sum(width * height for _, _, width, height in self._sums)
+
     def write(self, bands: np.ndarray, window: Window) -> None:
         """Write a window ``(C, h, w)``; over those before it, where it overlaps them.
 
@@ -117,6 +123,8 @@ class GeotiffInParts:
             If GDAL tells of an error.
         """
         try:
+            if self._file.closed:
+                self._file = rasterio.open(self._partial, "r+")
             self._file.write(bands, window=window)
         except RasterioError as error:
             msg = f"{self.path} could not be written: {error}. Is the disk full?"
@@ -129,6 +137,13 @@ class GeotiffInParts:
             self._in_square[square].add(new)
         self._sums[new] = _checksum(bands)
 
+    def park(self) -> None:
+        """Close the file until it is written to again: a process may have a thousand files open, not more.
+
+        What is lost here is found by `finish`.
+        """
+        self._file.close()
+
     def finish(self) -> None:
         """Close the file, read it back, and give it its name.
 
@@ -138,9 +153,8 @@ class GeotiffInParts:
             If it does not hold what was written.
         """
         try:
-            facts = _Facts.of(self._file)
             self._file.close()
-            put_in_place(self._partial, self.path, lambda partial: self._check(partial, facts))
+            put_in_place(self._partial, self.path, self._check)
         except BaseException:
             self.discard()
             raise
@@ -152,14 +166,14 @@ class GeotiffInParts:
             self._file.close()
         remove_partial(self._partial)
 
-    def _check(self, partial: Path, facts: _Facts) -> None:
+    def _check(self, partial: Path) -> None:
         """Compare a closed file with what was written to it."""
         msg = f"{self.path} does not hold what was written. Is the disk full?"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with rasterio.open(partial) as file:
-                    if not facts.fit(_Facts.of(file)):
+                    if not self._facts.fit(_Facts.of(file)):
                         raise OSError(msg)
                     self._check_pixels(file, msg)
         except RasterioError as error:
@@ -169,7 +183,7 @@ class GeotiffInParts:
         for key, expected in self._sums.items():
             if _checksum(file.read(window=Window(*key))) != expected:
                 raise OSError(msg)
-        if sum(width * height for _, _, width, height in self._sums) < file.width * file.height:
+        if self.covered < file.width * file.height:
             for _, block in file.block_windows(1):  # what no window covers must be readable, too
                 file.read(window=block)
 
