@@ -12,6 +12,7 @@ from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
+from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.images import ImageReader
 from eo_data.readers.labels import read_label
 
@@ -28,11 +29,14 @@ class SampleReader:
         Labels; ``None`` for prediction.
     task : {'segmentation', 'regression', 'classification'}
         See `eo_data.readers.labels.read_label`.
+    limits : Limits
+        What reading a label may touch, and how much memory it may take.
     """
 
     images: Mapping[str, ImageReader]
     label: LabelSource | None
     task: Task
+    limits: Limits = USUAL
 
     def read(self, record: Record) -> Sample:
         """Read a sample.
@@ -51,7 +55,7 @@ class SampleReader:
         check_georeference(sample)
         if self.label is None:
             return sample
-        label = read_label(record, self.label, self.task, sample.reference)
+        label = read_label(record, self.label, self.task, sample.reference, self.limits)
         if label is None:
             msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
             raise SampleError(msg)
@@ -76,7 +80,7 @@ class SampleReader:
         SampleError
             If it has none, or it does not suit the task.
         """
-        label = None if self.label is None else read_label(record, self.label, self.task, None)
+        label = None if self.label is None else read_label(record, self.label, self.task, None, self.limits)
         if label is None:
             msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
             raise SampleError(msg)

@@ -14,7 +14,8 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
-from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.formats.file_raster import FileRaster, reading_errors
+from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.frame_dates import Dates, FrameDates
 from eo_data.readers.image_bands import grid_of, read_bands, read_file
 from eo_data.readers.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
@@ -49,6 +50,8 @@ class ImageReader:
         Dates by sample, or by file.
     root : Path, optional
         Folder of the data set: what a ``date_pattern`` sees of a path is the part below it.
+    limits : Limits
+        What reading may touch, and how much memory an image may take.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ImageReader:
     frames: FramePolicy | None = None
     index: Mapping[str, Dates] = field(default_factory=dict)
     root: Path | None = None
+    limits: Limits = USUAL
 
     def read(self, record: Record) -> Image:
         """Read, convert and date one modality of a sample.
@@ -67,6 +71,10 @@ class ImageReader:
             or there is no date where one is needed.
         """
         hrefs = record.files[self.name]
+        with reading_errors(hrefs[0]):
+            return self._read(record, hrefs)
+
+    def _read(self, record: Record, hrefs: Sequence[Href]) -> Image:
         source = self._with_cloud_band()
         readings = self._readings(record, hrefs, source)
         stored = stack_frames(readings, hrefs)
@@ -89,7 +97,7 @@ class ImageReader:
         SampleError
             If a file cannot be opened, or has other bands.
         """
-        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source)
+        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source, self.limits)
         return grid.height, grid.width
 
     def target_unit(self) -> InputUnit:
@@ -112,8 +120,14 @@ class ImageReader:
 
     def _readings(self, record: Record, hrefs: Sequence[Href], source: ImageSource) -> list[FileRaster]:
         if self.name in record.bands:
-            return [read_bands(hrefs, record.bands[self.name], source, record.window)]
-        return [read_file(href, source, record.window) for href in hrefs]
+            return [read_bands(hrefs, record.bands[self.name], source, record.window, self.limits)]
+        readings: list[FileRaster] = []
+        for href in hrefs:
+            readings.append(read_file(href, source, record.window, self.limits))
+            # Once as they are read, and once as one series.
+            taken = 2 * sum(reading.pixels.nbytes for reading in readings) if len(hrefs) > 1 else 0
+            self.limits.refuse_large(taken, f"reading {len(readings)} of {len(hrefs)} frames")
+        return readings
 
     def _dates(self, record: Record, readings: Sequence[FileRaster], count: int) -> list[DateWithSource]:
         """One date per frame; none if nobody needs them."""

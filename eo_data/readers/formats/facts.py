@@ -89,6 +89,8 @@ class FileFacts:
         Product name of each frame, if the file has them.
     frame_dates : tuple of date
         Date of each frame, if the file has them.
+    block_bytes : int
+        Memory that the largest block takes, of which the file is made and which is unpacked as a whole; 0 without.
     """
 
     kind: str
@@ -103,6 +105,7 @@ class FileFacts:
     frames: int | None = None
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
+    block_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eo_data.catalog.hrefs import Href
@@ -27,6 +28,7 @@ from eo_data.readers.formats.facts import (
     refuse_complex,
     stated_scale,
 )
+from eo_data.readers.formats.limits import NO_NETWORK, disguise_of, driver_of
 
 #: Options under which GDAL opens our files, whatever a host has set for the process: with ``EMPTY_DIR``, as TerraTorch
 #: and torchgeo set it, GDAL sees no file beside another (masks, ``.aux.xml``, world files, headers). ``TRUE`` asks for
@@ -51,13 +53,31 @@ def open_dataset(href: Href) -> Iterator[Any]:
     rasterio.errors.RasterioError
         If GDAL cannot open it.
     """
-    # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
-    with (
-        href.opening() as text,
-        rasterio.Env(**GDAL_OPTIONS),
-        rasterio.open(href.path if href.is_local else text) as file,
-    ):
-        yield file
+    # The sources of a VRT, of which some may be on servers, were looked at by those who let it in.
+    options = {**GDAL_OPTIONS, **NO_NETWORK} if href.is_local and href.suffix != ".vrt" else GDAL_OPTIONS
+    with href.opening() as text, rasterio.Env(**options):
+        # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
+        opened = _open_local(href) if href.is_local else rasterio.open(text)
+        with opened as file:
+            yield file
+
+
+def _open_local(href: Href) -> Any:  # noqa: ANN401
+    """Open a file by the driver that its suffix means, or by any that does not read elsewhere."""
+    driver = driver_of(href.suffix)
+    kind = "" if driver else disguise_of(href.path)
+    try:
+        if not kind:
+            return rasterio.open(href.path, driver=driver)
+    except RasterioError:
+        kind = disguise_of(href.path)
+        if not kind:
+            raise
+    msg = (
+        f"its name ends in {href.suffix!r}, but it has its pixels from elsewhere ({kind}), and may ask servers. Name "
+        "a VRT x.vrt, of which the sources are checked; of other such files, name the address itself."
+    )
+    raise ValueError(msg)
 
 
 @contextmanager
@@ -159,7 +179,22 @@ def _facts(file: Any) -> FileFacts:  # noqa: ANN401
         _check_transform(transform)
     grid = PixelGrid(file.height, file.width, transform if located else None, crs)
     mask: Literal["", "mask", "alpha"] = "mask" if masked else "" if alpha is None else "alpha"
-    return FileFacts(file.driver, grid, bands, file.tags(), mask=mask, alpha=alpha, points=points)
+    return FileFacts(
+        file.driver,
+        grid,
+        bands,
+        file.tags(),
+        mask=mask,
+        alpha=alpha,
+        points=points,
+        block_bytes=_block_bytes(file),
+    )
+
+
+def _block_bytes(file: Any) -> int:  # noqa: ANN401
+    """Memory of the largest block; of interleaved bands, one block has all of them."""
+    sizes = [h * w * np.dtype(d).itemsize for (h, w), d in zip(file.block_shapes, file.dtypes, strict=True)]
+    return sum(sizes) if str(file.profile.get("interleave", "")) == "pixel" else max(sizes)
 
 
 def _band(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +56,8 @@ def open_hdf5(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
             attributes.setdefault("_FillValue", item.fillvalue)
         facts = facts_along_axis(source.dataset, [None] * item.shape[-3], item.dtype, attributes)
         names = file[source.products][()] if source.products else ()
-        yield (ArrayLayer("HDF5", item, facts, [_text(name) for name in names]),)
+        block = math.prod(item.chunks or (0,)) * item.dtype.itemsize
+        yield (ArrayLayer("HDF5", item, facts, [_text(name) for name in names], block),)
 
 
 def _text(name: Any) -> str:  # noqa: ANN401  (bytes or text, as the file was written)

@@ -53,10 +53,17 @@ class ArrayLayer:
         By default bands without names.
     frame_names : sequence of str
         Product name of each frame.
+    block_bytes : int
+        Memory of a block of the file.
     """
 
     def __init__(
-        self, kind: str, array: np.ndarray, bands: Sequence[BandFacts] = (), frame_names: Sequence[str] = ()
+        self,
+        kind: str,
+        array: np.ndarray,
+        bands: Sequence[BandFacts] = (),
+        frame_names: Sequence[str] = (),
+        block_bytes: int = 0,
     ) -> None:
         refuse_complex(array.dtype)
         self._array = array
@@ -68,6 +75,7 @@ class ArrayLayer:
             packing="cf",
             frames=array.shape[0] if array.ndim == 4 else None,
             frame_names=tuple(frame_names),
+            block_bytes=block_bytes,
         )
 
     def stored(
