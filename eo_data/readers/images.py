@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -175,6 +176,7 @@ class ImageReader:
 
     def _image(self, frames: _Frames, reading: FileRaster, hrefs: Sequence[Href]) -> Image:
         valid = _any_band(frames.pixels)
+        _warn_of_empty_bands(f"{self.name!r} ({hrefs[0]})", frames.pixels, self.source.bands, valid)
         swaps = tuple(f"{band} replaced by {other}" for band, other in self.source.substitutes.items())
         return Image(
             Raster(frames.pixels, valid, reading.transform, reading.crs),
@@ -204,6 +206,21 @@ def _any_band(pixels: np.ndarray) -> np.ndarray:
             break
         valid |= np.isfinite(pixels[..., band, :, :])
     return valid
+
+
+def _warn_of_empty_bands(where: str, pixels: np.ndarray, bands: Sequence[str], valid: np.ndarray) -> None:
+    """Report bands without a single value beside others that have some: the encoder sees their mean instead."""
+    planes = [pixels[..., band, :, :] for band in range(pixels.shape[-3])]
+    # A few pixels tell of most bands that they have values.
+    seen = (np.isfinite(plane[..., ::8, ::8]).any() or np.isfinite(plane).any() for plane in planes)
+    empty = [name for name, has_some in zip(bands, seen, strict=True) if not has_some]
+    if empty and valid.any():
+        warnings.warn(
+            f"{where}: the bands {', '.join(empty)} have no value in the whole image: all are no-data, infinite, or a "
+            "number that stands for saturated or missing. The encoder gets their mean instead. Look at the file, or "
+            "leave the band out.",
+            stacklevel=3,
+        )
 
 
 def _filling(image: Image, window: TileWindow) -> Image:

@@ -209,8 +209,8 @@ def _refuse_overflow(record: Record, observed: np.ndarray) -> None:
     largest = float(np.abs(observed).max(initial=0.0))
     if not largest <= _LARGEST:
         msg = (
-            f"{record.id}: the label {record.label} holds {largest:g}, which is no number in float32. State it as "
-            "nodata in the label source if it means that there is no label, or bring the values to another unit."
+            f"{record.id}: the label {record.label} has the value {largest:g}, which is no number in float32. State it "
+            "as nodata in the label source if it means that there is no label, or bring the values to another unit."
         )
         raise SampleError(msg)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from rasterio.windows import Window
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.georeference import PixelGrid, fault_of_transform
 from eo_data.readers.formats.facts import (
     BandFacts,
     FileFacts,
@@ -218,10 +217,10 @@ def _points(file: Any) -> str:  # noqa: ANN401
 
 
 def _check_transform(transform: Affine) -> None:
-    if not math.isfinite(sum(transform[:6])) or not transform.determinant:
+    if fault := fault_of_transform(transform):
         msg = (
-            f"its transform {tuple(transform[:6])} is no place: pixels have no area. Correct the georeference, or take "
-            "it out of the file (gdal_edit.py -unsetgt) to use the pixels without one."
+            f"{fault}. Correct the georeference, or take it out of the file (gdal_edit.py -unsetgt) to use the pixels "
+            "without one."
         )
         raise ValueError(msg)
 
