@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -27,8 +28,16 @@ from eo_data.readers.formats.facts import (
     refuse_complex,
     stated_scale,
 )
-from eo_data.readers.formats.limits import NO_NETWORK, disguise_of, driver_of
+from eo_data.readers.formats.limits import NO_NETWORK, disguise_of
 
+#: Drivers of GDAL by the suffix of a file on this machine: a file of another kind under such a name is refused. Of
+#: those for JPEG 2000, the first that is installed.
+_DRIVERS_OF_SUFFIX: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    dict.fromkeys((".tif", ".tiff", ".gtiff"), ("GTiff",))
+    | dict.fromkeys((".jp2", ".j2k", ".jpx"), ("JP2KAK", "JP2ECW", "JP2MrSID", "JP2Lura", "JP2OpenJPEG"))
+    | dict.fromkeys((".jpg", ".jpeg"), ("JPEG",))
+    | {".png": ("PNG",), ".vrt": ("VRT",)}
+)
 #: Options under which GDAL opens our files, whatever a host has set for the process: with ``EMPTY_DIR``, as TerraTorch
 #: and torchgeo set it, GDAL sees no file beside another (masks, ``.aux.xml``, world files, headers). ``TRUE`` asks for
 #: each by its name, without listing the folder. The others are GDAL's defaults for what a file says of its no-data and
@@ -63,7 +72,7 @@ def open_dataset(href: Href) -> Iterator[Any]:
 
 def _open_local(href: Href) -> Any:  # noqa: ANN401
     """Open a file by the driver that its suffix means, or by any that does not read elsewhere."""
-    driver = driver_of(href.suffix)
+    driver = _driver_of(href.suffix)
     kind = "" if driver else disguise_of(href.path)
     try:
         if not kind:
@@ -77,6 +86,20 @@ def _open_local(href: Href) -> Any:  # noqa: ANN401
         "a VRT x.vrt, of which the sources are checked; of other such files, name the address itself."
     )
     raise ValueError(msg)
+
+
+@functools.cache
+def _driver_of(suffix: str) -> str | None:
+    """Return the driver of GDAL that may open a file on this machine with a suffix, or ``None`` for any.
+
+    Any is meant of files that `disguise_of` knows nothing of.
+    """
+    own = _DRIVERS_OF_SUFFIX.get(suffix, ())
+    if len(own) < 2:
+        return own[0] if own else None
+    with rasterio.Env() as env:
+        installed = env.drivers()
+    return next((name for name in own if name in installed), None)
 
 
 @contextmanager

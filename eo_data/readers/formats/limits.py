@@ -4,13 +4,18 @@ Checked before a reader opens the file, because opening is enough to do harm: GD
 file holds the numbers, a named pipe is waited for without an end.
 
 Sources: GDAL's VRT driver (``SourceFilename``, ``SourceDataset``, ``relativeToVRT``, which a link does not change);
-HDF5's external storage, external links and virtual data sets.
+HDF5's external storage, external links and virtual data sets; the Zarr specifications of versions 2
+(``dimension_separator``) and 3 (``chunk_key_encoding``).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,14 +26,6 @@ from eo_core.memory import as_amount, memory_of_machine
 from eo_core.paths import Roots, fault_of_file
 from eo_data.catalog.hrefs import Href
 
-#: Drivers of GDAL by the suffix of a file on this machine: a file of another kind under such a name is refused. Of
-#: those for JPEG 2000, the first that is installed.
-_DRIVERS_OF_SUFFIX: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    dict.fromkeys((".tif", ".tiff", ".gtiff"), ("GTiff",))
-    | dict.fromkeys((".jp2", ".j2k", ".jpx"), ("JP2KAK", "JP2ECW", "JP2MrSID", "JP2Lura", "JP2OpenJPEG"))
-    | dict.fromkeys((".jpg", ".jpeg"), ("JPEG",))
-    | {".png": ("PNG",), ".vrt": ("VRT",)}
-)
 #: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
 #: whatever their name. Its drivers VRT, WMS, WMTS, WCS, GTI, MRF, KMLSUPEROVERLAY, STACIT, GDALG, ECRGTOC, TIL and PDF.
 _REACHING_TEXTS = (
@@ -138,22 +135,6 @@ def _refuse_irregular(path: str | Path) -> None:
     if fault := fault_of_file(path):
         msg = f"{path} cannot be opened: {fault}."
         raise ValueError(msg)
-
-
-@functools.cache
-def driver_of(suffix: str) -> str | None:
-    """Return the driver of GDAL that may open a file on this machine with a suffix, or ``None`` for any.
-
-    Any is meant of files that `disguise_of` knows nothing of.
-    """
-    import rasterio  # noqa: PLC0415  (only what GDAL reads needs it)
-
-    own = _DRIVERS_OF_SUFFIX.get(suffix, ())
-    if len(own) < 2:
-        return own[0] if own else None
-    with rasterio.Env() as env:
-        installed = env.drivers()
-    return next((name for name in own if name in installed), None)
 
 
 def disguise_of(path: Path) -> str:
@@ -300,3 +281,82 @@ def _foreign(path: Path, _mtime: int, _size: int) -> tuple[tuple[tuple[str, str,
         file.visititems(look)
         file.visititems_links(look_at_link)
     return tuple(found), longest
+
+
+def check_chunks(array: Path, window: Sequence[slice]) -> None:
+    """Look at the chunks of an array of Zarr before they are read.
+
+    Missing ones are reported with their share: they are lost, or were left out because all is the fill value.
+
+    Parameters
+    ----------
+    array : Path
+        Its folder.
+    window : sequence of slice
+        What will be read along each axis.
+
+    Raises
+    ------
+    ValueError
+        If one is no regular file, some are not there without a fill value, or the metadata cannot be understood.
+    """
+    chunks = _chunks(array)
+    missing = total = 0
+    for place in chunks.places(window):
+        total += 1
+        _refuse_irregular(place)
+        missing += not os.path.exists(place)  # noqa: PTH110  (by text: there may be many)
+    if missing and chunks.fill is None:
+        msg = f"{missing} of {total} chunks of {array.name!r} are not there, and no fill value. Copy the cube again."
+        raise ValueError(msg)
+    if missing:
+        warnings.warn(
+            f"{array}: {missing} of {total} chunks ({100 * missing / total:.2g} %) are not there: their pixels are "
+            f"the fill value, {chunks.fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
+            stacklevel=2,
+        )
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Chunks of an array, or shards; ``fill`` is what pixels of one count as that is not there, if that is stated."""
+
+    folder: Path
+    shape: tuple[int, ...]
+    sides: tuple[int, ...]
+    prefix: str
+    separator: str
+    fill: object
+
+    def places(self, window: Sequence[slice]) -> Iterator[str]:
+        """Yield the paths of the chunks that hold a window of the array."""
+        ranges = []
+        for span, length, side in zip(window, self.shape, self.sides, strict=True):
+            start, stop, _ = span.indices(length)
+            ranges.append(range(start // side, -(-stop // side)))
+        for numbers in itertools.product(*ranges):
+            yield f"{self.folder}/{self.prefix}{self.separator.join(map(str, numbers))}"
+
+
+def _chunks(folder: Path) -> _Chunks:
+    """Return the chunks of an array of Zarr 2 or 3."""
+    old = folder / ".zarray"
+    metadata = json.loads((old if old.is_file() else folder / "zarr.json").read_text(encoding="utf-8"))
+    try:
+        return _of_metadata(folder, metadata)
+    except (KeyError, TypeError) as error:
+        msg = f"the metadata of {folder.name!r} are not those of an array of Zarr: {error!r}. Copy the cube again."
+        raise ValueError(msg) from error
+
+
+def _of_metadata(folder: Path, metadata: dict[str, Any]) -> _Chunks:
+    fill = metadata["fill_value"]
+    if "chunks" in metadata:
+        separator = metadata.get("dimension_separator", ".")
+        return _Chunks(folder, tuple(metadata["shape"]), tuple(metadata["chunks"]), "", separator, fill)
+    encoding = metadata["chunk_key_encoding"]
+    kind = encoding["name"]
+    separator = encoding.get("configuration", {}).get("separator", "/" if kind == "default" else ".")
+    sides = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    prefix = f"c{separator}" if kind == "default" else ""
+    return _Chunks(folder, tuple(metadata["shape"]), tuple(sides), prefix, separator, fill)
