@@ -166,6 +166,23 @@ class Opener(Protocol):
         ...
 
 
+#: No sensor has as many bands: a file that says so is damaged, or its axes are in another order.
+_MOST_BANDS = 100_000
+
+
+def refuse_many_bands(count: int) -> None:
+    """Refuse what cannot be a number of bands, before anything is made for each.
+
+    Raises
+    ------
+    ValueError
+        If there are more than 100 000.
+    """
+    if count > _MOST_BANDS:
+        msg = f"it has {count} bands, expected at most {_MOST_BANDS}. Are its axes in the order (T, C, H, W)?"
+        raise ValueError(msg)
+
+
 def stated_scale(scale: object, offset: object) -> tuple[float | None, float | None]:
     """Return scale and offset as facts; 1 and 0 say nothing, because GDAL and CF take them for granted.
 

@@ -298,7 +298,7 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
     Raises
     ------
     ValueError
-        If one is no regular file, some are not there without a fill value, or the metadata cannot be understood.
+        If one is no regular file, or the metadata cannot be understood.
     """
     chunks = _chunks(array)
     missing = total = 0
@@ -306,13 +306,11 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
         total += 1
         _refuse_irregular(place)
         missing += not os.path.exists(place)  # noqa: PTH110  (by text: there may be many)
-    if missing and chunks.fill is None:
-        msg = f"{missing} of {total} chunks of {array.name!r} are not there, and no fill value. Copy the cube again."
-        raise ValueError(msg)
     if missing:
+        fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
         warnings.warn(
             f"{array}: {missing} of {total} chunks ({100 * missing / total:.2g} %) are not there: their pixels are "
-            f"the fill value, {chunks.fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
+            f"{fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
             stacklevel=2,
         )
 

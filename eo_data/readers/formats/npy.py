@@ -11,7 +11,16 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing, refuse_complex
+from eo_data.readers.formats.facts import (
+    BandFacts,
+    FileFacts,
+    OpenLayer,
+    Part,
+    as_floats,
+    mark_missing,
+    refuse_complex,
+    refuse_many_bands,
+)
 
 
 @contextmanager
@@ -66,6 +75,7 @@ class ArrayLayer:
         block_bytes: int = 0,
     ) -> None:
         refuse_complex(array.dtype)
+        refuse_many_bands(array.shape[-3])
         self._array = array
         count, height, width = array.shape[-3:]
         self.facts = FileFacts(
