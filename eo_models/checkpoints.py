@@ -176,8 +176,8 @@ def _read_torch(file: Path) -> object:
         first_line = str(error).strip().partition("\n")[0]
         msg = (
             f"{str(file)!r} ({file.stat().st_size} bytes) is no checkpoint that can be loaded safely: it is truncated "
-            "or damaged, or a pickle with objects other than tensors and plain values, which may run code when opened. Copy or "
-            f"download it again, or save its state dict alone. Reader: {type(error).__name__}: {first_line}"
+            "or damaged, or a pickle with objects other than tensors and plain values, which may run code when opened. "
+            f"Copy or download it again, or save its state dict alone. Reader: {type(error).__name__}: {first_line}"
         )
         raise CheckpointError(msg) from error
 
