@@ -26,6 +26,7 @@ from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.raster.georeference import PixelGrid, place_of_tile
 from eo_data.raster.raster import scaled, shifted
 from eo_data.readers.formats.geotiff import open_dataset
+from eo_finetune.guard import guard
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -70,6 +71,7 @@ class LabelMapWriter(BasePredictionWriter):
         self._rasters: dict[Path, _Raster] = {}
         others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
         trainer.callbacks = others  # type: ignore[attr-defined]
+        guard(trainer, pl_module)
 
     def on_predict_batch_start(
         self,

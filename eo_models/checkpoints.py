@@ -134,8 +134,15 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(msg) from error
 
 
-def read_file(path: str | Path) -> tuple[Path, object]:
+def read_file(path: str | Path, *, mapped: bool = True) -> tuple[Path, object]:
     """Return a checkpoint's path and content, read without running code from it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    mapped : bool
+        Whether tensors may stay in the file until they are used, which saves memory. The file must not change then.
 
     Raises
     ------
@@ -146,7 +153,7 @@ def read_file(path: str | Path) -> tuple[Path, object]:
     if not file.is_file():
         msg = f"Checkpoint {str(path)!r} does not exist or is no file (looked for {str(file.absolute())!r})."
         raise CheckpointError(msg)
-    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file, mapped)
 
 
 def _describe(content: object) -> str:
@@ -166,12 +173,12 @@ def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(msg) from error
 
 
-def _read_torch(file: Path) -> object:
+def _read_torch(file: Path, mapped: bool) -> object:  # noqa: FBT001
     try:
         zipped = zipfile.is_zipfile(file)
         if zipped:
-            _compare_checksums(file)
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+            compare_checksums(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped and zipped)
     except Exception as error:  # a damaged pickle can raise anything
         first_line = str(error).strip().partition("\n")[0]
         msg = (
@@ -182,7 +189,7 @@ def _read_torch(file: Path) -> object:
         raise CheckpointError(msg) from error
 
 
-def _compare_checksums(file: Path) -> None:
+def compare_checksums(file: Path) -> None:
     """Refuse a file of ``torch.save`` in which bits have changed; PyTorch itself does not look.
 
     A file without checksums (`torch.serialization.set_crc32_options`) has none that fits.
