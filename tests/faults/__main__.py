@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 
-from tests.faults.inputs.cases import run_inputs, show_case
+from tests.faults.inputs.cases import run_hostile, run_inputs, show_case
 from tests.faults.outcome import Tally, table
 
 #: How many bad cases of a kind are listed.
@@ -29,6 +29,7 @@ def main() -> None:
         sys.stdout.write(f"{given.case}: {show_case(given.case, given.seed)}\n")
         return
     tallies: list[Tally] = run_inputs(given.cases, given.seed, given.workers) if given.cases else []
+    tallies += [run_hostile(given.workers)] if given.cases else []
     sys.stdout.write(table(tallies) + "\n")
     for tally in tallies:
         for case, why in sorted(tally.bad)[: given.listed]:

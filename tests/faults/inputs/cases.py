@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from tests.faults.inputs.hostile import hostile_inputs
 from tests.faults.inputs.images import image_seeds
 from tests.faults.inputs.pool import outcomes
 from tests.faults.inputs.tables import table_seeds
@@ -58,9 +59,10 @@ class Cases:
         self.work, self.seed, self.seeds = work, seed, all_seeds() if seeds is None else list(seeds)
         self.valid: list[Any] = []
         for i, own in enumerate(self.seeds):
-            (work / f"{i}").mkdir()
-            own.write(work / f"{i}")
-            read = own.read(work / f"{i}")
+            folder = work / f"{i}" / "data"
+            folder.mkdir(parents=True)
+            own.write(folder)
+            read = own.read(folder)
             self.valid.append(read[0] if own.kind in _IMAGES else read)
 
     def name(self, number: int) -> str:
@@ -71,7 +73,7 @@ class Cases:
         """Run one case in a folder of its own."""
         i = number % len(self.seeds)
         folder = Path(tempfile.mkdtemp(dir=self.work))
-        shutil.copytree(self.work / f"{i}", folder / "data")
+        shutil.copytree(self.work / f"{i}" / "data", folder / "data")
         try:
             own = chance(self.seed, self.name(number))
             return self.seeds[i].case(folder / "data", self.valid[i], own)
@@ -90,6 +92,19 @@ def run_inputs(count: int, seed: int, workers: int) -> list[Tally]:
         for number, outcome, seconds in outcomes(count, cases.run, workers):
             tallies[cases.seeds[number % len(cases.seeds)].kind].add(cases.name(number), outcome, seconds)
         return list(tallies.values())
+
+
+def run_hostile(workers: int) -> Tally:
+    """Run all inputs that no accident makes."""
+    inputs, tally = hostile_inputs(), Tally("hostile")
+
+    def run(number: int) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="faults-") as work:
+            return inputs[number].run(Path(work))
+
+    for number, outcome, seconds in outcomes(len(inputs), run, workers):
+        tally.add(inputs[number].name, outcome, seconds)
+    return tally
 
 
 def show_case(name: str, seed: int) -> Outcome:

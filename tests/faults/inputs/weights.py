@@ -130,7 +130,7 @@ class WeightSeed:
             name, state[key] = _spoilt(key, state[key], chance)
         try:
             self.save(state, file)
-        except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError):
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, KeyError):
             return any_bytes(file, chance), False  # the format cannot hold it
         return Damage(name), name != "code"
 
