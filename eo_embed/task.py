@@ -12,8 +12,8 @@ from eo_core.config import config_text
 from eo_embed.export.exporter import Counts, Exporter
 from eo_embed.export.facts import export_facts, run_provenance
 from eo_embed.export.failures import OnError
-from eo_embed.export.fine_tuned import check_same_inputs_as_training
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
+from eo_embed.fine_tuned import check_same_inputs_as_training
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.checkpoints import sha256_of_weights

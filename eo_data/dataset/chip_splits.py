@@ -213,7 +213,8 @@ class ChipSplits:
         one_of("split", split, SPLITS)
         known = self._records(labelled=split != "predict") if records is None else records
         chosen = self._chosen(split, known)
-        reader = SampleReader(self._readers(chosen), None if split == "predict" else self.label, self.task)
+        label = None if split == "predict" else self.label
+        reader = SampleReader(self._readers(chosen), label, self.task, self.root)
         transforms = self.transforms.get(split)
         dataset = EoDataset(
             tiled(chosen, self.tile, self.tile_align, reader.size) if self.tile and split == "predict" else chosen,

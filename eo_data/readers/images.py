@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,20 @@ class ImageReader:
             return [read_bands(hrefs, record.bands[self.name], source, record.window)]
         return [read_file(href, source, record.window) for href in hrefs]
 
+    def stated_dates(self, record: Record) -> list[date]:
+        """Return the dates that the record and the date index state; none where nobody needs them."""
+        return self._frame_dates().stated(record) if self._needs_dates else []
+
+    @property
+    def _needs_dates(self) -> bool:
+        return self.source.dated or self.frames is not None
+
+    def _frame_dates(self) -> FrameDates:
+        return FrameDates(self.name, self.source, self.index, self.root)
+
     def _dates(self, record: Record, readings: Sequence[FileRaster], count: int) -> list[DateWithSource]:
         """One date per frame; none if nobody needs them."""
-        if not self.source.dated and self.frames is None:
-            return []
-        return FrameDates(self.name, self.source, self.index, self.root).find(record, readings, count)
+        return self._frame_dates().find(record, readings, count) if self._needs_dates else []
 
     def _single(
         self,
