@@ -51,7 +51,9 @@ def table(tallies: Iterable[Tally]) -> str:
     head = ["kind", "cases", *TITLES, "seconds"]
     lines = [head, *([t.kind, t.cases, *(t.counts[v] for v in FINE + BAD), f"{t.seconds:.1f}"] for t in [*rows, whole])]
     widths = [max(len(str(line[i])) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(
+        "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
 
 
 def chance(*parts: object) -> random.Random:

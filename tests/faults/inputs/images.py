@@ -101,7 +101,7 @@ def same(a: Image, b: Image) -> bool:
     )  # fmt: skip
 
 
-def wrong(valid: Image, image: Image, damage: Damage, *, warned: bool, beside: bool) -> str:
+def wrong(valid: Image, image: Image, damage: Damage, *, warned: bool, beside: bool) -> str:  # noqa: PLR0911
     """Return what is wrong with an image that was accepted, or nothing.
 
     Damage without a checksum may give other pixels, or a file that says other things of itself. It may not give what
@@ -117,7 +117,9 @@ def wrong(valid: Image, image: Image, damage: Damage, *, warned: bool, beside: b
     beyond = float((np.abs(pixels[finite]) > _BRIGHTEST).mean()) if finite.any() else 0.0
     if beyond > 0.5 or np.isinf(pixels).any():
         return f"{beyond:.0%} of the pixels are beyond {_BRIGHTEST:g}, up to {np.nanmax(np.abs(pixels)):g}"
-    if image.dates and (len(image.dates) != len(pixels) or not _EARLIEST < min(image.dates) <= max(image.dates) < _LATEST):
+    if image.dates and (
+        len(image.dates) != len(pixels) or not _EARLIEST < min(image.dates) <= max(image.dates) < _LATEST
+    ):
         return f"{len(pixels)} frames of the dates {image.dates}"
     if not finite.any() and not warned:
         return "nothing is valid"
@@ -206,7 +208,12 @@ def _cube(name: str, file: str, *, series: bool = False, **options: Any) -> Imag
     is_folder = file.endswith(".zarr")
     mutators = (any_bytes, members) if is_folder else (any_bytes,)
     return ImageSeed(
-        f"{Path(file).suffix[1:]} {name}", "Zarr" if is_folder else "NetCDF", file, write, series=series, mutators=mutators
+        f"{Path(file).suffix[1:]} {name}",
+        "Zarr" if is_folder else "NetCDF",
+        file,
+        write,
+        series=series,
+        mutators=mutators,
     )
 
 

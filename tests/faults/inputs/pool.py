@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -33,10 +33,12 @@ class _Worker:
     started: float = 0.0
 
 
-def outcomes(count: int, run: Run, workers: int, seconds: float = SECONDS) -> Iterator[tuple[int, Outcome, float]]:
+def outcomes(
+    count: int, run: Run, workers: int, seconds: float = SECONDS, memory: int = MEMORY
+) -> Iterator[tuple[int, Outcome, float]]:
     """Yield number, outcome and seconds of each of ``count`` cases, in the order in which they end."""
     waiting = iter(range(count))
-    crew = [_begun(run) for _ in range(min(workers, count))]
+    crew = [_begun(run, memory) for _ in range(min(workers, count))]
     busy = [worker for worker in crew if _next_case(worker, waiting)]
     while busy:
         first = min(worker.started for worker in busy)
@@ -51,7 +53,7 @@ def outcomes(count: int, run: Run, workers: int, seconds: float = SECONDS) -> It
             if outcome.verdict == "hang" or outcome.why.startswith("died"):
                 _ended(worker)
                 busy.remove(worker)
-                worker = _begun(run)  # noqa: PLW2901
+                worker = _begun(run, memory)  # noqa: PLW2901
                 busy.append(worker)
             yield case, outcome, took
             if not _next_case(worker, waiting):
@@ -84,7 +86,7 @@ def _ended(worker: _Worker) -> None:
         os.waitpid(worker.process, 0)
 
 
-def _begun(run: Run) -> _Worker:
+def _begun(run: Run, memory: int) -> _Worker:
     ours, theirs = get_context("fork").Pipe()
     process = os.fork()
     if process:
@@ -93,7 +95,7 @@ def _begun(run: Run) -> _Worker:
     try:
         ours.close()
         _quiet()
-        _work(theirs, run)
+        _work(theirs, run, memory)
     finally:
         os._exit(3)
 
@@ -107,7 +109,7 @@ def _quiet() -> None:
     os.dup2(nowhere, 2)
 
 
-def _work(pipe: Connection, run: Run) -> None:
+def _work(pipe: Connection, run: Run, memory: int) -> None:
     base = _memory("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (base + ADDRESSES, base + ADDRESSES))
     while True:
@@ -116,19 +118,19 @@ def _work(pipe: Connection, run: Run) -> None:
         except EOFError:
             return
         try:
-            outcome = within_memory(run, case)
+            outcome = _within_memory(run, case, memory)
         except BaseException as error:  # noqa: BLE001  (of the harness, or so late that no case could catch it)
             outcome = Outcome("unexpected", f"outside of the case: {type(error).__name__}: {error}")
         pipe.send(tuple(outcome))
 
 
-def within_memory(run: Run, case: int) -> Outcome:
-    """Run a case; one that held more memory than `MEMORY` at any time is over it, whatever came of it."""
+def _within_memory(run: Run, case: int, memory: int) -> Outcome:
+    """Run a case; one that held more memory at any time is over it, whatever came of it."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _memory("VmRSS")
     outcome = run(case)
     taken = _memory("VmHWM") - before
-    if taken > MEMORY and outcome.verdict != "wrong":
+    if taken > memory and outcome.verdict != "wrong":
         return Outcome("memory", f"{taken / 1e9:.1f} GB; {outcome.verdict} {outcome.why}")
     return outcome
 

@@ -29,7 +29,21 @@ ROWS = 6
 VALUES: tuple[Any, ...] = (
     *("", " ", "\0", "a\0b", "x" * 300, "x" * 200_000, "../up.tif", "/etc/passwd", "s2/../../up.tif", ".", "..", "/"),
     *("NaN", "nan", "1e999", "-inf", "9" * 5000, "9999-99-99", "0000-00-00", "2021-02-30", "10000-01-01", "2021"),
-    *("\ufeff", "a\nb", "a\rb", '"', ";", ";;;", "s2/0.tif;s2/0.tif", "\u202e", "e\u0301", "A", "a", "C:\\x.tif", "\x1b[2J"),
+    *(
+        "\ufeff",
+        "a\nb",
+        "a\rb",
+        '"',
+        ";",
+        ";;;",
+        "s2/0.tif;s2/0.tif",
+        "\u202e",
+        "e\u0301",
+        "A",
+        "a",
+        "C:\\x.tif",
+        "\x1b[2J",
+    ),
     *("http://127.0.0.1:9/x.tif", "/vsicurl/http://127.0.0.1:9/x.tif", "/vsizip/nothing.zip/x.tif", "s2", "fifo.tif"),
     *(None, True, 0, -1, 10**30, 1e300, float("nan"), float("inf"), [], [[]], {}, {"a": 1}, ["s2/0.tif", None]),
 )
@@ -40,7 +54,13 @@ def rows() -> list[dict[str, Any]]:
     """Return a valid index of chips, with dates, labels and splits."""
     splits = ("train", "val", "test", "predict")
     return [
-        {"id": f"chip-{i}", "S2": f"s2/{i}.tif", "S2_dates": f"2021-03-{i + 10}", "label": i % 3, "split": splits[i % 4]}
+        {
+            "id": f"chip-{i}",
+            "S2": f"s2/{i}.tif",
+            "S2_dates": f"2021-03-{i + 10}",
+            "label": i % 3,
+            "split": splits[i % 4],
+        }
         for i in range(ROWS)
     ]
 
@@ -116,7 +136,9 @@ def _texts(found: Sequence[Any]) -> list[Any]:
     """What was found, without the folder of the case."""
     if not found or not isinstance(found[0], Record):
         return list(found)
-    files = [[href.text.rpartition("/data/")[2] for hrefs in record.files.values() for href in hrefs] for record in found]
+    files = [
+        [href.text.rpartition("/data/")[2] for hrefs in record.files.values() for href in hrefs] for record in found
+    ]
     return [[r.id, own, r.dates, r.label, r.split] for r, own in zip(found, files, strict=True)]
 
 
@@ -173,7 +195,7 @@ def _other_form(file: Path, chance: Random) -> str:
     return name
 
 
-def _wrong(found: Sequence[Record], expected: int | None, folder: Path) -> str:
+def _wrong(found: Sequence[Record], expected: int | None, folder: Path) -> str:  # noqa: PLR0911
     """Return what is wrong with records that were accepted, or nothing."""
     if expected is not None and len(found) != expected:
         return f"{len(found)} samples of {expected} rows"

@@ -97,7 +97,9 @@ class WeightSeed:
             found = self.read(folder)
         except CheckpointError as error:
             # Who loads weights adds the file's name to what does not fit.
-            return Outcome("refused") if len(str(error)) < 5000 else Outcome("unexpected", f"{damage.name}: a long text")
+            return (
+                Outcome("refused") if len(str(error)) < 5000 else Outcome("unexpected", f"{damage.name}: a long text")
+            )
         except BaseException as error:  # noqa: BLE001  (that none comes is what is tested)
             return Outcome("unexpected", f"{damage.name}: {type(error).__name__}: {str(error)[:200]}")
         finally:
@@ -150,8 +152,6 @@ def _legacy(state: dict[str, torch.Tensor], file: Path) -> None:
 
 def _safetensors(state: dict[str, torch.Tensor], file: Path) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, file)
-
-
 
 
 def weight_seeds() -> list[WeightSeed]:

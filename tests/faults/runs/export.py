@@ -76,7 +76,9 @@ def make_data(root: Path, seed: int = 0, kind: str = "tif", chips: int = CHIPS) 
     (root / "s2").mkdir(parents=True)
     for i in range(chips):
         write_chip(root / "s2" / f"{i}.{kind}", pixels_of(100 * seed + i), i, mask=i == 0)
-    write_index(root, [{"id": f"a/{i}", "S2": f"s2/{i}.{kind}", "S2_dates": f"2021-03-{i + 1:02d}"} for i in range(chips)])
+    write_index(
+        root, [{"id": f"a/{i}", "S2": f"s2/{i}.{kind}", "S2_dates": f"2021-03-{i + 1:02d}"} for i in range(chips)]
+    )
     return root
 
 
@@ -85,7 +87,9 @@ def write_chip(path: Path, pixels: np.ndarray, place: int, *, mask: bool = False
     if path.suffix == ".zarr":
         places = small_cubes.places(SIDE)
         places["x"] = places["x"] + 10 * SIDE * place
-        small_cubes.written(path, small_cubes.in_utm(small_cubes.stacked(pixels, band=["B02", "B03"], **places)), mode="w")
+        small_cubes.written(
+            path, small_cubes.in_utm(small_cubes.stacked(pixels, band=["B02", "B03"], **places)), mode="w"
+        )
         return
     transform = Affine(10, 0, small_cubes.LEFT + 10 * SIDE * place, 0, -10, small_cubes.TOP)
     profile = {"driver": "GTiff", "count": 2, "height": SIDE, "width": SIDE, "dtype": "uint16", "crs": "EPSG:32633"}

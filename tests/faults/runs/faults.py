@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +47,18 @@ class Bench:
 
     def whole(self, plan: Plan) -> Mapping[str, Any]:
         """What an export holds that was not disturbed."""
-        return content(self.shared / f"whole-{plan.root.name}-{plan.grid_format}")
+        return content(self.whole_at(plan))
+
+    def whole_at(self, plan: Plan) -> Path:
+        """Return the folder of an export that was not disturbed; it is made when it is first asked for."""
+        place = self.shared / f"whole-{plan.root.name}-{plan.grid_format}"
+        if not place.is_dir():
+            _make_whole(self.shared / plan.root.name, plan.grid_format, place)
+        return place
+
+    def steps(self, plan: Plan) -> int:
+        """How often an export that is not disturbed touches its files."""
+        return int(self.whole_at(plan).with_suffix(".steps").read_text())
 
     def own_data(self, kind: str) -> Path:
         """Return a data set that the fault may change."""
@@ -74,22 +87,28 @@ class Bench:
 
 
 def make_shared(folder: Path) -> None:
-    """Write the data sets and the exports that all faults share."""
+    """Write the data sets that all faults share."""
     for kind in ("tif", "zarr"):
         make_data(folder / kind, kind=kind)
-    for kind, grid_format in [*(("tif", own) for own in FORMATS), ("zarr", "geotiff")]:
-        plan = Plan(folder / kind, folder / f"whole-{kind}-{grid_format}", grid_format)
-        status = children.in_child(children.stopped_at, 0, 0, plan.out, partial(export, plan), log=folder / "log")
-        if status != 0:
-            raise RuntimeError((folder / "log").read_text(encoding="utf-8"))
-        (folder / "steps").rename(folder / f"steps-{grid_format}")
+
+
+def _make_whole(root: Path, grid_format: str, place: Path) -> None:
+    """Export without a disturbance; of two processes that do it at once, the second one's is left where it is."""
+    own = Path(tempfile.mkdtemp(dir=place.parent))
+    plan = Plan(root, own / "out", grid_format)
+    run = partial(children.stopped_at, 0, 0, plan.out, partial(export, plan))
+    if children.in_child(run, log=own / "log") != 0:
+        raise RuntimeError((own / "log").read_text(encoding="utf-8"))
+    (own / "steps").rename(place.with_suffix(".steps"))
+    with contextlib.suppress(OSError):
+        plan.out.rename(place)
 
 
 def broken(bench: Bench, plan: Plan) -> str:
     """Return what lies damaged under its final name in an export that was disturbed, or nothing."""
     if not (plan.out / "manifest.json").is_file():
         return ""
-    whole = open_embeddings(bench.shared / f"whole-{plan.root.name}-{plan.grid_format}")
+    whole = open_embeddings(bench.whole_at(plan))
     own = open_embeddings(plan.out, allow_incomplete=True)
     for id_, layer in own._grids:
         try:
@@ -133,7 +152,7 @@ def full_disk(bench: Bench, chance: Random) -> Outcome:
 def full_for_a_moment(bench: Bench, chance: Random) -> Outcome:
     """A disk that another program fills, and then empties."""
     plan = bench.plan(chance.choice(FORMATS))
-    _own_disk(plan.out.parent / "disk", int(_on_disk(bench, plan) * 1.5))
+    _own_disk(plan.out.parent / "disk", 3 * _on_disk(bench, plan))
     plan = replace(plan, out=plan.out.parent / "disk" / "out")
     begin, length = chance.uniform(0, 0.4), chance.uniform(0.005, 0.1)
     filler = children.started(_fill, plan.out.parent / "filler", begin, length, log=bench.work / "filler.log")
@@ -157,7 +176,7 @@ def _fill(file: Path, begin: float, length: float) -> None:
 def short_files(bench: Bench, chance: Random) -> Outcome:
     """Files that cannot grow beyond a size, as of a quota."""
     plan = bench.plan(chance.choice(FORMATS))
-    sizes = [p.stat().st_size for p in (bench.shared / f"whole-tif-{plan.grid_format}").rglob("*") if p.is_file()]
+    sizes = [p.stat().st_size for p in bench.whole_at(plan).rglob("*") if p.is_file()]
     limit = int(chance.choice(sizes) * chance.uniform(0.1, 1.05))
     run = partial(children.with_short_files, limit, partial(export, plan))
     status = children.in_child(run, log=bench.log)
@@ -169,7 +188,7 @@ def short_files(bench: Bench, chance: Random) -> Outcome:
 def killed(bench: Bench, chance: Random) -> Outcome:
     """Kill -9, once or several times, before a step or at any time."""
     plan = bench.plan(chance.choice(FORMATS))
-    steps = int((bench.shared / f"steps-{plan.grid_format}").read_text())
+    steps = bench.steps(plan)
     for _ in range(chance.choice((1, 1, 3))):
         if chance.random() < 0.7:
             step = chance.randint(1, steps)
@@ -191,7 +210,7 @@ def killed(bench: Bench, chance: Random) -> Outcome:
 def terminated(bench: Bench, chance: Random) -> Outcome:
     """SIGTERM, as batch systems send it: a code that is not 0, and the run can be gone on with."""
     plan = bench.plan(chance.choice(FORMATS))
-    step = chance.randint(1, int((bench.shared / f"steps-{plan.grid_format}").read_text()))
+    step = chance.randint(1, bench.steps(plan))
     by = chance.choice((signal.SIGTERM, signal.SIGTERM, signal.SIGINT))
     status = children.in_child(children.stopped_at, step, by, plan.out, partial(export, plan), log=bench.log)
     if status is None:
@@ -226,7 +245,7 @@ def changed_inputs(bench: Bench, chance: Random) -> Outcome:
     if chance.random() < 0.5:
         status = bench.run(plan)
     else:
-        step = chance.randint(60, int((bench.shared / "steps-geotiff").read_text()))
+        step = chance.randint(60, bench.steps(replace(plan, root=bench.shared / "tif")))
         stop = partial(children.stopped_at, step, signal.SIGKILL, plan.out, partial(export, plan))
         status = children.in_child(stop, log=bench.log)
     if status not in (0, -signal.SIGKILL):
@@ -266,7 +285,7 @@ def changed_meanwhile(bench: Bench, chance: Random) -> Outcome:
 def damaged_outputs(bench: Bench, chance: Random) -> Outcome:
     """Finished files that are damaged: the next run makes them again."""
     plan = bench.plan(chance.choice(FORMATS))
-    shutil.copytree(bench.shared / f"whole-tif-{plan.grid_format}", plan.out)
+    shutil.copytree(bench.whole_at(plan), plan.out)
     done = chance.choice(DAMAGES)(plan.out, chance)
     outcome = bench.finished(plan)
     return outcome._replace(why=f"{plan.grid_format}, {done}: {outcome.why}")
@@ -352,7 +371,7 @@ def _wait_for(file: Path) -> None:
 
 def _on_disk(bench: Bench, plan: Plan) -> int:
     """What the undisturbed export takes on a disk of pages."""
-    files = (bench.shared / f"whole-{plan.root.name}-{plan.grid_format}").rglob("*")
+    files = bench.whole_at(plan).rglob("*")
     return sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files if path.is_file())
 
 

@@ -34,8 +34,9 @@ class Target(NamedTuple):
 
 def _statistics(path: Path) -> None:
     from eo_data.preprocess.statistics import BandStatistics
+    from eo_data.sensors.units import InputUnit
 
-    own = BandStatistics([f"B{i}" for i in range(60)])
+    own = BandStatistics([f"B{i}" for i in range(60)], InputUnit.REFLECTANCE)
     own.update(np.random.default_rng(0).random((3, 60, 8, 8)).astype(np.float32))
     own.write_yaml(path, {"files": 3})
 
