@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,14 +16,9 @@ import rasterio
 import small_cubes
 from affine import Affine
 
-from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import Record
-from eo_data.catalog.sources import ImageSource
-from eo_data.dataset.sample_reader import SampleReader
 from eo_data.raster.sample import Image, SampleError
-from eo_data.readers.images import ImageReader
-from eo_data.temporal.frame_policy import FramePolicy
 from tests.faults.inputs.mutate import Damage, Mutator, any_bytes, members
+from tests.faults.inputs.reading import read_image
 from tests.faults.outcome import Outcome
 
 SIDE, FRAMES = 24, 3
@@ -67,15 +61,7 @@ class ImageSeed:
 
     def read(self, folder: Path) -> tuple[Image, list[str]]:
         """Read the image as a data module does; return it with the warnings."""
-        given = {"bands": ["B2", "B3"], "sensor": "sentinel2_l2a", "unit": "digital_number", "dated": self.series}
-        reader = ImageReader("S2", ImageSource(**(given | dict(self.options))), FramePolicy() if self.series else None)
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
-            sample = SampleReader({"S2": reader}, None, "segmentation").read(self.record(folder))
-        return sample.images["S2"], [str(warning.message) for warning in seen]
-
-    def record(self, folder: Path) -> Record:
-        return Record("x", {"S2": (Href(str(folder / self.file)),)})
+        return read_image(folder, self.file, self.options, series=self.series)
 
     def case(self, folder: Path, valid: Image, chance: Random) -> Outcome:
         """Damage the image in a folder, read it, and judge what comes."""
