@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tests.faults.inputs.hostile import hostile_inputs
 from tests.faults.inputs.images import image_seeds
+from tests.faults.inputs.labels import label_seeds
 from tests.faults.inputs.pool import outcomes
 from tests.faults.inputs.tables import table_seeds
 from tests.faults.inputs.weights import weight_seeds
@@ -39,7 +40,7 @@ class Seed(Protocol):
 
 
 def all_seeds() -> list[Seed]:
-    return [*image_seeds(), *table_seeds(), *weight_seeds()]
+    return [*image_seeds(), *table_seeds(), *label_seeds(), *weight_seeds()]
 
 
 class Cases:

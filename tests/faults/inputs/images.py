@@ -139,7 +139,8 @@ def numbers(frames: int = 0, dtype: str = "uint16") -> np.ndarray:
     return (1000 + np.cumsum(steps, axis=-1)).astype(dtype)
 
 
-def _tif(path: Path, pixels: np.ndarray, **options: Any) -> None:
+def write_tif(path: Path, pixels: np.ndarray, **options: Any) -> None:
+    """Write bands of 24 x 24 pixels of 10 m, with a mask ``inside`` or ``beside`` if it is asked for."""
     mask, tags, driver = options.pop("mask", None), options.pop("tags", {}), options.pop("driver", "GTiff")
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask == "inside"),
@@ -149,7 +150,7 @@ def _tif(path: Path, pixels: np.ndarray, **options: Any) -> None:
         ) as file,
     ):  # fmt: skip
         file.write(pixels)
-        file.descriptions = ("B2", "B3")
+        file.descriptions = ("B2", "B3")[: len(pixels)]
         file.update_tags(**tags)
         if mask:
             seen = np.full((SIDE, SIDE), 255, dtype=np.uint8)
@@ -159,13 +160,13 @@ def _tif(path: Path, pixels: np.ndarray, **options: Any) -> None:
 
 def _tiff(name: str, damaged: str = "", dtype: str = "uint16", **options: Any) -> ImageSeed:
     def write(folder: Path) -> None:
-        _tif(folder / "x.tif", numbers(dtype=dtype), **options)
+        write_tif(folder / "x.tif", numbers(dtype=dtype), **options)
 
     return ImageSeed(f"tiff {name}", "TIFF", "x.tif", write, damaged=damaged)
 
 
 def _aux(folder: Path) -> None:
-    _tif(folder / "x.tif", numbers())
+    write_tif(folder / "x.tif", numbers())
     text = (
         "<PAMDataset><GeoTransform>500000, 10, 0, 5000000, 0, -10</GeoTransform><Metadata><MDI key='a'>b</MDI>"
         "</Metadata><PAMRasterBand band='1'><NoDataValue>65535</NoDataValue></PAMRasterBand></PAMDataset>"
@@ -174,7 +175,7 @@ def _aux(folder: Path) -> None:
 
 
 def _vrt(folder: Path) -> None:
-    _tif(folder / "y.tif", numbers())
+    write_tif(folder / "y.tif", numbers())
     from rasterio.shutil import copy
 
     copy(folder / "y.tif", folder / "x.vrt", driver="VRT")

@@ -52,14 +52,13 @@ _NO_ID = frozenset(("", " ", ".", "..", "/"))
 
 def rows() -> list[dict[str, Any]]:
     """Return a valid index of chips, with dates, labels and splits."""
-    splits = ("train", "val", "test", "predict")
     return [
         {
             "id": f"chip-{i}",
             "S2": f"s2/{i}.tif",
             "S2_dates": f"2021-03-{i + 10}",
             "label": i % 3,
-            "split": splits[i % 4],
+            "split": "predict",
         }
         for i in range(ROWS)
     ]
@@ -99,7 +98,8 @@ class TableSeed:
         try:
             found = self.read(folder)
         except ValueError as error:
-            named = self.file in str(error) and len(str(error)) < 5000
+            # An id is named as it stands, wherever it came from.
+            named = (self.file in str(error) or str(error).startswith("The id")) and len(str(error)) < 5000
             return Outcome("refused") if named else _unexpected(damage, error)
         except BaseException as error:  # noqa: BLE001  (that none comes is what is tested)
             return _unexpected(damage, error)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from eo_models.features import Features
+from tests.faults.inputs.mutate import any_bytes
 from tests.faults.runs.export import CHIPS, StandIn, make_data, pixels_of, read_index, write_chip, write_index
 
 
@@ -192,4 +193,9 @@ def _exchanged(out: Path, chance: Random) -> str:
     return f"{a.name} and {b.name} are exchanged"
 
 
-DAMAGES = (_truncated, _flipped, _removed, _fewer_rows, _exchanged)
+def _manifest(out: Path, chance: Random) -> str:
+    """A damaged manifest is named, or all is made again."""
+    return f"manifest.json: {any_bytes(out / 'manifest.json', chance).name}"
+
+
+DAMAGES = (_truncated, _truncated, _flipped, _removed, _fewer_rows, _exchanged, _manifest)

