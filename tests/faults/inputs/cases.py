@@ -58,13 +58,12 @@ class Cases:
 
     def __init__(self, work: Path, seed: int, seeds: Sequence[Seed] | None = None) -> None:
         self.work, self.seed, self.seeds = work, seed, all_seeds() if seeds is None else list(seeds)
-        self.valid: list[Any] = []
+        # Read where it is needed: this process forks, and must have no threads of those who read.
+        self.valid: dict[int, Any] = {}
         for i, own in enumerate(self.seeds):
             folder = work / f"{i}" / "data"
             folder.mkdir(parents=True)
             own.write(folder)
-            read = own.read(folder)
-            self.valid.append(read[0] if own.kind in _IMAGES else read)
 
     def name(self, number: int) -> str:
         round_, i = divmod(number, len(self.seeds))
@@ -73,6 +72,9 @@ class Cases:
     def run(self, number: int) -> Outcome:
         """Run one case in a folder of its own."""
         i = number % len(self.seeds)
+        if i not in self.valid:
+            read = self.seeds[i].read(self.work / f"{i}" / "data")
+            self.valid[i] = read[0] if isinstance(read, tuple) else read
         folder = Path(tempfile.mkdtemp(dir=self.work))
         shutil.copytree(self.work / f"{i}" / "data", folder / "data")
         try:
@@ -80,9 +82,6 @@ class Cases:
             return self.seeds[i].case(folder / "data", self.valid[i], own)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-_IMAGES = ("TIFF", "VRT", "NetCDF", "Zarr", "HDF5", "npy")
 
 
 def run_inputs(count: int, seed: int, workers: int) -> list[Tally]:

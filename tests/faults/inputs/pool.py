@@ -36,8 +36,11 @@ class _Worker:
 def outcomes(
     count: int, run: Run, workers: int, seconds: float = SECONDS, memory: int = MEMORY
 ) -> Iterator[tuple[int, Outcome, float]]:
-    """Yield number, outcome and seconds of each of ``count`` cases, in the order in which they end."""
-    waiting = iter(range(count))
+    """Yield number, outcome and seconds of each of ``count`` cases, in the order in which they end.
+
+    A case that does not end in time is run once more, as the machine may be busy; only then it hangs.
+    """
+    waiting, again = list(reversed(range(count))), set[int]()
     crew = [_begun(run, memory) for _ in range(min(workers, count))]
     busy = [worker for worker in crew if _next_case(worker, waiting)]
     while busy:
@@ -55,7 +58,11 @@ def outcomes(
                 busy.remove(worker)
                 worker = _begun(run, memory)  # noqa: PLW2901
                 busy.append(worker)
-            yield case, outcome, took
+            if outcome.verdict == "hang" and case not in again:
+                again.add(case)
+                waiting.append(case)
+            else:
+                yield case, outcome, took
             if not _next_case(worker, waiting):
                 busy.remove(worker)
                 _ended(worker)
@@ -70,10 +77,10 @@ def _answer(worker: _Worker) -> Outcome:
         return Outcome("unexpected", f"died with {status} ({'signal' if status < 0 else 'exit code'})")
 
 
-def _next_case(worker: _Worker, waiting: Iterator[int]) -> bool:
-    worker.case = next(waiting, None)
-    if worker.case is None:
+def _next_case(worker: _Worker, waiting: list[int]) -> bool:
+    if not waiting:
         return False
+    worker.case = waiting.pop()
     worker.started = time.monotonic()
     worker.pipe.send(worker.case)
     return True
