@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.inputs.pool import outcomes
 from tests.faults.outcome import Outcome, Tally, chance
 from tests.faults.runs import children, faults
-from tests.faults.runs.writers import one_writer
+from tests.faults.runs.writers import damaged_features, load_targets, one_writer
 
 #: Kinds of faults, and how many of 20 are of each.
 SHARES: Mapping[str, tuple[faults.Fault, int]] = {
@@ -27,7 +27,10 @@ SHARES: Mapping[str, tuple[faults.Fault, int]] = {
     "damaged outputs": (faults.damaged_outputs, 2),
     "two ranks": (faults.two_ranks, 1),
     "other writers": (one_writer, 2),
+    "damaged features": (damaged_features, 1),
 }
+#: A run of so many faults also writes what takes seconds to import.
+MANY = 50
 #: Longest time of a fault, which is several runs.
 SECONDS = 150.0
 
@@ -41,6 +44,8 @@ def _order() -> list[str]:
 def run_faults(count: int, seed: int, workers: int) -> list[Tally]:
     """Run ``count`` faults; one tally for each kind."""
     order = _order()
+    if count >= MANY:
+        load_targets()
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
         shared = Path(work) / "shared"
         shared.mkdir()
@@ -56,7 +61,8 @@ def run_faults(count: int, seed: int, workers: int) -> list[Tally]:
 
 
 def show_fault(number: int, seed: int) -> Outcome:
-    """Run one fault by its number."""
+    """Run one fault of a long run by its number."""
+    load_targets()
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
         faults.make_shared(Path(work))
         order = _order()

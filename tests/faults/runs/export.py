@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.batch import collate
 from eo_data.dataset.chip_splits import ChipSplits
+from eo_data.dataset.dataset import EoDataset
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_embed import Exporter, ExportSettings, open_embeddings
 from eo_embed.export.facts import export_facts
@@ -117,11 +118,20 @@ def write_index(root: Path, rows: Sequence[Mapping[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def begun(plan: Plan, rank: int = 0, encoder: nn.Module | None = None) -> tuple[Exporter, DataLoader[Any]]:
-    """Return the exporter of one process, and the batches that it will get."""
+def data_of(root: Path) -> ChipSplits:
+    """Return the data module of a data set, without Lightning."""
     source = ImageSource(bands=["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", dated=True)
     plain = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [1.0, 1.0]})
-    data = ChipSplits(str(plan.root), {"S2": source}, plain, index=INDEX, batch_size=BATCH, num_workers=0)
+    return ChipSplits(str(root), {"S2": source}, plain, index=INDEX, batch_size=BATCH, num_workers=0)
+
+
+def samples_of(root: Path) -> EoDataset:
+    return data_of(root).dataset("predict")
+
+
+def begun(plan: Plan, rank: int = 0, encoder: nn.Module | None = None) -> tuple[Exporter, DataLoader[Any]]:
+    """Return the exporter of one process, and the batches that it will get."""
+    data = data_of(plan.root)
     dataset = data.dataset("predict")
     settings = ExportSettings(output=plan.output, grid_format=plan.grid_format, overwrite=plan.overwrite)  # type: ignore[arg-type]
     facts = export_facts({"backbone": "stand-in", **settings.facts()}, "0" * 64, "32-true", data)
