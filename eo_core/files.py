@@ -62,10 +62,9 @@ def write_file(path: Path, write: Callable[[io.BytesIO], object]) -> None:
     write : callable
         Takes a file that can be written, read and sought, and need not close it.
     """
-    with io.BytesIO() as memory:
-        write(memory)
-        with memory.getbuffer() as content:
-            write_bytes(path, content)
+    memory = io.BytesIO()
+    write(memory)
+    write_bytes(path, memory.getvalue())  # no copy, and no view: CPython crashes where an error outlives one
 
 
 def write_folder(path: Path, files: Mapping[str, Buffer]) -> None:
