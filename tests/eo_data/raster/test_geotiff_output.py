@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -166,22 +166,19 @@ def test_a_damage_between_writing_and_naming_is_an_error(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("room", [0, 1000, 100_000, 300_000])
 @pytest.mark.parametrize("full_at", range(8))
-def test_a_disk_that_was_full_for_a_moment_is_not_forgotten(full_at: int, tmp_path: Path) -> None:
+def test_a_disk_that_was_full_for_a_moment_is_not_forgotten(full_at: int, room: int, tmp_path: Path) -> None:
     """The blocks of that moment are lost, and all that follows is written: 4 of 4 such grids were kept as complete."""
     path = tmp_path / "a.tif"
-    size = 0
 
     def write() -> None:
-        nonlocal size
         with rasterio.Env(GDAL_CACHEMAX=400_000), GeotiffInParts(path, PROFILE) as file:
             for i, window in enumerate(WINDOWS):
-                if i == full_at:
-                    size = next(tmp_path.iterdir()).stat().st_size
-                    with full(size + 1000):
-                        file.write(part(window), window)
-                else:
+                size = next(tmp_path.iterdir()).stat().st_size
+                with full(size + room) if i == full_at else nullcontext():
                     file.write(part(window), window)
+                    file.park()
 
     try:
         write()
