@@ -169,11 +169,16 @@ def remove_partials(folder: Path) -> int:
     """Remove what a crash left below a folder; return how many files and folders."""
     left = list(folder.rglob(f"{PARTIAL}*"))
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_file_or_folder(path)
     return len(left)
+
+
+def remove_file_or_folder(path: Path) -> None:
+    """Remove what is at a path, if anything is."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

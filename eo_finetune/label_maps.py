@@ -25,6 +25,7 @@ from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.raster.georeference import PixelGrid, compare_grids, place_of_tile
 from eo_data.raster.geotiff_output import GeotiffInParts, write_geotiff
 from eo_data.raster.raster import scaled, shifted
+from eo_finetune.guard import guard
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
@@ -72,6 +73,7 @@ class LabelMapWriter(BasePredictionWriter):
         self._written: dict[str, list[Path]] = {}
         others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
         trainer.callbacks = others  # type: ignore[attr-defined]
+        guard(trainer, pl_module)
 
     def on_predict_batch_start(
         self,

@@ -356,7 +356,10 @@ def test_a_map_of_another_size_is_refused_and_leaves_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda batch: batch["raster_hw"][:, 1].fill_(40), "lies outside of its raster of 96 x 40 pixels: at row"),
+        (
+            lambda batch: batch["raster_hw"][:, 1].fill_(40),
+            "lies outside of its raster of 96 x 40 pixels: at row 0 and",
+        ),
         (lambda batch: batch["raster_hw"][-1].fill_(7), "is of a raster of 7 x 7 pixels, other tiles of .* of 96 x 96"),
         (lambda batch: batch["raster_geotransform"][-1].mul_(2), "or they lie elsewhere. Give each raster an id"),
         (lambda batch: batch["geotransform"].mul_(2), "was resampled: its pixels are .* wide, those of the raster"),
