@@ -111,8 +111,9 @@ def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
     ----------
     path : Path
         The file.
-    check : callable
-        Called with the temporary path when the block has ended, so with a file that is closed.
+    check : callable, optional
+        Called with the temporary path when the block has ended, so with a file that is closed; raises an error if it
+        does not hold what it should. Only a block that reads the file back itself needs none.
     """
     partial = partial_path(path)
     try:
