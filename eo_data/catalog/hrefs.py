@@ -155,12 +155,15 @@ class Href:
         What lies elsewhere is called by its last folder and its name, as the folders above may tell more than they
         should. Addresses are `shown`.
         """
-        place = next(iter(self.containers), None)
+        place = self.text if self.is_local else next(map(str, self.containers), None)
         if place is None:
             return self.shown
-        below = root is not None and place.is_relative_to(root)
-        name = place.relative_to(root if below and root else place.parent.parent).as_posix()
-        return name if self.is_local else self.shown.replace(str(place), name)
+        start = "" if root is None else f"{root}/"
+        if place.startswith(start) and start:
+            name = place[len(start) :]
+        else:
+            name = "/".join(PurePath(place).parts[-2:]).lstrip("/")
+        return PurePath(name).as_posix() if self.is_local else self.shown.replace(place, name)
 
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
