@@ -42,10 +42,10 @@ def table_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, ValueError) and str(path) in str(error):
+        if type(error) is ValueError and str(path) in str(error):
             raise
         named = isinstance(error, ValueError | OSError | csv.Error) and str(error)
-        cause = error if named else f"{type(error).__name__} {error}".strip()
+        cause = " ".join(f"{'' if named else type(error).__name__} {error}".split())
         msg = f"{what} {path} cannot be read: {cause}. It may be damaged or in another form; write it again."
         raise ValueError(msg) from error
 
