@@ -149,6 +149,19 @@ class Href:
             return composed(self.name)
         return composed(path.relative_to(root).as_posix())
 
+    def relative(self, root: Path | None) -> str:
+        """Return what manifests and tables call the file: its path from ``root`` on, with forward slashes.
+
+        What lies elsewhere is called by its last folder and its name, as the folders above may tell more than they
+        should. Addresses are `shown`.
+        """
+        place = self.container
+        if place is None:
+            return self.shown
+        below = root is not None and place.is_relative_to(root)
+        name = place.relative_to(root if below and root else place.parent.parent).as_posix()
+        return name if self.is_local else self.shown.replace(str(place), name)
+
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
         cause = error.__cause__ or error
@@ -184,7 +197,7 @@ class Href:
         OSError
             If it is a path at which nothing is.
         """
-        container = self._container
+        container = self.container
         if container is None:
             return []
         parts = sorted(container.rglob("*")) if container.is_dir() else [container]
@@ -228,8 +241,8 @@ class Href:
         return PurePosixPath(self._file.partition("?")[0])
 
     @property
-    def _container(self) -> Path | None:
-        """The file on this machine that holds the pixels, if there is one."""
+    def container(self) -> Path | None:
+        """The file or folder on this machine that holds the pixels; ``None`` if a server has them."""
         if self.is_local:
             return Path(self.text)
         inner = self._file

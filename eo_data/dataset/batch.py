@@ -197,13 +197,16 @@ def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The keys of `eo_data.dataset.contract.SampleEntry`: tensors with one more axis in front, texts as lists.
+        The keys of `eo_data.dataset.contract.SampleEntry`: tensors with one more axis in front, texts as lists. Only
+        ``id`` for samples that an export has already.
 
     Raises
     ------
     SampleError
         If they differ; the message names the samples and the remedy.
     """
+    if all("image" not in entry for entry in entries):
+        return {"id": [str(entry["id"]) for entry in entries]}  # nothing of them is wanted any more
     shapes = [_shapes(entry["image"]) for entry in entries]
     for entry in entries:
         if entry.keys() != entries[0].keys():

@@ -232,7 +232,8 @@ class ChipSplits:
         one_of("split", split, SPLITS)
         known = self._records(labelled=split != "predict") if records is None else records
         chosen = self._chosen(split, known)
-        reader = SampleReader(self._readers(chosen), None if split == "predict" else self.label, self.task, self.limits)
+        label = None if split == "predict" else self.label
+        reader = SampleReader(self._readers(chosen), label, self.task, self.limits, self.root)
         transforms = self.transforms.get(split)
         dataset = EoDataset(
             self._tiled(chosen, reader) if split == "predict" else chosen,

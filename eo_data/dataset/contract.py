@@ -21,6 +21,9 @@ class SampleMetadata(TypedDict, total=False):
     id: str
     #: Files of the input, one on each line.
     sources: str
+    #: Every file that was read for the sample, with its state just before, and the dates that were stated: JSON, see
+    #: `eo_data.dataset.sample_reader.Inputs.state`.
+    inputs: str
     #: Dates and where they came from: ``S2 2020-12-31 (name); S2 2021-01-15 (index)``.
     acquired: str
     #: Bool ``(H, W)``: pixels that were observed, in a series in any frame.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
+from eo_core.file_state import Verify
 from eo_data.catalog.records import Record
 from eo_data.dataset.batch import countable, filename, image_tensors, input_place, metadata, target, tile_metadata
-from eo_data.dataset.sample_reader import SampleReader
-from eo_data.dataset.sampler import SeededIndex
+from eo_data.dataset.sample_reader import Inputs, SampleReader
+from eo_data.dataset.sampler import SeededIndex, index_of
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
@@ -50,6 +52,13 @@ class EoDataset(Dataset[dict[str, Any]]):
         Whether a modality that is missing in a sample becomes zeros that are marked as not observed.
     rgb : sequence of str
         Bands that a quick-look shows as red, green and blue; chosen by wavelength without.
+
+    Attributes
+    ----------
+    finished : collection of str
+        Ids of samples that an export has already. A batch of nothing else is not read: it has only ``id``.
+    verify : {'stat', 'content'}
+        How thoroughly ``inputs`` of a sample tells the state of large files.
     """
 
     def __init__(
@@ -77,6 +86,8 @@ class EoDataset(Dataset[dict[str, Any]]):
         self.georeference = georeference
         self.fill_missing = fill_missing
         self.rgb = tuple(rgb)
+        self.verify: Verify = "stat"
+        self.finished: Collection[str] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -96,10 +107,28 @@ class EoDataset(Dataset[dict[str, Any]]):
             If the sample cannot be used.
         """
         index, seed = index if isinstance(index, SeededIndex) else (index, None)
+        # Before anything is read, so that a file that is replaced meanwhile does not pass for the one that was read.
+        state = self.state(index) if self.georeference else ""
         sample = self.read(index)
         if self.augmentation is not None:
             sample = self.augmentation(sample, seed)
-        return self.entry(sample, self.records[index])
+        entry = self.entry(sample, self.records[index])
+        return entry | {"inputs": state} if state else entry
+
+    def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[dict[str, Any]]:
+        """Return the samples of a batch, as PyTorch's loaders ask for them."""
+        ids = [self.records[index_of(index)].id for index in indices]
+        if self.finished and all(name in self.finished for name in ids):
+            return [{"id": name} for name in ids]
+        return [self[index] for index in indices]
+
+    def inputs(self, index: int) -> Inputs:
+        """Return which files and stated dates a sample is made of; nothing is opened."""
+        return self.reader.inputs(self.records[index])
+
+    def state(self, index: int) -> str:
+        """Return what tells the inputs of a sample, as they are now, from others: JSON."""
+        return json.dumps(self.inputs(index).state(self.verify))
 
     def entry(self, sample: Sample, record: Record) -> dict[str, Any]:
         """Preprocess a sample that is in physical units, and make it a dictionary of tensors."""

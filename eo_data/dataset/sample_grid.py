@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -53,6 +54,9 @@ class SampleGrid:
         From (column, row) of the pixels to those of the input before preprocessing; ``None`` if it is not known.
     input_shape : tuple of int or None
         Rows and columns of the input.
+    inputs : mapping or None
+        State of all files that were read and of the stated dates, see `eo_data.dataset.sample_reader.Inputs.state`;
+        ``None`` if the data module does not tell.
     """
 
     id: str
@@ -65,6 +69,7 @@ class SampleGrid:
     raster_id: str = ""
     to_input: Affine | None = None
     input_shape: tuple[int, int] | None = None
+    inputs: Mapping[str, Any] | None = None
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
@@ -127,6 +132,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             _dates(batch, i),
             *_part(batch, i),
             *_input(batch, i),
+            json.loads(batch["inputs"][i]) if "inputs" in batch else None,
         )
         for i, name in enumerate(names)
     ]

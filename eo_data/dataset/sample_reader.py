@@ -3,18 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from eo_core.file_state import FileState, Verify, file_state, is_unchanged
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
+from eo_data.readers.formats.beside import FilesBeside
 from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.images import ImageReader
 from eo_data.readers.labels import read_label
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a sample is made of, before anything is read.
+
+    Parameters
+    ----------
+    files : mapping of str to Path or None
+        Every file on this machine that is read for its images, with masks and metadata beside them, by its path from
+        the root of the data set on; ``None`` for what a server has.
+    dates : mapping of str to list of str
+        By modality, the dates that an index states.
+    """
+
+    files: Mapping[str, Path | None]
+    dates: Mapping[str, list[str]]
+
+    def state(self, verify: Verify = "stat") -> dict[str, Any]:
+        """Return what tells these inputs, as they are now, from others: plain JSON values.
+
+        Parameters
+        ----------
+        verify : {'stat', 'content'}
+            As in `eo_core.file_state.file_state`.
+        """
+        states = {name: None if path is None else file_state(path, verify) for name, path in self.files.items()}
+        files = [{"path": name, **(state.plain() if state else {})} for name, state in states.items()]
+        return {"files": files, "dates": dict(self.dates)}
+
+    def unchanged_since(self, state: Mapping[str, Any], verify: Verify = "stat", *, moved: bool = False) -> bool:
+        """Tell whether these are the inputs that they were.
+
+        Parameters
+        ----------
+        state : mapping
+            An earlier `state`.
+        verify : {'stat', 'content'}
+            As in `eo_core.file_state.is_unchanged`.
+        moved : bool
+            Whether the root of the data set was elsewhere then.
+        """
+        before = {file["path"]: FileState.of_plain(file) for file in state["files"]}
+        if before.keys() != self.files.keys() or state["dates"] != self.dates:
+            return False
+        return all(_is_same(path, before[name], verify, moved=moved) for name, path in self.files.items())
+
+
+def _is_same(path: Path | None, before: FileState | None, verify: Verify, *, moved: bool) -> bool:
+    """Tell whether a file is what it was; of what a server has, nothing is known."""
+    if path is None or before is None:
+        return path is None and before is None
+    return is_unchanged(path, before, verify, moved=moved)
 
 
 @dataclass(frozen=True)
@@ -31,12 +89,16 @@ class SampleReader:
         See `eo_data.readers.labels.read_label`.
     limits : Limits
         What reading a label may touch, and how much memory it may take.
+    root : Path, optional
+        Folder of the data set.
     """
 
     images: Mapping[str, ImageReader]
     label: LabelSource | None
     task: Task
     limits: Limits = USUAL
+    root: Path | None = None
+    _beside: FilesBeside = field(default_factory=FilesBeside, repr=False, compare=False)
 
     def read(self, record: Record) -> Sample:
         """Read a sample.
@@ -60,6 +122,19 @@ class SampleReader:
             msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
             raise SampleError(msg)
         return replace(sample, label=label)
+
+    def inputs(self, record: Record) -> Inputs:
+        """Return which files and stated dates a sample is made of, without its label; nothing is opened."""
+        files: dict[str, Path | None] = {}
+        for name in self.images:
+            for href in record.files.get(name, ()):
+                found = self._beside.of(href)
+                if not found:
+                    files[href.relative(self.root)] = None
+                for path in found:
+                    files[_unused(Href(str(path)).relative(self.root), path, files)] = path
+        stated = {name: reader.stated_dates(record) for name, reader in self.images.items() if name in record.files}
+        return Inputs(files, {name: [day.isoformat() for day in days] for name, days in stated.items() if days})
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of the first modality that a sample has; pixels are not read.
@@ -85,3 +160,12 @@ class SampleReader:
             msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
             raise SampleError(msg)
         return label.pixels[0][label.valid] if isinstance(label, Raster) else label
+
+
+def _unused(name: str, path: Path, files: Mapping[str, Path | None]) -> str:
+    """Return a name for a file that no other has: of files from elsewhere the last two parts may be the same."""
+    number, own = 1, name
+    while files.get(own, path) != path:
+        number += 1
+        own = f"{name}#{number}"
+    return own

@@ -80,6 +80,16 @@ class FrameDates:
         tags = [reading.tags for reading in readings] if len(readings) == count else [readings[0].tags] * count
         return [self._resolved(record, name, entry, own) for name, own in zip(names, tags, strict=True)]
 
+    def stated(self, record: Record) -> list[date]:
+        """Return the dates that the record and the date index state, whether or not they are used in the end."""
+        entries = [self.index.get(record.raster_id or record.id), self.index.get("dates")]
+        for href in record.files.get(self.modality, ()):
+            entries += (self._of_file(href.below(self.root)) or {}).values()
+        found = list(record.dates.get(self.modality, ()))
+        for entry in entries:
+            found += entry if isinstance(entry, Sequence) else [] if entry is None else [entry]
+        return found
+
     def _stated(self, record: Record, days: Sequence[date], origin: str, count: int) -> list[DateWithSource]:
         if len(days) != count:
             msg = f"{record.id}: {self.modality!r} has {count} frames but {len(days)} dates."

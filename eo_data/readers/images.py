@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -130,11 +131,20 @@ class ImageReader:
             self.limits.refuse_large(taken, f"reading {len(readings)} of {len(hrefs)} frames")
         return readings
 
+    def stated_dates(self, record: Record) -> list[date]:
+        """Return the dates that the record and the date index state; none where nobody needs them."""
+        return self._frame_dates().stated(record) if self._needs_dates else []
+
+    @property
+    def _needs_dates(self) -> bool:
+        return self.source.dated or self.frames is not None
+
+    def _frame_dates(self) -> FrameDates:
+        return FrameDates(self.name, self.source, self.index, self.root)
+
     def _dates(self, record: Record, readings: Sequence[FileRaster], count: int) -> list[DateWithSource]:
         """One date per frame; none if nobody needs them."""
-        if not self.source.dated and self.frames is None:
-            return []
-        return FrameDates(self.name, self.source, self.index, self.root).find(record, readings, count)
+        return self._frame_dates().find(record, readings, count) if self._needs_dates else []
 
     def _single(
         self,

@@ -102,20 +102,28 @@ def sidecar_of(path: Path) -> Sidecar | None:
     ValueError
         If such a file is malformed, or an XML file has a document type (entities); the message names the file.
     """
-    landsat = _LANDSAT_ID.match(path.name)
-    if landsat is not None:
-        for suffix, parse in (("_MTL.json", _mtl_json), ("_MTL.txt", _mtl_text)):
-            beside = path.with_name(f"{landsat[0]}{suffix}")
-            tags = _parsed(beside, parse)
-            if tags is not None:
-                return Sidecar(dict(tags), beside)
-    root = _product_root(path)
-    for name in _SENTINEL2_FILES if root is not None else ():
-        beside = root / name if root is not None else path
-        tags = _parsed(beside, _mtd)
+    for beside, parse in _product_files(path):
+        tags = _parsed(beside, parse)
         if tags is not None:
             return Sidecar(dict(tags), beside)
     return _stac_sidecar(path)
+
+
+def sidecar_names(path: Path) -> list[Path]:
+    """Return where `sidecar_of` looks, whether or not something is there."""
+    own, shared = _item_names(path)
+    return [*(beside for beside, _ in _product_files(path)), *(path.with_name(name) for name in (*own, *shared))]
+
+
+def _product_files(path: Path) -> list[tuple[Path, Any]]:
+    """Return the metadata files of the product of a raster, by its name or place, each with its parser."""
+    landsat = _LANDSAT_ID.match(path.name)
+    found: list[tuple[Path, Any]] = []
+    if landsat is not None:
+        parsers = (("_MTL.json", _mtl_json), ("_MTL.txt", _mtl_text))
+        found += [(path.with_name(f"{landsat[0]}{suffix}"), parse) for suffix, parse in parsers]
+    root = _product_root(path)
+    return found if root is None else [*found, *((root / name, _mtd) for name in _SENTINEL2_FILES)]
 
 
 def _product_root(path: Path) -> Path | None:
@@ -237,14 +245,8 @@ def _xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
 
 
 def _stac_sidecar(path: Path) -> Sidecar | None:
-    stem = path.stem
-    own = (f"{stem}.json", f"{stem}.stac.json", f"{stem}_stac.json", f"{path.name}.json")
-    product = _LANDSAT_ID.match(stem) or _SENTINEL2_ID.match(stem)
-    ids = [product[0]] if product else []
-    ids += [f"{ids[0]}_SR", f"{ids[0]}_ST"] if ids and ids[0].startswith("L") else []
-    shared = [f"{i}{ending}" for i in dict.fromkeys((*ids, stem.rpartition("_")[0])) if i for ending in _ITEM_ENDINGS]
-    shared += [f"{path.parent.name}.json"] if path.parent.name else []
-    for name in dict.fromkeys((*own, *shared, "item.json")):
+    own, shared = _item_names(path)
+    for name in (*own, *shared):
         beside = path.with_name(name)
         item = _parsed(beside, _item) if beside != path else None
         if item is None:
@@ -253,6 +255,18 @@ def _stac_sidecar(path: Path) -> Sidecar | None:
         if bands is not None or name in own:
             return Sidecar(_item_tags(item), beside, bands or ())
     return None
+
+
+def _item_names(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of STAC items that are of one raster, and of those that may describe several."""
+    stem = path.stem
+    own = [f"{stem}.json", f"{stem}.stac.json", f"{stem}_stac.json", f"{path.name}.json"]
+    product = _LANDSAT_ID.match(stem) or _SENTINEL2_ID.match(stem)
+    ids = [product[0]] if product else []
+    ids += [f"{ids[0]}_SR", f"{ids[0]}_ST"] if ids and ids[0].startswith("L") else []
+    shared = [f"{i}{ending}" for i in dict.fromkeys((*ids, stem.rpartition("_")[0])) if i for ending in _ITEM_ENDINGS]
+    shared += [f"{path.parent.name}.json"] if path.parent.name else []
+    return own, [name for name in dict.fromkeys((*shared, "item.json")) if name not in own]
 
 
 _ITEM_ENDINGS = (".json", "_stac.json")

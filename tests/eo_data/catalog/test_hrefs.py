@@ -148,3 +148,23 @@ def test_backslashes_of_windows_mean_folders_where_only_that_is_there(tmp_path: 
     touch(tmp_path, "s2/b.tif")
     with pytest.raises(ValueError, match=r"may be the file of that name or 's2/b.tif'.*forward slashes"):
         Href.from_root("s2\\b.tif", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/me/data/s2/a.tif", "s2/a.tif"),
+        ("/home/me/other/s2/a.tif", "s2/a.tif"),
+        ("a.tif", "a.tif"),
+        ('NETCDF:"/home/me/data/x.nc":v', 'NETCDF:"/home/me/data/x.nc":v'),
+        ("https://me:secret@example.org/a.tif?sig=abc", "https://example.org/a.tif"),
+    ],
+)
+def test_manifests_tell_nothing_of_the_folders_above_the_root(text: str, expected: str) -> None:
+    assert Href(text).relative(Path("/home/me/data")) == expected
+
+
+def test_what_lies_in_an_archive_is_named_from_the_root_on(tmp_path: Path) -> None:
+    touch(tmp_path, "data/x.zip")
+    assert Href(f"/vsizip/{tmp_path}/data/x.zip/a.tif").relative(tmp_path / "data") == "/vsizip/x.zip/a.tif"
+    assert Href(f'NETCDF:"{tmp_path}/data/x.zip":v').relative(None) == 'NETCDF:"data/x.zip":v'

@@ -319,3 +319,39 @@ def test_modalities_that_do_not_lie_on_each_other_are_refused(
     module.setup("predict")
     with pytest.raises(SampleError, match=message):
         _batch(module)
+
+
+def test_a_batch_of_samples_that_an_export_has_is_not_read(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """Whole batches only: others keep their samples, as numbers may depend on what is computed together."""
+    for name in "abc":
+        write_tif(tmp_path / f"{name}.tif", np.stack([_plane(band) for band in PAINTED]), list(PAINTED))
+    module = _module(tmp_path, {"files": "{id}.tif", "bands": ["BLUE"]}, batch_size=2)
+    dataset = module.predict_dataset
+    assert dataset is not None
+    dataset.finished = {"a", "b"}
+    (tmp_path / "a.tif").write_bytes(b"no raster")
+    first, second = module.predict_dataloader()
+    assert first == {"id": ["a", "b"]}
+    assert second["id"] == ["c"]
+    assert "image" in second
+    dataset.finished = {"a"}
+    with pytest.raises(SampleError, match="a.tif cannot be read"):
+        next(iter(module.predict_dataloader()))
+
+
+def test_the_state_of_the_inputs_is_of_before_the_reading(
+    write_tif: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tif(tmp_path / "a.tif", np.stack([_plane(band) for band in PAINTED]), list(PAINTED))
+    module = _module(tmp_path, {"files": "{id}.tif", "bands": ["BLUE"]})
+    dataset = module.predict_dataset
+    assert dataset is not None
+    before, read = dataset.state(0), dataset.reader.read
+
+    def read_while_another_is_copied(record: Any) -> Any:
+        sample = read(record)
+        path.write_bytes(path.read_bytes() + b" ")
+        return sample
+
+    monkeypatch.setattr(type(dataset.reader), "read", lambda _, record: read_while_another_is_copied(record))
+    assert dataset[0]["inputs"] == before != dataset.state(0)

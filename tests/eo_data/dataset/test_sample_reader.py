@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
+from small_files import image_reader, record_of, touch
 
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import ImageSource, LabelSource
-from eo_data.dataset.sample_reader import SampleReader
+from eo_data.dataset.sample_reader import Inputs, SampleReader
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.sensors.units import InputUnit
@@ -60,3 +64,50 @@ def test_a_sample_without_label_is_refused_where_labels_are_read() -> None:
     for read in (reader(source, S2=Reader()).read, reader(source, S2=Reader()).label_values):
         with pytest.raises(SampleError, match="x has no label. Add it"):
             read(record("S2"))
+
+
+def inputs(root: Path, given: Record, index: Any = None, **source: Any) -> Inputs:
+    return SampleReader({"S2": image_reader(index=index, **source)}, None, "segmentation", root=root).inputs(given)
+
+
+def test_the_inputs_of_a_sample_are_all_files_that_are_read_named_from_the_root_on(tmp_path: Path) -> None:
+    touch(tmp_path, "d/a.tif", "d/a.tif.msk", "d/a.tfw", "d/b.tif", "elsewhere/2020/c.tif", "else/2020/c.tif")
+    paths = [tmp_path / name for name in ("d/a.tif", "elsewhere/2020/c.tif", "else/2020/c.tif")]
+    found = inputs(tmp_path / "d", record_of(*paths))
+    assert list(found.files) == ["a.tif", "a.tfw", "a.tif.msk", "2020/c.tif", "2020/c.tif#2"]
+    assert list(found.files.values())[-2:] == paths[1:]
+    remote = Record("x", {"S2": (Href("https://me:secret@example.org/a.tif"),)})
+    assert list(inputs(tmp_path, remote).files.values()) == [None]
+    assert "secret" not in str(inputs(tmp_path, remote).state())
+
+
+def test_inputs_are_others_once_a_file_or_mask_is_rewritten_added_or_named_anew(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "a.tif.aux.xml", "b.tif")
+    given = record_of(tmp_path / "a.tif")
+    before = inputs(tmp_path, given).state()
+    assert inputs(tmp_path, given).unchanged_since(before)
+    times = (tmp_path / "a.tif.aux.xml").stat().st_mtime_ns
+    (tmp_path / "a.tif.aux.xml").write_text("moved")
+    os.utime(tmp_path / "a.tif.aux.xml", ns=(times, times))
+    assert not inputs(tmp_path, given).unchanged_since(before)
+    (tmp_path / "a.tif.aux.xml").write_text("")
+    assert inputs(tmp_path, given).unchanged_since(before)
+    touch(tmp_path, "a.tif.msk")
+    assert not inputs(tmp_path, given).unchanged_since(before)
+    assert not inputs(tmp_path, record_of(tmp_path / "b.tif")).unchanged_since(before)
+
+
+@pytest.mark.parametrize("by", ["record", "sample", "file", "lone series"])
+def test_inputs_are_others_once_a_stated_date_is_another(tmp_path: Path, by: str) -> None:
+    touch(tmp_path, "s/a.tif")
+    states = []
+    for day in (date(2020, 1, 1), date(2020, 1, 2)):
+        given = record_of(tmp_path / "s/a.tif", dates={"S2": (day,)} if by == "record" else {})
+        index: dict[str, Any] = {"sample": {"x": day}, "file": {"a.tif": day}, "lone series": {"dates": [day]}}
+        found = inputs(tmp_path, given, index.get(by), dated=True)
+        states.append((found, found.state()))
+    (first, before), (second, after) = states
+    assert first.unchanged_since(before)
+    assert second.unchanged_since(after)
+    assert not second.unchanged_since(before)
+    assert not inputs(tmp_path, given, index.get(by), dated=False).dates
