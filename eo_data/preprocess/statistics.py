@@ -162,5 +162,10 @@ def read_statistics(path: str | Path) -> DatasetStatistics:
             "Compute them with `python -m eo_data.statistics`."
         )
         raise ValueError(msg)
-    bands, means, stds = (tuple(entry or ()) for entry in lists)
-    return DatasetStatistics(bands, as_unit(content.get("unit")), means, stds, str(file))
+    bands = tuple(str(name) for name in lists[0] or ())
+    try:
+        means, stds = (tuple(float(value) for value in entry or ()) for entry in lists[1:])
+        return DatasetStatistics(bands, as_unit(content.get("unit")), means, stds, str(file))
+    except (TypeError, ValueError) as error:
+        msg = f"Statistics {str(file)!r} must hold numbers and a unit: {error}. Compute them anew, or correct the file."
+        raise ValueError(msg) from error
