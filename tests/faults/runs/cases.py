@@ -27,6 +27,8 @@ SHARES: Mapping[str, tuple[faults.Fault, int]] = {
     "damaged outputs": (faults.damaged_outputs, 2),
     "two ranks": (faults.two_ranks, 1),
     "other writers": (one_writer, 2),
+    "no numbers": (faults.no_numbers, 1),
+    "failed at once": (faults.failed_at_once, 1),
     "damaged features": (damaged_features, 1),
 }
 #: A run of so many faults also writes what takes seconds to import.

@@ -151,7 +151,7 @@ def content(out: Path) -> dict[str, Any]:
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {key: manifest[key] for key in ("state", "facts", "fingerprint", "failures")}
     own = open_embeddings(out, allow_incomplete=True)
-    found["inputs"] = _inputs(manifest, out)
+    found["inputs"] = _timeless(_inputs(manifest, out))
     table = out / "embeddings.parquet"
     found["rows"] = [] if not table.is_file() else pq.read_table(table).to_pylist()
     for id_, layer in sorted(own._grids):
@@ -162,6 +162,22 @@ def content(out: Path) -> dict[str, Any]:
     found["left over"] = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.name.startswith(".partial-"))
     found["left over"] += [name for name in ("progress", "parts") if (out / name).exists()]
     return found
+
+
+def compared(out: Path, expected: Mapping[str, Any]) -> str:
+    """Return in what an export differs from what is expected, or that it cannot be read; nothing if it is the same."""
+    try:
+        found = content(out)
+    except Exception as error:  # noqa: BLE001  (whatever its readers say of it)
+        return f"it cannot be read: {type(error).__name__}: {str(error)[:150]}"
+    return difference(found, expected)
+
+
+def _timeless(value: Any) -> Any:
+    """Leave out when files changed: a file that was only touched is the same."""
+    if isinstance(value, dict):
+        return {key: _timeless(own) for key, own in value.items() if key not in ("mtime", "ctime")}
+    return [_timeless(own) for own in value] if isinstance(value, list) else value
 
 
 def _inputs(manifest: Mapping[str, Any], out: Path) -> list[Any]:

@@ -18,10 +18,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from eo_embed import open_embeddings
+from eo_models.features import Features
 from tests.faults.outcome import Outcome
 from tests.faults.runs import children
 from tests.faults.runs.changes import CHANGES, DAMAGES, ReplacesInput
-from tests.faults.runs.export import FORMATS, Plan, begun, content, difference, export, make_data
+from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export, make_data
 
 Fault = Callable[["Bench", Random], Outcome]
 _PAGE = 4096
@@ -82,7 +83,7 @@ class Bench:
             return Outcome("hang", "the run after it")
         if status:
             return Outcome("unexpected", f"the run after it ended with {status}: {self.last_line()}")
-        fault = difference(content(plan.out), expected or self.whole(plan))
+        fault = compared(plan.out, expected or self.whole(plan))
         return Outcome("wrong", f"after another run: {fault}") if fault else Outcome("equal")
 
 
@@ -133,7 +134,7 @@ def _judged(bench: Bench, plan: Plan, status: int | None, expected: Mapping[str,
         return Outcome("unexpected", f"the interpreter died with {status}")
     if fault := broken(bench, plan):
         return Outcome("wrong", f"exit code {status}, and {fault}")
-    if status == 0 and (fault := difference(content(plan.out), expected or bench.whole(plan))):
+    if status == 0 and (fault := compared(plan.out, expected or bench.whole(plan))):
         return Outcome("wrong", f"exit code 0, and {fault}")
     return None
 
@@ -217,7 +218,7 @@ def terminated(bench: Bench, chance: Random) -> Outcome:
         return Outcome("hang", "the run that was told to stop")
     if fault := broken(bench, plan):
         return Outcome("wrong", f"stopped at step {step}, and {fault}")
-    if status == 0 and (fault := difference(content(plan.out), bench.whole(plan))):
+    if status == 0 and (fault := compared(plan.out, bench.whole(plan))):
         return Outcome("wrong", f"exit code 0, and {fault}")
     return bench.finished(plan)
 
@@ -233,7 +234,7 @@ def two_writers(bench: Bench, chance: Random) -> Outcome:
     codes = (children.ended(first), children.ended(second))
     if None in codes:
         return Outcome("hang", f"ended with {codes}")
-    if 0 in codes and (fault := difference(content(plan.out), bench.whole(plan))):
+    if 0 in codes and (fault := compared(plan.out, bench.whole(plan))):
         return Outcome("wrong", f"ended with {codes}, and {fault}")
     return bench.finished(plan)
 
@@ -265,7 +266,7 @@ def _as_of_now(bench: Bench, plan: Plan, name: str) -> Outcome:
     fresh = replace(plan, out=bench.work / "fresh")
     if bench.run(fresh):
         return Outcome("unexpected", f"{name}: a new run fails: {bench.last_line()}")
-    fault = difference(content(plan.out), content(fresh.out))
+    fault = compared(plan.out, content(fresh.out))
     return Outcome("wrong", f"{name}: {fault}") if fault else Outcome("equal")
 
 
@@ -293,6 +294,46 @@ def damaged_outputs(bench: Bench, chance: Random) -> Outcome:
     return outcome._replace(why=f"{plan.grid_format}, {done}: {outcome.why}")
 
 
+class Spoilt(StandIn):
+    """Gives no numbers for some samples, or stops at a batch."""
+
+    def __init__(self, batch: int, *, stops: bool = False) -> None:
+        super().__init__()
+        self.batch, self.stops, self.seen = batch, stops, 0
+
+    def forward(self, image: Any, **extras: Any) -> list[Features]:
+        self.seen += 1
+        (features,) = super().forward(image, **extras)
+        if self.seen == self.batch:
+            if self.stops:
+                msg = "out of memory"
+                raise RuntimeError(msg)
+            features.tokens[0, 0] = float("nan")
+            assert features.grid is not None
+            features.grid[0, :, 0, 0] = float("inf")
+        return [features]
+
+
+def no_numbers(bench: Bench, chance: Random) -> Outcome:
+    """Features that are no numbers are a failed item, and no row and no grid."""
+    plan = bench.plan(chance.choice(FORMATS))
+    status = children.in_child(export, plan, Spoilt(chance.randint(1, 4)), log=bench.log)
+    if not status:
+        return Outcome("wrong" if status == 0 else "hang", "NaN in an embedding, and exit code 0")
+    if fault := broken(bench, plan):
+        return Outcome("wrong", f"NaN in an embedding, and {fault}")
+    return bench.finished(plan)
+
+
+def failed_at_once(bench: Bench, chance: Random) -> Outcome:
+    """A run that failed before its first item does not bind the next one to its settings."""
+    first, second = chance.sample(FORMATS, 2)
+    plan = bench.plan(first)
+    if children.in_child(export, plan, Spoilt(1, stops=True), log=bench.log) == 0:
+        return Outcome("wrong", "an encoder that fails, and exit code 0")
+    return bench.finished(replace(plan, grid_format=second))
+
+
 def two_ranks(bench: Bench, chance: Random) -> Outcome:
     """Two processes share an export; one is killed, the launcher ends the other, and all is run again."""
     plan = replace(bench.plan(chance.choice(("geotiff", "npz"))), ranks=2)
@@ -305,7 +346,7 @@ def two_ranks(bench: Bench, chance: Random) -> Outcome:
     codes = _ranks(bench, plan)
     if codes != [0, 0]:
         return Outcome("unexpected", f"the run after it ended with {codes}: {bench.last_line()}")
-    fault = difference(content(plan.out), bench.whole(plan))
+    fault = compared(plan.out, bench.whole(plan))
     return Outcome("wrong", f"two ranks: {fault}") if fault else Outcome("equal")
 
 
