@@ -2,188 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from eo_embed import open_embeddings
 from eo_models.features import Features
 from tests.faults.outcome import Outcome
 from tests.faults.runs import children
+from tests.faults.runs.bench import Bench, broken
 from tests.faults.runs.changes import CHANGES, DAMAGES, ReplacesInput
-from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export, make_data
-
-Fault = Callable[["Bench", Random], Outcome]
-_PAGE = 4096
-
-
-@dataclass
-class Bench:
-    """A folder to work in, with exports that were not disturbed, made once.
-
-    Parameters
-    ----------
-    work : Path
-        The folder of one fault.
-    shared : Path
-        Data sets and undisturbed exports, which no fault changes.
-    """
-
-    work: Path
-    shared: Path
-
-    def plan(self, grid_format: str, kind: str = "tif") -> Plan:
-        return Plan(self.shared / kind, self.work / "out", grid_format)
-
-    def whole(self, plan: Plan) -> Mapping[str, Any]:
-        """What an export holds that was not disturbed."""
-        return content(self.whole_at(plan))
-
-    def whole_at(self, plan: Plan) -> Path:
-        """Return the folder of an export that was not disturbed; it is made when it is first asked for."""
-        place = self.shared / f"whole-{plan.root.name}-{plan.grid_format}"
-        if not place.is_dir():
-            _make_whole(self.shared / plan.root.name, plan.grid_format, place)
-        return place
-
-    def steps(self, plan: Plan) -> int:
-        """How often an export that is not disturbed touches its files."""
-        return int(self.whole_at(plan).with_suffix(".steps").read_text())
-
-    def own_data(self, kind: str) -> Path:
-        """Return a data set that the fault may change."""
-        return Path(shutil.copytree(self.shared / kind, self.work / "data"))
-
-    @property
-    def log(self) -> Path:
-        return self.work / "log"
-
-    def last_line(self) -> str:
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
-        return (text.strip().splitlines() or ["no output"])[-1][:200]
-
-    def run(self, plan: Plan) -> int | None:
-        return children.in_child(export, plan, log=self.log)
-
-    def finished(self, plan: Plan, expected: Mapping[str, Any] | None = None) -> Outcome:
-        """Run an export again; it must come to its end and equal one that was not disturbed."""
-        status = self.run(plan)
-        if status is None:
-            return Outcome("hang", "the run after it")
-        if status:
-            return Outcome("unexpected", f"the run after it ended with {status}: {self.last_line()}")
-        fault = compared(plan.out, expected or self.whole(plan))
-        return Outcome("wrong", f"after another run: {fault}") if fault else Outcome("equal")
-
-
-def make_shared(folder: Path) -> None:
-    """Write the data sets that all faults share."""
-    for kind in ("tif", "zarr"):
-        make_data(folder / kind, kind=kind)
-
-
-def _make_whole(root: Path, grid_format: str, place: Path) -> None:
-    """Export without a disturbance; of two processes that do it at once, the second one's is left where it is."""
-    own = Path(tempfile.mkdtemp(dir=place.parent))
-    plan = Plan(root, own / "out", grid_format)
-    run = partial(children.stopped_at, 0, 0, plan.out, partial(export, plan))
-    if children.in_child(run, log=own / "log") != 0:
-        raise RuntimeError((own / "log").read_text(encoding="utf-8"))
-    (own / "steps").rename(place.with_suffix(".steps"))
-    with contextlib.suppress(OSError):
-        plan.out.rename(place)
-
-
-def broken(bench: Bench, plan: Plan) -> str:
-    """Return what lies damaged under its final name in an export that was disturbed, or nothing."""
-    if not (plan.out / "manifest.json").is_file():
-        return ""
-    whole = open_embeddings(bench.whole_at(plan))
-    own = open_embeddings(plan.out, allow_incomplete=True)
-    for id_, layer in own._grids:
-        try:
-            same = own.grid(id_, layer).equals(whole.grid(id_, layer))
-        except Exception as error:  # noqa: BLE001  (whatever the reader says of it)
-            return f"the grid {id_} cannot be read: {type(error).__name__}: {str(error)[:80]}"
-        if not same:
-            return f"the grid {id_} holds other numbers"
-    for table in (*plan.out.glob("parts/part-*.parquet"), *plan.out.glob("embeddings.parquet")):
-        try:
-            pq.read_table(table)
-        except Exception as error:  # noqa: BLE001
-            return f"{table.name} cannot be read: {type(error).__name__}: {str(error)[:80]}"
-    return ""
-
-
-def _judged(bench: Bench, plan: Plan, status: int | None, expected: Mapping[str, Any] | None = None) -> Outcome | None:
-    """Judge the disturbed run itself: it fails and leaves nothing damaged, or it is whole."""
-    if status is None:
-        return Outcome("hang", "the disturbed run")
-    if status < 0:
-        return Outcome("unexpected", f"the interpreter died with {status}")
-    if fault := broken(bench, plan):
-        return Outcome("wrong", f"exit code {status}, and {fault}")
-    if status == 0 and (fault := compared(plan.out, expected or bench.whole(plan))):
-        return Outcome("wrong", f"exit code 0, and {fault}")
-    return None
-
-
-def full_disk(bench: Bench, chance: Random) -> Outcome:
-    """A disk that is too small, and then large enough."""
-    plan = bench.plan(chance.choice(FORMATS))
-    size = int(_on_disk(bench, plan) * chance.uniform(0.02, 1.25)) // _PAGE * _PAGE
-    _own_disk(plan.out, max(_PAGE, size))
-    if judged := _judged(bench, plan, bench.run(plan)):
-        return judged._replace(why=f"{plan.grid_format} on {size} bytes: {judged.why}")
-    children.grow(plan.out, 64 << 20)
-    return bench.finished(plan)
-
-
-def full_for_a_moment(bench: Bench, chance: Random) -> Outcome:
-    """A disk that another program fills, and then empties."""
-    plan = bench.plan(chance.choice(FORMATS))
-    _own_disk(plan.out.parent / "disk", 3 * _on_disk(bench, plan))
-    plan = replace(plan, out=plan.out.parent / "disk" / "out")
-    begin, length = chance.uniform(0, 0.4), chance.uniform(0.005, 0.1)
-    filler = children.started(_fill, plan.out.parent / "filler", begin, length, log=bench.work / "filler.log")
-    status = bench.run(plan)
-    children.ended(filler)
-    (plan.out.parent / "filler").unlink(missing_ok=True)
-    return _judged(bench, plan, status) or bench.finished(plan)
-
-
-def _fill(file: Path, begin: float, length: float) -> None:
-    time.sleep(begin)
-    with file.open("wb", buffering=0) as stream:
-        try:
-            while True:
-                stream.write(bytes(_PAGE))
-        except OSError:
-            time.sleep(length)
-    file.unlink()
-
-
-def short_files(bench: Bench, chance: Random) -> Outcome:
-    """Files that cannot grow beyond a size, as of a quota."""
-    plan = bench.plan(chance.choice(FORMATS))
-    sizes = [p.stat().st_size for p in bench.whole_at(plan).rglob("*") if p.is_file()]
-    limit = int(chance.choice(sizes) * chance.uniform(0.1, 1.05))
-    run = partial(children.with_short_files, limit, partial(export, plan))
-    status = children.in_child(run, log=bench.log)
-    if judged := _judged(bench, plan, status):
-        return judged._replace(why=f"{plan.grid_format} files of {limit} bytes: {judged.why}")
-    return bench.finished(plan)
+from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export
 
 
 def killed(bench: Bench, chance: Random) -> Outcome:
@@ -410,14 +244,3 @@ def _wait_for(file: Path) -> None:
             msg = f"no {file.name}"
             raise TimeoutError(msg)
         time.sleep(0.002)
-
-
-def _on_disk(bench: Bench, plan: Plan) -> int:
-    """What the undisturbed export takes on a disk of pages."""
-    files = bench.whole_at(plan).rglob("*")
-    return sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files if path.is_file())
-
-
-def _own_disk(folder: Path, size: int) -> None:
-    folder.mkdir()
-    children.mount_small(folder, size)
