@@ -98,7 +98,7 @@ def _anchor(tensors: Mapping[str, torch.Tensor], encoder: AnySat) -> str:
 
 
 def _advice(tensors: Mapping[str, torch.Tensor], encoder: AnySat) -> str:
-    found = {(int(m[2]), value.shape[-1]) for key, value in tensors.items() if (m := _ANCHOR.search(key))}
+    found = {(int(m[2]), *value.shape[-1:]) for key, value in tensors.items() if (m := _ANCHOR.search(key))}
     for size in SIZES.values():
         if found == {(size.depth, size.embed_dim)} and size != encoder.size:
             return f"The file looks like AnySat {size.name}: build anysat_{size.name} instead."

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
+
+#: Paths from the root, from somebody's home, or on a drive of Windows.
+_ABSOLUTE = re.compile(r"[/~]|[A-Za-z]:[/\\]")
+_WIDTH = 120
 
 
 class _DatesAsText(yaml.SafeLoader):
@@ -30,6 +35,35 @@ def config_text(trainer: object) -> str | None:
         if parser is not None and config is not None:
             return str(parser.dump(config, skip_none=False))
     return None
+
+
+def without_folders(text: str) -> str:
+    """Return a config whose absolute paths are only their last part: what lies above may tell more than it should.
+
+    Parameters
+    ----------
+    text : str
+        YAML.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        content = yaml.load(text, Loader=_DatesAsText)  # noqa: S506  (a safe loader)
+    except yaml.YAMLError as error:
+        msg = f"The config is no YAML: {error}"
+        raise ValueError(msg) from error
+    return yaml.safe_dump(_with_last_parts(content), sort_keys=False, allow_unicode=True, width=_WIDTH)
+
+
+def _with_last_parts(node: Any) -> Any:  # noqa: ANN401
+    if isinstance(node, dict):
+        return {key: _with_last_parts(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_last_parts(value) for value in node]
+    return PureWindowsPath(node).name if isinstance(node, str) and _ABSOLUTE.match(node) else node
 
 
 def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401

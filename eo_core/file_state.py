@@ -74,7 +74,9 @@ def file_state(path: str | Path, verify: Verify = "stat") -> FileState | None:
     return FileState(seen.size, seen.mtime, seen.ctime, _of_content(path) if _is_read(seen.size, verify) else None)
 
 
-def is_unchanged(path: str | Path, before: FileState, verify: Verify = "stat", *, moved: bool = False) -> bool:
+def is_unchanged(
+    path: str | Path, before: FileState, verify: Verify = "stat", *, moved: bool = False, since: float | None = None
+) -> bool:
     """Tell whether a file or folder is what it was.
 
     Size and both times are enough where they are equal. Where times differ, as those of a copy do, the digest of the
@@ -90,11 +92,15 @@ def is_unchanged(path: str | Path, before: FileState, verify: Verify = "stat", *
         ``content`` compares the digest, if one was made, even where size and times are equal.
     moved : bool
         Whether ``path`` was another one then, so that ``ctime`` says nothing.
+    since : float, optional
+        When it is known to have been so, in seconds since 1970 by the file system: no ``ctime`` after that stands for
+        equal times.
     """
     seen = _seen(path)
     if seen is None or seen.size != before.size:
         return False
     same_times = seen.mtime == before.mtime and (moved or before.ctime in (None, seen.ctime))
+    same_times = same_times if since is None else seen.ctime <= since
     listed = before.digest is not None and before.digest.startswith(_LISTED)
     if before.digest is None or (not moved and (listed or (same_times and verify == "stat"))):
         return same_times

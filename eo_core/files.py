@@ -1,17 +1,126 @@
-"""Files that are there whole or not at all, and stay there after a power cut."""
+"""Files that are there whole or not at all, and stay there after a power cut.
+
+All of the project writes through this module. What is written lies under a temporary name beside the final one until it
+is on the disk and has been read back: only then it gets its name. On any failure there is an error, what was under the
+name before is still there, and nothing temporary is left.
+
+`write_bytes`, `write_text`, `write_file` and `write_folder` compare what was written themselves. What is too large for
+the memory is written to a path of `atomic_path`, with a check of its own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Buffer, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 #: Beginning of temporary names; a crash leaves them, and the next run removes them.
 PARTIAL = ".partial-"
+#: Bytes that are read back at once.
+_BLOCK = 1 << 20
+#: Raises an error if a closed file does not hold what it should.
+Check = Callable[[Path], object]
+
+
+def write_bytes(path: Path, content: Buffer) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or does not hold the content afterwards.
+    """
+
+    def check(partial: Path) -> None:
+        _expect(partial, path, content)
+
+    with atomic_path(path, check) as partial, _named(path):
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, as `write_bytes`; line ends are written as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_file(path: Path, write: Callable[[io.BytesIO], object]) -> None:
+    """Write what a library puts into an open binary file, as `write_bytes`.
+
+    The library writes to memory, because few of them tell of a full disk: some lose the error, and some end the
+    interpreter.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    write : callable
+        Takes a file that can be written, read and sought, and need not close it.
+    """
+    with io.BytesIO() as memory:
+        write(memory)
+        with memory.getbuffer() as content:
+            write_bytes(path, content)
+
+
+def write_folder(path: Path, files: Mapping[str, Buffer]) -> None:
+    """Write a folder whole or not at all; it replaces one that was there.
+
+    A folder that was at ``path`` is moved away for a moment, as the file system cannot replace one that holds
+    something. If the rename fails, it is moved back.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    files : mapping
+        The content of its files by their paths below it, with ``/`` between the parts.
+
+    Raises
+    ------
+    OSError
+        If something cannot be written, or does not hold its content afterwards.
+    """
+    partial, old = partial_path(path), partial_path(path)
+    try:
+        partial.mkdir()
+        for name, content in files.items():
+            file = partial / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with _named(path / name):
+                file.write_bytes(content)
+        _sync_tree(partial)
+        for name, content in files.items():
+            _expect(partial / name, path / name, content)
+        _exchange(partial, path, old)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that is renamed to ``path`` when the block ends well.
+
+    On an error the temporary file is removed, and what was at ``path`` before stays.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    check : callable
+        Called with the temporary path when the block has ended, so with a file that is closed.
+    """
+    partial = partial_path(path)
+    try:
+        yield partial
+        put_in_place(partial, path, check)
+    finally:
+        remove_partial(partial)
 
 
 def partial_path(path: Path) -> Path:
@@ -23,8 +132,8 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
 
 
-def put_in_place(partial: Path, path: Path) -> None:
-    """Give a finished file or folder its final name, once all of it is on the disk.
+def put_in_place(partial: Path, path: Path, check: Check | None = None) -> None:
+    """Give a finished file its final name, once all of it is on the disk and has been checked.
 
     The content reaches the disk before the rename and the new name after it, so that no crash leaves an empty or
     half-written file under the final name. A file that was at ``path`` is replaced.
@@ -32,76 +141,85 @@ def put_in_place(partial: Path, path: Path) -> None:
     Parameters
     ----------
     partial : Path
-        A path from :func:`partial_path`. Writers must have closed it.
+        A path from `partial_path`. Writers must have closed it.
     path : Path
         The final name, in the same folder.
+    check : callable
+        Raises an error if the file does not hold what it should.
 
     Raises
     ------
     OSError
         If something cannot be written. What was at ``path`` is then still there.
     """
-    _sync_tree(partial)
+    with _named(path):
+        _sync_tree(partial)
+    if check is not None:
+        check(partial)
     partial.replace(path)
     _sync_folder(path.parent)
 
 
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder that is renamed to ``path`` when the block ends well.
-
-    On an error the temporary file is removed, and what was at ``path`` before stays.
-    """
-    partial = partial_path(path)
-    try:
-        yield partial
-        put_in_place(partial, path)
-    finally:
-        if partial.is_file():
-            partial.unlink()
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new temporary folder that is renamed to ``path`` when the block ends well, as :func:`atomic_path`.
-
-    A folder that was at ``path`` is moved away for a moment, as the file system cannot replace one that holds
-    something. If the rename fails, it is moved back.
-    """
-    partial, old = partial_path(path), partial_path(path)
-    partial.mkdir()
-    try:
-        yield partial
-        had_one = path.is_dir()
-        if had_one:
-            path.replace(old)
-        try:
-            put_in_place(partial, path)
-        except OSError:
-            if had_one:
-                old.replace(path)
-            raise
-    finally:
-        for left in (partial, old):
-            if left.is_dir():
-                shutil.rmtree(left)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all; line ends are written as they are."""
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+def remove_partial(partial: Path) -> None:
+    """Remove a temporary file, if it is there; a failure would hide the error for which it is removed."""
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: Path) -> int:
     """Remove what a crash left below a folder; return how many files and folders."""
     left = list(folder.rglob(f"{PARTIAL}*"))
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_file_or_folder(path)
     return len(left)
+
+
+def remove_file_or_folder(path: Path) -> None:
+    """Remove what is at a path, if anything is."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of errors that come from an open file which file it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _expect(partial: Path, path: Path, content: Buffer) -> None:
+    """Read a file back, and compare it with its content."""
+    with memoryview(content) as given, given.cast("B") as expected, partial.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != len(expected):
+            msg = f"{path} was not written whole: {size} of {len(expected)} bytes are there. Is the disk full?"
+            raise OSError(msg)
+        for start in range(0, size, _BLOCK):
+            if file.read(_BLOCK) != bytes(expected[start : start + _BLOCK]):
+                msg = f"{path} does not hold what was written, from byte {start} on. Check the disk."
+                raise OSError(msg)
+
+
+def _exchange(partial: Path, path: Path, old: Path) -> None:
+    """Put a folder in the place of another one, which is at ``old`` for a moment."""
+    replaced = path.is_dir()
+    if replaced:
+        path.replace(old)
+    try:
+        partial.replace(path)
+    except OSError:
+        if replaced:
+            old.replace(path)
+        raise
+    _sync_folder(path.parent)
+    if replaced:
+        shutil.rmtree(old)
 
 
 def _make_folder(folder: Path) -> None:

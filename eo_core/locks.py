@@ -55,6 +55,11 @@ class Holder:
             not _is_running(self.process) or _start_of(self.process) != self.process_start
         )
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that asks."""
+        return (self.host, self.process) == (socket.gethostname(), os.getpid())
+
     def __str__(self) -> str:
         """Return what a message says of it."""
         return f"process {self.process} on {self.host} since {self.since}"
@@ -64,7 +69,8 @@ class FolderLock:
     """The right to write to a folder, for one process at a time.
 
     The operating system holds the lock, and lets go of it when the process ends, however that happens. What a killed
-    process left on this machine is taken over. Of one on another machine it cannot be known whether it still runs.
+    process left on this machine is taken over. Of one on another machine it cannot be known whether it still runs. In
+    one process the last object gets the lock, and `check` tells the others.
 
     Parameters
     ----------
@@ -104,14 +110,33 @@ class FolderLock:
                     os.close(handle)
         raise ValueError(self._held_by(self.holder()))
 
+    def check(self) -> None:
+        """Check that the lock is still held by this object, if it was taken.
+
+        Raises
+        ------
+        ValueError
+            If somebody else has taken it over.
+        """
+        if self._handle is not None and not _is_at(self._handle, self.path):
+            msg = (
+                f"{self.path.parent} was taken over by {self.holder() or 'another run'}: this run stops writing there."
+            )
+            raise ValueError(msg)
+
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""
         if self._handle is None:
             return
         with contextlib.suppress(OSError):  # the folder may be gone
-            self.path.unlink(missing_ok=True)
+            if _is_at(self._handle, self.path):
+                self.path.unlink()
         os.close(self._handle)
         self._handle = None
+
+    def __del__(self) -> None:
+        """Give the lock back, as nobody else can any more."""
+        self.release()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -148,10 +173,12 @@ class FolderLock:
         if not _is_at(handle, self.path):
             return False
         if not free:
-            if holder is None or not holder.is_gone:
+            if holder is None or not (holder.is_gone or holder.is_here):
                 raise ValueError(self._held_by(holder))
-            # Children of a killed process, which read its files, may hold its lock for some seconds more.
-            self.path.unlink(missing_ok=True)
+            # Held by children of a killed process, which may live some seconds longer, or by an object of this process
+            # that was given up: it notices when it checks.
+            if _is_at(handle, self.path):
+                self.path.unlink(missing_ok=True)
             return False
         here = holder is not None and holder.host == socket.gethostname()
         if holder is not None and not here and not self.take_over:

@@ -1,8 +1,15 @@
-"""One spelling of a name: Unicode writes an accented letter in two ways that look the same."""
+"""Texts of users: one spelling of a name, and files that cannot be read as text or tables.
+
+Unicode writes an accented letter in two ways that look the same.
+"""
 
 from __future__ import annotations
 
+import csv
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def composed(text: str) -> str:
@@ -11,3 +18,57 @@ def composed(text: str) -> str:
     macOS decomposes the names of files (NFD), editors and other systems do not. Files are opened by their own bytes.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+@contextmanager
+def table_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a file of text or a table is read into a ``ValueError`` that names it.
+
+    Parsers raise anything for a broken file (``csv.Error``, ``RecursionError`` of JSON, pyarrow's own, ...), and what
+    they say does not name it. What names it already is left as it is.
+
+    Parameters
+    ----------
+    what : str
+        What the file is, such as ``The index``.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        With the name of the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        named = isinstance(error, ValueError | OSError | csv.Error) and str(error)
+        cause = error if named else f"{type(error).__name__} {error}".strip()
+        msg = f"{what} {path} cannot be read: {cause}. It may be damaged or in another form; write it again."
+        raise ValueError(msg) from error
+
+
+def read_text(what: str, path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a mark at its beginning.
+
+    Raises
+    ------
+    ValueError
+        If it is not there, is no UTF-8 or holds a NUL; the message names the file and the line.
+    """
+    with table_errors(what, path):
+        data = path.read_bytes()
+        try:
+            text = data.decode("utf-8-sig")
+            bad = text.encode().find(b"\0")
+        except UnicodeDecodeError as error:
+            bad, text = error.start, ""
+            reason = f"is no UTF-8 ({error.reason})"
+        else:
+            reason = "holds a NUL, so that the file is no text"
+        if bad < 0:
+            return text
+        msg = f"{what} {path} cannot be read: line {data[:bad].count(b'\n') + 1} {reason}. Write it again in UTF-8."
+        raise ValueError(msg)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eo_core.config import read_config
-from eo_core.files import atomic_path
+from eo_core.files import write_file
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import SPLITS, Record
 from eo_data.catalog.sources import ImageSource
@@ -253,8 +253,7 @@ def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: 
         axes.set_axis_off()
     figure.suptitle(f"{before.id}: {name}")
     path = folder / f"{before.id.replace('/', '_')}_{name}.png"
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=100)
+    write_file(path, lambda file: figure.savefig(file, format="png", dpi=100))
     return path
 
 

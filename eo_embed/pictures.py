@@ -21,10 +21,11 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.windows import Window
 
-from eo_core.files import atomic_path
+from eo_core.files import write_file
+from eo_data.raster.geotiff_output import write_geotiff
 from eo_embed.projection import Projection, fit_projection
 from eo_embed.quicklook import Ground, QuickLooks
 from eo_embed.writers.formats import FORMATS
@@ -188,33 +189,34 @@ def _draw(grid: _Grid, projection: Projection, out: Path, looks: QuickLooks) -> 
         ground = Ground(file.transform, file.crs.to_wkt() if file.crs else None, grid.height, grid.width)
     # Named like the grid, not by its id: a mosaic of tiles lies there too.
     named = out / grid.below
-    with atomic_path(named) as partial:
-        _write_cog(partial, colours, ground)
+    _write_cog(named, colours, ground)
     png = named.with_name(f"{named.stem}.png")
-    with atomic_path(png) as partial:
-        _figure(grid, colours, looks.of(grid.id, grid.sources, ground), projection).savefig(partial, dpi=100)
+    figure = _figure(grid, colours, looks.of(grid.id, grid.sources, ground), projection)
+    write_file(png, lambda file: figure.savefig(file, format="png", dpi=100))
     return png
 
 
 def _write_cog(path: Path, colours: np.ndarray, ground: Ground) -> None:
-    options = {
+    count, height, width = colours.shape
+    profile = {
+        "driver": "COG",
+        "dtype": "uint8",
+        "count": count,
+        "height": height,
+        "width": width,
         "crs": ground.crs,
         "transform": ground.transform,
         "compress": "deflate",
         "overview_resampling": "nearest",
     }
-    count, height, width = colours.shape
-    size = {"count": count, "height": height, "width": width}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, "w", driver="COG", dtype="uint8", **size, **options) as file:
-                file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
-                file.write(colours)
-    except SystemError as error:
-        # So rasterio reports what GDAL could not write when it closed the file.
-        msg = f"GDAL could not write {path}. Is the disk full?"
-        raise OSError(msg) from error
+
+    def fill(file: DatasetWriter) -> None:
+        file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+        file.write(colours)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        write_geotiff(path, profile, fill)
 
 
 def _figure(grid: _Grid, colours: np.ndarray, rgb: np.ndarray | None, projection: Projection) -> Figure:

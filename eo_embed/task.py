@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from lightning.pytorch import Callback
 
 from eo_core.config import config_text
-from eo_embed.export.exporter import Counts, Exporter
+from eo_core.file_state import Verify
+from eo_embed.end_of_run import EndOfRun
+from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import export_facts, run_provenance
 from eo_embed.export.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
+from eo_embed.export.summary import Counts
 from eo_embed.fine_tuned import check_same_inputs_as_training
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
@@ -28,7 +32,7 @@ else:
         from torchgeo.trainers import BaseTask
 
 #: Arguments that do not change the numbers.
-_NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile"))
+_NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over"))
 
 
 class EmbeddingTask(BaseTask):
@@ -65,6 +69,14 @@ class EmbeddingTask(BaseTask):
         with an error, or just list them.
     compile : bool
         Use ``torch.compile``.
+    verify : {'stat', 'content'}
+        How a rerun tells that files are what they were: by size and times, and small ones by a digest where times
+        differ; or all by a digest of their content, which reads them.
+    absolute_paths : bool
+        Name files by their whole path. By default they are named from the root of the data on, so that nothing is told
+        of the machine.
+    take_over : bool
+        Go on in a folder that a run on another machine has locked and left.
 
     Raises
     ------
@@ -87,10 +99,12 @@ class EmbeddingTask(BaseTask):
         overwrite: bool = False,  # noqa: FBT001, FBT002
         on_error: OnError = "raise",
         compile: bool = False,  # noqa: A002, FBT001, FBT002
+        verify: Verify = "stat",
+        absolute_paths: bool = False,  # noqa: FBT001, FBT002
+        take_over: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        self.settings = ExportSettings(
-            tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype, overwrite, on_error
-        )
+        stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
+        self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
         self.out = Path(out)
         self._exporter: Exporter | None = None
         super().__init__()
@@ -119,40 +133,59 @@ class EmbeddingTask(BaseTask):
         msg = "EmbeddingTask exports embeddings: run `terratorch predict`. To train, use one of TerraTorch's tasks."
         raise ValueError(msg)
 
-    def setup(self, stage: str) -> None:
-        """Point TerraTorch's own writer somewhere: without a folder it fails, though it gets nothing to write."""
-        if stage == "predict" and getattr(self.trainer, "predict_output_dir", None) is None:
-            self.trainer.predict_output_dir = str(self.out)  # type: ignore[attr-defined]
+    def configure_callbacks(self) -> list[Callback]:
+        """Give the folder back and stop cleanly, whatever ends the run."""
+        return [EndOfRun()]
 
-    def on_predict_start(self) -> None:
-        """Compare with the training of a fine-tuned checkpoint, and open the export: new, resumed, or refused.
+    def setup(self, stage: str) -> None:
+        """Open the export before anything is read, so that what is finished need not be.
 
         Raises
         ------
         ValueError
             If the data module makes other numbers than those that ``ckpt`` was trained on, or the folder holds
-            another export.
+            another export, or another run writes there.
         """
-        checkpoint = self._checkpoint()
-        data = self._data_module()
+        if stage != "predict":
+            return
+        # TerraTorch's own writer gets nothing to write, but fails without a folder.
+        if getattr(self.trainer, "predict_output_dir", None) is None:
+            self.trainer.predict_output_dir = str(self.out)  # type: ignore[attr-defined]
+        self._exporter = None
+        if self.trainer.ckpt_path is None:  # its weights, by which exports are told apart, come after this
+            self._open()
+
+    def on_predict_start(self) -> None:
+        """Open the export if that could not be done before.
+
+        Raises
+        ------
+        ValueError
+            As `setup`.
+        """
+        if self._exporter is None:
+            self._open()
+        self._opened().expect(int(sum(self.trainer.num_predict_batches)))
+
+    def _open(self) -> None:
+        checkpoint, data = self._checkpoint(), self._data_module()
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        self._exporter = exporter = Exporter(
-            self.out,
-            self.model,
-            self.settings,
-            self.facts(),
-            self.provenance(),
-            rank=self.global_rank,
-            root=getattr(data, "root", None),
+        root = getattr(data, "root", None)
+        exporter = Exporter(
+            self.out, self.model, self.settings, self.facts(), self.provenance(), rank=self.global_rank, root=root
         )
-        batches, skipped = int(sum(self.trainer.num_predict_batches)), getattr(data, "skipped", ())
+        dataset = getattr(data, "predict_dataset", None)
+        known = dataset if hasattr(dataset, "inputs") else None
         if self.global_rank == 0:
-            exporter.open(batches, skipped)
+            exporter.open(None, getattr(data, "skipped", ()), known)
         self.trainer.strategy.barrier()
         if self.global_rank != 0:
-            exporter.open(batches)
+            exporter.open(None, (), known)
+        # Nothing may be written before all processes have seen what is finished.
+        self.trainer.strategy.barrier()
+        self._exporter = exporter
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""
@@ -163,7 +196,8 @@ class EmbeddingTask(BaseTask):
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
         root = getattr(self._data_module(), "root", "")
-        return run_provenance(self._checkpoint(), config_text(self.trainer), root)
+        named = self.settings.absolute_paths
+        return run_provenance(self._checkpoint(), config_text(self.trainer), root, absolute_paths=named)
 
     def weights_sha256(self) -> str:
         """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it."""
@@ -189,6 +223,11 @@ class EmbeddingTask(BaseTask):
             print(exporter.complete(Counts.of(total)))  # noqa: T201
         self.trainer.strategy.barrier()
         exporter.raise_if_failed()
+
+    def release(self) -> None:
+        """Let other runs write to the folder."""
+        if self._exporter is not None:
+            self._exporter.release()
 
     def _opened(self) -> Exporter:
         if self._exporter is None:

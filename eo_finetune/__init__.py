@@ -12,6 +12,7 @@ from eo_core.lazy import lazy_attributes
 if TYPE_CHECKING:
     from eo_finetune.cache.callback import FrozenFeatureCache
     from eo_finetune.checkpoints import BestCheckpoint
+    from eo_finetune.guard import RunGuard
     from eo_finetune.label_maps import LabelMapWriter
     from eo_finetune.learning_rates import LayerwiseLearningRates
     from eo_finetune.metrics_table import MetricsTable
@@ -25,6 +26,7 @@ __all__ = [
     "LayerwiseLearningRates",
     "MetricsTable",
     "PredictionPanels",
+    "RunGuard",
     "SeedByEpoch",
 ]
 
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazy_attributes(
         "LayerwiseLearningRates": ".learning_rates",
         "MetricsTable": ".metrics_table",
         "PredictionPanels": ".panels.callback",
+        "RunGuard": ".guard",
         "SeedByEpoch": ".seeds",
     },
 )

@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from eo_core.config import config_text
+from eo_core.files import PARTIAL
+from eo_finetune.guard import guard
 from eo_models.checkpoints import CheckpointError, read_file
 from eo_models.registry import find_encoder
 
@@ -36,7 +38,8 @@ class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt`` and ``last.ckpt`` in the folder of the run, each with the whole config.
 
     Checkpoints of another config that are there already are kept under another name; those of the same config are
-    replaced.
+    replaced. A run that is killed while it writes leaves the checkpoint of before, and weights that are not finite are
+    not loaded (`eo_models.checkpoint_io`). It brings `RunGuard` along.
 
     On Lightning's command line, the arguments in a checkpoint win over those of a config. The checkpoint therefore does
     not ask for published weights again (it has its own), and holds no arguments that only say how to infer (tiles, kind
@@ -68,16 +71,19 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(dirpath=dirpath, filename=filename, monitor=monitor, mode=mode, **settings)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the folder."""
+        """Find the folder, and guard the run."""
         if self.dirpath is None:
             self.dirpath = trainer.default_root_dir
         super().setup(trainer, pl_module, stage)
+        guard(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make room, unless the run goes on from a checkpoint or is a trial that saves none."""
         saves = not trainer.fast_dev_run  # type: ignore[attr-defined]
         if saves and trainer.global_step == 0 and trainer.is_global_zero:
             kept = _set_aside(Path(str(self.dirpath)), (f"{self.filename}.ckpt", "last.ckpt"), config_text(trainer))
+            for left in Path(str(self.dirpath)).glob(f"{PARTIAL}*.ckpt"):  # by a run that was killed
+                left.unlink()
             if kept:
                 msg = f"{self.dirpath} held checkpoints of another config. They are now called {', '.join(kept)}."
                 warnings.warn(msg, stacklevel=2)

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import csv
-import math
+import io
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import rasterio
 import torch
 from affine import Affine
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
-from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from eo_core.files import atomic_path, partial_path, put_in_place
-from eo_data.catalog.hrefs import Href
+from eo_core.files import write_text
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
-from eo_data.raster.georeference import PixelGrid, place_of_tile
+from eo_data.raster.georeference import PixelGrid, compare_grids, place_of_tile
+from eo_data.raster.geotiff_output import GeotiffInParts, write_geotiff
 from eo_data.raster.raster import scaled, shifted
-from eo_data.readers.formats.geotiff import open_dataset
+from eo_finetune.guard import guard
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
 NO_CLASS = -1
 #: TerraTorch's own writer, which this one replaces.
 _STOCK_WRITER = "CustomWriter"
+#: Rasters that are held open at once. Tiles come raster by raster, so that more than one or two are rarely begun.
+_OPEN = 16
 
 
 class LabelMapWriter(BasePredictionWriter):
@@ -68,8 +70,10 @@ class LabelMapWriter(BasePredictionWriter):
         self._rows: list[tuple[str, ...]] = []
         self._kept: dict[str, Any] = {}
         self._rasters: dict[Path, _Raster] = {}
+        self._written: dict[str, list[Path]] = {}
         others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
         trainer.callbacks = others  # type: ignore[attr-defined]
+        guard(trainer, pl_module)
 
     def on_predict_batch_start(
         self,
@@ -98,8 +102,10 @@ class LabelMapWriter(BasePredictionWriter):
         Raises
         ------
         ValueError
-            If a prediction has another size than its image, or tiles of one raster were resampled or are predicted
-            by several processes.
+            If a prediction has another size than its image, or is NaN or infinite; if an id cannot name a file, or two
+            ids name the same one; if tiles of one raster were resampled or are predicted by several processes.
+        OSError
+            If a file cannot be written.
         """
         if prediction is None:
             return
@@ -109,28 +115,27 @@ class LabelMapWriter(BasePredictionWriter):
         for values, suffix in _outputs(prediction):
             located = sample_grids(batch, _size(batch["image"]), root)
             dtype = torch.float32 if values.is_floating_point() else torch.int16
-            for own, place in zip(values.detach().to("cpu", dtype).numpy(), located, strict=True):
+            arrays = values.detach().to("cpu", dtype).numpy()
+            for i, (own, place) in enumerate(zip(arrays, located, strict=True)):
                 if own.ndim < 2:
-                    self._rows.append(_row(place.id, own, names))
+                    self._rows.append(_row(place.id, _finite(own, place.id, np.ones_like(own, dtype=bool)), names))
                 elif place.raster_id:
                     if trainer.world_size > 1:
                         msg = "Tiles of a raster can be put together by one process only. Set trainer.devices: 1."
                         raise ValueError(msg)
-                    self._raster(place, suffix, batch, own, names).write(own, place)
+                    self._write_tile(own, place, suffix, _whole(batch, i, place), names)
                 else:
-                    write_map(self._out / f"{place.id}_{suffix}.tif", own, place, names)
+                    write_map(self._new(place.id, suffix), own, place, names)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finish rasters and the table."""
-        for raster in self._rasters.values():
-            raster.finish()
+        """Finish rasters that lack tiles, and write the table."""
+        for path in list(self._rasters):
+            self._rasters.pop(path).finish()
         if self._rows:
             rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
-            with (
-                atomic_path(self._out / f"predictions{rank}.csv") as partial,
-                partial.open("w", newline="", encoding="utf-8") as file,
-            ):
-                csv.writer(file).writerows([("id", "prediction", "name"), *self._rows])
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows([("id", "prediction", "name"), *self._rows])
+            write_text(self._out / f"predictions{rank}.csv", text.getvalue())
         rank_zero_info("Predictions are in %s", self._out)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -138,16 +143,53 @@ class LabelMapWriter(BasePredictionWriter):
         for raster in getattr(self, "_rasters", {}).values():
             raster.discard()
 
-    def _raster(
-        self, place: SampleGrid, suffix: str, batch: Mapping[str, Any], own: np.ndarray, names: Sequence[str] | None
-    ) -> _Raster:
-        path = self._out / f"{place.raster_id}_{suffix}.tif"
-        if path not in self._rasters:
-            height, width = (int(side) for side in batch["raster_hw"][0])
-            given = batch.get("raster_geotransform")
-            whole = None if given is None else Affine.from_gdal(*(float(value) for value in given[0]))
-            self._rasters[path] = _Raster(path, place, (height, width), own, names, whole)
-        return self._rasters[path]
+    def _write_tile(
+        self, values: np.ndarray, place: SampleGrid, suffix: str, whole: PixelGrid, names: Sequence[str] | None
+    ) -> None:
+        """Write a tile to the map of its raster, which is finished with its last one."""
+        path = self._path(place.raster_id, suffix)
+        raster = self._rasters.pop(path, None) or _Raster(self._new(place.raster_id, suffix), whole, values, names)
+        self._rasters[path] = raster
+        raster.write(values, place, whole)
+        if raster.is_whole:
+            self._rasters.pop(path).finish()
+        for other in list(self._rasters.values())[:-_OPEN]:
+            other.park()
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self._out / f"{name}_{suffix}.tif"
+
+    def _new(self, name: str, suffix: str) -> Path:
+        """Return the path of a map, once it is clear that no other map of this run is that file."""
+        path = self._path(name, suffix)
+        alike = self._written.setdefault(unicodedata.normalize("NFC", str(path)).casefold(), [])
+        other = next((other for other in alike if other == path or _are_one_file(other, path)), None)
+        if other is not None:
+            msg = (
+                f"The maps of two samples would be one file, {path} (before: {other}): the id {name!r} comes twice, or "
+                "another id differs from it in nothing that the file system tells apart. Give them other names."
+            )
+            raise ValueError(msg)
+        alike.append(path)
+        return path
+
+
+def _are_one_file(one: Path, other: Path) -> bool:
+    """Whether a file system takes two names for one, or would: of files that are not there yet it is not known."""
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _whole(batch: Mapping[str, Any], index: int, place: SampleGrid) -> PixelGrid:
+    """Return the grid of the raster that a tile is of."""
+    height, width = (int(side) for side in batch["raster_hw"][index])
+    given = batch.get("raster_geotransform")
+    if place.transform is None or given is None:
+        msg = (
+            f"The tile {place.id} has no georeference, so its place in {place.sources[0]} is not known. Give the "
+            "raster an affine transform, or predict it in one piece (tile: null)."
+        )
+        raise ValueError(msg)
+    return PixelGrid(height, width, Affine.from_gdal(*(float(value) for value in given[index])), place.crs)
 
 
 def write_map(path: Path, values: np.ndarray, place: SampleGrid, class_names: Sequence[str] | None = None) -> None:
@@ -156,11 +198,19 @@ def write_map(path: Path, values: np.ndarray, place: SampleGrid, class_names: Se
     Raises
     ------
     ValueError
-        If it has another size than its image.
+        If it has another size than its image, or is NaN or infinite where the input was observed.
+    OSError
+        If it cannot be written.
     """
     bands, transform = on_input_grid(_masked(values, place), place)
-    with atomic_path(path) as partial:
-        _write(partial, bands, transform, place.crs, class_names)
+    profile = _profile(bands, PixelGrid(bands.shape[-2], bands.shape[-1], transform, place.crs))
+    tags = _class_tags(bands, class_names)
+
+    def fill(file: DatasetWriter) -> None:
+        file.write(bands)
+        file.update_tags(**tags)
+
+    write_geotiff(path, profile, fill)
 
 
 def on_input_grid(bands: np.ndarray, place: SampleGrid) -> tuple[np.ndarray, Affine | None]:
@@ -199,85 +249,72 @@ class _Raster:
     """One map of a raster that is predicted by tiles, written window by window."""
 
     def __init__(
-        self,
-        path: Path,
-        place: SampleGrid,
-        size: tuple[int, int],
-        values: np.ndarray,
-        class_names: Sequence[str] | None,
-        whole: Affine | None = None,
+        self, path: Path, whole: PixelGrid, values: np.ndarray, class_names: Sequence[str] | None = None
     ) -> None:
-        self._path = path
-        self._partial = partial_path(path)
-        try:
-            with open_dataset(Href(place.sources[0])) as source:
-                self._transform: Affine = source.transform
-                shape, crs = source.shape, source.crs
-        except RasterioError as error:
-            msg = f"The raster {place.sources[0]} that the tile {place.id} is of cannot be read: {error}."
-            raise ValueError(msg) from error
-        if whole is not None and not math.isclose(abs(whole.a), abs(self._transform.a), rel_tol=1e-6):
-            self._transform, shape, crs = whole, size, place.crs  # read at another pixel size (resample_to)
-        if shape != size:
-            msg = f"The tile {place.id} is of a raster of {size} pixels, but {place.sources[0]} has {shape}."
-            raise ValueError(msg)
+        self._whole = whole
         bands = _bands(values)
-        self._file = rasterio.open(
-            self._partial,
-            "w",
-            driver="GTiff",
-            width=size[1],
-            height=size[0],
-            count=len(bands),
-            dtype=bands.dtype,
-            nodata=_no_data(bands),
-            crs=crs,
-            transform=self._transform,
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            compress="deflate",
-            bigtiff="if_safer",
-        )
-        self._file.update_tags(**_class_tags(bands, class_names))
+        tags = _class_tags(bands, class_names)
+        profile = _profile(bands, whole) | {"tiled": True, "blockxsize": 256, "blockysize": 256, "bigtiff": "if_safer"}
+        self._file = GeotiffInParts(path, profile, lambda file: file.update_tags(**tags))
 
-    def write(self, values: np.ndarray, place: SampleGrid) -> None:
-        """Write the part of a tile that it stands for."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether every pixel has been written."""
+        return self._file.covered >= self._whole.height * self._whole.width
+
+    def write(self, values: np.ndarray, place: SampleGrid, whole: PixelGrid) -> None:
+        """Write the part of a tile that it stands for; ``whole`` is the raster as the tile knows it."""
+        if not compare_grids(whole, self._whole).same_grid():
+            msg = (
+                f"The tile {place.id} is of a raster of {whole.height} x {whole.width} pixels, other tiles of "
+                f"{place.raster_id} of one of {self._whole.height} x {self._whole.width}, or they lie elsewhere. Give "
+                "each raster an id of its own."
+            )
+            raise ValueError(msg)
         masked = _masked(values, place)
+        window = _window(place, self._whole)
         rows, columns = place.cells(masked.shape[-2:])
-        transform, whole = place.transform, self._transform
-        if transform is None:
-            msg = (
-                f"The tile {place.id} has no georeference, so its place in {place.sources[0]} is not known. Give the "
-                "raster an affine transform, or predict it in one piece (tile: null)."
-            )
-            raise ValueError(msg)
-        # Without the CRS: a tile has that of its raster.
-        height, width = masked.shape[-2:]
-        raster = PixelGrid(self._file.height, self._file.width, whole, None)
-        corner = place_of_tile(PixelGrid(height, width, transform, None), raster)
-        if corner is None:
-            msg = (
-                f"The tile {place.id} was resampled: its pixels are {transform.a} wide, those of the raster "
-                f"{whole.a}; it begins at ({transform.c}, {transform.f}), the raster at ({whole.c}, {whole.f}). Keep "
-                "the pixels (image_size: null; a native side that holds the tile)."
-            )
-            raise ValueError(msg)
-        top, left = corner[0] + rows.start, corner[1] + columns.start
-        height = min(rows.stop - rows.start, self._file.height - top)
-        width = min(columns.stop - columns.start, self._file.width - left)
-        part = masked[:, rows.start : rows.start + height, columns.start : columns.start + width]
-        self._file.write(part, window=Window(left, top, width, height))
+        part = masked[:, rows.start : rows.start + window.height, columns.start : columns.start + window.width]
+        self._file.write(part, window)
+
+    def park(self) -> None:
+        """Close the file until the next tile."""
+        self._file.park()
 
     def finish(self) -> None:
-        """Close the file and give it its name."""
-        self._file.close()
-        put_in_place(self._partial, self._path)
+        """Close the file, read it back, and give it its name."""
+        self._file.finish()
 
     def discard(self) -> None:
         """Remove the unfinished file."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        self._file.discard()
+
+
+def _window(place: SampleGrid, whole: PixelGrid) -> Window:
+    """Return the part of a raster that a tile stands for."""
+    tile = PixelGrid(place.valid.shape[0], place.valid.shape[1], place.transform, whole.crs)
+    corner = place_of_tile(tile, whole)
+    if corner is None:
+        one, other = cast("Affine", tile.transform), cast("Affine", whole.transform)
+        msg = (
+            f"The tile {place.id} was resampled: its pixels are {one.a} wide, those of the raster {other.a}; it begins "
+            f"at ({one.c}, {one.f}), the raster at ({other.c}, {other.f}). Keep the pixels (image_size: null; a native "
+            "side that holds the tile)."
+        )
+        raise ValueError(msg)
+    rows, columns = place.cells(place.valid.shape)
+    top, left = corner[0] + rows.start, corner[1] + columns.start
+    height, width = (
+        min(rows.stop - rows.start, whole.height - top),
+        min(columns.stop - columns.start, whole.width - left),
+    )
+    if min(top, left) < 0 or min(height, width) < 1:
+        msg = (
+            f"The tile {place.id} lies outside of its raster of {whole.height} x {whole.width} pixels: at row {top} "
+            f"and column {left}."
+        )
+        raise ValueError(msg)
+    return Window(left, top, width, height)
 
 
 def _outputs(prediction: Any) -> Iterator[tuple[torch.Tensor, str]]:  # noqa: ANN401
@@ -311,20 +348,27 @@ def _masked(values: np.ndarray, place: SampleGrid) -> np.ndarray:
             "has to return one value per pixel (rescale: true in model_args)."
         )
         raise ValueError(msg)
+    _finite(bands, place.id, place.valid)
     return np.where(place.valid, bands, np.asarray(_no_data(bands), dtype=bands.dtype))
 
 
-def _write(
-    path: Path, bands: np.ndarray, transform: Affine | None, crs: str | None, names: Sequence[str] | None
-) -> None:
-    count, height, width = bands.shape
-    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype}
-    profile |= {"nodata": _no_data(bands), "compress": "deflate", "crs": crs}
-    if transform is not None:
-        profile["transform"] = transform
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(bands)
-        file.update_tags(**_class_tags(bands, names))
+def _finite(values: np.ndarray, sample: str, observed: np.ndarray) -> np.ndarray:
+    """Return values, once it is clear that the model gave a number wherever something was observed."""
+    wrong = np.count_nonzero(~np.isfinite(values) & observed)
+    if wrong:
+        msg = (
+            f"The prediction for {sample} is NaN or infinite in {wrong} places where the input was observed. Check the "
+            "weights that were loaded, and the values of the input; with trainer.precision: 16-mixed, use bf16-mixed "
+            "or 32-true."
+        )
+        raise ValueError(msg)
+    return values
+
+
+def _profile(bands: np.ndarray, grid: PixelGrid) -> dict[str, Any]:
+    profile = {"driver": "GTiff", "count": len(bands), "height": grid.height, "width": grid.width, "crs": grid.crs}
+    profile |= {"dtype": bands.dtype, "nodata": _no_data(bands), "compress": "deflate"}
+    return profile if grid.transform is None else profile | {"transform": grid.transform}
 
 
 def _class_tags(bands: np.ndarray, names: Sequence[str] | None) -> dict[str, str]:

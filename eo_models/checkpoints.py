@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eo_models.lora import AdapterError, merge_adapters
+from eo_models.lora import merge_adapters
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
     try:
         return merge_adapters(tensors, arguments if isinstance(arguments, Mapping) else None)
-    except AdapterError as error:
+    except (ValueError, RuntimeError, TypeError, ArithmeticError) as error:
         msg = (
             f"The adapters (PEFT) in {str(file)!r} cannot be merged: {error}. Merge them before you save: "
             "`task.model.encoder.merge_and_unload()`, then save the state dict of what it returns."
@@ -135,8 +134,15 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(msg) from error
 
 
-def read_file(path: str | Path) -> tuple[Path, object]:
+def read_file(path: str | Path, *, mapped: bool = True) -> tuple[Path, object]:
     """Return a checkpoint's path and content, read without running code from it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    mapped : bool
+        Whether tensors may stay in the file until they are used, which saves memory. The file must not change then.
 
     Raises
     ------
@@ -147,7 +153,7 @@ def read_file(path: str | Path) -> tuple[Path, object]:
     if not file.is_file():
         msg = f"Checkpoint {str(path)!r} does not exist or is no file (looked for {str(file.absolute())!r})."
         raise CheckpointError(msg)
-    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    return file, _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file, mapped)
 
 
 def _describe(content: object) -> str:
@@ -162,30 +168,50 @@ def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
 
     try:
         return load_file(file)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         msg = f"{str(file)!r} cannot be read as safetensors, it may be truncated: {error}. Copy or download it again."
         raise CheckpointError(msg) from error
 
 
-def _read_torch(file: Path) -> object:
+def _read_torch(file: Path, mapped: bool) -> object:  # noqa: FBT001
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-    ) as error:
+        zipped = zipfile.is_zipfile(file)
+        if zipped:
+            compare_checksums(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped and zipped)
+    except Exception as error:  # a damaged pickle can raise anything
         first_line = str(error).strip().partition("\n")[0]
         msg = (
-            f"{str(file)!r} ({file.stat().st_size} bytes) is no checkpoint that can be loaded safely: it is truncated, "
-            "or a pickle with objects other than tensors and plain values, which may run code when opened. Copy or "
-            f"download it again, or save its state dict alone. Reader: {type(error).__name__}: {first_line}"
+            f"{str(file)!r} ({file.stat().st_size} bytes) is no checkpoint that can be loaded safely: it is truncated "
+            "or damaged, or a pickle with objects other than tensors and plain values, which may run code when opened. "
+            f"Copy or download it again, or save its state dict alone. Reader: {type(error).__name__}: {first_line}"
         )
         raise CheckpointError(msg) from error
+
+
+def compare_checksums(file: Path) -> None:
+    """Refuse a file of ``torch.save`` in which bits have changed; PyTorch itself does not look.
+
+    A file without checksums (`torch.serialization.set_crc32_options`) has none that fits.
+
+    Raises
+    ------
+    ValueError
+        If some records fit their checksums and others do not.
+    """
+    fit, damaged = 0, []
+    with zipfile.ZipFile(file) as records:
+        for name in records.namelist():
+            try:
+                with records.open(name) as record:
+                    while record.read(1 << 20):
+                        pass
+                fit += 1
+            except zipfile.BadZipFile:
+                damaged.append(name)
+    if fit and damaged:
+        msg = f"the checksum of {_some(damaged)} is not that of its content"
+        raise ValueError(msg)
 
 
 def find_prefix(keys: Iterable[str], anchor: str, wanted: str, default: str) -> str:
@@ -246,7 +272,7 @@ def load_strictly(
     Raises
     ------
     CheckpointError
-        If a weight is missing, has another shape, or is not finite.
+        If a weight is missing, has another shape, or is no plain tensor of finite numbers.
     """
     own = module.state_dict()
     report = _sort_keys(own, tensors, source, prefix, ignore)
@@ -289,10 +315,51 @@ def _refuse_what_does_not_fit(
     if wrong:
         msg = f"{len(wrong)} weights have another shape: {_some(wrong)}"
         raise CheckpointError(msg)
-    spoilt = [key for key, value in usable.items() if not torch.isfinite(value).all()]
-    if spoilt:
-        msg = f"{len(spoilt)} weights hold NaN or infinity: {_some(spoilt)}"
+    refuse_what_is_no_number(own, usable)
+
+
+def refuse_what_is_no_number(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
+    """Refuse tensors that do not become finite numbers in the place of a module's own ones.
+
+    Parameters
+    ----------
+    own : mapping of str to Tensor
+        State of the module.
+    given : mapping of str to Tensor
+        What is to be copied into it; keys that the module does not have are not looked at.
+
+    Raises
+    ------
+    CheckpointError
+        For integers, truth values and complex numbers in the place of floating-point ones (quantised weights look so),
+        for tensors that are sparse, quantised or without values (meta), and for NaN and infinity, also those that only
+        the conversion to the module's type makes.
+    """
+    pairs = {key: (value, own[key]) for key, value in given.items() if key in own}
+    strange = [f"{key} is {kind}" for key, (value, place) in pairs.items() if (kind := _strange_kind(value, place))]
+    if strange:
+        msg = (
+            f"{len(strange)} weights are no plain floating-point tensors: {_some(strange)}. Save them as such, for "
+            "example `{name: tensor.dequantize() ...}`, `.to_dense()`, `.real`, `.float()`"
+        )
         raise CheckpointError(msg)
+    spoilt = [key for key, (value, place) in pairs.items() if not torch.isfinite(value.to(place.dtype)).all()]
+    if spoilt:
+        msg = f"{len(spoilt)} weights hold NaN or infinity: {_some(spoilt)} (as {own[spoilt[0]].dtype})"
+        raise CheckpointError(msg)
+
+
+def _strange_kind(value: torch.Tensor, place: torch.Tensor) -> str | None:
+    """Say what is wrong with a tensor for a place in a module; ``None`` if nothing is."""
+    if value.is_meta:
+        return "on the device meta, without values"
+    if value.is_quantized or value.layout != torch.strided or value.is_nested:
+        return "quantised" if value.is_quantized else "nested" if value.is_nested else str(value.layout)
+    if place.is_floating_point() and not value.is_floating_point():
+        return str(value.dtype)
+    if not place.is_floating_point() and value.dtype != place.dtype and not (value.to(place.dtype) == value).all():
+        return f"{value.dtype}, where {place.dtype} belongs"
+    return None
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:

@@ -80,8 +80,8 @@ def merge_adapters(tensors: Mapping[str, torch.Tensor], arguments: Mapping[str, 
         layer, adapter = match.groups()
         down, up = found.pop(name), found.pop(f"{layer}.lora_B.{adapter}.weight", None)
         base = found.get(f"{layer}.base_layer.weight")
-        if up is None or base is None or base.ndim != 2:
-            msg = f"{layer} is no linear layer with both matrices of LoRA"
+        if up is None or base is None or base.ndim != 2 or not (up.is_floating_point() and down.is_floating_point()):
+            msg = f"{layer} is no linear layer with both matrices of LoRA in floating point"
             raise AdapterError(msg)
         update = scaling(len(down)) * (up.double() @ down.double())
         found[f"{layer}.base_layer.weight"] = (base.double() + update).to(base.dtype)

@@ -75,9 +75,9 @@ def load_checkpoint(
 
 
 def _advice(tensors: Mapping[str, torch.Tensor], encoder: ThorEncoder) -> str:
-    widths = {value.shape[0] for key, value in tensors.items() if key.endswith(_ANCHOR)}
+    widths = {tuple(value.shape[:1]) for key, value in tensors.items() if key.endswith(_ANCHOR)}
     depth = 1 + max((int(m[1]) for key in tensors if (m := re.search(r"\bblocks\.(\d+)\.norm1", key))), default=-1)
     for variant in VARIANTS.values():
-        if widths == {variant.embed_dim} and depth == variant.depth and variant != encoder.variant:
+        if widths == {(variant.embed_dim,)} and depth == variant.depth and variant != encoder.variant:
             return f"The file looks like THOR {variant.name}: build thor_v1_{variant.name} instead."
     return "Give a file with the weights of this variant, or name the encoder's prefix with `model_ckpt_type`."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from eo_core.text import composed
+from eo_core.text import composed, read_text, table_errors
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
@@ -91,7 +91,8 @@ def dates_from_index(path: str | Path) -> dict[str, date | list[date]]:
         writes them.
     """
     file = Path(path)
-    return _dates_by_name(_content(file), file)
+    with table_errors("The date index", file):
+        return _dates_by_name(_content(file), file)
 
 
 def dates_of_samples(
@@ -125,12 +126,13 @@ def dates_of_samples(
     if source.date_index is None:
         return {}
     file = root / source.date_index
-    content = _content(file)
-    features = _features(content)
-    known = next((known for known in known_forms if known.fits(features or ())), None)
-    if known is not None and features is not None:
-        return known.read(features, DateRequest(file, ids, source.is_radar, skip_unknown))
-    return _dates_by_name(content, file)
+    with table_errors("The date index", file):
+        content = _content(file)
+        features = _features(content)
+        known = next((known for known in known_forms if known.fits(features or ())), None)
+        if known is not None and features is not None:
+            return known.read(features, DateRequest(file, ids, source.is_radar, skip_unknown))
+        return _dates_by_name(content, file)
 
 
 def _content(file: Path) -> object:
@@ -140,10 +142,10 @@ def _content(file: Path) -> object:
             "dates, set date_index: null and dated: false."
         )
         raise ValueError(msg)
+    text = read_text("The date index", file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
         return json.loads(text) if file.suffix.lower() in _JSON else _csv_records(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
+    except (json.JSONDecodeError, RecursionError, csv.Error) as error:
         msg = f"The date index {str(file)!r} cannot be read: {error}. Expected JSON, or CSV in UTF-8."
         raise ValueError(msg) from error
 

@@ -164,7 +164,10 @@ class Href:
 
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
-        reason = without_credentials(str(error.__cause__ or error))
+        cause = error.__cause__ or error
+        reason = without_credentials(str(cause)) or type(cause).__name__
+        if isinstance(error, LookupError | MemoryError | TypeError | AttributeError):  # which say little without it
+            reason = f"{type(error).__name__}: {reason}"
         if self.is_remote:
             return (
                 f"{self} cannot be read: {reason}. It must be reachable from this machine: check the network, the "
@@ -199,6 +202,25 @@ class Href:
             return []
         parts = sorted(container.rglob("*")) if container.is_dir() else [container]
         return [(part.stat().st_size, part.stat().st_mtime_ns) for part in parts]
+
+    @property
+    def containers(self) -> list[Path]:
+        """Paths on this machine that are opened to read this: the path, or what files a name of GDAL's holds."""
+        if self.is_local:
+            return [Path(self.text)]
+        if self.is_remote:
+            return []
+        inner = self._file
+        while virtual := _VIRTUAL.match(inner):
+            inner = inner[virtual.end() :]
+        inner = inner.removeprefix("file://")
+        # ``/vsizip/{a.zip}/x.tif``, ``/vsisubfile/0_9,a.bin``, ``/vsicached?file=a.tif``
+        named = [inner, *(part.lstrip("{") for part in re.split(r"[,=}]", inner))]
+        paths = [Path(part) for part in dict.fromkeys(named) if part and not _URL.match(part)]
+        found = [
+            next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None) for path in paths
+        ]
+        return [path for path in found if path is not None]
 
     @property
     def _file(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections import Counter
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from eo_core.text import composed
+from eo_core.paths import Roots
+from eo_core.text import composed, read_text, table_errors
 from eo_data.catalog.hrefs import Href, is_there
 from eo_data.catalog.records import SPLITS, Record, SampleRequest
 from eo_data.catalog.sources import ImageSource
@@ -47,10 +49,18 @@ class IndexTable:
             As `from_index`.
         """
         path = request.root / self.file
-        return from_index(path, request.root, request.modalities, incomplete=request.incomplete)
+        roots = Roots((str(request.root), *request.other_roots))
+        return from_index(path, request.root, request.modalities, incomplete=request.incomplete, roots=roots)
 
 
-def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool = False) -> list[Record]:
+def from_index(
+    path: Path,
+    root: Path,
+    sources: Mapping[str, ImageSource],
+    *,
+    incomplete: bool = False,
+    roots: Roots | None = None,
+) -> list[Record]:
     """Read an index with one row per sample.
 
     Parameters
@@ -67,13 +77,31 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
         The modalities.
     incomplete : bool
         Let samples pass whose image files are not named or do not exist; reading them will fail.
+    roots : Roots, optional
+        Folders below which files on this machine must lie; ``root`` by default. A link below one counts as lying there.
 
     Raises
     ------
     ValueError
-        For missing columns, duplicate ids, files that do not exist or may be several, bad dates or splits.
+        For a file that cannot be read, missing columns, duplicate ids, files that do not exist, may be several or lie
+        outside of the roots, bad dates or splits.
     """
-    rows = _rows(path)
+    with table_errors("The index", path):
+        rows = _rows(path)
+        return _records(rows, path, _Place(root, roots or Roots((str(root),))), sources, incomplete=incomplete)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The folder that paths start from, and those below which they must end."""
+
+    root: Path
+    roots: Roots
+
+
+def _records(
+    rows: Sequence[Row], path: Path, place: _Place, sources: Mapping[str, ImageSource], *, incomplete: bool
+) -> list[Record]:
     if not rows:
         msg = f"The index {path} has no rows."
         raise ValueError(msg)
@@ -90,7 +118,7 @@ def from_index(path: Path, root: Path, sources: Mapping[str, ImageSource], *, in
     if repeated:
         msg = f"The index {path} has duplicate ids: {', '.join(repeated[:5])}. Every sample needs an id of its own."
         raise ValueError(msg)
-    return [_record(row, path, root, sources, incomplete=incomplete) for row in rows]
+    return [_record(row, path, place, sources, incomplete=incomplete) for row in rows]
 
 
 def _rows(path: Path) -> list[dict[str, object]]:
@@ -99,8 +127,7 @@ def _rows(path: Path) -> list[dict[str, object]]:
         raise ValueError(msg)
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return [dict(row) for row in csv.DictReader(file)]
+        return _csv_rows(path)
     if suffix == ".json":
         return _json_rows(path)
     if suffix in (".parquet", ".geoparquet"):
@@ -113,10 +140,19 @@ def _rows(path: Path) -> list[dict[str, object]]:
     raise ValueError(msg)
 
 
+def _csv_rows(path: Path) -> list[dict[str, object]]:
+    table = csv.DictReader(io.StringIO(read_text("The index", path), newline=""))
+    try:
+        return [dict(row) for row in table]
+    except csv.Error as error:
+        msg = f"The index {path} cannot be read as CSV: {error} (line {table.line_num}). Look at its quotes."
+        raise ValueError(msg) from error
+
+
 def _json_rows(path: Path) -> list[dict[str, object]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(read_text("The index", path))
+    except json.JSONDecodeError as error:
         msg = f"The index {path} cannot be read as JSON: {error}."
         raise ValueError(msg) from error
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
@@ -142,14 +178,26 @@ def _items(value: object) -> list[object]:
     return [] if value is None or value != value else [value]  # noqa: PLR0124
 
 
-def _hrefs(cell: object, root: Path, where: str) -> tuple[Href, ...]:
+def _hrefs(cell: object, place: _Place, where: str) -> tuple[Href, ...]:
     """Files of a cell."""
+    root = place.root
     try:
         items = _pieces(cell, root) if isinstance(cell, str) else [str(item) for item in _items(cell)]
-        return tuple(Href.from_root(item, root) for item in items)
+        hrefs = tuple(Href.from_root(item, root) for item in items)
     except ValueError as error:
         msg = f"{where}: {error}"
         raise ValueError(msg) from error
+    for href in hrefs:
+        # A name for GDAL (`/vsizip/...`, `NETCDF:"..."`) says by itself that it is meant to lead elsewhere.
+        is_path = href.is_local or href.text.startswith("file://")
+        outside = [path for path in href.containers if not place.roots.hold(path)] if is_path else []
+        if outside:
+            msg = (
+                f"{where}: {href} lies outside of {place.roots.shown}, where an index may not reach. Correct the row, "
+                f"or list its folder in other_roots of the data module: [{outside[0].parent}]."
+            )
+            raise ValueError(msg)
+    return hrefs
 
 
 def _pieces(cell: str, root: Path) -> list[str]:
@@ -187,13 +235,13 @@ def _advice(names: Sequence[str]) -> str:
 
 
 def _record(
-    row: Mapping[str, object], path: Path, root: Path, sources: Mapping[str, ImageSource], *, incomplete: bool
+    row: Mapping[str, object], path: Path, place: _Place, sources: Mapping[str, ImageSource], *, incomplete: bool
 ) -> Record:
     sample = composed(str(row["id"]))
     files: dict[str, tuple[Href, ...]] = {}
     dates: dict[str, tuple[date, ...]] = {}
     for name, source in sources.items():
-        hrefs = _hrefs(row.get(name), root, f"The index {path}: {sample!r}, {name!r}")
+        hrefs = _hrefs(row.get(name), place, f"The index {path}: {sample!r}, {name!r}")
         absent = [str(href) for href in hrefs if href.is_missing]
         if not incomplete and (absent or (not hrefs and not source.optional)):
             fault = f"files that do not exist: {absent}" if absent else "no file"
@@ -207,7 +255,7 @@ def _record(
     if split is not None and split not in SPLITS:
         msg = f"The index {path} puts {sample!r} into the split {split!r}. Valid: {', '.join(SPLITS)}."
         raise ValueError(msg)
-    return Record(sample, files, {}, dates, _label(row.get("label"), sample, path, root), split)
+    return Record(sample, files, {}, dates, _label(row.get("label"), sample, path, place), split)
 
 
 def _dates(cell: object, where: str, path: Path) -> tuple[date, ...]:
@@ -218,19 +266,19 @@ def _dates(cell: object, where: str, path: Path) -> tuple[date, ...]:
         raise ValueError(msg) from error
 
 
-def _label(value: object, sample: str, path: Path, root: Path) -> Href | float | int | None:
+def _label(value: object, sample: str, path: Path, place: _Place) -> Href | float | int | None:
     if not (items := _items(value)):
         return None
-    text = str(items[0] if not isinstance(value, str) else (_pieces(value, root) or items)[0])
+    text = str(items[0] if not isinstance(value, str) else (_pieces(value, place.root) or items)[0])
     try:
         number = float(text)
     except ValueError:
-        (href,) = _hrefs([text], root, f"The index {path}: the label of {sample!r}")
+        (href,) = _hrefs([text], place, f"The index {path}: the label of {sample!r}")
         if href.is_local_file or not href.is_local:
             return href
         msg = (
-            f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below {root}. "
-            f"Add the file, correct the row, or leave it out.{_advice([text])}"
+            f"The index {path} gives {sample!r} the label {text!r}, which is neither a number nor a file below "
+            f"{place.root}. Add the file, correct the row, or leave it out.{_advice([text])}"
         )
         raise ValueError(msg) from None
     return int(number) if number.is_integer() and "." not in text else number

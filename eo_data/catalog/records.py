@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from eo_core.paths import equal_but_for_case, fault_of_name
 from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource, LabelSource
@@ -98,6 +101,8 @@ class SampleRequest:
         Whether the labels will be used. They need not be there to predict.
     incomplete : bool
         Whether samples may pass whose files are missing; reading them will fail, with a reason.
+    other_roots : tuple of str
+        Further folders below which files may lie that a table names.
     """
 
     root: Path
@@ -105,6 +110,7 @@ class SampleRequest:
     label: LabelSource | None = None
     labelled: bool = True
     incomplete: bool = False
+    other_roots: tuple[str, ...] = ()
 
 
 class SampleSource(Protocol):
@@ -165,6 +171,45 @@ def check_labelled(records: Sequence[Record]) -> None:
             "the labelled samples in a split file, or set on_error: skip."
         )
         raise ValueError(msg)
+
+
+def check_ids(records: Sequence[Record], *, named_files: bool) -> None:
+    """Refuse ids that are not one sample's own, and those that cannot name a file where files are made of them.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        All samples of a split.
+    named_files : bool
+        Whether files are named by the ids, as to predict and to test. Ids that differ in nothing but case then make
+        one file where a file system does not tell them apart, which is worth a warning.
+
+    Raises
+    ------
+    ValueError
+        For the first that is at fault; the message says what is wrong with it.
+    """
+    ids = [record.id for record in records]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        msg = f"{ids.count(twice)} samples have the id {twice!r} (in Unicode's composed form). Each needs its own."
+        raise ValueError(msg)
+    if not named_files:
+        return
+    for name in ids:
+        if fault := fault_of_name(name):
+            shown = name if len(name) < 100 else f"{name[:97]}..."
+            msg = (
+                f"The id {shown!r} cannot name a file, as those of an export or of label maps: {fault}. Ids look like "
+                "tile or region/tile. Correct the index, the pattern, or whatever else gives the ids."
+            )
+            raise ValueError(msg)
+    if same := equal_but_for_case(ids):
+        warnings.warn(
+            f"The ids {same[0]!r} and {same[1]!r} differ only in case: on file systems of Windows and macOS their "
+            "files are one. Rename one of them if the results may go there.",
+            stacklevel=2,
+        )
 
 
 def without_label(records: Sequence[Record]) -> list[Record]:

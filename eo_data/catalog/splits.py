@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_core.text import composed
+from eo_core.text import composed, read_text
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, Split
 from eo_data.catalog.sources import Task
@@ -217,7 +217,7 @@ def read_split(path: Path, records: Sequence[Record]) -> list[Record]:
         raise ValueError(msg)
     names = _names(records)
     chosen: dict[str, Record] = {}
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text("The split file", path).splitlines()
     wanted = [
         line
         for line in lines
@@ -262,7 +262,10 @@ def _named(line: str, names: Mapping[str, Sequence[Record]], path: Path, records
 
 
 def _first_column(line: str) -> str:
-    return next(iter(next(csv.reader([line], skipinitialspace=True), [])), "").strip()
+    try:
+        return next(iter(next(csv.reader([line], skipinitialspace=True), [])), "").strip()
+    except csv.Error:  # a column of more than 131072 letters is the name of nothing
+        return ""
 
 
 def _quoted(text: str) -> str:

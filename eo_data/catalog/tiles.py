@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from eo_data.catalog.records import Record, TileWindow
+from eo_data.raster.sample import SampleError
+
+#: Tiles of one raster: the whole land of the earth at 10 m in tiles of 256 pixels has fewer.
+_MOST_TILES = 50_000_000
 
 
 def aligned_starts(length: int, tile: int, align: int) -> list[int]:
@@ -78,10 +82,21 @@ def tiled(
         As in `tile_windows`.
     size_of : callable
         Height and width in pixels of what is read of a sample.
+
+    Raises
+    ------
+    SampleError
+        If a size cannot be read, or is that of more tiles than anybody has.
     """
     cut = []
     for record in records:
         height, width = size_of(record)
+        count = -(-height // tile) * -(-width // tile)
+        if count > _MOST_TILES:
+            msg = (
+                f"{record.id}: {height} x {width} pixels are {count} tiles of {tile}. Look at the file, or raise tile."
+            )
+            raise SampleError(msg)
         cut += [
             replace(record, id=f"{record.id}/r{window.top}_c{window.left}", window=window, raster_id=record.id)
             for window in tile_windows(height, width, tile, align)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
+from eo_core.memory import as_bytes
+from eo_core.paths import Roots
 from eo_data.catalog.date_index import dates_of_samples
 from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.records import (
@@ -21,6 +23,7 @@ from eo_data.catalog.records import (
     SampleSource,
     Split,
     check_complete,
+    check_ids,
     check_labelled,
     without_label,
 )
@@ -33,6 +36,8 @@ from eo_data.dataset.sample_reader import SampleReader
 from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
+from eo_data.raster.sample import SampleError
+from eo_data.readers.formats.limits import Limits
 from eo_data.readers.images import ImageReader
 from eo_data.temporal.frame_policy import FramePolicy
 
@@ -108,6 +113,13 @@ class ChipSplits:
     samples : SampleSource, optional
         Anything else that tells the samples (`eo_data.catalog.records.SampleSource`), instead of ``index`` and
         ``files``.
+    other_roots : sequence of str
+        Further folders in which files may lie that an index or a VRT names, beside ``root``; and beginnings of
+        addresses that a VRT may ask (``https://host/folder/``). Links below these folders are followed wherever they
+        lead; ``..`` and absolute paths that lead out of them are an error.
+    max_memory : int or str, optional
+        Memory that one image, label or block of a file may take (bytes, or a text such as ``4GB``): what says that it
+        is larger is not read. A quarter of the machine's by default.
 
     Attributes
     ----------
@@ -152,6 +164,8 @@ class ChipSplits:
         fraction_seed: int = 0,
         allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
         samples: SampleSource | None = None,
+        other_roots: Sequence[str] = (),
+        max_memory: int | str | None = None,
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -164,6 +178,11 @@ class ChipSplits:
         if tile is not None:
             list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.root = Path(root)
+        self.other_roots = _folders(other_roots)
+        self.limits = Limits(
+            Roots((str(root), *self.other_roots)),
+            None if max_memory is None else as_bytes("max_memory", max_memory),
+        )
         self.modalities = dict(modalities)
         self.preprocess = preprocess
         self.label = label
@@ -214,10 +233,10 @@ class ChipSplits:
         known = self._records(labelled=split != "predict") if records is None else records
         chosen = self._chosen(split, known)
         label = None if split == "predict" else self.label
-        reader = SampleReader(self._readers(chosen), label, self.task, self.root)
+        reader = SampleReader(self._readers(chosen), label, self.task, self.limits, self.root)
         transforms = self.transforms.get(split)
         dataset = EoDataset(
-            tiled(chosen, self.tile, self.tile_align, reader.size) if self.tile and split == "predict" else chosen,
+            self._tiled(chosen, reader) if split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,
@@ -243,12 +262,20 @@ class ChipSplits:
 
     def _records(self, *, labelled: bool) -> list[Record]:
         incomplete = self.on_error == "skip"
-        request = SampleRequest(self.root, self.modalities, self.label, labelled=labelled, incomplete=incomplete)
+        request = SampleRequest(
+            self.root,
+            self.modalities,
+            self.label,
+            labelled=labelled,
+            incomplete=incomplete,
+            other_roots=self.other_roots,
+        )
         return self.samples.records(request)
 
     def _chosen(self, split: Split, records: Sequence[Record]) -> list[Record]:
         """Return the samples of a split, checked before anything is read."""
         chosen = list(records_of_split(split, records, self.splits, self.root))
+        check_ids(chosen, named_files=split in ("test", "predict"))
         if self.on_error == "raise":
             check_complete(chosen, self.modalities)
         if split == "predict":
@@ -266,8 +293,24 @@ class ChipSplits:
         readers = {}
         for name, source in self.modalities.items():
             index = dates_of_samples(source, self.root, ids, known_forms=KNOWN_DATES, skip_unknown=skip)
-            readers[name] = ImageReader(name, source, None if source.static else self.frames, index, self.root)
+            readers[name] = ImageReader(
+                name, source, None if source.static else self.frames, index, self.root, self.limits
+            )
         return readers
+
+    def _tiled(self, records: Sequence[Record], reader: SampleReader) -> list[Record]:
+        """Cut rasters into tiles; with ``on_error: skip`` those whose size cannot be read stay whole, to be listed."""
+        if self.tile is None:
+            return list(records)
+        cut: list[Record] = []
+        for record in records:
+            try:
+                cut += tiled([record], self.tile, self.tile_align, reader.size)
+            except SampleError:
+                if self.on_error == "raise":
+                    raise
+                cut.append(record)
+        return cut
 
     def _warn_of_absent_classes(self, records: Sequence[Record], reader: SampleReader) -> None:
         """Say which classes will not be learned, because no label has them."""
@@ -326,6 +369,13 @@ class SeriesSplits(ChipSplits):
         self.modalities = {
             name: source if source.static else replace(source, dated=True) for name, source in self.modalities.items()
         }
+
+
+def _folders(given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(one, str | Path) and str(one) for one in given):
+        msg = f"other_roots must be a list of folders, such as [/data/archive], got {given!r}."
+        raise ValueError(msg)
+    return tuple(str(one) for one in given)
 
 
 def _check_sizes(modalities: Mapping[str, ImageSource], batch_size: int, train_fraction: float) -> None:

@@ -17,6 +17,7 @@ from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
 from eo_data.readers.formats.beside import FilesBeside
+from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.images import ImageReader
 from eo_data.readers.labels import read_label
 
@@ -86,6 +87,8 @@ class SampleReader:
         Labels; ``None`` for prediction.
     task : {'segmentation', 'regression', 'classification'}
         See `eo_data.readers.labels.read_label`.
+    limits : Limits
+        What reading a label may touch, and how much memory it may take.
     root : Path, optional
         Folder of the data set.
     """
@@ -93,6 +96,7 @@ class SampleReader:
     images: Mapping[str, ImageReader]
     label: LabelSource | None
     task: Task
+    limits: Limits = USUAL
     root: Path | None = None
     _beside: FilesBeside = field(default_factory=FilesBeside, repr=False, compare=False)
 
@@ -113,7 +117,7 @@ class SampleReader:
         check_georeference(sample)
         if self.label is None:
             return sample
-        label = read_label(record, self.label, self.task, sample.reference)
+        label = read_label(record, self.label, self.task, sample.reference, self.limits)
         if label is None:
             msg = f"{record.id} has no label. Add it, leave the sample out of the split, or predict without labels."
             raise SampleError(msg)
@@ -151,7 +155,7 @@ class SampleReader:
         SampleError
             If it has none, or it does not suit the task.
         """
-        label = None if self.label is None else read_label(record, self.label, self.task, None)
+        label = None if self.label is None else read_label(record, self.label, self.task, None, self.limits)
         if label is None:
             msg = f"{record.id} has no label. Add it, or leave the sample out of the split."
             raise SampleError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: How PyTorch says that one of its processes did not end by itself.
+_WORKER_GONE = re.compile(r"DataLoader worker .*(?:killed by signal|exited unexpectedly)")
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,15 @@ class SplitLoaders(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the samples to predict."""
         return self._loader("predict")
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Add the cause and the remedy to the error that PyTorch raises when a process that reads is gone."""
+        if isinstance(exception, RuntimeError) and _WORKER_GONE.search(str(exception)):
+            exception.add_note(
+                "A process that reads the data was killed from outside, mostly by the system because memory ran out "
+                f"(dmesg tells). Lower data.num_workers ({self.num_workers}) or data.batch_size ({self.batch_size}), "
+                "or give the job more memory. With num_workers: 0 the run itself reads."
+            )
 
     def plot(self, sample: Mapping[str, Any], split: Split = "val") -> Figure:
         """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.

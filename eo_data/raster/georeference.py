@@ -13,6 +13,7 @@ Distances are counted in pixels, so that one tolerance serves metres and degrees
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +27,21 @@ HALF_A_PIXEL = 0.5
 ONE_PIXEL = 1.0
 #: Decimals of a gap in pixels; further ones are the rounding of float64 coordinates.
 _DECIMALS = 6
+
+
+#: No coordinate on a planet is farther out, in metres, feet or degrees, and no pixel is smaller.
+_FARTHEST, _SMALLEST = 1e10, 1e-12
+
+
+def fault_of_transform(transform: Affine) -> str:
+    """Return why a transform is no place on any map, or nothing: numbers that are not finite, or out of all bounds."""
+    numbers = tuple(transform)[:6]
+    if not all(map(math.isfinite, numbers)) or not transform.determinant:
+        return f"its transform {numbers} is no place: pixels have no area"
+    sides = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+    if max(*map(abs, numbers)) > _FARTHEST or min(sides) < _SMALLEST:
+        return f"its transform {numbers} is no place: numbers of a map lie within {_FARTHEST:g}"
+    return ""
 
 
 class HasGrid(Protocol):

@@ -14,6 +14,7 @@ from eo_data.readers.formats.facts import FileFacts, Opener, OpenLayer
 from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.hdf5 import open_hdf5
+from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_npy
 
 
@@ -75,19 +76,36 @@ def reader_of(href: Href, readers: Sequence[FileReader] = READERS) -> FileReader
 
 
 @contextmanager
-def opened(href: Href, source: ImageSource | None) -> Iterator[Sequence[OpenLayer]]:
+def opened(
+    href: Href, source: ImageSource | None, limits: Limits = USUAL, what: str = ""
+) -> Iterator[Sequence[OpenLayer]]:
     """Open a file by whatever reader it is for.
+
+    Parameters
+    ----------
+    href : Href
+        The file.
+    source : ImageSource or None
+        ``None`` opens a label.
+    limits : Limits
+        What else it may touch, and how much memory one of its blocks may take.
+    what : str
+        Beginning of the messages of errors, as of `eo_data.readers.formats.file_raster.reading_errors`.
 
     Raises
     ------
     SampleError
-        With the name of the file, if it is not there or cannot be opened or read.
+        With the name of the file, if it is not there, cannot be opened or read, or would read elsewhere.
     """
     if href.is_missing:
-        msg = f"There is no file {href}."
+        msg = f"{what}{href} cannot be read: there is no such file." if what else f"There is no file {href}."
         raise SampleError(msg)
-    with reading_errors(href), reader_of(href).opened(href, source) as layers:
-        yield layers
+    with reading_errors(href, what):
+        check_file(href, limits)
+        with reader_of(href).opened(href, source) as layers:
+            for layer in layers:
+                limits.refuse_large(layer.facts.block_bytes, "a block, which is unpacked as a whole,")
+            yield layers
 
 
 def facts_of(href: Href, source: ImageSource | None = None) -> tuple[FileFacts, ...]:

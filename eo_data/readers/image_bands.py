@@ -23,6 +23,7 @@ from eo_data.readers.alpha import alpha_counts
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
+from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
@@ -45,7 +46,7 @@ class _Band:
         return self.layer.facts.bands[self.position]
 
 
-def read_file(href: Href, source: ImageSource, window: TileWindow | None = None) -> FileRaster:
+def read_file(href: Href, source: ImageSource, window: TileWindow | None = None, limits: Limits = USUAL) -> FileRaster:
     """Read the wanted bands of one file.
 
     Parameters
@@ -56,18 +57,24 @@ def read_file(href: Href, source: ImageSource, window: TileWindow | None = None)
         Which bands, and how the file is to be understood.
     window : TileWindow, optional
         The part to read, of the grid that the bands come to.
+    limits : Limits
+        What reading may touch, and how much memory it may take.
 
     Raises
     ------
     SampleError
-        If the file cannot be read, has other bands, or is empty.
+        If the file cannot be read, has other bands, is empty, or takes too much memory.
     """
-    with opened(href, source) as layers:
-        return _read(_wanted(href, layers, source), source, window)
+    with opened(href, source, limits) as layers:
+        return _read(_wanted(href, layers, source), source, window, limits)
 
 
 def read_bands(
-    hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, window: TileWindow | None = None
+    hrefs: Sequence[Href],
+    names: Sequence[str],
+    source: ImageSource,
+    window: TileWindow | None = None,
+    limits: Limits = USUAL,
 ) -> FileRaster:
     """Read an image of which every band has its own file.
 
@@ -79,17 +86,21 @@ def read_bands(
         Which bands to read. With ``resample_to`` all come to one grid; else they must be on one.
     window : TileWindow, optional
         The part to read.
+    limits : Limits
+        As in `read_file`.
 
     Raises
     ------
     SampleError
-        If a file cannot be read, a band is missing, or the grids differ.
+        If a file cannot be read, a band is missing, the grids differ, or it takes too much memory.
     """
     with ExitStack() as stack:
-        return _read(_of_files(hrefs, names, source, stack), source, window)
+        return _read(_of_files(hrefs, names, source, stack, limits), source, window, limits)
 
 
-def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource) -> PixelGrid:
+def grid_of(
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, limits: Limits = USUAL
+) -> PixelGrid:
     """Return the grid that the bands of an image come to; pixels are not read.
 
     Parameters
@@ -100,6 +111,8 @@ def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSou
         The band of each file, where every band has its own.
     source : ImageSource
         Which bands.
+    limits : Limits
+        As in `read_file`.
 
     Raises
     ------
@@ -107,7 +120,7 @@ def grid_of(hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSou
         If a file cannot be opened or has other bands.
     """
     with ExitStack() as stack:
-        return _grid(_opened_bands(hrefs, names, source, stack), source)
+        return _grid(_opened_bands(hrefs, names, source, stack, limits), source)
 
 
 def band_names(href: Href, file_bands: Sequence[str] | None, table: Sensor | None) -> tuple[str, ...]:
@@ -151,20 +164,22 @@ def origins_of(
         If a file cannot be opened or has other bands.
     """
     with ExitStack() as stack:
-        bands = _opened_bands(hrefs, names, source, stack)
+        bands = _opened_bands(hrefs, names, source, stack, USUAL)
         return [_after_decoding(band, source) for band in bands], dict(bands[0].layer.facts.tags)
 
 
 def _opened_bands(
-    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack, limits: Limits
 ) -> list[_Band]:
     """Open the wanted bands of an image: of files of single bands, or of its first file."""
     if names is not None:
-        return _of_files(hrefs, names, source, stack)
-    return _wanted(hrefs[0], stack.enter_context(opened(hrefs[0], source)), source)
+        return _of_files(hrefs, names, source, stack, limits)
+    return _wanted(hrefs[0], stack.enter_context(opened(hrefs[0], source, limits)), source)
 
 
-def _of_files(hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack) -> list[_Band]:
+def _of_files(
+    hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack, limits: Limits
+) -> list[_Band]:
     """Open the files of the wanted bands, each of which holds one."""
     with reading_errors(hrefs[0]):
         chosen = choose_bands(names, source)
@@ -172,7 +187,7 @@ def _of_files(hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, 
     layers: dict[int, OpenLayer] = {}
     for name, i in zip(source.bands, chosen, strict=True):
         if i not in layers:
-            found = stack.enter_context(opened(hrefs[i], source))
+            found = stack.enter_context(opened(hrefs[i], source, limits))
             if len(found) != 1 or len(found[0].facts.bands) != 1:
                 msg = (
                     f"{hrefs[i]} has {sum(len(layer.facts.bands) for layer in found)} bands, expected one, as the "
@@ -221,7 +236,7 @@ def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
         return own if source.resample_to is None else resampled_grid(own, source.resample_to)
 
 
-def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None) -> FileRaster:
+def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None, limits: Limits) -> FileRaster:
     grid = _grid(bands, source)
     if 0 in (grid.height, grid.width):
         msg = f"{bands[0].href} holds no pixels: {grid.height} x {grid.width}."
@@ -233,6 +248,10 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         )
         raise SampleError(msg)
     part = Part(0, 0, grid.height, grid.width) if window is None else Part(*window.inside)
+    with reading_errors(bands[0].href):
+        size = f"{part.height} x {part.width} pixels of {len(bands)} bands"
+        wanted = _memory(bands, grid, part, 0 if window is None else window.side)
+        limits.refuse_large(wanted, f"it has {grid.height} x {grid.width} pixels; reading {size}")
     planes = [_on_grid(group, grid, part, source, bands[0]) for group in _together(bands, source)]
     if 0 in planes[0].shape:
         msg = f"{bands[0].href} holds no pixels: shape {planes[0].shape}."
@@ -249,6 +268,23 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         facts.frame_dates,
         tuple(_after_decoding(band, source) for band in bands),
     )
+
+
+def _memory(bands: Sequence[_Band], grid: PixelGrid, part: Part, side: int) -> int:
+    """Return the bytes that reading bands takes: as stored and as float32, and what they come to on the grid."""
+    count = 0
+    for band in bands:
+        facts = band.layer.facts
+        size, own = np.dtype(facts.bands[band.position].dtype).itemsize, facts.grid
+        there = part
+        if own != grid and own.transform is not None and grid.transform is not None:
+            target = grid.window(part.top, part.left, part.height, part.width)
+            there = needed_part(own, target, "cubic") or part
+        here = max(part.height * part.width, side * side)
+        count += (facts.frames or 1) * (
+            there.height * there.width * (size + 4) + 4 * here * (there is not part or bool(side))
+        )
+    return count
 
 
 def _together(bands: Sequence[_Band], source: ImageSource) -> Iterator[list[_Band]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -15,7 +16,8 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
-from eo_data.readers.formats.file_raster import FileRaster
+from eo_data.readers.formats.file_raster import FileRaster, reading_errors
+from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.frame_dates import Dates, FrameDates
 from eo_data.readers.image_bands import grid_of, read_bands, read_file
 from eo_data.readers.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
@@ -50,6 +52,8 @@ class ImageReader:
         Dates by sample, or by file.
     root : Path, optional
         Folder of the data set: what a ``date_pattern`` sees of a path is the part below it.
+    limits : Limits
+        What reading may touch, and how much memory an image may take.
     """
 
     name: str
@@ -57,6 +61,7 @@ class ImageReader:
     frames: FramePolicy | None = None
     index: Mapping[str, Dates] = field(default_factory=dict)
     root: Path | None = None
+    limits: Limits = USUAL
 
     def read(self, record: Record) -> Image:
         """Read, convert and date one modality of a sample.
@@ -68,6 +73,10 @@ class ImageReader:
             or there is no date where one is needed.
         """
         hrefs = record.files[self.name]
+        with reading_errors(hrefs[0]):
+            return self._read(record, hrefs)
+
+    def _read(self, record: Record, hrefs: Sequence[Href]) -> Image:
         source = self._with_cloud_band()
         readings = self._readings(record, hrefs, source)
         stored = stack_frames(readings, hrefs)
@@ -90,7 +99,7 @@ class ImageReader:
         SampleError
             If a file cannot be opened, or has other bands.
         """
-        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source)
+        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source, self.limits)
         return grid.height, grid.width
 
     def target_unit(self) -> InputUnit:
@@ -113,8 +122,14 @@ class ImageReader:
 
     def _readings(self, record: Record, hrefs: Sequence[Href], source: ImageSource) -> list[FileRaster]:
         if self.name in record.bands:
-            return [read_bands(hrefs, record.bands[self.name], source, record.window)]
-        return [read_file(href, source, record.window) for href in hrefs]
+            return [read_bands(hrefs, record.bands[self.name], source, record.window, self.limits)]
+        readings: list[FileRaster] = []
+        for href in hrefs:
+            readings.append(read_file(href, source, record.window, self.limits))
+            # Once as they are read, and once as one series.
+            taken = 2 * sum(reading.pixels.nbytes for reading in readings) if len(hrefs) > 1 else 0
+            self.limits.refuse_large(taken, f"reading {len(readings)} of {len(hrefs)} frames")
+        return readings
 
     def stated_dates(self, record: Record) -> list[date]:
         """Return the dates that the record and the date index state; none where nobody needs them."""
@@ -171,6 +186,7 @@ class ImageReader:
 
     def _image(self, frames: _Frames, reading: FileRaster, hrefs: Sequence[Href]) -> Image:
         valid = _any_band(frames.pixels)
+        _warn_of_empty_bands(f"{self.name!r} ({hrefs[0]})", frames.pixels, self.source.bands, valid)
         swaps = tuple(f"{band} replaced by {other}" for band, other in self.source.substitutes.items())
         return Image(
             Raster(frames.pixels, valid, reading.transform, reading.crs),
@@ -200,6 +216,21 @@ def _any_band(pixels: np.ndarray) -> np.ndarray:
             break
         valid |= np.isfinite(pixels[..., band, :, :])
     return valid
+
+
+def _warn_of_empty_bands(where: str, pixels: np.ndarray, bands: Sequence[str], valid: np.ndarray) -> None:
+    """Report bands without a single value beside others that have some: the encoder sees their mean instead."""
+    planes = [pixels[..., band, :, :] for band in range(pixels.shape[-3])]
+    # A few pixels tell of most bands that they have values.
+    seen = (np.isfinite(plane[..., ::8, ::8]).any() or np.isfinite(plane).any() for plane in planes)
+    empty = [name for name, has_some in zip(bands, seen, strict=True) if not has_some]
+    if empty and valid.any():
+        warnings.warn(
+            f"{where}: the bands {', '.join(empty)} have no value in the whole image: all are no-data, infinite, or a "
+            "number that stands for saturated or missing. The encoder gets their mean instead. Look at the file, or "
+            "leave the band out.",
+            stacklevel=3,
+        )
 
 
 def _filling(image: Image, window: TileWindow) -> Image:

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from affine import Affine
-from rasterio.errors import RasterioError
 
-from eo_core.addresses import without_credentials
-from eo_data.catalog.hrefs import Href, cause_to_show
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.georeference import HALF_A_PIXEL, PixelGrid, compare_grids
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import IGNORED, Image, SampleError
-from eo_data.readers.files import reader_of
+from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
-from eo_data.readers.formats.file_raster import chosen_layer
+from eo_data.readers.formats.file_raster import chosen_layer, reading_errors
+from eo_data.readers.formats.limits import USUAL, Limits
 
 
-def read_label(record: Record, source: LabelSource, task: Task, reference: Image | None) -> Raster | float | int | None:
+def read_label(
+    record: Record, source: LabelSource, task: Task, reference: Image | None, limits: Limits = USUAL
+) -> Raster | float | int | None:
     """Read the label of a sample.
 
     Parameters
@@ -35,6 +36,8 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
         What the label is. Regression takes rasters or one value per sample.
     reference : Image or None
         The image that a label raster must lie on; ``None`` leaves that unchecked, to look at labels alone.
+    limits : Limits
+        What reading may touch.
 
     Returns
     -------
@@ -44,7 +47,8 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
     Raises
     ------
     SampleError
-        For an unreadable file, another grid than the image, values outside the classes, or no label at all in it.
+        For an unreadable or too large file, another grid than the image, values outside the classes, or no label at
+        all in it.
     """
     if record.label is None:
         return None
@@ -53,7 +57,12 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
     if task == "classification":
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
-    layer = _read(record.label, source)
+    with reading_errors(record.label, "The label "):
+        return _raster(record, _read(record.label, source, limits), source, task, reference)
+
+
+def _raster(record: Record, layer: LabelLayer, source: LabelSource, task: Task, reference: Image | None) -> Raster:
+    """Return the label of a file as what is learned."""
     if reference is not None:
         layer = _on_image(record, layer, reference)
     values, missing = layer.values, layer.missing | np.isin(layer.values, np.asarray(source.ignore, dtype=np.float64))
@@ -67,6 +76,7 @@ def read_label(record: Record, source: LabelSource, task: Task, reference: Image
     else:
         _refuse_fill_values(record, values[~missing], source)
         values = _scaled(values, layer.facts)
+        _refuse_overflow(record, values[~missing])
     missing = _where_image_is_missing(record, missing, reference)
     pixels = np.where(missing, np.float32(IGNORED), values).astype(np.float32)
     return Raster(pixels[None], ~missing, layer.transform, layer.crs)
@@ -103,23 +113,18 @@ class LabelLayer:
     swallowed: Mapping[float, int] = field(default_factory=dict)
 
 
-def _read(href: Href, source: LabelSource) -> LabelLayer:
+def _read(href: Href, source: LabelSource, limits: Limits = USUAL) -> LabelLayer:
     """Read the layer of a file that holds a label; missing is where whatever the file has for it says so."""
-    try:
-        with href.opening(), reader_of(href).opened(href, None) as layers:
-            return _layer(layers, source)
-    except (RasterioError, OSError) as error:
-        msg = f"The label {href.unreadable(error)}"
-        raise SampleError(msg) from cause_to_show(error)
-    except ValueError as error:
-        msg = f"The label {href} cannot be used: {without_credentials(str(error))}"
-        raise SampleError(msg) from cause_to_show(error)
+    with opened(href, None, limits, "The label ") as layers:
+        return _layer(layers, source, limits)
 
 
-def _layer(layers: Sequence[OpenLayer], source: LabelSource) -> LabelLayer:
+def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits) -> LabelLayer:
     places = [(layer, i) for layer in layers for i in range(len(layer.facts.bands)) if i != layer.facts.alpha]
     layer, position = places[chosen_layer(len(places), source.layer)]
     grid, facts = layer.facts.grid, layer.facts.bands[position]
+    count = grid.height * grid.width * (layer.facts.frames or 1)
+    limits.refuse_large(count * (8 + np.dtype(facts.dtype).itemsize), f"it has {grid.height} x {grid.width} pixels and")
     whole = Part(0, 0, grid.height, grid.width)
     values = layer.stored([position], whole, nodata=source.nodata, dtype=np.float64)
     if values.ndim != 3:
@@ -175,6 +180,7 @@ def _refuse_scaled_classes(record: Record, layer: LabelLayer, source: LabelSourc
 
 #: Numbers for no data that are no measurements of anything on the ground, and from where on no number is.
 _FILL_VALUES, _HUGE = (-9999.0, -32768.0, -99999.0), 1e19
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _is_fill_value(values: np.ndarray) -> np.ndarray:
@@ -194,6 +200,17 @@ def _refuse_fill_values(record: Record, observed: np.ndarray, source: LabelSourc
             f"{record.id}: the label {record.label} holds {text} in {counts.max()} of {observed.size} pixels, a usual "
             f"number for no data, which the file does not declare as such. State nodata: {text} in the label source, "
             "or nodata: .nan if it is a value."
+        )
+        raise SampleError(msg)
+
+
+def _refuse_overflow(record: Record, observed: np.ndarray) -> None:
+    """Refuse targets that are infinite in float32, in which losses are computed: one makes all weights NaN."""
+    largest = float(np.abs(observed).max(initial=0.0))
+    if not largest <= _LARGEST:
+        msg = (
+            f"{record.id}: the label {record.label} has the value {largest:g}, which is no number in float32. State it "
+            "as nodata in the label source if it means that there is no label, or bring the values to another unit."
         )
         raise SampleError(msg)
 
@@ -322,6 +339,7 @@ def _scalar(record: Record, value: float, source: LabelSource, task: Task) -> fl
                 "empty, or set nodata: .nan in the label source if it is a value."
             )
             raise SampleError(msg)
+        _refuse_overflow(record, np.asarray([value]))
         return float(value)
     new = source.remap.get(int(value), -1 if source.remap else int(value)) if float(value).is_integer() else -1
     if not 0 <= new < (source.classes or new + 1):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from affine import Affine
 from pyproj import CRS
 
 from eo_data.catalog.hrefs import Href
@@ -18,6 +19,8 @@ from eo_data.readers.formats.file_raster import FileRaster
 
 #: Ratio of measured to nominal pixel size that counts as the same, and the one from which it is worth a warning.
 _NEARLY, _ALMOST = 1.4, 1.1
+#: How many times as long as wide pixels are from which on it is worth a warning, and beyond which they are refused.
+_LONG, _TOO_LONG = 1.5, 4.0
 
 
 def stack_frames(readings: Sequence[FileRaster], hrefs: Sequence[Href]) -> np.ndarray:
@@ -89,7 +92,8 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     Raises
     ------
     SampleError
-        If the size on the ground differs by a factor of 1.4 or more, or the transform is no place in the CRS.
+        If the size on the ground differs by a factor of 1.4 or more, pixels are more than 4 times as long as wide, or
+        the transform is no place in the CRS.
     """
     grid = reading.grid
     if source.pixel_size is not None or grid.transform is None or grid.crs is None:
@@ -100,6 +104,7 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     except ValueError as error:
         msg = f"{name!r}: {error}"
         raise SampleError(msg) from error
+    _check_squareness(name, max(own) / min(own) if own else _ratio_in_degrees(grid.transform), max(x, y) / min(x, y))
     nominal = nominal_pixel_size(name, source)
     if own is None or (x, y) == own:
         # In degrees, pixels are narrower than high; the longer side is the one that products are named after.
@@ -126,3 +131,26 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
             f"{remedy}",
             stacklevel=2,
         )
+
+
+def _ratio_in_degrees(transform: Affine) -> float:
+    sides = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+    return max(sides) / min(sides)
+
+
+def _check_squareness(name: str, on_map: float, on_ground: float) -> None:
+    """Refuse or report pixels that are far from square both on the map and on the ground: encoders take squares.
+
+    In degrees, either of the two may be long: squares of degrees are narrow towards the poles, and products widen them
+    there.
+    """
+    ratio = min(on_map, on_ground)
+    if ratio < _LONG:
+        return
+    msg = (
+        f"{name!r} has pixels that are {ratio:.3g} times as long as wide, and encoders take them for squares. Set "
+        "resample_to to bring them to squares, or pixel_size (metres) to use them as they are."
+    )
+    if ratio > _TOO_LONG:
+        raise SampleError(msg)
+    warnings.warn(msg, stacklevel=3)

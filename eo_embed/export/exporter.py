@@ -14,24 +14,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 
+from eo_core.locks import FolderLock
+from eo_data.catalog.hrefs import Href
 from eo_data.dataset.contract import METADATA_KEYS, NOT_FOR_MODEL
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_embed.export.facts import data_set_of
 from eo_embed.export.failures import Failures
-from eo_embed.export.folder import open_export
+from eo_embed.export.folder import check_complete, is_of_another_place, open_export, refuse_another_data_set
 from eo_embed.export.items import Item, items_of
-from eo_embed.export.ledger import Ledger
+from eo_embed.export.ledger import Ledger, written_state
 from eo_embed.export.manifest import Manifest
+from eo_embed.export.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import ProgressLines, summary_table
+from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.writers.formats import Writer
-from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.layout import POOLED
+from eo_embed.writers.merging import merge
 from eo_models.features import Features
 
 #: Entries of a batch that are ours or TerraTorch's, and not for the encoder.
@@ -48,39 +53,6 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Counts:
-    """What a run has done.
-
-    Parameters
-    ----------
-    done, skipped : int
-        Samples that were exported, and those that an earlier run has finished.
-    cells : int
-        Grid cells that were written.
-    area_m2 : float
-        Ground that the exported samples cover, in square metres.
-    """
-
-    done: int = 0
-    skipped: int = 0
-    cells: int = 0
-    area_m2: float = 0.0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts.of([a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)])
-
-    def numbers(self) -> list[float]:
-        """Return the counts as numbers that can be added up over processes."""
-        return [float(value) for value in astuple(self)]
-
-    @classmethod
-    def of(cls, numbers: Sequence[float]) -> Counts:
-        """Return the counts behind :meth:`numbers`."""
-        done, skipped, cells, area = numbers
-        return cls(int(done), int(skipped), int(cells), area)
-
-
 @dataclass
 class _Run:
     """What an open export works with."""
@@ -94,7 +66,7 @@ class _Run:
     started: float = field(default_factory=time.perf_counter)
     parts: PartWriter | None = None
     batches: int = 0
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     #: Of the last item that was written, for the manifest.
     dimensions: int = 0
     gsd: float = 0.0
@@ -118,7 +90,7 @@ class Exporter:
     rank : int
         Number of this process among those that write to the folder; 0 begins and completes the export.
     root : Path, optional
-        Folder that ids are relative to, for batches that hold no ids.
+        Folder of the data set, from which ids and paths of files start.
     """
 
     def __init__(
@@ -138,7 +110,8 @@ class Exporter:
         self.facts = facts
         self.provenance = provenance or {}
         self.rank = rank
-        self.root = root
+        self.root = None if root is None else Path(root)
+        self._lock = FolderLock(self.folder, take_over=settings.take_over)
         self._run: _Run | None = None
 
     def run(self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = ()) -> str:
@@ -147,7 +120,8 @@ class Exporter:
         Parameters
         ----------
         batches : iterable of mapping
-            With ``image``, ``filename`` and what `eo_data.dataset.sample_grid.sample_grids` reads.
+            With ``image``, ``filename`` and what `eo_data.dataset.sample_grid.sample_grids` reads. Of a loader whose
+            ``dataset`` is a `DataSet`, batches that are finished are not read.
         skipped : iterable of (str, str, str)
             Split, id and reason of samples that the data module has left out.
 
@@ -159,17 +133,33 @@ class Exporter:
         Raises
         ------
         ValueError
-            If the folder holds another export, a batch cannot be exported, or items failed under ``on_error: raise``.
+            If the folder holds another export or another run writes there, a batch cannot be exported, or items failed
+            under ``on_error: raise``.
         """
-        self.open(len(batches) if isinstance(batches, Sized) else None, skipped)
-        for batch in batches:
-            self.add(batch)
-        summary = self.complete(self.close())
+        dataset = getattr(batches, "dataset", None)
+        try:
+            self.open(
+                len(batches) if isinstance(batches, Sized) else None,
+                skipped,
+                dataset if hasattr(dataset, "inputs") else None,
+            )
+            for batch in batches:
+                self.add(batch)
+            summary = self.complete(self.close())
+        finally:
+            self.release()
         self.raise_if_failed()
         return summary
 
-    def open(self, batches: int | None = None, skipped: Iterable[tuple[str, str, str]] = ()) -> None:
+    def open(
+        self,
+        batches: int | None = None,
+        skipped: Iterable[tuple[str, str, str]] = (),
+        dataset: DataSet | None = None,
+    ) -> None:
         """Begin the export or go on with it; rank 0 must have returned before another process calls this.
+
+        Rank 0 locks the folder until `complete` or `release`.
 
         Parameters
         ----------
@@ -177,28 +167,59 @@ class Exporter:
             Batches that this process will get, for its progress lines.
         skipped : iterable of (str, str, str)
             Split, id and reason of samples that the data module has left out; rank 0 lists them as failures.
+        dataset : DataSet, optional
+            The samples: those that would come out as they are in the folder become its ``finished``.
 
         Raises
         ------
         ValueError
-            If the folder holds an export with other facts, or files but no export.
+            If the folder holds an export with other facts or of another data set, or files but no export; or another
+            run writes to it.
         """
+        if self.rank == 0:
+            self._lock.acquire()
+        try:
+            self._open(batches, skipped, dataset)
+        except BaseException:
+            self.release()
+            raise
+
+    def _open(self, batches: int | None, skipped: Iterable[tuple[str, str, str]], dataset: DataSet | None) -> None:
+        root = self.root if dataset is not None else None  # otherwise nothing tells one data set from another
+        data_set = None if root is None else data_set_of(root, absolute_paths=self.settings.absolute_paths)
         manifest, ledger = open_export(
             self.folder,
             self.facts,
             overwrite=self.settings.overwrite,
             rank=self.rank,
             provenance=self.provenance,
+            data_set=data_set,
         )
+        moved = is_of_another_place(manifest, root)
+        known = None if dataset is None else inputs_of(dataset)
+        finished, review = ledger.review(known, self.root, self.settings.verify, moved=moved)
+        if moved:
+            refuse_another_data_set(manifest, root, review)
+        if self.rank == 0:
+            review.report()
+        if dataset is not None:
+            names = self.settings.layer_names
+            dataset.verify = self.settings.verify
+            dataset.finished = {name for name, _ in finished if all((name, layer) in finished for layer in names)}
         failures = Failures(self.folder, self.rank)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
         writer = self.settings.format.writer(self.folder, self.settings.encoding)
-        finished = frozenset(ledger.finished())
-        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(batches))
+        self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, ProgressLines(batches))
+
+    def expect(self, batches: int) -> None:
+        """Say how many batches this process will get, for its progress lines."""
+        self._opened().progress.total = batches
 
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and write it, unless all of it has been written before.
+
+        Items whose embedding is not finite are listed as failures and not written.
 
         Raises
         ------
@@ -206,9 +227,13 @@ class Exporter:
             If the export is not open, or the batch cannot be exported.
         """
         run = self._opened()
+        self._lock.check()
         run.batches += 1
+        if "image" not in batch:
+            run.counts += Counts(skipped=len(batch["id"]))
+            return
         image = cast("Image", batch["image"])
-        samples = sample_grids(batch, _size(image), self.root)
+        samples = [self._named(sample) for sample in sample_grids(batch, _size(image), self.root)]
         names = self.settings.layer_names
         if all((sample.id, name) in run.finished for sample in samples for name in names):
             run.counts += Counts(skipped=len(samples))
@@ -218,9 +243,26 @@ class Exporter:
         extras = {key: value for key, value in batch.items() if key not in _NOT_FOR_ENCODER}
         with torch.no_grad():
             features = self.encoder(image, **extras)
-        run.ledger.record(list(self._write(run, features, samples)))
-        run.counts += Counts(done=len(samples), area_m2=sum(sample.area for sample in samples))
+        entries = list(self._write(run, features, samples))
+        run.ledger.record(entries)
+        whole = {entry["id"] for entry in entries}
+        done = [sample for sample in samples if sample.id in whole]
+        run.counts += Counts(done=len(done), area_m2=sum(sample.area for sample in done))
         run.progress.update(run.batches, run.counts.done, run.counts.area_m2)
+
+    def _named(self, sample: SampleGrid) -> SampleGrid:
+        """Return a sample whose files are named as manifest, tables and tags shall name them."""
+        if not self.settings.absolute_paths:
+            return replace(sample, sources=tuple(Href(source).relative(self.root) for source in sample.sources))
+        if self.root is None or sample.inputs is None:
+            return sample
+        root = self.root.absolute()
+        places = {file["path"]: root / file["path"] for file in sample.inputs["files"]}
+        files = [
+            file | ({"path": places[file["path"]].as_posix()} if places[file["path"]].exists() else {})
+            for file in sample.inputs["files"]
+        ]
+        return replace(sample, inputs={**sample.inputs, "files": files})
 
     def close(self) -> Counts:
         """End the work of this process, and return what it has done."""
@@ -235,14 +277,18 @@ class Exporter:
         ----------
         counts : Counts
             Sum of the counts of all processes.
+
+        Raises
+        ------
+        ValueError
+            If rows, grids and the record of finished items do not agree; the export is then not complete.
         """
         run = self._opened()
-        if self.settings.writes_vectors:
-            merge(self.folder, self.folder / POOLED)
-        inputs = run.ledger.inputs()
-        made = self.settings.format.mosaics(self.folder, _tiles(inputs))
+        self._lock.check()
         failures = run.failures.merge()
-        files = {file for entry in inputs for file in entry["files"]} | set(made)
+        known = run.manifest.is_complete and run.ledger.adds_nothing_to(run.manifest)
+        inputs, written = (list(run.manifest.items()), run.manifest.written) if known else self._merged(run)
+        files = {file for entry in inputs for file in entry["files"]} | set(written)
         shown = {
             "done": counts.done,
             "skipped": counts.skipped,
@@ -250,11 +296,32 @@ class Exporter:
             "cells": counts.cells,
             "bytes": sum((self.folder / file).stat().st_size for file in files if (self.folder / file).is_file()),
         }
-        known = run.manifest.is_complete and run.ledger.is_covered_by(run.manifest)
         if not known or failures != run.manifest.content["failures"]:
-            run.manifest.complete(shown, inputs, failures, self.settings.stac(run.dimensions, run.gsd))
+            stac = self.settings.stac(run.dimensions, run.gsd)
+            run.manifest.complete(shown, inputs, failures, stac, written)
         run.ledger.close()
+        self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
+
+    def _merged(self, run: _Run) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
+        rows = run.ledger.rows()
+        if self.settings.writes_vectors:
+            merge(
+                self.folder,
+                self.folder / POOLED,
+                wanted=rows,
+                before=lambda partial: run.ledger.will_write(POOLED, partial),
+            )
+        inputs = run.ledger.inputs()
+        made = self.settings.format.mosaics(self.folder, _tiles(inputs))
+        check_complete(self.folder, self.settings, inputs)
+        run.ledger.remove_outdated()
+        return inputs, {file: written_state(self.folder / file) for file in [*made, *([POOLED] if rows else [])]}
+
+    def release(self) -> None:
+        """Let other runs write to the folder; a run that ends with an error calls this, too."""
+        self._lock.release()
 
     def raise_if_failed(self) -> None:
         """End the run with an error if items failed, unless they may be skipped.
@@ -279,6 +346,9 @@ class Exporter:
         written: list[tuple[Item, list[Path]]] = []
         for name, feature in zip(self.settings.layer_names, features, strict=True):
             for item in items_of(name, feature, samples, self.settings):
+                if fault := item.fault:
+                    run.failures.add(item.embedding.id, fault)
+                    continue
                 files = [run.grids.write(item.embedding)] if self.settings.writes_grids else []
                 run.counts += Counts(cells=item.cells)
                 run.dimensions, run.gsd = item.dimensions, item.gsd

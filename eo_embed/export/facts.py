@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eo_core.fingerprint import sha256_of_file
+from eo_core.config import without_folders
+from eo_core.fingerprint import fingerprint, sha256_of_file
 from eo_data.dataset.facts import describe_data
 from eo_embed.export.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
@@ -50,7 +51,13 @@ def export_facts(task: Mapping[str, Any], weights_sha256: str, precision: str, d
     }
 
 
-def run_provenance(checkpoint: str | Path | None, config: str | None, root: str | Path) -> dict[str, Any]:
+def run_provenance(
+    checkpoint: str | Path | None,
+    config: str | None,
+    root: str | Path,
+    *,
+    absolute_paths: bool = False,
+) -> dict[str, Any]:
     """Return what a reader wants to know besides, and what may differ between two runs of one export.
 
     Parameters
@@ -61,12 +68,35 @@ def run_provenance(checkpoint: str | Path | None, config: str | None, root: str 
         Text of the config that the run was started with.
     root : str or Path
         Folder of the data.
+    absolute_paths : bool
+        Whether paths are told as they are; else absolute ones by their last part.
     """
     known = checkpoint is not None and Path(checkpoint).is_file()
-    return {
+    texts: dict[str, str | None] = {
         "checkpoint": str(checkpoint) if checkpoint else None,
-        "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
-        "software": software_versions(),
         "config": config,
         "root": str(root),
     }
+    if not absolute_paths:
+        texts |= {"checkpoint": Path(checkpoint).name if checkpoint else None, "root": Path(root).resolve().name}
+        texts["config"] = config and without_folders(config)
+    return {
+        "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
+        "software": software_versions(),
+        **texts,
+    }
+
+
+def data_set_of(root: Path, *, absolute_paths: bool = False) -> dict[str, str]:
+    """Return which data set an export is of: its root, and a number by which a moved one is noticed.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the data.
+    absolute_paths : bool
+        Whether the root is named by its whole path, or by its last folder.
+    """
+    place = root.resolve()
+    named = place.as_posix() if absolute_paths else place.name
+    return {"root": named, "place": fingerprint({"root": place.as_posix()})[:16]}

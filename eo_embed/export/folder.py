@@ -17,25 +17,31 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from eo_core.files import PARTIAL, remove_partials
 from eo_core.fingerprint import differences
+from eo_core.locks import LOCK
 from eo_embed.export import failures
+from eo_embed.export.facts import data_set_of
 from eo_embed.export.failures import Failures
 from eo_embed.export.ledger import PROGRESS, Ledger
-from eo_embed.export.manifest import Manifest, read_manifest
+from eo_embed.export.manifest import TABLES, Manifest, read_manifest
+from eo_embed.export.review import Review
+from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED
+from eo_embed.writers.merging import keys_of
 
 logger = logging.getLogger(__name__)
 
 #: What an export makes besides grids, as patterns below its folder.
 _MADE = (
-    f"{PROGRESS}/*-*.json",
+    f"{PROGRESS}/*.json",
+    TABLES,
     POOLED,
     failures.NAME,
     f"{PARTS}/part-*.parquet",
@@ -48,7 +54,7 @@ _LISTED = 20
 class FolderState(Enum):
     """How far the export in a folder has come."""
 
-    #: There is no export: the folder is missing, empty, or holds what a crash left before the first manifest.
+    #: There is no export: the folder is missing, empty, or holds what a run left that ended before its first item.
     NEW = "new"
     #: There is an export that is not finished, or entries that its complete manifest does not hold.
     INTERRUPTED = "interrupted"
@@ -67,6 +73,8 @@ def state_of(folder: Path) -> FolderState:
     if not _holds_export(folder):
         return FolderState.NEW
     current = read_manifest(folder)
+    if not (current.is_complete or current.count or any((folder / PROGRESS).glob("*-*.json"))):
+        return FolderState.NEW
     whole = current.is_complete and Ledger(folder).is_covered_by(current)
     return FolderState.COMPLETE if whole else FolderState.INTERRUPTED
 
@@ -86,7 +94,7 @@ def _holds_export(folder: Path) -> bool:
         read_manifest(folder)
         return True
     # A crash before the first manifest leaves only its temporary file.
-    others = [path.name for path in folder.glob("*") if not path.name.startswith(PARTIAL)]
+    others = [path.name for path in folder.glob("*") if not path.name.startswith((PARTIAL, LOCK))]
     if others:
         msg = (
             f"{folder} holds files but no {MANIFEST}, so it is no export: {', '.join(sorted(others)[:5])}. Give "
@@ -103,6 +111,7 @@ def open_export(
     rank: int = 0,
     provenance: Mapping[str, Any] | None = None,
     stac: Mapping[str, Any] | None = None,
+    data_set: Mapping[str, Any] | None = None,
 ) -> tuple[Manifest, Ledger]:
     """Begin an export, or go on with one that was interrupted or is to get more items.
 
@@ -118,7 +127,7 @@ def open_export(
         Remove the export that is there, the same or another one, and start again. Files that no export makes stay.
     rank : int
         Number of this process.
-    provenance, stac : mapping, optional
+    provenance, stac, data_set : mapping, optional
         What the manifest shows besides the facts.
 
     Returns
@@ -136,13 +145,13 @@ def open_export(
     place = Path(folder)
     if rank:
         return _joined(place, facts, rank)
-    if overwrite and _holds_export(place):
-        _clear(place)
     state = FolderState.NEW if overwrite else state_of(place)
     if state is not FolderState.NEW:
         return _gone_on_with(place, state, facts, provenance or {})
+    if _holds_export(place):
+        _clear(place)
     remove_partials(place)
-    return Manifest.create(place, facts, provenance or {}, stac), Ledger(place)
+    return Manifest.create(place, facts, provenance or {}, stac, data_set), Ledger(place)
 
 
 def _gone_on_with(
@@ -154,12 +163,72 @@ def _gone_on_with(
     remove_partials(folder)
     Failures(folder).forget()
     if state is FolderState.COMPLETE:
-        logger.info("%s holds a complete export of %d items.", folder, len(current.content["inputs"]))
+        logger.info("%s holds a complete export of %d items.", folder, current.count)
         Ledger(folder).close()
     else:
         _remove_orphans(folder)
         current.resume(provenance)
     return current, Ledger(folder)
+
+
+def is_of_another_place(manifest: Manifest, root: Path | None) -> bool:
+    """Tell whether an export was begun when its data set was elsewhere, or is of another data set."""
+    if root is None:
+        return False
+    if "data_set" not in manifest.content:  # by version 0.1
+        before = manifest.content["provenance"].get("root")
+        return bool(before) and Path(before).resolve() != root.resolve()
+    return bool(manifest.content["data_set"]["place"] != data_set_of(root)["place"])
+
+
+def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Review) -> None:
+    """Refuse to go on with an export whose samples have the ids of this data set, but other files.
+
+    Raises
+    ------
+    ValueError
+        If more of them are made of other files than of the same.
+    """
+    if len(review.changed) <= len(review.kept):
+        return
+    before = manifest.content.get("data_set", manifest.content["provenance"])["root"]
+    msg = (
+        f"{manifest.folder} holds an export of another data set: it was begun with root {before!r}, and of "
+        f"{len(review.changed) + len(review.kept)} samples with the same ids in {root}, {len(review.changed)} "
+        "have other files or dates. Export to another folder, or start again there with overwrite: true. If this is "
+        "the same data set, copied: copy it with its times (cp -p, rsync -t)."
+    )
+    raise ValueError(msg)
+
+
+def check_complete(folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Compare rows, grids and the items of an export that is to be complete.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    settings : ExportSettings
+        What was exported.
+    inputs : sequence of mapping
+        The items, as `Ledger.inputs` gives them.
+
+    Raises
+    ------
+    ValueError
+        If an item has no row or no grid, or there are more rows than items.
+    """
+    keys = {(entry["id"], entry["layer"]) for entry in inputs}
+    rows = keys_of(folder / POOLED) if settings.writes_vectors else keys
+    lacking = {(e["id"], e["layer"]) for e in inputs if settings.writes_grids and not set(e["files"]) - {POOLED}}
+    wrong = sorted((keys ^ rows) | lacking)
+    if wrong:
+        msg = (
+            f"{folder} is not complete: {len(wrong)} items differ between {POOLED}, the grids and the record of what "
+            f"is finished (first: {', '.join(map(str, wrong[:_LISTED]))}). Run again: they are then made again. If "
+            "it happens again, check the disk."
+        )
+        raise ValueError(msg)
 
 
 def _joined(folder: Path, facts: Mapping[str, Any], rank: int) -> tuple[Manifest, Ledger]:

@@ -45,6 +45,20 @@ class Item:
         """Number of grid cells that are written."""
         return 0 if self.embedding.grid is None else int(np.prod(self.embedding.shape))
 
+    @property
+    def fault(self) -> str:
+        """Why the values cannot be written; empty if they can. Cells in which nothing was observed have none."""
+        own = self.embedding
+        cells = None if own.grid is None or own.valid is None else own.grid[:, own.valid > 0]
+        for values, what in ((own.pooled, "vector"), (cells, "grid")):
+            if values is not None and not np.isfinite(values).all():
+                layer = f" of {own.layer}" if own.layer else ""
+                return (
+                    f"the encoder's {what}{layer} is not finite ({int((~np.isfinite(values)).sum())} of {values.size} "
+                    "numbers are NaN or infinite). Check the weights and the pixels, and run with precision: 32-true."
+                )
+        return ""
+
     def entry(self, files: Sequence[Path], folder: Path) -> dict[str, Any]:
         """Return what the ledger and the manifest hold of the item, whose files lie below ``folder``."""
         own = self.embedding
@@ -52,7 +66,7 @@ class Item:
             "id": own.id,
             "layer": own.layer,
             "files": [path.relative_to(folder).as_posix() for path in files],
-            "sources": list(own.sources),
+            **_made_of(self.sample, own),
             "dates": [day.isoformat() for day in own.dates],
             "valid_fraction": own.valid_fraction,
             "raster_id": self.sample.raster_id,
@@ -60,6 +74,11 @@ class Item:
             "grid_hw": list(own.shape),
             "area_m2": round(self.sample.area, 1),
         }
+
+
+def _made_of(sample: SampleGrid, own: Embedding) -> dict[str, Any]:
+    """Return the state of the files that a sample was made of, or their names if the data module does not tell."""
+    return {"sources": list(own.sources)} if sample.inputs is None else {"inputs": sample.inputs}
 
 
 def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], settings: ExportSettings) -> Iterator[Item]:

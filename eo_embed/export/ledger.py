@@ -1,28 +1,35 @@
 """Which items of an export are finished, so that a run that was killed goes on where it was.
 
 A batch counts once its entry is there, and an entry is written after all files of its batch. What a crash leaves
-without an entry is made again.
+without an entry is made again, and so is what would not come out the same now: an item whose inputs are others, or
+whose files are damaged.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from eo_core.files import write_text
+from eo_core.file_state import FileState, Verify, file_state
+from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
 from eo_embed.export.manifest import Manifest, read_manifest
+from eo_embed.export.review import STATED_DATES, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
-
-logger = logging.getLogger(__name__)
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
+#: In it, the states of files that many items share.
+_SHARED = "shared.json"
+_TABLE = Path(POOLED).suffix
+
+#: Id and layer of an item.
+type Key = tuple[str, str]
 
 
 class Ledger:
@@ -43,31 +50,69 @@ class Ledger:
         self.next_number = 1 + max(
             (_rank_and_number(path)[1] for path in (self.folder / PROGRESS).glob(f"{rank}-*.json")), default=-1
         )
+        #: Items that are to be made again, with the entry that counts no more.
+        self._unfinished: dict[Key, dict[str, Any]] = {}
 
-    def finished(self) -> dict[tuple[str, str], list[str]]:
-        """Return the files, relative to the folder, of each finished item by (id, layer).
+    def finished(
+        self,
+        known: InputsOf | None = None,
+        root: Path | None = None,
+        verify: Verify = "stat",
+        *,
+        moved: bool = False,
+    ) -> dict[Key, list[str]]:
+        """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
+        return self.review(known, root, verify, moved=moved)[0]
 
-        An item whose files are not all there, or whose sources have another size or time than when it was read, is
-        not finished. Two processes may have made the same item, as DDP's sampler lets them: it is one item here.
+    def review(
+        self,
+        known: InputsOf | None = None,
+        root: Path | None = None,
+        verify: Verify = "stat",
+        *,
+        moved: bool = False,
+    ) -> tuple[dict[Key, list[str]], Review]:
+        """Look at every item: would it come out the same now, and is all of it there as it was written.
+
+        Two processes may have made the same item, as DDP's sampler lets them: it is one item here. Items that are to be
+        made again do not count among `inputs`, unless they are recorded again.
+
+        Parameters
+        ----------
+        known : callable, optional
+            Gives what a sample is made of now by its id, ``None`` if there is no such sample. Without it, the recorded
+            files are looked at where they still are.
+        root : Path, optional
+            Folder that recorded paths start from.
+        verify : {'stat', 'content'}
+            As in `eo_core.file_state.is_unchanged`.
+        moved : bool
+            Whether the data set was elsewhere when the items were made.
+
+        Returns
+        -------
+        dict of (str, str) to list of str, Review
+            Files, relative to the folder, of each finished item by (id, layer); and what became of all items.
 
         Raises
         ------
         ValueError
             If an entry cannot be read.
         """
-        found: dict[tuple[str, str], list[str]] = {}
-        changed = 0
-        for entry in self._entries():
-            key = (entry["id"], entry["layer"])
-            if key in found or not all((self.folder / file).exists() for file in entry["files"]):
-                continue
-            if _sources_changed(entry):
-                changed += 1
-                continue
-            found[key] = list(entry["files"])
-        if changed:
-            logger.warning("%d finished items are made again because their sources changed since.", changed)
-        return found
+        inputs = InputCheck(known, root, verify, moved)
+        outputs = OutputCheck(self.folder, self._shared_states(), verify)
+        found: dict[Key, list[str]] = {}
+        seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
+        for key, entry, since in self._newest():
+            fate = inputs.fate(entry)
+            if fate != "changed" and not outputs.are_whole(entry, since):
+                fate = "damaged"
+            seen[fate][key[0]] = None
+            if fate in ("kept", "gone"):
+                found[key] = list(entry["files"])
+            else:
+                self._unfinished[key] = entry
+        return found, Review(*(tuple(seen[fate]) for fate in get_args(Fate)))
 
     def record(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Note a batch as finished, whose files are in place.
@@ -75,8 +120,9 @@ class Ledger:
         Parameters
         ----------
         items : sequence of mapping
-            Per item and layer: ``id``, ``layer``, ``files`` (relative to the folder), ``sources`` (paths), and what
-            else the manifest shall say of it, such as ``dates``.
+            Per item and layer: ``id``, ``layer``, ``files`` (relative to the folder), ``inputs`` (state of the files
+            that it was made of and stated dates, as `eo_data.dataset.sample_reader.Inputs.state` gives it) or
+            ``sources`` (paths), and what else the manifest shall say of it, such as ``dates``.
 
         Raises
         ------
@@ -85,18 +131,21 @@ class Ledger:
         """
         if not items:
             return
-        entries = [self._entry(item) for item in items]
-        keys = [(entry["id"], entry["layer"]) for entry in entries]
+        keys = [(item["id"], item.get("layer", "")) for item in items]
         repeated = [key for key, count in Counter(keys).items() if count > 1]
         if repeated:
             msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
+        states: dict[str, dict[str, Any]] = {}
+        entries = [self._entry(item, states) for item in items]
         path = self.folder / PROGRESS / f"{self.rank}-{self.next_number:06d}.json"
         if path.exists():
             msg = f"{path} is there already: another run writes to {self.folder}. Let one run at a time write there."
             raise ValueError(msg)
         write_text(path, json.dumps(entries, allow_nan=False))
         self.next_number += 1
+        for key in keys:
+            self._unfinished.pop(key, None)
 
     def inputs(self) -> list[dict[str, Any]]:
         """Return the entries of all finished items for the manifest, sorted by id and layer.
@@ -104,45 +153,127 @@ class Ledger:
         To be called when the parts are merged: vectors are then said to be in ``embeddings.parquet``.
         """
         merged = (self.folder / POOLED).exists()
-        entries: dict[tuple[str, str], dict[str, Any]] = {}
-        for entry in self._entries():
-            key = (entry["id"], entry["layer"])
+        entries = {}
+        for key, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            older = entries.get(key)
-            if all((self.folder / file).exists() for file in files) and (older is None or _sources_changed(older)):
-                entries[key] = {**entry, "files": files}
+            if all((self.folder / file).exists() for file in files):
+                written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
+                entry.pop("run", None)
+                entries[key] = entry | {"files": files} | ({"written": written} if written else {})
         return [entries[key] for key in sorted(entries)]
+
+    def rows(self) -> dict[Key, str]:
+        """Return which table holds the vector of each finished item: a part, or the merged table of an earlier run."""
+        tables = ((key, entry["files"]) for key, entry in self._finished_entries())
+        found = ((key, next((file for file in files if file.endswith(_TABLE)), None)) for key, files in tables)
+        return {key: file for key, file in found if file is not None}
+
+    def remove_outdated(self) -> None:
+        """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
+        made = {key for key, _ in self._finished_entries()}
+        for key, entry in self._unfinished.items():
+            for file in () if key in made else entry["files"]:
+                if file != POOLED and not file.startswith(f"{PARTS}/"):
+                    remove_file_or_folder(self.folder / file)
+
+    def will_write(self, file: str, partial: Path) -> None:
+        """Note the state of a file that many items share, before it gets its name.
+
+        Parameters
+        ----------
+        file : str
+            Its name, relative to the folder.
+        partial : Path
+            The file, which is written already.
+        """
+        write_text(self.folder / PROGRESS / _SHARED, json.dumps({file: written_state(partial)}))
+
+    def adds_nothing_to(self, complete: Manifest) -> bool:
+        """Whether a complete manifest holds all entries, and all is as it says."""
+        shared = {"files": list(complete.written), "written": complete.written}
+        whole = OutputCheck(self.folder).are_whole(shared, _time_of(complete.folder / MANIFEST))
+        return whole and not self._unfinished and self.is_covered_by(complete)
 
     def is_covered_by(self, complete: Manifest) -> bool:
         """Whether a complete manifest holds all entries, so that they are only what a crash has left."""
-        held = {_identity(entry) for entry in complete.content["inputs"]}
-        return all(_identity(entry) in held for entry in self._progress())
+        entries = [_identity(entry) for entry, _ in self._progress()]
+        if not entries:
+            return True
+        held = {_identity(entry) for entry in complete.items()}
+        return all(entry in held for entry in entries)
 
     def close(self) -> None:
         """Remove the entries and parts of all processes, once the manifest is complete and holds all of it."""
         for folder in (PROGRESS, PARTS):
             shutil.rmtree(self.folder / folder, ignore_errors=True)
 
-    def _entry(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    @functools.cached_property
+    def _run(self) -> int:
+        """Number of this run among those of the export."""
+        if not (self.folder / MANIFEST).is_file():
+            return 0
+        current = read_manifest(self.folder)
+        # Of a complete export, the manifest says with the first new item that another run goes on with it.
+        return len(current.content["earlier_runs"]) + current.is_complete
+
+    def _entry(self, item: Mapping[str, Any], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
         files = [Path(file).as_posix() for file in item["files"]]
-        missing = [file for file in files if not (self.folder / file).exists()]
+        for file in files:
+            if file not in states and (state := written_state(self.folder / file)):
+                states[file] = state
+        missing = [file for file in files if file not in states]
         if not files or missing:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
-        sources = [_stat(path) or {"path": str(path)} for path in item.get("sources", ())]
-        entry: dict[str, Any] = plain_values({"layer": "", **item, "files": files, "sources": sources})
+        own = {key: value for key, value in item.items() if key != "inputs"}
+        inputs = item.get("inputs")
+        if inputs is None:
+            own["sources"] = [{"path": str(path), **_plain_state(path)} for path in item.get("sources", ())]
+        else:
+            own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
+        written = {file: states[file] for file in files}
+        entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
         return entry
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries of all processes by rank and number, then those of the run that completed the export."""
-        yield from self._progress()
-        if (self.folder / MANIFEST).is_file():
-            yield from read_manifest(self.folder).content["inputs"]
+    def _finished_entries(self) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
+        for key, entry, _ in self._newest():
+            if key not in self._unfinished or entry.get("run", 0) > self._unfinished[key].get("run", 0):
+                yield key, entry
 
-    def _progress(self) -> Iterator[dict[str, Any]]:
+    def _newest(self) -> Iterator[tuple[Key, dict[str, Any], float]]:
+        """Yield the entry that counts of each item, that of the last run that made it, and when it was written."""
+        newest: dict[Key, tuple[dict[str, Any], float]] = {}
+        for entry, time in self._progress():
+            key = (entry["id"], entry["layer"])
+            if key not in newest or newest[key][0].get("run", 0) <= entry.get("run", 0):
+                newest[key] = entry, time
+        yield from ((key, entry, time) for key, (entry, time) in newest.items())
+        if not (self.folder / MANIFEST).is_file():
+            return
+        time = _time_of(self.folder / MANIFEST)
+        for entry in read_manifest(self.folder).items():
+            if (entry["id"], entry["layer"]) not in newest:
+                yield (entry["id"], entry["layer"]), entry, time
+
+    def _shared_states(self) -> dict[str, list[tuple[FileState, float]]]:
+        """States in which a file that many items share may be: that of the manifest, and the one that was to follow."""
+        manifest, shared = self.folder / MANIFEST, self.folder / PROGRESS / _SHARED
+        stated = [(read_manifest(self.folder).written, _time_of(manifest))] if manifest.is_file() else []
+        stated += [(json.loads(shared.read_text(encoding="utf-8")), 0.0)] if shared.is_file() else []
+        found: dict[str, list[tuple[FileState, float]]] = {}
+        for files, since in stated:
+            for file, plain in files.items():
+                if (state := FileState.of_plain(plain)) is not None:
+                    found.setdefault(file, []).append((state, since))
+        return found
+
+    def _progress(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Yield all entries of batches, and when each was written."""
         for path in sorted((self.folder / PROGRESS).glob("*-*.json"), key=_rank_and_number):
             try:
-                yield from json.loads(path.read_text(encoding="utf-8"))
+                time = _time_of(path)
+                yield from ((entry, time) for entry in json.loads(path.read_text(encoding="utf-8")))
             except ValueError as error:
                 msg = f"{path} cannot be read: {error}. Remove this file; its items are then made again."
                 raise ValueError(msg) from error
@@ -163,18 +294,23 @@ def _rank_and_number(path: Path) -> tuple[int, int]:
     return int(rank), int(number)
 
 
-def _stat(path: str | Path) -> dict[str, Any] | None:
-    """Path as given, size in bytes and time of change in seconds, or ``None`` for what is no file here."""
-    file = Path(path)
-    if not file.is_file():
-        return None
-    stat = file.stat()
-    return {"path": str(path), "size": stat.st_size, "mtime": stat.st_mtime}
+def written_state(path: Path) -> dict[str, Any]:
+    """Return size and digest of what was written, as plain JSON values; empty if it is not there.
+
+    Without times, so that two runs tell the same: that of the record is later.
+    """
+    state = file_state(path, "content")
+    return {} if state is None else FileState(state.size, digest=state.digest).plain()
 
 
-def _sources_changed(entry: Mapping[str, Any]) -> bool:
-    """Whether a source of an entry has another size or time now; one that is not here any more has not changed."""
-    return any("size" in source and _stat(source["path"]) not in (None, source) for source in entry["sources"])
+def _time_of(path: Path) -> float:
+    """Time at which a file got its name."""
+    return path.stat().st_ctime
+
+
+def _plain_state(path: str | Path) -> dict[str, Any]:
+    state = file_state(path)
+    return {} if state is None else state.plain()
 
 
 def _identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:

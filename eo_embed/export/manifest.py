@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,13 +18,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from eo_core.files import write_text
+from eo_core.files import atomic_path, write_text
 from eo_core.fingerprint import fingerprint, plain_values
+from eo_embed.export.item_table import read_items, write_items
 from eo_embed.writers.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.
 FORMAT = "eo_embed.manifest/1"
 RUNNING, COMPLETE = "running", "complete"
+#: Most items that the manifest itself lists, so that it can be read in an editor; more go to a table, of this pattern.
+MOST_LISTED = 1000
+TABLES = "items-*.parquet"
 STAC_EXTENSIONS = (
     "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json",
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
@@ -68,7 +72,10 @@ class Manifest:
     content : dict
         What the file holds: ``state``, ``fingerprint``, the STAC fields, ``facts`` (everything that changes the
         numbers), ``provenance`` (software, config text, start and end in UTC), ``earlier_runs``, ``counts``,
-        ``inputs`` (per item its files, its sources with size and mtime, its dates) and ``failures``.
+        ``data_set`` (which one, see `eo_embed.export.facts.data_set_of`), ``written`` (state of the files that many
+        items share), ``inputs`` (per item its files, the state of its sources, its dates; of many, the table that
+        lists them, see `items`) and
+        ``failures``.
     """
 
     folder: Path
@@ -81,6 +88,7 @@ class Manifest:
         facts: Mapping[str, Any],
         provenance: Mapping[str, Any],
         stac: Mapping[str, Any] | None = None,
+        data_set: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write the manifest of an export that begins.
 
@@ -94,6 +102,8 @@ class Manifest:
             What may differ between two runs that give the same numbers. Software versions and start are added.
         stac : mapping, optional
             Fields of the STAC embedding extension that are known already.
+        data_set : mapping, optional
+            By `eo_embed.export.facts.data_set_of`.
 
         Raises
         ------
@@ -107,6 +117,7 @@ class Manifest:
             "stac_extensions": list(STAC_EXTENSIONS),
             **_stac_fields(stac or {}),
             "facts": plain_values(facts),
+            **({"data_set": dict(data_set)} if data_set else {}),
             "provenance": _provenance(provenance),
             "earlier_runs": [],
             "counts": {},
@@ -133,6 +144,29 @@ class Manifest:
         """Whether the export came to its end."""
         return bool(self.content["state"] == COMPLETE)
 
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """State of each file that many items share, by its name relative to the folder."""
+        written: Mapping[str, Any] = self.content.get("written", {})
+        return written
+
+    @property
+    def count(self) -> int:
+        """Number of items of the complete export."""
+        inputs = self.content["inputs"]
+        return int(inputs["items"]) if isinstance(inputs, dict) else len(inputs)
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a complete export, sorted by id and layer.
+
+        Raises
+        ------
+        ValueError
+            If their table cannot be read.
+        """
+        inputs = self.content["inputs"]
+        return read_items(self.folder / inputs["table"]) if isinstance(inputs, dict) else iter(inputs)
+
     def resume(self, provenance: Mapping[str, Any]) -> None:
         """Note that another run goes on with the export; what it has finished stays.
 
@@ -151,19 +185,24 @@ class Manifest:
         inputs: Sequence[Mapping[str, Any]],
         failures: Sequence[Mapping[str, Any]],
         stac: Mapping[str, Any] | None = None,
+        written: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the manifest of an export whose files are all in place.
+
+        The items of a large export go to a table beside it, ``items-<run>.parquet``.
 
         Parameters
         ----------
         counts : mapping
             Items done, skipped, failed, cells ...
         inputs : sequence of mapping
-            Per item id, layer, files, sources (path, size, mtime) and dates, as ``Ledger.inputs`` gives them.
+            Per item id, layer, files, sources and dates, as ``Ledger.inputs`` gives them.
         failures : sequence of mapping
             Per failed item id, reason and file, as ``Failures.merge`` gives them.
         stac : mapping, optional
             Fields of the STAC embedding extension that are known by now, such as ``emb:dimensions``.
+        written : mapping, optional
+            State of each file that many items share, by its name relative to the folder.
 
         Raises
         ------
@@ -177,10 +216,25 @@ class Manifest:
             "processing:datetime": end,
             "provenance": {**self.content["provenance"], "end": end},
             "counts": plain_values(counts),
-            "inputs": plain_values(inputs),
+            **({"written": plain_values(written)} if written else {}),
+            "inputs": self._listed(plain_values(inputs)),
             "failures": plain_values(failures),
         }
         self._write()
+        named = self.content["inputs"]["table"] if isinstance(self.content["inputs"], dict) else ""
+        for table in self.folder.glob(TABLES):
+            if table.name != named:
+                table.unlink()
+
+    def _listed(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
+        """Return the items, or of many where they are listed."""
+        if len(inputs) <= MOST_LISTED:
+            return inputs
+        # Under a name of its own, so that the manifest before this one keeps the table that it names.
+        table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
+        with atomic_path(table) as partial:
+            write_items(partial, inputs)
+        return {"table": table.name, "items": len(inputs)}
 
     def _write(self) -> None:
         write_text(self.folder / MANIFEST, _as_json(self.content))
@@ -275,7 +329,7 @@ def _as_json(content: Mapping[str, Any]) -> str:
     """Return the text of the file: indented, but with one line for each item and failure, as there may be many."""
     parts = []
     for key, value in content.items():
-        if key in ("inputs", "failures") and value:
+        if key in ("inputs", "failures") and isinstance(value, list) and value:
             lines = ",\n    ".join(json.dumps(entry, allow_nan=False) for entry in value)
             text = f"[\n    {lines}\n  ]"
         else:

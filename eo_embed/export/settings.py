@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
+from eo_core.file_state import VERIFY, Verify
 from eo_embed.export.failures import ON_ERROR, OnError
 from eo_embed.writers.formats import Format, GridFormat, grid_format
 from eo_embed.writers.quantise import DType, Encoding
@@ -38,6 +39,14 @@ class ExportSettings:
         Start again in a folder that holds another export.
     on_error : {'raise', 'skip'}
         Whether a run in which items failed ends with an error.
+    verify : {'stat', 'content'}
+        How a rerun tells that files are what they were: by size and times, and small ones by a digest where times
+        differ; or all by a digest of their content, which reads them.
+    absolute_paths : bool
+        Whether manifest, tables and tags name files by their whole path. By default they are named from the root of
+        the data set on, and the root by its last folder.
+    take_over : bool
+        Whether to go on in a folder that a run on another machine has locked and not given back.
 
     Raises
     ------
@@ -54,12 +63,16 @@ class ExportSettings:
     dtype: DType = "float32"
     overwrite: bool = False
     on_error: OnError = "raise"
+    verify: Verify = "stat"
+    absolute_paths: bool = False
+    take_over: bool = False
 
     def __post_init__(self) -> None:
         one_of("output", self.output, get_args(Output))
         one_of("pooling", self.pooling, get_args(Pooling))
         one_of("group_merge", self.group_merge, get_args(GroupMerge))
         one_of("on_error", self.on_error, ON_ERROR)
+        one_of("verify", self.verify, VERIFY)
         grid_format(self.grid_format, self.dtype)
         if not self.layers:
             msg = "layers is empty. Name at least one, such as [-1]."

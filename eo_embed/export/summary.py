@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +22,39 @@ ROWS = (
     ("bytes", "megabytes"),
 )
 _WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run has done.
+
+    Parameters
+    ----------
+    done, skipped : int
+        Samples that were exported, and those that an earlier run has finished.
+    cells : int
+        Grid cells that were written.
+    area_m2 : float
+        Ground that the exported samples cover, in square metres.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    cells: int = 0
+    area_m2: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts.of([a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)])
+
+    def numbers(self) -> list[float]:
+        """Return the counts as numbers that can be added up over processes."""
+        return [float(value) for value in astuple(self)]
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Counts:
+        """Return the counts behind :meth:`numbers`."""
+        done, skipped, cells, area = numbers
+        return cls(int(done), int(skipped), int(cells), area)
 
 
 def summary_table(counts: Mapping[str, int], seconds: float, area_m2: float, folder: str | Path) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eo_core.files import atomic_path, write_text
+from eo_core.files import write_file, write_text
 from eo_core.fingerprint import plain_values
 from eo_embed.probing.bootstrap import CLASS_SCORES, LEVEL, OVERALL_SCORES, REGRESSION_SCORES
 from eo_embed.probing.confusion import draw_confusion, draw_scatter
@@ -167,8 +168,7 @@ def write_report(report: ProbeReport, folder: str | Path) -> Path:
     facts = {**report.facts, "notes": list(report.notes)}
     drawn = {f"{kind}_{probe}.png": figure for kind, probe, figure in _pictures(report)}
     for name, figure in drawn.items():
-        with atomic_path(folder / name) as partial:
-            figure.savefig(partial, dpi=120)
+        write_file(folder / name, partial(figure.savefig, format="png", dpi=120))
     for kind in _PICTURES:
         for path in folder.glob(f"{kind}_*.png"):
             if path.name not in drawn:

@@ -12,7 +12,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
-from eo_core.files import atomic_folder, atomic_path, write_text
+from eo_core.files import write_file, write_folder, write_text
 from eo_embed.writers.embedding import Embedding, StoredGrid
 from eo_embed.writers.layout import (
     GRIDS,
@@ -61,8 +61,7 @@ class NetcdfWriter:
         path = item_path(self.folder / GRIDS, embedding.id, embedding.layer, NETCDF_SUFFIX)
         data = as_dataset(embedding, path, self.folder / self.manifest)
         compression = {"zlib": True, "complevel": 4, "shuffle": True}
-        with atomic_path(path) as partial:
-            data.to_netcdf(partial, engine="h5netcdf", encoding={"embedding": compression})
+        write_file(path, lambda file: data.to_netcdf(file, engine="h5netcdf", encoding={"embedding": compression}))
         return path
 
 
@@ -117,11 +116,20 @@ class ZarrWriter:
             if not (group / _ZARR_NODE).is_file():
                 node = {"zarr_format": 3, "node_type": "group", "attributes": {}}
                 write_text(group / _ZARR_NODE, json.dumps(node, indent=2))
-        with atomic_folder(path) as partial:
-            data.to_zarr(
-                partial, mode="w", zarr_format=3, consolidated=False, encoding={"embedding": {"chunks": chunks}}
-            )
+        write_folder(path, _as_zarr(data, chunks))
         return path
+
+
+def _as_zarr(data: xr.Dataset, chunks: tuple[int, int, int]) -> dict[str, bytes]:
+    """Return the files of a Zarr v3 group by their paths in it."""
+    from zarr.core.buffer import Buffer  # noqa: PLC0415
+    from zarr.storage import MemoryStore  # noqa: PLC0415
+
+    made: dict[str, Buffer] = {}
+    data.to_zarr(
+        MemoryStore(made), mode="w", zarr_format=3, consolidated=False, encoding={"embedding": {"chunks": chunks}}
+    )
+    return {name: content.to_bytes() for name, content in made.items()}
 
 
 def need_zarr() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,22 +23,8 @@ from eo_embed.writers.layout import PARTS
 
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet")
 _BOX = ("xmin", "ymin", "xmax", "ymax")
-_COMPRESSION = "zstd"
-
-
-class _Source(NamedTuple):
-    """One row group of one file."""
-
-    path: Path
-    row_group: int
-
-
-class _Survey(NamedTuple):
-    """What must be known before the first row is written."""
-
-    order: list[tuple[_Source, int]]
-    types: set[str]
-    bounds: np.ndarray | None
+#: Of all files of vectors.
+COMPRESSION = "zstd"
 
 
 def schema(dim: int) -> pa.Schema:
@@ -106,44 +92,11 @@ class PartWriter:
         path = self.folder / PARTS / f"part-{self.rank:04d}-{self._number:06d}.parquet"
         with atomic_path(path) as partial:
             # Each part is GeoParquet too, so that an interrupted export can be read.
-            pq.write_table(table.replace_schema_metadata({"geo": _geo(set(), None)}), partial, compression=_COMPRESSION)
+            pq.write_table(
+                table.replace_schema_metadata({"geo": geo_metadata(set(), None)}), partial, compression=COMPRESSION
+            )
         self._number += 1
         return path
-
-
-def merge(folder: Path, out: Path, row_group_size: int = 1024) -> Path | None:
-    """Merge the parts of an export into one file, sorted by id and layer; return it, or ``None`` without any rows.
-
-    If ``out`` exists, its rows are kept, but parts replace them: so an interrupted merge can be run again, and
-    a finished export can grow. Of rows with the same id and layer the one of the highest part number stays. The parts
-    stay as they are.
-
-    Memory holds the ids, one row group of the result and one part.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the export.
-    out : Path
-        The GeoParquet file.
-    row_group_size : int
-        Rows of a row group.
-
-    Raises
-    ------
-    ValueError
-        If the vectors of two files differ in length.
-    """
-    files = [*([out] if out.is_file() else []), *part_files(folder)]
-    if not files:
-        return None
-    survey = _survey(files)
-    columns = _common_schema(files).with_metadata({"geo": _geo(survey.types, survey.bounds)})
-    with atomic_path(out) as partial, pq.ParquetWriter(partial, columns, compression=_COMPRESSION) as writer:
-        for start in range(0, len(survey.order), row_group_size):
-            table = _gather(survey.order[start : start + row_group_size], columns)
-            writer.write_table(table, row_group_size=row_group_size)
-    return out
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -203,7 +156,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _geo(types: set[str], bounds: np.ndarray | None) -> str:
+def geo_metadata(types: set[str], bounds: np.ndarray | None) -> str:
     """Return the metadata of GeoParquet 1.1; without types they are unknown."""
     column: dict[str, Any] = {
         "encoding": "WKB",
@@ -216,53 +169,3 @@ def _geo(types: set[str], bounds: np.ndarray | None) -> str:
     if bounds is not None:
         column["bbox"] = [float(value) for value in bounds]
     return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
-
-
-def _common_schema(files: Sequence[Path]) -> pa.Schema:
-    schemas = {path: pq.read_schema(path).remove_metadata() for path in files}
-    first = schemas[files[0]]
-    for path, other in schemas.items():
-        if not other.equals(first):
-            msg = (
-                f"{path.name} and {files[0].name} differ: {other.field('embedding').type} and "
-                f"{first.field('embedding').type}. They come from two settings; export with overwrite: true."
-            )
-            raise ValueError(msg)
-    return first
-
-
-def _survey(files: Sequence[Path]) -> _Survey:
-    """Return where each row of the result comes from (later files win), and what its footprints cover."""
-    rows: dict[tuple[str, str], tuple[_Source, int]] = {}
-    types: set[str] = set()
-    bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["id", "layer", "geometry"])
-                source = _Source(path, group)
-                for i, key in enumerate(zip(table["id"].to_pylist(), table["layer"].to_pylist(), strict=True)):
-                    rows[key] = (source, i)
-                geometries = shapely.from_wkb(table["geometry"].drop_null().to_numpy())
-                if len(geometries):
-                    found = shapely.total_bounds(geometries)
-                    bounds = np.concatenate([np.minimum(bounds[:2], found[:2]), np.maximum(bounds[2:], found[2:])])
-                    types |= {geometry.geom_type for geometry in geometries}
-    return _Survey([rows[key] for key in sorted(rows)], types, bounds if types else None)
-
-
-def _gather(order: Sequence[tuple[_Source, int]], columns: pa.Schema) -> pa.Table:
-    """Return rows from many row groups in order, each group read once."""
-    by_source: dict[_Source, list[int]] = {}
-    for position, (source, _) in enumerate(order):
-        by_source.setdefault(source, []).append(position)
-    taken = pa.concat_tables(list(_taken(order, by_source)))
-    positions = np.concatenate(list(by_source.values()))
-    return taken.take(np.argsort(positions)).cast(columns)
-
-
-def _taken(order: Sequence[tuple[_Source, int]], by_source: dict[_Source, list[int]]) -> Iterator[pa.Table]:
-    for source, positions in by_source.items():
-        with pq.ParquetFile(source.path) as file:
-            table = file.read_row_group(source.row_group)
-        yield table.take([order[position][1] for position in positions]).replace_schema_metadata(None)

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import rasterio
 from rasterio.dtypes import check_dtype
+from rasterio.io import DatasetWriter
 
 from eo_core.arguments import one_of
-from eo_core.files import atomic_path
+from eo_data.raster.geotiff_output import write_geotiff
 from eo_embed.writers.embedding import Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, MANIFEST, attributes_of, band_names, grid_of, item_path
 from eo_embed.writers.quantise import Encoded, Encoding
@@ -89,18 +90,16 @@ class GridWriter:
         encoded = self.encoding.encode(grid_of(embedding))
         tags = attributes_of(embedding, path, self.folder / self.manifest, self.encoding.dtype)
         names = band_names(embedding, len(encoded.array))
-        try:
-            with atomic_path(path) as partial, rasterio.open(partial, "w", **self._profile(embedding, encoded)) as file:
-                file.write(encoded.array)
-                file.descriptions = names
-                if encoded.scale is not None:
-                    file.scales = encoded.scale
-                    file.offsets = np.zeros(len(names))
-                file.update_tags(**tags)
-        except SystemError as error:
-            # So rasterio reports what GDAL could not write when it closed the file.
-            msg = f"GDAL could not write {path}. Is the disk full?"
-            raise OSError(msg) from error
+
+        def fill(file: DatasetWriter) -> None:
+            file.write(encoded.array)
+            file.descriptions = names
+            if encoded.scale is not None:
+                file.scales = encoded.scale
+                file.offsets = np.zeros(len(names))
+            file.update_tags(**tags)
+
+        write_geotiff(path, self._profile(embedding, encoded), fill)
         return path
 
     def _profile(self, embedding: Embedding, encoded: Encoded) -> dict[str, Any]:

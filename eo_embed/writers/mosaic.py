@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rasterio
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from eo_core.files import atomic_path
 from eo_data.raster.georeference import PixelGrid, place_of_tile
+from eo_data.raster.geotiff_output import GeotiffInParts
 from eo_data.raster.raster import shifted
 
 
@@ -67,12 +68,15 @@ def _merge(paths: Sequence[Path], out: Path, raster: str) -> None:
         "BIGTIFF": "IF_SAFER",
         "interleave": "band",
     }
-    with atomic_path(out) as partial, rasterio.open(partial, "w", **profile) as target:
-        target.descriptions = descriptions
-        target.update_tags(**{key: value for key, value in tags.items() if key.islower()} | {"id": raster})
+
+    def fill(file: DatasetWriter) -> None:
+        file.descriptions = descriptions
+        file.update_tags(**{key: value for key, value in tags.items() if key.islower()} | {"id": raster})
+
+    with GeotiffInParts(out, profile, fill) as target:
         for path, (row, column, height, width) in zip(paths, places, strict=True):
             with rasterio.open(path) as tile:
-                target.write(tile.read(), window=Window(column - left, row - top, width, height))
+                target.write(tile.read(), Window(column - left, row - top, width, height))
 
 
 def _place(path: Path, common: PixelGrid) -> tuple[int, int, int, int]:

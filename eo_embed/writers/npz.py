@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
-from eo_core.files import atomic_path
+from eo_core.files import write_file
 from eo_embed.writers.embedding import Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, MANIFEST, attributes_of, band_names, cell_centres, grid_of, item_path
 
@@ -55,8 +55,7 @@ class NpzWriter:
         if embedding.valid is not None:
             arrays["valid"] = embedding.valid
         arrays |= attributes_of(embedding, path, self.folder / self.manifest, "float32")
-        with atomic_path(path) as partial:
-            np.savez_compressed(partial, **arrays)
+        write_file(path, lambda file: np.savez_compressed(file, **arrays))
         return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 
-from eo_core.files import atomic_path
+from eo_core.files import write_file
 from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.figure import regression_figure, scene_figure, segmentation_figure
 from eo_finetune.panels.samples import (
@@ -146,8 +147,7 @@ class PredictionPanels(Callback):
             folder = self.folder or Path(trainer.default_root_dir) / "panels"
             drawn = 0
             for name, figure in self._figures(pl_module, "test"):
-                with atomic_path(folder / f"{_file_name(name)}.png") as partial:
-                    figure.savefig(partial, dpi=_DPI)
+                write_file(folder / f"{_file_name(name)}.png", partial(figure.savefig, format="png", dpi=_DPI))
                 drawn += 1
             if drawn:
                 rank_zero_info(f"{drawn} pictures of test samples are in {folder}")

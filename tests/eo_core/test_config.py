@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from eo_core.config import config_text, read_config
+from eo_core.config import config_text, read_config, without_folders
 
 
 class Parser:
@@ -75,3 +76,26 @@ def test_dates_without_quotes_stay_text_as_on_the_command_line(tmp_path: Path) -
     expected = {"start": "2020-01-01", "dates": ["2020-06-01T10:00:00Z"]}
     content = read_config(tmp_path / "whole.yaml")
     assert content == {"frames": expected, "from": "2021-01-01", "count": 20200101, "leap": True}
+
+
+def test_a_config_without_folders_tells_no_home_and_keeps_all_else() -> None:
+    text = """\
+root: /home/me/data/chips
+ckpt: ~/weights/a b.pt
+windows: C:\\Users\\me\\x.tif
+files: ['s2/{id}.tif', '/mnt/x/{id}/y.tif']
+date: 2020-01-01
+url: https://example.org/a/b.tif
+lr: 1.0e-05
+none: null
+"""
+    assert yaml.safe_load(without_folders(text)) == {
+        "root": "chips",
+        "ckpt": "a b.pt",
+        "windows": "x.tif",
+        "files": ["s2/{id}.tif", "y.tif"],
+        "date": "2020-01-01",
+        "url": "https://example.org/a/b.tif",
+        "lr": 1e-05,
+        "none": None,
+    }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,15 +58,20 @@ def test_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -> No
         assert time.monotonic() - start < 4
 
 
-def test_a_second_object_of_the_same_process_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
-    first = FolderLock(tmp_path / "new")
+def test_in_one_process_the_last_object_gets_the_lock_and_the_one_before_notices(tmp_path: Path) -> None:
+    """As in a notebook, where a run was interrupted and its exporter is still a variable."""
+    first, second = FolderLock(tmp_path / "new"), FolderLock(tmp_path / "new")
+    first.check()
     first.acquire()
     first.acquire()
-    with pytest.raises(ValueError, match=f"in use: process {os.getpid()} on "):
-        FolderLock(tmp_path / "new").acquire()
+    first.check()
+    second.acquire()
+    with pytest.raises(ValueError, match=f"taken over by process {os.getpid()} .*: this run stops"):
+        first.check()
     first.release()
-    first.release()
-    FolderLock(tmp_path / "new").acquire()
+    second.check()
+    second.release()
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_lock_of_another_machine_is_taken_over_on_request_only(tmp_path: Path) -> None:
@@ -90,20 +96,22 @@ def test_an_entry_that_was_cut_off_blocks_nobody(tmp_path: Path) -> None:
         pass
 
 
-def _take(folder: Path, wins: "multiprocessing.Queue[int]") -> None:  # noqa: UP037
+def _take(folder: Path, together: Any, wins: Any) -> None:
     lock = FolderLock(folder)
+    together.wait()
     try:
         lock.acquire()
     except ValueError:
-        return
-    wins.put(os.getpid())
-    time.sleep(0.5)
+        pass
+    else:
+        wins.put(os.getpid())
+    together.wait()
 
 
 def test_of_many_that_come_at_once_one_gets_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    wins = context.Queue()
-    processes = [context.Process(target=_take, args=(tmp_path, wins)) for _ in range(6)]
+    wins, together = context.Queue(), context.Barrier(6, timeout=60)
+    processes = [context.Process(target=_take, args=(tmp_path, together, wins)) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:

@@ -1,10 +1,13 @@
-"""A name that macOS wrote is the name that an editor wrote."""
+"""A name that macOS wrote is the name that an editor wrote, and a file that is no text is named."""
 
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
-from eo_core.text import composed
+import pytest
+
+from eo_core.text import composed, read_text, table_errors
 
 
 def test_two_spellings_of_an_accent_are_one_name() -> None:
@@ -12,3 +15,25 @@ def test_two_spellings_of_an_accent_are_one_name() -> None:
     assert both[0] != both[1]
     assert {composed(text) for text in both} == {both[0]}
     assert composed("plain_1") == "plain_1"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\nb\n\xff\n", "line 3 is no UTF-8"),
+        (b"a\nb\0\n", "line 2 holds a NUL"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"The list .*a.csv cannot be read: {message}"):
+        read_text("The list", tmp_path / "a.csv")
+
+
+def test_whatever_a_parser_raises_names_the_file_once() -> None:
+    for error in (KeyError("x"), RecursionError("deep"), MemoryError(), ValueError("bad"), ValueError("in a.csv: bad")):
+        with pytest.raises(ValueError, match="a.csv") as found, table_errors("The list", Path("a.csv")):
+            raise error
+        assert str(found.value).count("a.csv") == 1
+    with pytest.raises(KeyboardInterrupt), table_errors("The list", Path("a.csv")):
+        raise KeyboardInterrupt

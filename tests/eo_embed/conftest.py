@@ -14,8 +14,9 @@ from rasterio.crs import CRS
 
 from eo_embed.export.manifest import Manifest
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.layout import POOLED
+from eo_embed.writers.merging import merge
 
 #: A grid of 160 m cells whose corner is no round number, in UTM zone 33 N.
 UTM = Affine(160.0, 0.0, 399960.1234567891, 0.0, -160.0, 5300040.9876543211)

@@ -17,6 +17,7 @@ from lightning.pytorch import Callback
 from rasterio.windows import Window
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_data.raster.georeference import PixelGrid
 from eo_finetune import BestCheckpoint, LabelMapWriter
 from eo_finetune.label_maps import _Raster, on_input_grid, write_map
 
@@ -355,9 +356,13 @@ def test_a_map_of_another_size_is_refused_and_leaves_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda batch: batch["raster_hw"].fill_(7), r"of a raster of \(7, 7\) pixels, but .*tif has \(96, 96\)"),
+        (
+            lambda batch: batch["raster_hw"][:, 1].fill_(40),
+            "lies outside of its raster of 96 x 40 pixels: at row 0 and",
+        ),
+        (lambda batch: batch["raster_hw"][-1].fill_(7), "is of a raster of 7 x 7 pixels, other tiles of .* of 96 x 96"),
+        (lambda batch: batch["raster_geotransform"][-1].mul_(2), "or they lie elsewhere. Give each raster an id"),
         (lambda batch: batch["geotransform"].mul_(2), "was resampled: its pixels are .* wide, those of the raster"),
-        (lambda batch: batch.update(sources=["gone.tif"] * 9), "The raster gone.tif .* cannot be read"),
     ],
 )
 def test_tiles_that_do_not_fit_their_raster_are_refused(
@@ -405,18 +410,13 @@ def test_a_tile_that_lies_between_the_pixels_of_its_raster_is_refused(
 
 def test_no_operator_of_affine_that_is_given_up(tmp_path: Path) -> None:
     """affine 3 warns of a product with a tuple, and a later one refuses it."""
-    path = tmp_path / "source.tif"
-    profile = {"driver": "GTiff", "count": 1, "height": 8, "width": 8, "dtype": "uint8", "crs": "EPSG:32632"}
-    transform = Affine(10, 0, 500_000, 0, -10, 5_000_000)
-    with rasterio.open(path, "w", transform=transform, **profile) as file:
-        file.write(np.zeros((1, 8, 8), dtype=np.uint8))
-    valid = np.ones((4, 4), dtype=bool)
-    tile = place(valid, Affine(10, 0, 500_040, 0, -10, 4_999_980), source=path, raster_id="source")
+    whole = PixelGrid(8, 8, Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32632")
+    tile = place(np.ones((4, 4), dtype=bool), Affine(10, 0, 500_040, 0, -10, 4_999_980), raster_id="source")
     values = np.ones((4, 4), dtype=np.int16)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        raster = _Raster(tmp_path / "map.tif", tile, (8, 8), values, None)
-        raster.write(values, tile)
+        raster = _Raster(tmp_path / "map.tif", whole, values)
+        raster.write(values, tile, whole)
         raster.finish()
     expected = np.full((8, 8), -1)
     expected[2:6, 4:8] = 1
@@ -433,7 +433,7 @@ def test_tiles_by_several_processes_are_refused(chips: Make, recipe: Make, build
 
     run.data.setup("predict")
     batch = next(iter(run.data.predict_dataloader()))
-    writer._out, writer._rasters, writer._rows, writer._kept = tmp_path, {}, [], {}
+    writer._out, writer._rasters, writer._rows, writer._kept, writer._written = tmp_path, {}, [], {}, {}
     prediction = (torch.zeros(2, 64, 64, dtype=torch.long), batch["filename"])
     with pytest.raises(ValueError, match="by one process only. Set trainer.devices: 1"):
         writer.write_on_batch_end(Several(), run.task, prediction, None, batch, 0, 0)

@@ -6,6 +6,7 @@ Numbers are read as they are stored; what `xarray` would decode (CF's packing an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from eo_data.readers.formats.cf_attributes import band_facts, facts_along_axis
 from eo_data.readers.formats.cube_bands import CubeBands, Group, Wish, find_bands
 from eo_data.readers.formats.cube_place import cube_grid, has_geolocation
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing
+from eo_data.readers.formats.limits import check_chunks
 from eo_data.sensors.quality import missing_numbers
 from eo_data.temporal.dates import dates_from_time_axis
 
@@ -69,7 +71,8 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
         if not found:
             msg = _nothing(groups, source)
             raise ValueError(msg)
-        yield [_layer(bands, source) for bands in found]
+        folder = href.path if href.suffix == ".zarr" else None
+        yield [_layer(bands, source, folder) for bands in found]
 
 
 def _keep_fill_values(folder: Path, data: Dataset) -> None:
@@ -147,7 +150,7 @@ def _nothing(groups: Sequence[Group], source: ImageSource | None) -> str:
     )
 
 
-def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
+def _layer(bands: CubeBands, source: ImageSource | None, folder: Path | None) -> _CubeLayer:
     group, first = bands.group, bands.arrays[0]
     if source is None and bands.time is not None and first.sizes[bands.time] == 1:
         still = tuple(array.isel({bands.time: 0}) if bands.time in array.dims else array for array in bands.arrays)
@@ -177,10 +180,18 @@ def _layer(bands: CubeBands, source: ImageSource | None) -> _CubeLayer:
             packing="cf",
             frames=None if bands.time is None else group.data.sizes[bands.time],
             frame_dates=() if bands.time is None else _dates(group.data, bands.time),
+            block_bytes=max(_block_bytes(array) for array in bands.arrays),
         ),
         bands,
         own,
+        folder,
     )
+
+
+def _block_bytes(array: DataArray) -> int:
+    """Memory of a block: a chunk of Zarr or HDF5."""
+    sides = array.encoding.get("chunks") or array.encoding.get("chunksizes") or ()
+    return math.prod(sides) * array.dtype.itemsize if sides else 0
 
 
 def _tags(group: Group) -> dict[str, str]:
@@ -208,6 +219,7 @@ class _CubeLayer:
     facts: FileFacts
     cube: CubeBands
     own: PixelGrid
+    folder: Path | None
 
     def stored(
         self,
@@ -238,6 +250,10 @@ class _CubeLayer:
         """Read the window of each band as stored: ``(H, W)``, or ``(T, H, W)`` of what changes in time."""
         cube = self.cube
         order = [cube.axis, cube.time, cube.y, cube.x]
+        if self.folder is not None:
+            for name in dict.fromkeys(str(cube.arrays[0 if cube.axis else i].name) for i in bands):
+                dims = cube.group.data[name].dims
+                check_chunks(self.folder / cube.group.path / name, [window.get(str(d), slice(None)) for d in dims])
         try:
             if cube.axis is not None:
                 return list(_loaded(cube.arrays[0].isel({**window, cube.axis: _as_slice(bands)}), order))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eo_data.catalog.sources import ImageSource
+from eo_data.readers.formats.facts import refuse_many_bands
 from eo_data.readers.formats.file_raster import is_quality_layer
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def _of_group(group: Group, source: ImageSource | None, wish: Wish | None) -> It
 
 def _stack(group: Group, array: DataArray, axis: str, axes: Mapping[str, str], wish: Wish | None) -> CubeBands:
     """Bands along an axis, by the first list of names that has one of the wanted; else that of the coordinate."""
+    refuse_many_bands(array.sizes[axis])
     time, y, x = (_dimension(array, axes, name) for name in ("time", "y", "x"))
     bands = CubeBands(group, (array,), (), axis, time, str(y), str(x))
     labelled = [replace(bands, names=names) for names in _labels(group.data, array, axis)]

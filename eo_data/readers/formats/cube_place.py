@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eo_data.raster.georeference import PixelGrid, same_crs
+from eo_data.raster.georeference import PixelGrid, fault_of_transform, same_crs
 from eo_data.readers.formats.cube_transform import agreed, from_coordinates, in_unit_of_crs, stated_transforms
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def cube_grid(array: DataArray, cube: Dataset, parents: Sequence[Dataset], y: st
     for key, text, transform in stated:
         said, where = f"{key} says {text!r}", cube.encoding.get("source", "the cube")
         own = transform if own is None else agreed(own, transform, (height, width), (y, x), said, where)
+    if own is not None and (fault := fault_of_transform(own)):
+        msg = f"{fault}. Correct the coordinates {y!r} and {x!r}, or what states the transform."
+        raise ValueError(msg)
     return PixelGrid(height, width, own, crs)
 
 

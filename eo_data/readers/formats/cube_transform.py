@@ -102,7 +102,10 @@ def from_coordinates(
             return None
         step = float(np.diff(values).mean()) if len(values) > 1 else stated
         if not (math.isfinite(step) and step and _is_even(values, step)):
-            msg = f"the coordinate {name!r} is not evenly spaced, so there is no affine transform. Regrid the cube."
+            fault = (
+                "not evenly spaced" if np.isfinite(values).all() and step else "no place (NaN, infinite or constant)"
+            )
+            msg = f"the coordinate {name!r} is {fault}, so there is no affine transform. Regrid the cube."
             raise ValueError(msg)
         found.append((step, float(values[0]) - step / 2))
     (dy, top), (dx, left) = found

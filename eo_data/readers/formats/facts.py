@@ -89,6 +89,8 @@ class FileFacts:
         Product name of each frame, if the file has them.
     frame_dates : tuple of date
         Date of each frame, if the file has them.
+    block_bytes : int
+        Memory that the largest block takes, of which the file is made and which is unpacked as a whole; 0 without.
     """
 
     kind: str
@@ -103,6 +105,7 @@ class FileFacts:
     frames: int | None = None
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
+    block_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,23 @@ class Opener(Protocol):
     def __call__(self, href: Href, source: ImageSource | None) -> AbstractContextManager[Sequence[OpenLayer]]:
         """Open a file."""
         ...
+
+
+#: No sensor has as many bands: a file that says so is damaged, or its axes are in another order.
+_MOST_BANDS = 100_000
+
+
+def refuse_many_bands(count: int) -> None:
+    """Refuse what cannot be a number of bands, before anything is made for each.
+
+    Raises
+    ------
+    ValueError
+        If there are more than 100 000.
+    """
+    if count > _MOST_BANDS:
+        msg = f"it has {count} bands, expected at most {_MOST_BANDS}. Are its axes in the order (T, C, H, W)?"
+        raise ValueError(msg)
 
 
 def stated_scale(scale: object, offset: object) -> tuple[float | None, float | None]:

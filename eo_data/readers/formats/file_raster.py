@@ -77,8 +77,17 @@ class FileRaster:
 
 
 @contextmanager
-def reading_errors(href: Href) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into an error of its sample.
+def reading_errors(href: Href, what: str = "") -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into an error of its sample.
+
+    This is the one door of the readers: a broken file makes libraries raise anything.
+
+    Parameters
+    ----------
+    href : Href
+        The file.
+    what : str
+        Beginning of the message, such as ``"The label "``; an image has none.
 
     Raises
     ------
@@ -88,13 +97,15 @@ def reading_errors(href: Href) -> Iterator[None]:
     try:
         with href.opening():
             yield
-    except SampleError:
+    except (SampleError, Warning):  # a warning is one only where warnings are made errors
         raise
     except (RasterioError, OSError) as error:
-        raise SampleError(href.unreadable(error)) from cause_to_show(error)
+        raise SampleError(what + href.unreadable(error)) from cause_to_show(error)
     except ValueError as error:
-        msg = f"{href}: {without_credentials(str(error))}"
+        msg = f"{what}{href}{' cannot be used' if what else ''}: {without_credentials(str(error))}"
         raise SampleError(msg) from cause_to_show(error)
+    except Exception as error:  # noqa: BLE001
+        raise SampleError(what + href.unreadable(error)) from cause_to_show(error)
 
 
 def choose_bands(available: Sequence[str], source: ImageSource) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -12,11 +12,12 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.georeference import PixelGrid, fault_of_transform
 from eo_data.readers.formats.facts import (
     BandFacts,
     FileFacts,
@@ -27,7 +28,16 @@ from eo_data.readers.formats.facts import (
     refuse_complex,
     stated_scale,
 )
+from eo_data.readers.formats.limits import NO_NETWORK, disguise_of
 
+#: Drivers of GDAL by the suffix of a file on this machine: a file of another kind under such a name is refused. Of
+#: those for JPEG 2000, the first that is installed.
+_DRIVERS_OF_SUFFIX: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    dict.fromkeys((".tif", ".tiff", ".gtiff"), ("GTiff",))
+    | dict.fromkeys((".jp2", ".j2k", ".jpx"), ("JP2KAK", "JP2ECW", "JP2MrSID", "JP2Lura", "JP2OpenJPEG"))
+    | dict.fromkeys((".jpg", ".jpeg"), ("JPEG",))
+    | {".png": ("PNG",), ".vrt": ("VRT",)}
+)
 #: Options under which GDAL opens our files, whatever a host has set for the process: with ``EMPTY_DIR``, as TerraTorch
 #: and torchgeo set it, GDAL sees no file beside another (masks, ``.aux.xml``, world files, headers). ``TRUE`` asks for
 #: each by its name, without listing the folder. The others are GDAL's defaults for what a file says of its no-data and
@@ -51,13 +61,45 @@ def open_dataset(href: Href) -> Iterator[Any]:
     rasterio.errors.RasterioError
         If GDAL cannot open it.
     """
-    # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
-    with (
-        href.opening() as text,
-        rasterio.Env(**GDAL_OPTIONS),
-        rasterio.open(href.path if href.is_local else text) as file,
-    ):
-        yield file
+    # The sources of a VRT, of which some may be on servers, were looked at by those who let it in.
+    options = {**GDAL_OPTIONS, **NO_NETWORK} if href.is_local and href.suffix != ".vrt" else GDAL_OPTIONS
+    with href.opening() as text, rasterio.Env(**options):
+        # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
+        opened = _open_local(href) if href.is_local else rasterio.open(text)
+        with opened as file:
+            yield file
+
+
+def _open_local(href: Href) -> Any:  # noqa: ANN401
+    """Open a file by the driver that its suffix means, or by any that does not read elsewhere."""
+    driver = _driver_of(href.suffix)
+    kind = "" if driver else disguise_of(href.path)
+    try:
+        if not kind:
+            return rasterio.open(href.path, driver=driver)
+    except RasterioError:
+        kind = disguise_of(href.path)
+        if not kind:
+            raise
+    msg = (
+        f"its name ends in {href.suffix!r}, but it has its pixels from elsewhere ({kind}), and may ask servers. Name "
+        "a VRT x.vrt, of which the sources are checked; of other such files, name the address itself."
+    )
+    raise ValueError(msg)
+
+
+@functools.cache
+def _driver_of(suffix: str) -> str | None:
+    """Return the driver of GDAL that may open a file on this machine with a suffix, or ``None`` for any.
+
+    Any is meant of files that `disguise_of` knows nothing of.
+    """
+    own = _DRIVERS_OF_SUFFIX.get(suffix, ())
+    if len(own) < 2:
+        return own[0] if own else None
+    with rasterio.Env() as env:
+        installed = env.drivers()
+    return next((name for name in own if name in installed), None)
 
 
 @contextmanager
@@ -159,7 +201,22 @@ def _facts(file: Any) -> FileFacts:  # noqa: ANN401
         _check_transform(transform)
     grid = PixelGrid(file.height, file.width, transform if located else None, crs)
     mask: Literal["", "mask", "alpha"] = "mask" if masked else "" if alpha is None else "alpha"
-    return FileFacts(file.driver, grid, bands, file.tags(), mask=mask, alpha=alpha, points=points)
+    return FileFacts(
+        file.driver,
+        grid,
+        bands,
+        file.tags(),
+        mask=mask,
+        alpha=alpha,
+        points=points,
+        block_bytes=_block_bytes(file),
+    )
+
+
+def _block_bytes(file: Any) -> int:  # noqa: ANN401
+    """Memory of the largest block; of interleaved bands, one block has all of them."""
+    sizes = [h * w * np.dtype(d).itemsize for (h, w), d in zip(file.block_shapes, file.dtypes, strict=True)]
+    return sum(sizes) if str(file.profile.get("interleave", "")) == "pixel" else max(sizes)
 
 
 def _band(
@@ -183,10 +240,10 @@ def _points(file: Any) -> str:  # noqa: ANN401
 
 
 def _check_transform(transform: Affine) -> None:
-    if not math.isfinite(sum(transform[:6])) or not transform.determinant:
+    if fault := fault_of_transform(transform):
         msg = (
-            f"its transform {tuple(transform[:6])} is no place: pixels have no area. Correct the georeference, or take "
-            "it out of the file (gdal_edit.py -unsetgt) to use the pixels without one."
+            f"{fault}. Correct the georeference, or take it out of the file (gdal_edit.py -unsetgt) to use the pixels "
+            "without one."
         )
         raise ValueError(msg)
 

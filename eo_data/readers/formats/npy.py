@@ -11,7 +11,16 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing, refuse_complex
+from eo_data.readers.formats.facts import (
+    BandFacts,
+    FileFacts,
+    OpenLayer,
+    Part,
+    as_floats,
+    mark_missing,
+    refuse_complex,
+    refuse_many_bands,
+)
 
 
 @contextmanager
@@ -53,12 +62,20 @@ class ArrayLayer:
         By default bands without names.
     frame_names : sequence of str
         Product name of each frame.
+    block_bytes : int
+        Memory of a block of the file.
     """
 
     def __init__(
-        self, kind: str, array: np.ndarray, bands: Sequence[BandFacts] = (), frame_names: Sequence[str] = ()
+        self,
+        kind: str,
+        array: np.ndarray,
+        bands: Sequence[BandFacts] = (),
+        frame_names: Sequence[str] = (),
+        block_bytes: int = 0,
     ) -> None:
         refuse_complex(array.dtype)
+        refuse_many_bands(array.shape[-3])
         self._array = array
         count, height, width = array.shape[-3:]
         self.facts = FileFacts(
@@ -68,6 +85,7 @@ class ArrayLayer:
             packing="cf",
             frames=array.shape[0] if array.ndim == 4 else None,
             frame_names=tuple(frame_names),
+            block_bytes=block_bytes,
         )
 
     def stored(

@@ -67,7 +67,7 @@ def test_a_sample_without_label_is_refused_where_labels_are_read() -> None:
 
 
 def inputs(root: Path, given: Record, index: Any = None, **source: Any) -> Inputs:
-    return SampleReader({"S2": image_reader(index=index, **source)}, None, "segmentation", root).inputs(given)
+    return SampleReader({"S2": image_reader(index=index, **source)}, None, "segmentation", root=root).inputs(given)
 
 
 def test_the_inputs_of_a_sample_are_all_files_that_are_read_named_from_the_root_on(tmp_path: Path) -> None:

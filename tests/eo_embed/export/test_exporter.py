@@ -19,8 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from eo_embed import Exporter, ExportSettings, open_embeddings
-from eo_embed.export.exporter import Counts
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
+from eo_embed.export.summary import Counts
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import Features
 
@@ -235,7 +235,7 @@ def test_exporting_needs_neither_lightning_nor_terratorch() -> None:
     """Ray workers and deployments import the exporter; TerraTorch alone takes 20 s."""
     code = (
         "import sys\n"
-        "from eo_embed.export import exporter, facts, fine_tuned, opening\n"
+        "from eo_embed.export import exporter, facts, opening\n"
         "heavy = {'lightning', 'pytorch_lightning', 'torchgeo', 'terratorch'}\n"
         "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ def _names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def _complete(folder: Path, *names: str) -> None:
-    manifest, ledger = open_export(folder, FACTS)
+def _complete(folder: Path, *names: str, facts: Mapping[str, object] = FACTS) -> None:
+    manifest, ledger = open_export(folder, facts)
     ledger.record([ledger_item(folder, name) for name in names])
     manifest.complete({"done": len(names)}, ledger.inputs(), [])
     ledger.close()
@@ -110,8 +111,16 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     assert _names(tmp_path) == before
 
 
+def test_a_run_that_ended_before_its_first_item_does_not_hold_on_to_its_settings(tmp_path: Path) -> None:
+    open_export(tmp_path, FACTS)
+    make_files(tmp_path, "grids/a.tif", "parts/part-0000-000000.parquet", "notes.txt")
+    manifest, _ = open_export(tmp_path, {"model": "another"})
+    assert manifest.facts == {"model": "another"}
+    assert _names(tmp_path) == {"manifest.json", "notes.txt"}
+
+
 def test_many_differences_are_cut(tmp_path: Path) -> None:
-    open_export(tmp_path, {str(i): i for i in range(100)})
+    _complete(tmp_path, "a", facts={str(i): i for i in range(100)})
     with pytest.raises(ValueError, match=r"\.\.\. and 80 more\n") as error:
         open_export(tmp_path, {str(i): -i - 1 for i in range(100)})
     assert len(str(error.value).splitlines()) == 23

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from ledger_items import ledger_item, make_files
 
-from eo_embed.export.ledger import Ledger
+from eo_core.file_state import SMALL
+from eo_embed.export.ledger import Ledger, written_state
+from eo_embed.export.manifest import Manifest
 
 
 def test_an_item_is_finished_per_layer(tmp_path: Path) -> None:
@@ -38,28 +40,74 @@ def test_an_item_with_a_lost_file_is_made_again(tmp_path: Path) -> None:
     assert set(ledger.finished()) == {("b", "")}
 
 
-def test_an_item_whose_source_changed_is_made_again_and_the_manifest_knows_the_new_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_item_whose_source_changed_is_made_again_and_the_manifest_knows_the_new_one(tmp_path: Path) -> None:
     source, out = tmp_path / "s.tif", tmp_path / "out"
     source.write_text("old")
     ledger = Ledger(out)
     ledger.record([ledger_item(out, "a", sources=(source,))])
     source.write_text("newer")
-    assert ledger.finished() == {}
-    assert "1 finished items are made again because their sources changed" in caplog.text
+    finished, review = ledger.review()
+    assert (finished, review.changed) == ({}, ("a",))
+    assert ledger.inputs() == []
     ledger.record([ledger_item(out, "a", sources=(source,))])
     assert set(ledger.finished()) == {("a", "")}
     (entry,) = ledger.inputs()
-    assert entry["sources"] == [{"path": str(source), "size": 5, "mtime": source.stat().st_mtime}]
+    (recorded,) = entry["sources"]
+    assert (recorded["path"], recorded["size"], recorded["mtime"]) == (str(source), 5, source.stat().st_mtime)
 
 
-def test_a_source_of_equal_size_but_another_time_has_changed(tmp_path: Path) -> None:
+def test_another_process_that_makes_a_changed_item_again_wins(tmp_path: Path) -> None:
+    """Ranks have numbers of their own, so that the run tells which entry is the later one."""
     source, out = tmp_path / "s.tif", tmp_path / "out"
     source.write_text("old")
+    manifest = Manifest.create(out, {}, {})
+    for name in ("x", "a"):
+        Ledger(out, 1).record([ledger_item(out, name, sources=(source,))])
+    source.write_text("newer")
+    first = Ledger(out, 0)
+    assert first.finished() == {}
+    manifest.resume({})
+    Ledger(out, 0).record([ledger_item(out, "a", sources=(source,))])
+    assert [(entry["id"], entry["sources"][0]["size"]) for entry in first.inputs()] == [("a", 5)]
+    assert set(Ledger(out).finished()) == {("a", "")}
+
+
+def test_a_large_source_of_equal_size_but_another_time_has_changed(tmp_path: Path) -> None:
+    source, out = tmp_path / "s.tif", tmp_path / "out"
+    source.write_bytes(b"a" * (SMALL + 1))
     Ledger(out).record([ledger_item(out, "a", sources=(source,))])
     os.utime(source, (1.5e9, 1.5e9))
     assert Ledger(out).finished() == {}
+
+
+def test_a_file_that_was_spoilt_is_made_again(tmp_path: Path) -> None:
+    """Shared ones, too: then all of their items; after a merge that no manifest tells of yet, none."""
+    make_files(tmp_path, "parts/part-0000-000000.parquet")
+    ledger = Ledger(tmp_path)
+    items = [ledger_item(tmp_path, name) for name in ("a", "b", "c")]
+    for item in items[:2]:
+        item["files"].append("parts/part-0000-000000.parquet")
+    ledger.record(items)
+    (tmp_path / "grids/c.tif").write_text("grids/c.tiF")
+    finished, review = Ledger(tmp_path).review()
+    assert (set(finished), review.damaged) == ({("a", ""), ("b", "")}, ("c",))
+    (tmp_path / "parts/part-0000-000000.parquet").write_text("cut off")
+    assert Ledger(tmp_path).review()[1].damaged == ("a", "b", "c")
+
+
+def test_a_merged_table_counts_before_and_after_the_manifest_knows_it(tmp_path: Path) -> None:
+    make_files(tmp_path, "embeddings.parquet")
+    written = {"embeddings.parquet": written_state(tmp_path / "embeddings.parquet")}
+    entry = {"id": "a", "layer": "", "files": ["embeddings.parquet"], "sources": [], "stated_dates": {}}
+    Manifest.create(tmp_path, {}, {}).complete({}, [entry], [], written=written)
+    assert set(Ledger(tmp_path).finished()) == {("a", "")}
+    (tmp_path / "new").write_text("more rows")
+    Ledger(tmp_path).will_write("embeddings.parquet", tmp_path / "new")
+    assert set(Ledger(tmp_path).finished()) == {("a", "")}
+    (tmp_path / "new").replace(tmp_path / "embeddings.parquet")
+    assert set(Ledger(tmp_path).finished()) == {("a", "")}
+    (tmp_path / "embeddings.parquet").write_text("less")
+    assert Ledger(tmp_path).finished() == {}
 
 
 def test_a_source_that_was_moved_away_or_is_no_file_does_not_undo_an_item(tmp_path: Path) -> None:

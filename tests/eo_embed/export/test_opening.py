@@ -18,8 +18,9 @@ from pyproj import CRS
 from eo_embed import open_embeddings
 from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.merging import merge
 from eo_embed.writers.npz import NpzWriter
 from eo_embed.writers.quantise import Encoding
 

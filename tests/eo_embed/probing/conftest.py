@@ -10,7 +10,8 @@ import pytest
 
 from eo_embed.export.opening import Export, open_embeddings
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geoparquet import PartWriter
+from eo_embed.writers.merging import merge
 
 Make = Callable[..., Embedding]
 

@@ -15,7 +15,8 @@ from shapely.geometry import Point
 from eo_embed.export.opening import Export, open_embeddings
 from eo_embed.probing.table import Columns, Labelled, join, read_table
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.geoparquet import PartWriter, merge
+from eo_embed.writers.geoparquet import PartWriter
+from eo_embed.writers.merging import merge
 
 Make = Callable[..., Embedding]
 #: Ids of the fixture ``opened``.

@@ -49,3 +49,28 @@ def test_the_attributes_of_an_array_count(tmp_path: Path) -> None:
     pixels = read(tmp_path / "a.h5", source).pixels
     assert np.argwhere(np.isnan(pixels[0])).tolist() == [[0, 0], [0, 1]]
     np.testing.assert_allclose(pixels[:, 0, 2:4], [[0, 1.0], [0, 0.5]], rtol=1e-6)
+
+
+def test_a_damaged_heap_of_texts_is_refused(tmp_path: Path) -> None:
+    """HDF5 walks through it for ever: an object of no size has no next one."""
+    source = level2a(dataset="s2", products="names", file_bands=["B2", "B3"])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["s2"], file["names"] = np.ones((2, 2, 4, 4), "u2"), ["S2A_20200101", "S2B_20200106"]
+    assert read(tmp_path / "a.h5", source).frame_names == ("S2A_20200101", "S2B_20200106")
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    heap = data.index(b"GCOL")
+    data[heap + 16 : heap + 32] = bytes(16)
+    (tmp_path / "a.h5").write_bytes(data)
+    with pytest.raises(SampleError, match="a.h5: the texts of '/names' lie in a damaged heap"):
+        read(tmp_path / "a.h5", source)
+
+
+def test_more_names_than_frames_can_have_are_not_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["s2"] = np.ones((2, 4, 4), "u2")
+        file.create_dataset("names", (10**9,), "S1", chunks=(1000,))
+        file.create_dataset("many", (10**9, 1, 1), "u1", chunks=(1000, 1, 1))
+    with pytest.raises(SampleError, match="a.h5: .*'names' has 1000000000 names for 1 frames|takes .* of memory"):
+        read(tmp_path / "a.h5", level2a(dataset="s2", products="names", file_bands=["B2", "B3"]))
+    with pytest.raises(SampleError, match="a.h5: it has 1000000000 bands, expected at most 100000"):
+        read(tmp_path / "a.h5", level2a(dataset="many", file_bands=["B2", "B3"]))

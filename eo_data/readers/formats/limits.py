@@ -1,0 +1,360 @@
+"""What reading a file may touch: which other files, no server that nobody named, and how much memory.
+
+Checked before a reader opens the file, because opening is enough to do harm: GDAL asks a server, HDF5 opens whatever
+file holds the numbers, a named pipe is waited for without an end.
+
+Sources: GDAL's VRT driver (``SourceFilename``, ``SourceDataset``, ``relativeToVRT``, which a link does not change);
+HDF5's external storage, external links and virtual data sets; the Zarr specifications of versions 2
+(``dimension_separator``) and 3 (``chunk_key_encoding``).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from xml.parsers import expat
+
+from eo_core.memory import as_amount, memory_of_machine
+from eo_core.paths import Roots, fault_of_file
+from eo_data.catalog.hrefs import Href
+
+#: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
+#: whatever their name. Its drivers VRT, WMS, WMTS, WCS, GTI, MRF, KMLSUPEROVERLAY, STACIT, GDALG, ECRGTOC, TIL and PDF.
+_REACHING_TEXTS = (
+    b"<VRTDataset",
+    b"<GDAL_WM",
+    b"<WMS_",
+    b"<Capabilities",
+    b"<WCS_GDAL",
+    b"<GDALTileIndexDataset",
+    b"<MRF_META",
+    b"<kml",
+    b"stac_version",
+    b"gdal_streamed_alg",
+    b"<Table_of_Contents",
+    b"numTiles =",
+    b"%PDF",
+)
+_REACHING_NAMES = (".gti.gpkg", ".gti.fgb")
+_HEAD = 2048
+#: Suffixes of files that may be HDF5.
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".netcdf")
+_HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
+_LARGEST_VRT = 64_000_000
+#: Files beside a raster that GDAL opens, too.
+_BESIDE = (".aux.xml", ".msk", ".ovr")
+#: GDAL's network is switched off by a name that no file has, where nobody named a server.
+NO_NETWORK: Mapping[str, str] = MappingProxyType({"CPL_VSIL_CURL_ALLOWED_FILENAME": "/nothing"})
+_SHARE_OF_MEMORY = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading may touch.
+
+    Parameters
+    ----------
+    roots : Roots
+        Folders below which the sources of a file must lie, and addresses that they may have. Without, any folder of
+        this machine will do, but no server.
+    max_bytes : int, optional
+        Memory that one image, label or block of a file may take; a quarter of the machine's by default.
+    """
+
+    roots: Roots = field(default_factory=Roots)
+    max_bytes: int | None = None
+
+    @property
+    def memory(self) -> int:
+        """The limit in bytes."""
+        return self.max_bytes or memory_of_machine() // _SHARE_OF_MEMORY
+
+    def refuse_large(self, wanted: int, what: str) -> None:
+        """Refuse to read what takes more memory than the limit.
+
+        Parameters
+        ----------
+        wanted : int
+            Bytes.
+        what : str
+            What takes them, for the message.
+
+        Raises
+        ------
+        ValueError
+            If it is more.
+        """
+        if wanted > self.memory:
+            msg = (
+                f"{what} takes {as_amount(wanted)} of memory, and the limit is {as_amount(self.memory)}. Predict by "
+                "tiles (tile), cut the file into smaller ones, or set max_memory if the size is right and there is as "
+                "much memory."
+            )
+            raise ValueError(msg)
+
+
+#: Any folder, no server that nobody named, a quarter of the memory.
+USUAL = Limits()
+
+
+def check_file(href: Href, limits: Limits = USUAL) -> None:
+    """Refuse a file that must not be opened, or that would read elsewhere than it may.
+
+    Raises
+    ------
+    ValueError
+        Without the name of the file: if it is no regular file, or has its numbers from elsewhere.
+    """
+    if not href.is_local:
+        for path in href.containers:
+            _refuse_irregular(path)
+        if "/vsistdin" in href.text:
+            msg = "it is what comes in by a pipe (/vsistdin/), and a file is needed."
+            raise ValueError(msg)
+        return
+    path = href.path
+    _refuse_irregular(path)
+    if href.suffix in _HDF5_SUFFIXES:
+        _refuse_foreign_numbers(path, limits, ())
+    elif href.suffix == ".vrt":
+        _refuse_foreign_sources(path, limits, ())
+    elif href.suffix != ".zarr":
+        for end in _BESIDE:
+            _refuse_irregular(f"{path}{end}")
+
+
+def _refuse_irregular(path: str | Path) -> None:
+    if fault := fault_of_file(path):
+        msg = f"{path} cannot be opened: {fault}."
+        raise ValueError(msg)
+
+
+def disguise_of(path: Path) -> str:
+    """Return by what a file is known that has its pixels from elsewhere, whatever its name, or nothing."""
+    if path.name.lower().endswith(_REACHING_NAMES):
+        return "GTI"
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return ""
+    return next((text.decode() for text in _REACHING_TEXTS if text in head), "")
+
+
+def _refuse_foreign_sources(path: Path, limits: Limits, above: tuple[Path, ...]) -> None:
+    """Refuse a VRT of which a source, or a source of a source, lies where nothing may be read."""
+    if path in above:
+        msg = f"its source {path} has itself as a source."
+        raise ValueError(msg)
+    home = Path(path).resolve().parent
+    for text, is_relative in _sources(path):
+        source = Href.from_root(text, home) if is_relative else Href(text)
+        if source.is_remote or text.lstrip().startswith("<"):
+            if not limits.roots.allow(text):
+                msg = (
+                    f"its source {source.shown[:200]} is on a server, which this file may not ask. Download "
+                    "it, or list the beginning of its address in other_roots."
+                )
+                raise ValueError(msg)
+            continue
+        for file in source.containers:
+            _refuse_irregular(file)
+            if limits.roots and not (limits.roots.hold(file) or Roots((str(home),)).hold(file)):
+                msg = (
+                    f"its source {source} lies outside of {limits.roots.shown}. Move it there, or list its folder in "
+                    "other_roots."
+                )
+                raise ValueError(msg)
+        if source.is_local_file:
+            _check_source(source, limits, (*above, path))
+
+
+def _check_source(source: Href, limits: Limits, above: tuple[Path, ...]) -> None:
+    if source.suffix == ".vrt":
+        _refuse_foreign_sources(source.path, limits, above)
+    elif kind := disguise_of(source.path):
+        msg = f"its source {source} has its pixels from elsewhere ({kind}) under another name. Name a VRT x.vrt."
+        raise ValueError(msg)
+
+
+def _sources(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the sources that a VRT names, and whether each is relative to it.
+
+    Raises
+    ------
+    ValueError
+        If it is no XML, very large, or has a document type (entities).
+    """
+    if path.stat().st_size > _LARGEST_VRT:
+        msg = f"a VRT of more than {_LARGEST_VRT} bytes is not read."
+        raise ValueError(msg)
+    return iter(_parsed_sources(path.read_bytes()))
+
+
+def _parsed_sources(data: bytes) -> list[tuple[str, bool]]:
+    found: list[tuple[str, bool]] = []
+    inside: list[bool | None] = []
+    text: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        is_source = name in ("SourceFilename", "SourceDataset")
+        inside.append(attributes.get("relativeToVRT") == "1" if is_source else None)
+        text.clear()
+
+    def end(_: str) -> None:
+        relative = inside.pop()
+        if relative is not None:
+            found.append(("".join(text).strip(), relative))
+        text.clear()
+
+    def refuse(*_: object) -> None:
+        msg = "it has a document type (entities), which a VRT needs not have. Remove it."
+        raise ValueError(msg)
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text.append, refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        msg = f"it is no XML: {error}. Copy it again."
+        raise ValueError(msg) from error
+    return found
+
+
+def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...]) -> None:
+    """Refuse HDF5 whose numbers lie in other files, unless those are HDF5 below the roots."""
+    if path in above or not path.is_file():
+        return
+    with path.open("rb") as file:
+        if file.read(len(_HDF5_HEAD)) != _HDF5_HEAD:
+            return
+    state = path.stat()
+    foreign, longest = _foreign(path, state.st_mtime_ns, state.st_size)
+    limits.refuse_large(longest, "its longest axis")
+    for name, kind, place in foreign:
+        other = path.resolve().parent / place
+        if kind == "virtual" and (limits.roots.hold(other) if limits.roots else other.parent == path.resolve().parent):
+            _refuse_irregular(other)
+            _refuse_foreign_numbers(other, limits, (*above, path))
+            continue
+        msg = (
+            f"the numbers of {name!r} lie in another file, {place} (HDF5: {kind}), which is not read. Copy them into "
+            "this file (h5repack)."
+        )
+        raise ValueError(msg)
+
+
+@functools.lru_cache(maxsize=64)
+def _foreign(path: Path, _mtime: int, _size: int) -> tuple[tuple[tuple[str, str, str], ...], int]:
+    """Return name, kind and file of what lies elsewhere, and the bytes of the longest axis; once a state of a file."""
+    import h5py  # noqa: PLC0415
+
+    found: list[tuple[str, str, str]] = []
+    longest = 0
+
+    def look(name: str, item: Any) -> None:  # noqa: ANN401  (h5py is untyped)
+        nonlocal longest
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.ndim == 1:
+            longest = max(longest, item.size * item.dtype.itemsize)
+        if item.external:
+            found.append((name, "external storage", str(item.external[0][0])))
+        if item.is_virtual:
+            files = {str(source.file_name) for source in item.virtual_sources()} - {"."}
+            found.extend((name, "virtual", file) for file in sorted(files))
+
+    def look_at_link(name: str, link: Any) -> None:  # noqa: ANN401
+        if isinstance(link, h5py.ExternalLink):
+            found.append((name, "external link", str(link.filename)))
+
+    with h5py.File(path) as file:
+        file.visititems(look)
+        file.visititems_links(look_at_link)
+    return tuple(found), longest
+
+
+def check_chunks(array: Path, window: Sequence[slice]) -> None:
+    """Look at the chunks of an array of Zarr before they are read.
+
+    Missing ones are reported with their share: they are lost, or were left out because all is the fill value.
+
+    Parameters
+    ----------
+    array : Path
+        Its folder.
+    window : sequence of slice
+        What will be read along each axis.
+
+    Raises
+    ------
+    ValueError
+        If one is no regular file, or the metadata cannot be understood.
+    """
+    chunks = _chunks(array)
+    missing = total = 0
+    for place in chunks.places(window):
+        total += 1
+        _refuse_irregular(place)
+        missing += not os.path.exists(place)  # noqa: PTH110  (by text: there may be many)
+    if missing:
+        fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
+        warnings.warn(
+            f"{array}: {missing} of {total} chunks ({100 * missing / total:.2g} %) are not there: their pixels are "
+            f"{fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
+            stacklevel=2,
+        )
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Chunks of an array, or shards; ``fill`` is what pixels of one count as that is not there, if that is stated."""
+
+    folder: Path
+    shape: tuple[int, ...]
+    sides: tuple[int, ...]
+    prefix: str
+    separator: str
+    fill: object
+
+    def places(self, window: Sequence[slice]) -> Iterator[str]:
+        """Yield the paths of the chunks that hold a window of the array."""
+        ranges = []
+        for span, length, side in zip(window, self.shape, self.sides, strict=True):
+            start, stop, _ = span.indices(length)
+            ranges.append(range(start // side, -(-stop // side)))
+        for numbers in itertools.product(*ranges):
+            yield f"{self.folder}/{self.prefix}{self.separator.join(map(str, numbers))}"
+
+
+def _chunks(folder: Path) -> _Chunks:
+    """Return the chunks of an array of Zarr 2 or 3."""
+    old = folder / ".zarray"
+    metadata = json.loads((old if old.is_file() else folder / "zarr.json").read_text(encoding="utf-8"))
+    try:
+        return _of_metadata(folder, metadata)
+    except (KeyError, TypeError) as error:
+        msg = f"the metadata of {folder.name!r} are not those of an array of Zarr: {error!r}. Copy the cube again."
+        raise ValueError(msg) from error
+
+
+def _of_metadata(folder: Path, metadata: dict[str, Any]) -> _Chunks:
+    fill = metadata["fill_value"]
+    if "chunks" in metadata:
+        separator = metadata.get("dimension_separator", ".")
+        return _Chunks(folder, tuple(metadata["shape"]), tuple(metadata["chunks"]), "", separator, fill)
+    encoding = metadata["chunk_key_encoding"]
+    kind = encoding["name"]
+    separator = encoding.get("configuration", {}).get("separator", "/" if kind == "default" else ".")
+    sides = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    prefix = f"c{separator}" if kind == "default" else ""
+    return _Chunks(folder, tuple(metadata["shape"]), tuple(sides), prefix, separator, fill)
