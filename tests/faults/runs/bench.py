@@ -117,9 +117,7 @@ def broken(bench: Bench, plan: Plan) -> str:
     return ""
 
 
-def judged_run(
-    bench: Bench, plan: Plan, status: int | None, expected: Mapping[str, Any] | None = None
-) -> Outcome | None:
+def judged_run(bench: Bench, plan: Plan, status: int | None) -> Outcome | None:
     """Judge the disturbed run itself: it fails and leaves nothing damaged, or it is whole."""
     if status is None:
         return Outcome("hang", "the disturbed run")
