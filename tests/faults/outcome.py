@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Fine: refused with the file's name, equal to what came before the damage, or what the file now says.
 FINE = ("refused", "equal", "changed")
@@ -47,7 +47,7 @@ class Tally:
 def table(tallies: Iterable[Tally]) -> str:
     """Return one line for each kind, and one for all."""
     rows = list(tallies)
-    whole = Tally("all", sum((tally.counts for tally in rows), Counter()), sum(tally.seconds for tally in rows))
+    whole = Tally("all", sum((tally.counts for tally in rows), Counter[str]()), sum(tally.seconds for tally in rows))
     head = ["kind", "cases", *TITLES, "seconds"]
     lines = [head, *([t.kind, t.cases, *(t.counts[v] for v in FINE + BAD), f"{t.seconds:.1f}"] for t in [*rows, whole])]
     widths = [max(len(str(line[i])) for line in lines) for i in range(len(head))]

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Damage(NamedTuple):
@@ -64,7 +64,7 @@ def _word(content: bytearray, chance: Random) -> str:
     """Sizes, counts and offsets are words of two, four or eight bytes."""
     width = chance.choice((2, 4, 8))
     place = _place(content, chance) // width * width
-    order = chance.choice(("little", "big"))
+    order: Literal["little", "big"] = "little" if chance.random() < 0.5 else "big"
     old = int.from_bytes(content[place : place + width], order)
     most = (1 << 8 * width) - 1
     new = chance.choice((0, 1, most, most >> 1, old + 1, old - 1, old * 2, old << 8, old >> 8, chance.randrange(most)))
