@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -152,7 +153,7 @@ def zip_members(path: Path, chance: Random) -> Damage:
     with zipfile.ZipFile(path) as archive:
         content = {info.filename: archive.read(info) for info in archive.infolist()}
     name, other = chance.choice(sorted(content)), chance.choice(sorted(content))
-    kind = chance.choice(("remove", "rename", "exchange", "damage", "long name"))
+    kind = chance.choice(("remove", "rename", "exchange", "damage", "long name", "twice"))
     if kind == "remove":
         del content[name]
     elif kind == "rename":
@@ -169,5 +170,9 @@ def zip_members(path: Path, chance: Random) -> Damage:
     with zipfile.ZipFile(target, "w") as archive:
         for key, value in content.items():
             archive.writestr(key, value)
+        if kind == "twice":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                archive.writestr(name, content[other])
     path.write_bytes(target.getvalue())
     return Damage(f"{kind} {name}", lost=kind in ("remove", "rename"))
