@@ -57,6 +57,8 @@ class Plan:
         Whether what is there is replaced.
     ranks : int
         Among how many processes the batches are shared out.
+    half : int, optional
+        Which half of the samples is exported, as by a run that gets no more.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Plan:
     output: str = "both"
     overwrite: bool = False
     ranks: int = 1
+    half: int | None = None
 
 
 def pixels_of(seed: int) -> np.ndarray:
@@ -136,7 +139,7 @@ def begun(plan: Plan, rank: int = 0, encoder: nn.Module | None = None) -> tuple[
     settings = ExportSettings(output=plan.output, grid_format=plan.grid_format, overwrite=plan.overwrite)  # type: ignore[arg-type]
     facts = export_facts({"backbone": "stand-in", **settings.facts()}, "0" * 64, "32-true", data)
     exporter = Exporter(plan.out, encoder or StandIn(), settings, facts, rank=rank, root=data.root)
-    order = range(rank, len(dataset), plan.ranks)
+    order = range(rank, len(dataset), plan.ranks) if plan.half is None else range(plan.half, len(dataset), 2)
     return exporter, DataLoader(dataset, batch_size=BATCH, sampler=list(order), collate_fn=collate)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.faults.outcome import Outcome
 from tests.faults.runs import children
 from tests.faults.runs.bench import Bench, broken
 from tests.faults.runs.changes import CHANGES, DAMAGES, ReplacesInput
-from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export
+from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export, read_index
 
 
 def killed(bench: Bench, chance: Random) -> Outcome:
@@ -57,20 +58,47 @@ def terminated(bench: Bench, chance: Random) -> Outcome:
     return bench.finished(plan)
 
 
+class Slow(StandIn):
+    """Takes its time for each batch, so that runs overlap."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, image: Any, **extras: Any) -> list[Features]:
+        time.sleep(self.seconds)
+        return super().forward(image, **extras)
+
+
 def two_writers(bench: Bench, chance: Random) -> Outcome:
-    """Two runs in one folder at once: what says that it is complete is whole, and nothing is lost for good."""
+    """Two runs in one folder at once: what says that it is done is there, and nothing is lost for good."""
     plan = bench.plan(chance.choice(FORMATS))
-    other = replace(plan, overwrite=chance.random() < 0.3)
-    pause = chance.choice((0.0, 0.0, chance.uniform(0, 0.5)))
-    first = children.started(export, plan, log=bench.log)
-    time.sleep(pause)
-    second = children.started(export, other, log=bench.work / "log2")
+    kind = chance.choice(("the same", "the same", "overwrite", "halves"))
+    crew = [plan, replace(plan, overwrite=kind == "overwrite")]
+    if kind == "halves":
+        crew = [replace(plan, half=0), replace(plan, half=1)]
+    first = children.started(export, crew[0], Slow(chance.uniform(0, 0.1)), log=bench.log)
+    time.sleep(chance.choice((0.0, chance.uniform(0, 0.3))))
+    second = children.started(export, crew[1], Slow(chance.uniform(0, 0.1)), log=bench.work / "log2")
     codes = (children.ended(first), children.ended(second))
     if None in codes:
-        return Outcome("hang", f"ended with {codes}")
-    if 0 in codes and (fault := compared(plan.out, bench.whole(plan))):
-        return Outcome("wrong", f"ended with {codes}, and {fault}")
+        return Outcome("hang", f"{kind}: ended with {codes}")
+    if kind == "halves":
+        fault = _lost(bench, plan, [half for half, code in enumerate(codes) if code == 0])
+    else:
+        fault = compared(plan.out, bench.whole(plan)) if 0 in codes else ""
+    if fault:
+        return Outcome("wrong", f"{kind}: ended with {codes}, and {fault}")
     return bench.finished(plan)
+
+
+def _lost(bench: Bench, plan: Plan, halves: Sequence[int]) -> str:
+    """Return which rows are missing of the halves that were exported."""
+    wanted = {row["id"] for i, row in enumerate(read_index(plan.root)) if i % 2 in halves}
+    if not wanted:
+        return ""
+    missing = wanted - {row["id"] for row in content(plan.out)["rows"]}
+    return f"these are lost: {sorted(missing)}" if missing else broken(bench, plan)
 
 
 def changed_inputs(bench: Bench, chance: Random) -> Outcome:
