@@ -89,7 +89,8 @@ def two_writers(bench: Bench, chance: Random) -> Outcome:
         fault = compared(plan.out, bench.whole(plan)) if 0 in codes else ""
     if fault:
         return Outcome("wrong", f"{kind}: ended with {codes}, and {fault}")
-    return bench.finished(plan)
+    outcome = bench.finished(plan)
+    return outcome._replace(why=f"{kind}: ended with {codes}; {outcome.why}")
 
 
 def _lost(bench: Bench, plan: Plan, halves: Sequence[int]) -> str:
