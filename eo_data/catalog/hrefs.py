@@ -155,7 +155,7 @@ class Href:
         What lies elsewhere is called by its last folder and its name, as the folders above may tell more than they
         should. Addresses are `shown`.
         """
-        place = self.container
+        place = next(iter(self.containers), None)
         if place is None:
             return self.shown
         below = root is not None and place.is_relative_to(root)
@@ -197,11 +197,10 @@ class Href:
         OSError
             If it is a path at which nothing is.
         """
-        container = self.container
-        if container is None:
-            return []
-        parts = sorted(container.rglob("*")) if container.is_dir() else [container]
-        return [(part.stat().st_size, part.stat().st_mtime_ns) for part in parts]
+        found = []
+        for container in self.containers:
+            found += sorted(container.rglob("*")) if container.is_dir() else [container]
+        return [(part.stat().st_size, part.stat().st_mtime_ns) for part in found]
 
     @property
     def containers(self) -> list[Path]:
@@ -239,19 +238,6 @@ class Href:
         if self.is_local:
             return PurePath(self.text)
         return PurePosixPath(self._file.partition("?")[0])
-
-    @property
-    def container(self) -> Path | None:
-        """The file or folder on this machine that holds the pixels; ``None`` if a server has them."""
-        if self.is_local:
-            return Path(self.text)
-        inner = self._file
-        while virtual := _VIRTUAL.match(inner):
-            inner = inner[virtual.end() :]
-        if _URL.match(inner):
-            return None
-        inside = Path(inner)
-        return next((path for path in (inside, *inside.parents) if path.is_file()), None)
 
 
 def cause_to_show(error: BaseException) -> BaseException | None:

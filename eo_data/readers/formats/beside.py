@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eo_data.catalog.hrefs import Href
+from eo_data.readers.formats.limits import sources_of_vrt
 from eo_data.readers.formats.sidecars import sidecar_names
 
 #: Endings that follow the whole name of a raster (masks, GDAL's metadata), or its name without the suffix.
@@ -39,15 +40,26 @@ class FilesBeside:
         href : Href
             The file. If it lies within another one, that counts.
         """
-        file = href.container
-        if file is None:
-            return []
+        found: dict[Path, None] = {}
+        for file in href.containers:
+            self._add(file, found)
+        return list(found)
+
+    def _add(self, file: Path, found: dict[Path, None]) -> None:
+        """Add a file with what lies beside it, and of a VRT its sources, which may be VRTs themselves."""
+        if file in found:
+            return
+        found[file] = None
         if file.is_dir():
-            return [file]
+            return
         there = self._names(file.parent)
-        found = (there[name.lower()] for name in _names_beside(file) if name.lower() in there)
-        beside = [file.parent / name for name in sorted(set(found) - {file.name})]
-        return [file, *beside, *(path for path in sidecar_names(file) if path.parent != file.parent and path.is_file())]
+        beside = {there[name.lower()] for name in _names_beside(file) if name.lower() in there}
+        found |= dict.fromkeys(file.parent / name for name in sorted(beside - {file.name}))
+        elsewhere = (path for path in sidecar_names(file) if path.parent != file.parent)
+        found |= dict.fromkeys(path for path in elsewhere if path.is_file())
+        if file.suffix.lower() == ".vrt" and file.is_file():
+            for source in _sources(file):
+                self._add(source, found)
 
     def _names(self, folder: Path) -> dict[str, str]:
         """Names in a folder by their spelling in small letters."""
@@ -57,6 +69,14 @@ class FilesBeside:
             except OSError:
                 self._listed[folder] = {}
         return self._listed[folder]
+
+
+def _sources(vrt: Path) -> list[Path]:
+    """Return the sources of a VRT on this machine; none of a damaged one, which cannot be read anyway."""
+    try:
+        return [path for source, _ in sources_of_vrt(vrt) for path in source.containers]
+    except (OSError, ValueError):
+        return []
 
 
 def _names_beside(file: Path) -> Iterator[str]:

@@ -155,8 +155,7 @@ def _refuse_foreign_sources(path: Path, limits: Limits, above: tuple[Path, ...])
         msg = f"its source {path} has itself as a source."
         raise ValueError(msg)
     home = Path(path).resolve().parent
-    for text, is_relative in _sources(path):
-        source = Href.from_root(text, home) if is_relative else Href(text)
+    for source, text in sources_of_vrt(path):
         if source.is_remote or text.lstrip().startswith("<"):
             if not limits.roots.allow(text):
                 msg = (
@@ -185,8 +184,8 @@ def _check_source(source: Href, limits: Limits, above: tuple[Path, ...]) -> None
         raise ValueError(msg)
 
 
-def _sources(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the sources that a VRT names, and whether each is relative to it.
+def sources_of_vrt(path: Path) -> Iterator[tuple[Href, str]]:
+    """Yield the sources that a VRT names, where they are and as it writes them.
 
     Raises
     ------
@@ -196,7 +195,9 @@ def _sources(path: Path) -> Iterator[tuple[str, bool]]:
     if path.stat().st_size > _LARGEST_VRT:
         msg = f"a VRT of more than {_LARGEST_VRT} bytes is not read."
         raise ValueError(msg)
-    return iter(_parsed_sources(path.read_bytes()))
+    home = Path(path).resolve().parent
+    for text, is_relative in _parsed_sources(path.read_bytes()):
+        yield (Href.from_root(text, home) if is_relative else Href(text)), text
 
 
 def _parsed_sources(data: bytes) -> list[tuple[str, bool]]:
