@@ -155,12 +155,15 @@ class Href:
         What lies elsewhere is called by its last folder and its name, as the folders above may tell more than they
         should. Addresses are `shown`.
         """
-        place = self.container
+        place = self.text if self.is_local else next(map(str, self.containers), None)
         if place is None:
             return self.shown
-        below = root is not None and place.is_relative_to(root)
-        name = place.relative_to(root if below and root else place.parent.parent).as_posix()
-        return name if self.is_local else self.shown.replace(str(place), name)
+        start = "" if root is None else f"{root}/"
+        if place.startswith(start) and start:
+            name = place[len(start) :]
+        else:
+            name = "/".join(PurePath(place).parts[-2:]).lstrip("/")
+        return PurePath(name).as_posix() if self.is_local else self.shown.replace(place, name)
 
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
@@ -198,10 +201,9 @@ class Href:
         OSError
             If it is a path at which nothing is.
         """
-        container = self.container
-        if container is None:
-            return []
-        parts = sorted(container.rglob("*")) if container.is_dir() else [container]
+        parts: list[Path] = []
+        for container in self.containers:
+            parts += sorted(container.rglob("*")) if container.is_dir() else [container]
         return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in (part.stat() for part in parts)]
 
     @property
@@ -240,19 +242,6 @@ class Href:
         if self.is_local:
             return PurePath(self.text)
         return PurePosixPath(self._file.partition("?")[0])
-
-    @property
-    def container(self) -> Path | None:
-        """The file or folder on this machine that holds the pixels; ``None`` if a server has them."""
-        if self.is_local:
-            return Path(self.text)
-        inner = self._file
-        while virtual := _VIRTUAL.match(inner):
-            inner = inner[virtual.end() :]
-        if _URL.match(inner):
-            return None
-        inside = Path(inner)
-        return next((path for path in (inside, *inside.parents) if path.is_file()), None)
 
 
 def cause_to_show(error: BaseException) -> BaseException | None:

@@ -42,3 +42,20 @@ def test_a_store_counts_as_a_whole_and_an_archive_for_what_is_in_it(tmp_path: Pa
 
 def test_of_an_address_nothing_is_on_this_machine() -> None:
     assert FilesBeside().of(Href("https://example.org/a.tif?token=1")) == []
+
+
+def test_of_a_vrt_its_sources_count_and_theirs(tmp_path: Path) -> None:
+    for name in ("a.tif", "a.tfw", "sub/b.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    band = '<VRTDataset><VRTRasterBand><SimpleSource><SourceFilename relativeToVRT="1">{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'  # noqa: E501
+    (tmp_path / "outer.vrt").write_text(band.format("sub/inner.vrt"))
+    (tmp_path / "sub/inner.vrt").write_text(band.format("../a.tif"))
+    assert names(tmp_path.resolve(), f"{tmp_path.resolve()}/outer.vrt") == [
+        "outer.vrt",
+        "sub/inner.vrt",
+        "sub/../a.tif",
+        "sub/../a.tfw",
+    ]
+    (tmp_path / "outer.vrt").write_text("no XML")
+    assert names(tmp_path, f"{tmp_path}/outer.vrt") == ["outer.vrt"]
