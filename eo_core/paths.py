@@ -108,7 +108,7 @@ def fault_of_name(name: str, suffix: str = "") -> str:
     if _PLAIN.fullmatch(name) and len(suffix) < _PLAIN_LONGEST:
         return ""
     parts = name.split("/")
-    longest = max(len(os.fsencode(part)) for part in [*parts[:-1], parts[-1] + suffix])
+    longest = max(_size(part) for part in [*parts[:-1], parts[-1] + suffix])
     faults = {
         "it is an absolute path": name.startswith("/"),
         "it has nothing before, after or between its slashes": "" in parts,
@@ -117,9 +117,13 @@ def fault_of_name(name: str, suffix: str = "") -> str:
         "it holds a control character or another one that cannot be printed": not name.isprintable(),
         f"a part of it begins with {PARTIAL!r}, as unfinished files do": any(p.startswith(PARTIAL) for p in parts),
         f"a part of it is longer than {LONGEST_NAME} bytes": longest > LONGEST_NAME,
-        f"it is longer than {_LONGEST_PATH} bytes": len(os.fsencode(name + suffix)) > _LONGEST_PATH,
+        f"it is longer than {_LONGEST_PATH} bytes": _size(name + suffix) > _LONGEST_PATH,
     }
     return next((fault for fault, found in faults.items() if found), "")
+
+
+def _size(name: str) -> int:
+    return len(name.encode("utf-8", "surrogatepass"))
 
 
 def equal_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:
