@@ -47,13 +47,13 @@ class Tally:
 def table(tallies: Iterable[Tally]) -> str:
     """Return one line for each kind, and one for all."""
     rows = list(tallies)
-    whole = Tally("all", sum((tally.counts for tally in rows), Counter()), sum(tally.seconds for tally in rows))
-    head = ["kind", "cases", *TITLES, "seconds"]
-    lines = [head, *([t.kind, t.cases, *(t.counts[v] for v in FINE + BAD), f"{t.seconds:.1f}"] for t in [*rows, whole])]
-    widths = [max(len(str(line[i])) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
+    whole = Tally("all", sum((tally.counts for tally in rows), Counter[str]()), sum(tally.seconds for tally in rows))
+    lines = [["kind", "cases", *TITLES, "seconds"]]
+    for own in (*rows, whole):
+        numbers = [own.cases, *(own.counts[verdict] for verdict in FINE + BAD)]
+        lines.append([own.kind, *map(str, numbers), f"{own.seconds:.1f}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)) for line in lines)
 
 
 def chance(*parts: object) -> random.Random:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -39,8 +40,15 @@ class Seed(Protocol):
         """Damage what :meth:`write` wrote, read it, and judge what comes; ``valid`` is what came before."""
 
 
-def all_seeds() -> list[Seed]:
-    return [*image_seeds(), *table_seeds(), *label_seeds(), *weight_seeds()]
+#: A run of so many cases also has what takes seconds to import.
+MANY = 1000
+
+
+def all_seeds(*, whole: bool) -> list[Seed]:
+    """Return all seeds; those that take seconds to import for a long run only."""
+    if whole:
+        importlib.import_module("eo_models.checkpoint_io")  # before processes are forked
+    return [*image_seeds(), *table_seeds(), *label_seeds(), *weight_seeds(whole=whole)]
 
 
 class Cases:
@@ -52,12 +60,12 @@ class Cases:
         A folder to work in.
     seed : int
         Of the run.
-    seeds : sequence of Seed, optional
-        All of them by default.
+    seeds : sequence of Seed
+        What is damaged.
     """
 
-    def __init__(self, work: Path, seed: int, seeds: Sequence[Seed] | None = None) -> None:
-        self.work, self.seed, self.seeds = work, seed, all_seeds() if seeds is None else list(seeds)
+    def __init__(self, work: Path, seed: int, seeds: Sequence[Seed]) -> None:
+        self.work, self.seed, self.seeds = work, seed, list(seeds)
         # Read where it is needed: this process forks, and must have no threads of those who read.
         self.valid: dict[int, Any] = {}
         for i, own in enumerate(self.seeds):
@@ -87,7 +95,7 @@ class Cases:
 def run_inputs(count: int, seed: int, workers: int) -> list[Tally]:
     """Run ``count`` cases; one tally for each kind."""
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
-        cases = Cases(Path(work), seed)
+        cases = Cases(Path(work), seed, all_seeds(whole=count >= MANY))
         tallies: dict[str, Tally] = {own.kind: Tally(own.kind) for own in cases.seeds}
         for number, outcome, seconds in outcomes(count, cases.run, workers):
             tallies[cases.seeds[number % len(cases.seeds)].kind].add(cases.name(number), outcome, seconds)
@@ -111,6 +119,6 @@ def show_case(name: str, seed: int) -> Outcome:
     """Run one case by its name, in this process."""
     wanted, _, round_ = name.rpartition(":")
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
-        cases = Cases(Path(work), seed)
+        cases = Cases(Path(work), seed, all_seeds(whole=True))
         i = next(i for i, own in enumerate(cases.seeds) if own.name == wanted)
         return cases.run(int(round_) * len(cases.seeds) + i)

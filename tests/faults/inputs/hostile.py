@@ -107,7 +107,7 @@ def _link(name: str, target: str) -> Hostile:
 
 
 def _no_file(name: str) -> Hostile:
-    return Hostile(f"empty {name}", name, lambda root: (root / name).write_bytes(b"") and None, _IN_HDF5)
+    return Hostile(f"empty {name}", name, lambda root: (root / name).touch(), _IN_HDF5)
 
 
 def _folder(name: str) -> Hostile:

@@ -186,7 +186,7 @@ def _cube(name: str, file: str, *, series: bool = False, **options: Any) -> Imag
     encoding = options.pop("s2", {})
 
     def write(folder: Path) -> None:
-        axes = {"band": ["B02", "B03"]}
+        axes: dict[str, Any] = {"band": ["B02", "B03"]}
         if series:
             axes["time"] = np.array(DAYS, dtype="datetime64[ns]")
         data = small_cubes.stacked(numbers(FRAMES if series else 0), **axes)

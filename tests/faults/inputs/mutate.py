@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Damage(NamedTuple):
@@ -64,7 +65,7 @@ def _word(content: bytearray, chance: Random) -> str:
     """Sizes, counts and offsets are words of two, four or eight bytes."""
     width = chance.choice((2, 4, 8))
     place = _place(content, chance) // width * width
-    order = chance.choice(("little", "big"))
+    order: Literal["little", "big"] = "little" if chance.random() < 0.5 else "big"
     old = int.from_bytes(content[place : place + width], order)
     most = (1 << 8 * width) - 1
     new = chance.choice((0, 1, most, most >> 1, old + 1, old - 1, old * 2, old << 8, old >> 8, chance.randrange(most)))
@@ -152,7 +153,7 @@ def zip_members(path: Path, chance: Random) -> Damage:
     with zipfile.ZipFile(path) as archive:
         content = {info.filename: archive.read(info) for info in archive.infolist()}
     name, other = chance.choice(sorted(content)), chance.choice(sorted(content))
-    kind = chance.choice(("remove", "rename", "exchange", "damage", "long name"))
+    kind = chance.choice(("remove", "rename", "exchange", "damage", "long name", "twice"))
     if kind == "remove":
         del content[name]
     elif kind == "rename":
@@ -169,5 +170,9 @@ def zip_members(path: Path, chance: Random) -> Damage:
     with zipfile.ZipFile(target, "w") as archive:
         for key, value in content.items():
             archive.writestr(key, value)
+        if kind == "twice":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                archive.writestr(name, content[other])
     path.write_bytes(target.getvalue())
     return Damage(f"{kind} {name}", lost=kind in ("remove", "rename"))

@@ -32,10 +32,15 @@ class OneFile:
 
 def read_image(folder: Path, file: str, options: Mapping[str, Any], *, series: bool = False) -> tuple[Image, list[str]]:
     """Read a file of two bands of Sentinel-2 below a folder; return the image with the warnings."""
-    given = {"bands": ["B2", "B3"], "sensor": "sentinel2_l2a", "unit": "digital_number", "dated": series}
+    given: dict[str, Any] = {
+        "bands": ["B2", "B3"],
+        "sensor": "sentinel2_l2a",
+        "unit": "digital_number",
+        "dated": series,
+    }
     modalities = {"S2": ImageSource(**(given | dict(options)))}
     plain = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [1.0, 1.0]})
-    kind = SeriesSplits if series else ChipSplits
+    kind: Any = SeriesSplits if series else ChipSplits
     limit = {"max_memory": MEMORY} if "max_memory" in inspect.signature(ChipSplits.__init__).parameters else {}
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

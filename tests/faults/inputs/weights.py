@@ -137,6 +137,27 @@ class WeightSeed:
         return Damage(name), name != "code"
 
 
+class RunSeed(WeightSeed):
+    """A checkpoint of a training run, as Lightning loads it."""
+
+    def read(self, folder: Path) -> dict[str, torch.Tensor]:
+        """Load the checkpoint as ``--ckpt_path`` does."""
+        from eo_models.checkpoint_io import CheckedCheckpointIO
+
+        module = encoder()
+        content = CheckedCheckpointIO(module).load_checkpoint(folder / self.file)
+        try:
+            module.load_state_dict(content["state_dict"])
+        except (RuntimeError, TypeError, AttributeError) as error:  # torch's own, of missing and misshapen weights
+            raise CheckpointError(str(error)) from error
+        return module.state_dict()
+
+
+def _run(state: dict[str, torch.Tensor], file: Path) -> None:
+    own = {f"_orig_mod.{key}": value for key, value in state.items()}
+    torch.save({"state_dict": own, "epoch": 3, "pytorch-lightning_version": "2.6.0", "loops": {}}, file)
+
+
 def _zip(state: dict[str, torch.Tensor], file: Path) -> None:
     torch.save(state, file)
 
@@ -154,9 +175,10 @@ def _safetensors(state: dict[str, torch.Tensor], file: Path) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, file)
 
 
-def weight_seeds() -> list[WeightSeed]:
-    """Return all valid checkpoints."""
+def weight_seeds(*, whole: bool) -> list[WeightSeed]:
+    """Return all valid checkpoints; one that needs Lightning, which takes seconds to import, for long runs only."""
     return [
+        *([RunSeed("zip of a run", "last.ckpt", _run)] if whole else []),
         WeightSeed("zip", "x.pt", _zip),
         WeightSeed("zip of Lightning", "x.ckpt", _lightning),
         WeightSeed("legacy", "x.pth", _legacy),

@@ -6,19 +6,21 @@ import json
 import os
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 
 from tests.faults.inputs.pool import outcomes
 from tests.faults.outcome import Outcome, Tally, chance
-from tests.faults.runs import children, faults
+from tests.faults.runs import bench, children, disks, faults
 from tests.faults.runs.writers import damaged_features, load_targets, one_writer
 
+Fault = Callable[[bench.Bench, Random], Outcome]
 #: Kinds of faults, and how many of 20 are of each.
-SHARES: Mapping[str, tuple[faults.Fault, int]] = {
-    "full disk": (faults.full_disk, 3),
-    "full for a moment": (faults.full_for_a_moment, 1),
-    "short files": (faults.short_files, 2),
+SHARES: Mapping[str, tuple[Fault, int]] = {
+    "full disk": (disks.full_disk, 3),
+    "full for a moment": (disks.full_for_a_moment, 1),
+    "short files": (disks.short_files, 2),
     "killed": (faults.killed, 3),
     "told to stop": (faults.terminated, 1),
     "two writers": (faults.two_writers, 1),
@@ -27,6 +29,8 @@ SHARES: Mapping[str, tuple[faults.Fault, int]] = {
     "damaged outputs": (faults.damaged_outputs, 2),
     "two ranks": (faults.two_ranks, 1),
     "other writers": (one_writer, 2),
+    "no numbers": (faults.no_numbers, 1),
+    "failed at once": (faults.failed_at_once, 1),
     "damaged features": (damaged_features, 1),
 }
 #: A run of so many faults also writes what takes seconds to import.
@@ -49,7 +53,7 @@ def run_faults(count: int, seed: int, workers: int) -> list[Tally]:
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
         shared = Path(work) / "shared"
         shared.mkdir()
-        faults.make_shared(shared)
+        bench.make_shared(shared)
         tallies = {kind: Tally(kind) for kind in order}
 
         def run(number: int) -> Outcome:
@@ -64,7 +68,7 @@ def show_fault(number: int, seed: int) -> Outcome:
     """Run one fault of a long run by its number."""
     load_targets()
     with tempfile.TemporaryDirectory(prefix="faults-") as work:
-        faults.make_shared(Path(work))
+        bench.make_shared(Path(work))
         order = _order()
         return _apart(order[number % len(order)], number, seed, Path(work))
 
@@ -79,7 +83,7 @@ def _apart(kind: str, number: int, seed: int, shared: Path) -> Outcome:
         child = os.fork()
         if child == 0:
             try:
-                outcome = SHARES[kind][0](faults.Bench(work, shared), chance(seed, kind, number))
+                outcome = SHARES[kind][0](bench.Bench(work, shared), chance(seed, kind, number))
             except BaseException:  # noqa: BLE001  (of the harness)
                 outcome = Outcome("unexpected", traceback.format_exc()[-1500:])
             # Not on the small disk: that one ends with this process.

@@ -57,6 +57,8 @@ class Plan:
         Whether what is there is replaced.
     ranks : int
         Among how many processes the batches are shared out.
+    half : int, optional
+        Which half of the samples is exported, as by a run that gets no more.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Plan:
     output: str = "both"
     overwrite: bool = False
     ranks: int = 1
+    half: int | None = None
 
 
 def pixels_of(seed: int) -> np.ndarray:
@@ -136,7 +139,7 @@ def begun(plan: Plan, rank: int = 0, encoder: nn.Module | None = None) -> tuple[
     settings = ExportSettings(output=plan.output, grid_format=plan.grid_format, overwrite=plan.overwrite)  # type: ignore[arg-type]
     facts = export_facts({"backbone": "stand-in", **settings.facts()}, "0" * 64, "32-true", data)
     exporter = Exporter(plan.out, encoder or StandIn(), settings, facts, rank=rank, root=data.root)
-    order = range(rank, len(dataset), plan.ranks)
+    order = range(rank, len(dataset), plan.ranks) if plan.half is None else range(plan.half, len(dataset), 2)
     return exporter, DataLoader(dataset, batch_size=BATCH, sampler=list(order), collate_fn=collate)
 
 
@@ -151,7 +154,7 @@ def content(out: Path) -> dict[str, Any]:
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {key: manifest[key] for key in ("state", "facts", "fingerprint", "failures")}
     own = open_embeddings(out, allow_incomplete=True)
-    found["inputs"] = _inputs(manifest, out)
+    found["inputs"] = _timeless(_inputs(manifest, out))
     table = out / "embeddings.parquet"
     found["rows"] = [] if not table.is_file() else pq.read_table(table).to_pylist()
     for id_, layer in sorted(own._grids):
@@ -162,6 +165,22 @@ def content(out: Path) -> dict[str, Any]:
     found["left over"] = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.name.startswith(".partial-"))
     found["left over"] += [name for name in ("progress", "parts") if (out / name).exists()]
     return found
+
+
+def compared(out: Path, expected: Mapping[str, Any]) -> str:
+    """Return in what an export differs from what is expected, or that it cannot be read; nothing if it is the same."""
+    try:
+        found = content(out)
+    except Exception as error:  # noqa: BLE001  (whatever its readers say of it)
+        return f"it cannot be read: {type(error).__name__}: {str(error)[:150]}"
+    return difference(found, expected)
+
+
+def _timeless(value: Any) -> Any:
+    """Leave out when files changed: a file that was only touched is the same."""
+    if isinstance(value, dict):
+        return {key: _timeless(own) for key, own in value.items() if key not in ("mtime", "ctime")}
+    return [_timeless(own) for own in value] if isinstance(value, list) else value
 
 
 def _inputs(manifest: Mapping[str, Any], out: Path) -> list[Any]:

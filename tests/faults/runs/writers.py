@@ -23,7 +23,7 @@ from tests.faults.runs import children
 from tests.faults.runs.export import samples_of
 
 if TYPE_CHECKING:
-    from tests.faults.runs.faults import Bench
+    from tests.faults.runs.bench import Bench
 
 _BEFORE = b"what was there before"
 

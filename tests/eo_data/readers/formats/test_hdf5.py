@@ -66,7 +66,7 @@ def test_a_damaged_heap_of_texts_is_refused(tmp_path: Path) -> None:
     heap = data.index(b"GCOL")
     data[heap + 16 : heap + 32] = bytes(16)
     (tmp_path / "a.h5").write_bytes(data)
-    with pytest.raises(SampleError, match="a.h5: the texts of 'names' lie in a damaged heap"):
+    with pytest.raises(SampleError, match="a.h5: the texts of .*'names' lie in a damaged heap"):
         read(tmp_path / "a.h5", source)
 
 
