@@ -132,6 +132,21 @@ class AnySatBackbone(FreezableBackbone):
         width = self.model.size.embed_dim
         self.out_channels = [2 * width if self.output == "dense" else width]
         self.load_report: LoadReport | None = None
+        self._freeze_what_never_counts()
+
+    def _freeze_what_never_counts(self) -> None:
+        """Clear ``requires_grad`` of weights that no output depends on: ``strategy: ddp`` waits for their gradients.
+
+        These are what stands for masked pixels (masks of `eo_data` are of frames), a constant before a softmax, and the
+        position biases of a last block that computes its class token only.
+        """
+        last = len(self.model.spatial_encoder.predictor_blocks) - 1
+        never = ["pad_parameter", "fc1_k.bias"]
+        never += [f"predictor_blocks.{last}.attn.rpe_k.lookup_table_weight"] if self.output != "dense" else []
+        merging = f"blocks.{len(self.model.blocks) - 1}.attn.rpe_k."
+        for name, parameter in self.model.named_parameters():
+            if name.endswith(tuple(never)) or (self.output == "tile" and name.startswith(merging)):
+                parameter.requires_grad = False
 
     @property
     def input_bands(self) -> BandsByImage:

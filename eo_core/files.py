@@ -62,10 +62,9 @@ def write_file(path: Path, write: Callable[[io.BytesIO], object]) -> None:
     write : callable
         Takes a file that can be written, read and sought, and need not close it.
     """
-    with io.BytesIO() as memory:
-        write(memory)
-        with memory.getbuffer() as content:
-            write_bytes(path, content)
+    memory = io.BytesIO()
+    write(memory)
+    write_bytes(path, memory.getvalue())  # no copy, and no view: CPython crashes where an error outlives one
 
 
 def write_folder(path: Path, files: Mapping[str, Buffer]) -> None:
@@ -112,8 +111,9 @@ def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
     ----------
     path : Path
         The file.
-    check : callable
-        Called with the temporary path when the block has ended, so with a file that is closed.
+    check : callable, optional
+        Called with the temporary path when the block has ended, so with a file that is closed; raises an error if it
+        does not hold what it should. Only a block that reads the file back itself needs none.
     """
     partial = partial_path(path)
     try:

@@ -1,6 +1,6 @@
 """Which paths may be touched, and which ids can name a file.
 
-The rule for ids is that of the files of an export (`fault_of_name`); whoever makes a path of an id goes by it.
+The rule for ids is `fault_of_name`; whoever makes a path of an id goes by it (`path_of_name`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from eo_core.files import PARTIAL
 
@@ -108,7 +109,7 @@ def fault_of_name(name: str, suffix: str = "") -> str:
     if _PLAIN.fullmatch(name) and len(suffix) < _PLAIN_LONGEST:
         return ""
     parts = name.split("/")
-    longest = max(len(os.fsencode(part)) for part in [*parts[:-1], parts[-1] + suffix])
+    longest = max(_length(part) for part in [*parts[:-1], parts[-1] + suffix])
     faults = {
         "it is an absolute path": name.startswith("/"),
         "it has nothing before, after or between its slashes": "" in parts,
@@ -117,9 +118,27 @@ def fault_of_name(name: str, suffix: str = "") -> str:
         "it holds a control character or another one that cannot be printed": not name.isprintable(),
         f"a part of it begins with {PARTIAL!r}, as unfinished files do": any(p.startswith(PARTIAL) for p in parts),
         f"a part of it is longer than {LONGEST_NAME} bytes": longest > LONGEST_NAME,
-        f"it is longer than {_LONGEST_PATH} bytes": len(os.fsencode(name + suffix)) > _LONGEST_PATH,
+        f"it is longer than {_LONGEST_PATH} bytes": _length(name + suffix) > _LONGEST_PATH,
     }
     return next((fault for fault, found in faults.items() if found), "")
+
+
+def _length(name: str) -> int:
+    return len(name.encode("utf-8", "surrogatepass"))
+
+
+def path_of_name(folder: Path, name: str, suffix: str) -> Path:
+    """Return ``<folder>/<name><suffix>`` for an id.
+
+    Raises
+    ------
+    ValueError
+        If the id cannot name a file; see `fault_of_name`.
+    """
+    if fault := fault_of_name(name, suffix):
+        msg = f"The id {name[:200]!r} cannot name a file. Expected a relative path such as a/tile, but {fault}."
+        raise ValueError(msg)
+    return folder / f"{name}{suffix}"
 
 
 def equal_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: A longer message shows what nobody reads, such as a cell of a table that is a megabyte long.
+_LONGEST = 2000
+
 
 def composed(text: str) -> str:
     """Return a text in Unicode's composed form (NFC), by which names are compared.
@@ -42,10 +45,13 @@ def table_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, ValueError) and str(path) in str(error):
-            raise
+        if type(error) is ValueError and str(path) in str(error):
+            text = str(error)
+            if len(text) < _LONGEST:
+                raise
+            raise ValueError(f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}") from error
         named = isinstance(error, ValueError | OSError | csv.Error) and str(error)
-        cause = error if named else f"{type(error).__name__} {error}".strip()
+        cause = " ".join(f"{'' if named else type(error).__name__} {error}"[:_LONGEST].split())
         msg = f"{what} {path} cannot be read: {cause}. It may be damaged or in another form; write it again."
         raise ValueError(msg) from error
 

@@ -291,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         texts = dict.fromkeys(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
         lines += [f"ALARM       {text}" for text in texts]
         picture = write_quick_look(before, after, dataset.rgb, options.out)
-    except (ValueError, ArgumentError) as error:
+    except (ValueError, OSError, ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write("\n".join([*lines, f"quick-look  {picture}"]) + "\n")
 

@@ -70,6 +70,7 @@ def render_pca(
     components: Components = 3,
     rgb_from: str | Path | None = None,
     sample_values: int = SAMPLE_VALUES,
+    root: str | Path | None = None,
 ) -> list[Path]:
     """Draw all grids of an export: per grid a PNG and a georeferenced RGBA GeoTIFF (COG).
 
@@ -88,6 +89,8 @@ def render_pca(
         band names, and for bands in files of their own.
     sample_values : int
         Numbers that the sample for the analysis may hold. A larger export is sampled at random, with a fixed seed.
+    root : str or Path, optional
+        Folder of the data set, see `eo_embed.quicklook.QuickLooks`.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def render_pca(
         raise ValueError(msg)
     place = Path(folder)
     target = place / "pictures" if out is None else Path(out)
-    looks = QuickLooks(place, rgb_from)
+    looks = QuickLooks(place, rgb_from, root)
     drawn = []
     for grids in _by_layer(_grids(place)).values():
         projection = fit_projection(_sample(grids, sample_values), components)
@@ -252,6 +255,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder of the pictures (FOLDER/pictures)")
     parser.add_argument("--components", type=int, default=3, choices=COMPONENTS, help="3 colours, or 1 for grey")
     parser.add_argument("--rgb-from", type=Path, metavar="CONFIG", help="config whose data module reads the sources")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the data set, if it is not where the config says from here"
+    )
     return parser
 
 
@@ -260,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
-        pictures = render_pca(given.folder, given.out, given.components, given.rgb_from)
+        pictures = render_pca(given.folder, given.out, given.components, given.rgb_from, root=given.root)
     except (ValueError, OSError, argparse.ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write(f"{len(pictures)} pictures in {given.out or given.folder / 'pictures'}\n")

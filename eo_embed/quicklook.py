@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
+import yaml
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -70,6 +71,9 @@ class QuickLooks:
         Folder of the export.
     config : str or Path, optional
         A TerraTorch config whose data module reads the sources. Without, GDAL reads the files.
+    root : str or Path, optional
+        Folder of the data set, which manifests name by its last part only; by default what the config of the export
+        says, from here on.
 
     Raises
     ------
@@ -77,9 +81,8 @@ class QuickLooks:
         If the config has no data module of ours.
     """
 
-    def __init__(self, folder: Path, config: str | Path | None = None) -> None:
-        root = read_manifest(folder).content["provenance"].get("root") if (folder / MANIFEST).is_file() else None
-        self._root = Path(root) if root else None
+    def __init__(self, folder: Path, config: str | Path | None = None, root: str | Path | None = None) -> None:
+        self._root = _stated_root(folder) if root is None else Path(root)
         self._dataset: EoDataset | None = None
         self._index: dict[str, int] = {}
         if config is not None:
@@ -123,6 +126,18 @@ class QuickLooks:
         shown = pixels[rgb_indices(image.bands)]
         window = None if raster.transform is None else ground.in_pixels(raster.transform, raster.crs)
         return stretched(shown if window is None else _cut(shown, window))
+
+
+def _stated_root(folder: Path) -> Path | None:
+    """Return the folder of the data set as far as the manifest of an export tells it."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    provenance = read_manifest(folder).content["provenance"]
+    content = yaml.safe_load(provenance.get("config") or "")
+    for key in ("data", "init_args", "root"):
+        content = content.get(key) if isinstance(content, dict) else None
+    stated = content or provenance.get("root")
+    return Path(stated) if isinstance(stated, str) else None
 
 
 def _cut(pixels: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

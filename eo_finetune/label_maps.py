@@ -19,6 +19,7 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from eo_core.files import write_text
+from eo_core.paths import path_of_name
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
@@ -157,7 +158,7 @@ class LabelMapWriter(BasePredictionWriter):
             other.park()
 
     def _path(self, name: str, suffix: str) -> Path:
-        return self._out / f"{name}_{suffix}.tif"
+        return path_of_name(self._out, name, f"_{suffix}.tif")
 
     def _new(self, name: str, suffix: str) -> Path:
         """Return the path of a map, once it is clear that no other map of this run is that file."""

@@ -21,7 +21,7 @@ from eo_models.registry import registry_factory
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.inputs import InputSpec, OnNan
 from thor_terratorch_ext.model.attention import AttentionBackend
-from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands
+from thor_terratorch_ext.model.channels import CHANNELS, BandSelection, select_bands, weight_name
 from thor_terratorch_ext.model.encoder import VARIANTS, ThorEncoder, VariantName, split_groups
 from thor_terratorch_ext.model.layout import TokenLayout, resolve_layout
 from thor_terratorch_ext.necks import (
@@ -123,6 +123,7 @@ class ThorBackbone(FreezableBackbone):
         self.load_report: LoadReport | None = None
         self._layouts = LayoutCache(max_entries=16)
         self._describe()
+        self._freeze_what_never_runs()
 
     @classmethod
     def feature_arguments(cls, layers: Sequence[int]) -> dict[str, Any]:
@@ -156,6 +157,17 @@ class ThorBackbone(FreezableBackbone):
         self.out_channels = GroupedChannels([width] * len(self.out_indices), in_tokens)
         if self.ground_cover is not None:
             self.layout(self.ground_cover)
+
+    def _freeze_what_never_runs(self) -> None:
+        """Clear ``requires_grad`` of weights that no output depends on: ``strategy: ddp`` waits for their gradients.
+
+        These are the kernels of other bands, the blocks behind the last wanted one, and the norm behind the last block.
+        """
+        read = {weight_name(channel) for channel in self.selection.channels}
+        kernels = self.model.ind_patch_embed.patch_embed.items()
+        behind = self.model.blocks[max(self.out_indices) + 1 :]
+        for module in (*(kernel for name, kernel in kernels if name not in read), *behind, self.model.norm):
+            module.requires_grad_(requires_grad=False)
 
     def layout(self, ground_cover: int) -> TokenLayout:
         """Token layout of an image with a side of ``ground_cover`` metres.

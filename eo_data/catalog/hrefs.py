@@ -155,12 +155,15 @@ class Href:
         What lies elsewhere is called by its last folder and its name, as the folders above may tell more than they
         should. Addresses are `shown`.
         """
-        place = next(iter(self.containers), None)
+        place = self.text if self.is_local else next(map(str, self.containers), None)
         if place is None:
             return self.shown
-        below = root is not None and place.is_relative_to(root)
-        name = place.relative_to(root if below and root else place.parent.parent).as_posix()
-        return name if self.is_local else self.shown.replace(str(place), name)
+        start = "" if root is None else f"{root}/"
+        if place.startswith(start) and start:
+            name = place[len(start) :]
+        else:
+            name = "/".join(PurePath(place).parts[-2:]).lstrip("/")
+        return PurePath(name).as_posix() if self.is_local else self.shown.replace(place, name)
 
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
@@ -187,20 +190,21 @@ class Href:
         with nullcontext() if self.shown == self.text else logs_without_credentials("rasterio"):
             yield self.text
 
-    def state(self) -> list[tuple[int, int]]:
-        """Return size in bytes and time of the last change in nanoseconds of what is read from this machine.
+    def state(self) -> list[tuple[int, int, int]]:
+        """Return size in bytes and both times of the last change in nanoseconds of what is read from this machine.
 
-        Of a folder (a Zarr) for everything in it, of what lies within another file for that file; nothing for a URL.
+        The times are that of the content and that of the file, which no program can set back. Of a folder (a Zarr) for
+        everything in it, of what lies within another file for that file; nothing for a URL.
 
         Raises
         ------
         OSError
             If it is a path at which nothing is.
         """
-        found = []
+        parts: list[Path] = []
         for container in self.containers:
-            found += sorted(container.rglob("*")) if container.is_dir() else [container]
-        return [(part.stat().st_size, part.stat().st_mtime_ns) for part in found]
+            parts += sorted(container.rglob("*")) if container.is_dir() else [container]
+        return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in (part.stat() for part in parts)]
 
     @property
     def containers(self) -> list[Path]:

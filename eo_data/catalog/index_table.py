@@ -145,7 +145,7 @@ def _csv_rows(path: Path) -> list[dict[str, object]]:
     try:
         return [dict(row) for row in table]
     except csv.Error as error:
-        msg = f"The index {path} cannot be read as CSV: {error} (line {table.line_num}). Look at its quotes."
+        msg = f"The index {path} cannot be read as CSV: {error} (after line {table.line_num}). Look at its quotes."
         raise ValueError(msg) from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from eo_core.files import write_text
+from eo_core.text import read_text
 from eo_data.preprocess.normalisation import ZScore
 from eo_data.sensors.bands import select_bands
 from eo_data.sensors.tables import Sensor
@@ -150,8 +151,8 @@ def read_statistics(path: str | Path) -> DatasetStatistics:
     """
     file = Path(path)
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text("The file of statistics", file))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f"Statistics {str(file)!r} cannot be read: {error}. Compute them with `python -m eo_data.statistics`."
         raise ValueError(msg) from error
     lists = [content.get(key) if isinstance(content, Mapping) else None for key in ("bands", "means", "stds")]
@@ -161,5 +162,10 @@ def read_statistics(path: str | Path) -> DatasetStatistics:
             "Compute them with `python -m eo_data.statistics`."
         )
         raise ValueError(msg)
-    bands, means, stds = (tuple(entry or ()) for entry in lists)
-    return DatasetStatistics(bands, as_unit(content.get("unit")), means, stds, str(file))
+    bands = tuple(str(name) for name in lists[0] or ())
+    try:
+        means, stds = (tuple(float(value) for value in entry or ()) for entry in lists[1:])
+        return DatasetStatistics(bands, as_unit(content.get("unit")), means, stds, str(file))
+    except (TypeError, ValueError) as error:
+        msg = f"Statistics {str(file)!r} must hold numbers and a unit: {error}. Compute them anew, or correct the file."
+        raise ValueError(msg) from error

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter, MemoryFile
 from rasterio.windows import Window
@@ -30,6 +31,8 @@ _FACTS = ("count", "height", "width", "dtypes", "nodata", "scales", "offsets")
 _SQUARE = 256
 #: Column and row of the first pixel, width and height.
 _Key = tuple[int, int, int, int]
+#: So rasterio reports what GDAL could not do; TypeError if a file is too damaged to be one, SystemError at closing.
+_GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, TypeError)
 
 
 def write_geotiff(path: Path, profile: Mapping[str, Any], fill: Callable[[DatasetWriter], object]) -> None:
@@ -50,13 +53,8 @@ def write_geotiff(path: Path, profile: Mapping[str, Any], fill: Callable[[Datase
         If it cannot be written.
     """
     with MemoryFile(ext=path.suffix) as memory:
-        try:
-            with memory.open(**profile) as file:
-                fill(file)
-        except SystemError as error:
-            # So rasterio reports what GDAL could not do when it closed the file.
-            msg = f"GDAL could not make {path}. Is there enough memory?"
-            raise OSError(msg) from error
+        with _as_os_error(f"GDAL could not make {path}"), memory.open(**profile) as file:
+            fill(file)
         write_bytes(path, memory.getbuffer())
 
 
@@ -85,10 +83,12 @@ class GeotiffInParts:
     ) -> None:
         self.path = path
         self._partial = partial_path(path)
+        self._dtype = np.dtype(profile["dtype"])
         self._sums: dict[_Key, int] = {}
         self._in_square: defaultdict[tuple[int, int], set[_Key]] = defaultdict(set)
         try:
-            self._file = rasterio.open(self._partial, "w+", **profile)
+            with _as_os_error(f"{path} could not be created"):
+                self._file = rasterio.open(self._partial, "w+", **profile)
             if fill is not None:
                 fill(self._file)
             self._facts = _Facts.of(self._file)
@@ -122,27 +122,31 @@ class GeotiffInParts:
         OSError
             If GDAL tells of an error.
         """
-        try:
+        stored = bands.astype(self._dtype, copy=False)
+        with _as_os_error(f"{self.path} could not be written"):
             if self._file.closed:
                 self._file = rasterio.open(self._partial, "r+")
-            self._file.write(bands, window=window)
-        except RasterioError as error:
-            msg = f"{self.path} could not be written: {error}. Is the disk full?"
-            raise OSError(msg) from error
+            self._file.write(stored, window=window)
         new = (int(window.col_off), int(window.row_off), int(window.width), int(window.height))
         for square in _squares(new):
             for old in self._in_square[square]:
                 if _overlap(old, new):
                     self._sums[old] = _checksum(self._file.read(window=Window(*old)))
             self._in_square[square].add(new)
-        self._sums[new] = _checksum(bands)
+        self._sums[new] = _checksum(stored)
 
     def park(self) -> None:
         """Close the file until it is written to again: a process may have a thousand files open, not more.
 
         What is lost here is found by `finish`.
+
+        Raises
+        ------
+        OSError
+            If GDAL tells of an error.
         """
-        self._file.close()
+        with _as_os_error(f"{self.path} could not be written"):
+            self._file.close()
 
     def finish(self) -> None:
         """Close the file, read it back, and give it its name.
@@ -153,7 +157,8 @@ class GeotiffInParts:
             If it does not hold what was written.
         """
         try:
-            self._file.close()
+            with _as_os_error(f"{self.path} could not be written"):
+                self._file.close()
             put_in_place(self._partial, self.path, self._check)
         except BaseException:
             self.discard()
@@ -162,30 +167,36 @@ class GeotiffInParts:
     def discard(self) -> None:
         """Remove an unfinished file; nothing happens to a finished one."""
         # What cannot be written is not wanted any more, and a file that could not be created cannot be closed.
-        with suppress(RasterioError, OSError, SystemError, AttributeError):
+        with suppress(*_GDAL_ERRORS, OSError, AttributeError):
             self._file.close()
         remove_partial(self._partial)
 
     def _check(self, partial: Path) -> None:
         """Compare a closed file with what was written to it."""
-        msg = f"{self.path} does not hold what was written. Is the disk full?"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(partial) as file:
-                    if not self._facts.fit(_Facts.of(file)):
-                        raise OSError(msg)
-                    self._check_pixels(file, msg)
-        except RasterioError as error:
-            raise OSError(msg) from error
+        msg = f"{self.path} does not hold what was written"
+        with _as_os_error(msg), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(partial) as file:
+                if not (self._facts.fit(_Facts.of(file)) and self._holds_all(file)):
+                    msg = f"{msg}. Is the disk full?"
+                    raise OSError(msg)
 
-    def _check_pixels(self, file: DatasetReader, msg: str) -> None:
-        for key, expected in self._sums.items():
-            if _checksum(file.read(window=Window(*key))) != expected:
-                raise OSError(msg)
+    def _holds_all(self, file: DatasetReader) -> bool:
+        """Whether all windows hold what was written; what no window covers must be readable, too."""
         if self.covered < file.width * file.height:
-            for _, block in file.block_windows(1):  # what no window covers must be readable, too
+            for _, block in file.block_windows(1):
                 file.read(window=block)
+        return all(_checksum(file.read(window=Window(*key))) == expected for key, expected in self._sums.items())
+
+
+@contextmanager
+def _as_os_error(what: str) -> Iterator[None]:
+    """Raise all that rasterio makes of GDAL's errors as one kind, after what has failed."""
+    try:
+        yield
+    except _GDAL_ERRORS as error:
+        msg = f"{what}: {error}. Is the disk full?"
+        raise OSError(msg) from error
 
 
 def _squares(key: _Key) -> Iterator[tuple[int, int]]:

@@ -13,9 +13,8 @@ from eo_data.readers.formats.cube import open_cube
 from eo_data.readers.formats.facts import FileFacts, Opener, OpenLayer
 from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
-from eo_data.readers.formats.hdf5 import open_hdf5
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
-from eo_data.readers.formats.npy import open_npy
+from eo_data.readers.formats.npy import open_hdf5, open_npy
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,14 @@ class ImageReader:
             or there is no date where one is needed.
         """
         hrefs = record.files[self.name]
-        with reading_errors(hrefs[0]):
-            return self._read(record, hrefs)
+        try:
+            with reading_errors(hrefs[0]):
+                return self._read(record, hrefs)
+        except SampleError as error:
+            if any(href.name in str(error) for href in hrefs):
+                raise
+            msg = f"{error} ({hrefs[0]})"
+            raise SampleError(msg) from error
 
     def _read(self, record: Record, hrefs: Sequence[Href]) -> Image:
         source = self._with_cloud_band()

@@ -26,6 +26,7 @@ from eo_embed.writers.layout import (
 
 if TYPE_CHECKING:
     import xarray as xr
+    from zarr.core.buffer import Buffer
 
 NETCDF_SUFFIX, ZARR_SUFFIX = ".nc", ".zarr"
 #: What the Zarr group of an item holds, and no group between the store and the items.
@@ -122,7 +123,6 @@ class ZarrWriter:
 
 def _as_zarr(data: xr.Dataset, chunks: tuple[int, int, int]) -> dict[str, bytes]:
     """Return the files of a Zarr v3 group by their paths in it."""
-    from zarr.core.buffer import Buffer  # noqa: PLC0415
     from zarr.storage import MemoryStore  # noqa: PLC0415
 
     made: dict[str, Buffer] = {}

@@ -10,15 +10,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from affine import Affine
 
-from eo_core.files import PARTIAL
+from eo_core.paths import fault_of_name, path_of_name
 from eo_embed.writers.embedding import Embedding
 
 MANIFEST = "manifest.json"
 GRIDS = "grids"
 PARTS = "parts"
 POOLED = "embeddings.parquet"
-#: Longest file name of common file systems, less what a temporary name puts before it.
-_LONGEST_NAME = 255 - len(f"{PARTIAL}{'0' * 32}-")
 
 
 def item_path(folder: Path, embedding_id: str, layer: str, suffix: str) -> Path:
@@ -29,24 +27,10 @@ def item_path(folder: Path, embedding_id: str, layer: str, suffix: str) -> Path:
     ValueError
         If the id or the layer is empty, leaves the folder, or is no name of a file.
     """
-    parts = [*([layer] if layer else []), *embedding_id.split("/")]
-    named = [*parts[:-1], parts[-1] + suffix]
-    if (
-        "\\" in embedding_id
-        or "/" in layer
-        or not all(_is_name(part, name) for part, name in zip(parts, named, strict=True))
-    ):
-        msg = (
-            f"The id {embedding_id!r} (layer {layer!r}) cannot name a file. Expected a relative path such as a/tile: "
-            f"no '..', no '/' at an end, no backslash or control character, at most {_LONGEST_NAME} bytes a part."
-        )
+    if "/" in layer or (layer and fault_of_name(layer)):
+        msg = f"The layer {layer!r} cannot name a folder. Expected a name such as layer_11."
         raise ValueError(msg)
-    return folder.joinpath(*named)
-
-
-def _is_name(part: str, name: str) -> bool:
-    fits = len(os.fsencode(name)) <= _LONGEST_NAME
-    return bool(part) and part not in {".", ".."} and part.isprintable() and not part.startswith(PARTIAL) and fits
+    return path_of_name(folder / layer, embedding_id, suffix)
 
 
 def attributes_of(embedding: Embedding, path: Path, manifest: Path, dtype: str) -> dict[str, str]:

@@ -72,7 +72,6 @@ class FrozenFeatureCache(Callback):
         self.folder = Path(folder)
         self.dtype = dtype
         self.batch_size = batch_size
-        self._encoder: nn.Module | None = None
         self._stored: _Stored | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -213,13 +212,13 @@ class FrozenFeatureCache(Callback):
         self._put_back(pl_module)
 
     def _pass_stored(self, pl_module: LightningModule, batch: Mapping[str, Any]) -> None:
-        if self._encoder is None and "features" in batch:
-            model = _model(pl_module)
-            self._encoder, model.encoder = model.encoder, self._stored
+        stored, model = self._stored, _model(pl_module)
+        if stored is not None and model.encoder is not stored and "features" in batch:
+            stored.encoder, model.encoder = model.encoder, stored
 
     def _put_back(self, pl_module: LightningModule) -> None:
-        if self._encoder is not None:
-            _model(pl_module).encoder, self._encoder = self._encoder, None
+        if (stored := self._stored) is not None and stored.encoder is not None:
+            _model(pl_module).encoder, stored.encoder = stored.encoder, None
 
 
 class _EncoderDecoder(Protocol):
@@ -255,10 +254,14 @@ def _plain(value: object) -> object:
 
 
 class _Stored(nn.Module):
-    """Takes the place of the encoder, and returns the features of the batch in the encoder's memory layout."""
+    """Takes the place of the encoder, and returns the features of the batch in the encoder's memory layout.
+
+    It holds the encoder meanwhile: ``strategy: ddp`` goes on sharing the same buffers between processes.
+    """
 
     def __init__(self, orders: list[AxisOrder]) -> None:
         super().__init__()
+        self.encoder: nn.Module | None = None
         self.orders = [with_batch(order) for order in orders]
 
     def forward(self, _image: object, *, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import Dataset
 
@@ -24,6 +25,7 @@ from eo_finetune.cache.variants import Turn, orientation_of, with_even_chances
 
 _FEATURE = "feature"
 _IMAGE = "image"
+_CHECKSUM = "checksum"
 
 
 class Variant(NamedTuple):
@@ -58,7 +60,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         self.dataset, self.folder, self.variants, self.keep_images = dataset, folder, dict(variants), keep_images
         #: Order in memory of the axes of each level, for all samples; that of each file if it is not set.
         self.orders: list[AxisOrder] | None = None
-        self._names = [_name(record) for record in dataset.records]
+        self._names = [_name(dataset, index) for index in range(len(dataset.records))]
 
     @property
     def records(self) -> list[Record]:
@@ -107,12 +109,46 @@ class CachedDataset(Dataset[dict[str, Any]]):
         texts = {key: value for key, value in rest.items() if not isinstance(value, torch.Tensor)}
         size = next(value.shape[-2:] for value in images.values() if value.ndim >= 3)
         with atomic_path(self.file(variant)) as partial:
-            save_file(tensors, partial, _as_text(entries=texts, size=list(size), orders=orders))
+            notes = _as_text(entries=texts, size=list(size), orders=orders)
+            save_file(tensors, partial, notes | {_CHECKSUM: _checksum(tensors, notes)})
+            _read(partial)
 
     def first_orders(self) -> list[AxisOrder]:
         """Return the order of axes in memory of each level of the first sample."""
-        with safe_open(self.file(Variant(0, next(iter(self.variants)))), "pt") as stored:
-            return orders_from_json(json.loads(stored.metadata()["orders"]))
+        _, notes = self._entry(Variant(0, next(iter(self.variants))))
+        return orders_from_json(json.loads(notes["orders"]))
+
+    def _entry(self, variant: Variant) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Return what is stored of a variant; if that is damaged, remove all that is, so that it is encoded again.
+
+        Raises
+        ------
+        ValueError
+            If its file is gone or damaged.
+        """
+        file = self.file(variant)
+        try:
+            return _read(file)
+        except ValueError as error:
+            removed = self._remove_damaged() if file.is_file() else 0
+            more = f" {removed} damaged files were removed." if removed else ""
+            msg = (
+                f"The feature cache has lost {file} of sample {self.records[variant.sample].id}.{more} Start the run "
+                "again: it encodes what is missing."
+            )
+            raise ValueError(msg) from error
+
+    def _remove_damaged(self) -> int:
+        removed = 0
+        for file in (self.file(Variant(sample, turn)) for sample in range(len(self)) for turn in self.variants):
+            if not file.is_file():
+                continue
+            try:
+                _read(file)
+            except ValueError:
+                file.unlink(missing_ok=True)
+                removed += 1
+        return removed
 
     def __getitem__(self, index: int | SeededIndex) -> dict[str, Any]:
         """Return a sample in the variant that its transforms would have made.
@@ -120,19 +156,10 @@ class CachedDataset(Dataset[dict[str, Any]]):
         Raises
         ------
         ValueError
-            If its file is gone.
+            If its file is gone or damaged.
         """
         sample, seed = index if isinstance(index, SeededIndex) else (index, None)
-        file = self.file(Variant(sample, orientation_of(self.dataset.augmentation, seed)))
-        if not file.is_file():
-            msg = (
-                f"The feature cache has lost {file} of sample {self.records[sample].id}. Start the run again: it "
-                "encodes what is missing."
-            )
-            raise ValueError(msg)
-        with safe_open(file, "pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
-            notes = stored.metadata()
+        tensors, notes = self._entry(Variant(sample, orientation_of(self.dataset.augmentation, seed)))
         levels = sorted((k for k in tensors if k.startswith(f"{_FEATURE}.")), key=lambda key: int(key.split(".")[1]))
         given = orders_from_json(json.loads(notes["orders"]))
         wanted = given if self.orders is None else self.orders
@@ -172,10 +199,41 @@ class Uncached(Dataset[dict[str, Any]]):
         return self.cached.uncached(self.variants[index])
 
 
-def _name(record: Record) -> str:
+def _name(dataset: EoDataset, index: int) -> str:
     """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
-    hrefs = [href for files in record.files.values() for href in files]
-    hrefs += [record.label] if isinstance(record.label, Href) else []
-    states = [[str(href), *href.state()] for href in hrefs]
-    stamp = [record.id, str(record.window), str(record.label), str(record.dates), states]
-    return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]
+    record, inputs = dataset.records[index], dataset.inputs(index)
+    hrefs = {name: Href(str(path)) for name, path in inputs.files.items() if path is not None}
+    hrefs |= {"label": record.label} if isinstance(record.label, Href) else {}
+    states = [[name, str(href), *href.state()] for name, href in hrefs.items()]
+    stamp = [record.id, str(record.window), str(record.label), str(record.files), str(record.dates), states]
+    return hashlib.sha256(json.dumps([*stamp, inputs.dates]).encode()).hexdigest()[:32]
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> str:
+    """Checksum of all that a file holds, names and shapes included."""
+    total = 0
+    for name, value in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), total)
+    return str(zlib.crc32(json.dumps(notes, sort_keys=True).encode(), total))
+
+
+def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return what a file holds.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+            notes: dict[str, str] = stored.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        msg = f"{file} cannot be read: {error}"
+        raise ValueError(msg) from error
+    if notes.pop(_CHECKSUM, None) != _checksum(tensors, notes):
+        msg = f"{file} does not hold what was stored"
+        raise ValueError(msg)
+    return tensors, notes

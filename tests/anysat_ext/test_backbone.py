@@ -275,3 +275,16 @@ if {"terratorch", "thor_terratorch_ext"} & set(sys.modules):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("output", ["patch", "dense", "tile"])
+def test_what_trains_is_what_gets_a_gradient(output: str) -> None:
+    """One weight without a gradient stops `strategy: ddp` at the second step."""
+    bands = {"s2": S2, "aerial": ["R", "G", "B", "NIR"]}
+    backbone = tiny(modalities=["s2", "aerial"], bands=bands, output=output, default_date=100)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    images = {"s2": series(), "s2_mask": mask, "aerial": torch.randn(2, 4, 400, 400)}
+    backbone.train()(images)[0].square().sum().backward()
+    without = {name for name, value in backbone.named_parameters() if value.grad is None}
+    assert without == {name for name, value in backbone.named_parameters() if not value.requires_grad}
+    assert len(without) == {"patch": 3, "dense": 2, "tile": 4}[output]

@@ -79,7 +79,12 @@ def _label_map_of_tiles(path: Path) -> None:
         "raster_geotransform": torch.tensor([transform.to_gdal()], dtype=torch.float64),
     }  # fmt: skip
     trainer: Any = SimpleNamespace(
-        predict_output_dir=str(path.parent), callbacks=[], datamodule=None, world_size=1, global_rank=0
+        predict_output_dir=str(path.parent),
+        callbacks=[],
+        datamodule=None,
+        world_size=1,
+        global_rank=0,
+        strategy=SimpleNamespace(checkpoint_io=None),
     )
     task: Any = SimpleNamespace(predict_step=lambda batch: None)
     writer = LabelMapWriter()

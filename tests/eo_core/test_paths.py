@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eo_core.paths import LONGEST_NAME, Roots, equal_but_for_case, fault_of_file, fault_of_name
+from eo_core.paths import LONGEST_NAME, Roots, equal_but_for_case, fault_of_file, fault_of_name, path_of_name
 
 
 def test_what_leads_out_of_the_roots_is_seen_and_links_below_them_are_followed(tmp_path: Path) -> None:
@@ -63,6 +63,7 @@ def test_a_pipe_is_no_file_before_it_is_waited_for(tmp_path: Path) -> None:
         ("a\\b", "backslash"),
         ("a\nb", "control"),
         ("a\0", "control"),
+        ("\ud800", "control"),
         (".partial-a", "unfinished"),
         ("a" * (LONGEST_NAME + 1), "longer"),
         ("ä" * (LONGEST_NAME // 2 + 1), "longer"),
@@ -71,6 +72,14 @@ def test_a_pipe_is_no_file_before_it_is_waited_for(tmp_path: Path) -> None:
 )
 def test_an_id_that_cannot_name_a_file(name: str, fault: str) -> None:
     assert re.search(re.escape(fault), fault_of_name(name))
+
+
+def test_a_path_is_made_of_an_id_that_can_name_a_file(tmp_path: Path) -> None:
+    assert path_of_name(tmp_path, "a/b", "_pred.tif") == tmp_path / "a" / "b_pred.tif"
+    with pytest.raises(ValueError, match=r"The id '\.\./esc' cannot name a file.*such as a/tile, but it holds '\.\.'"):
+        path_of_name(tmp_path, "../esc", ".tif")
+    with pytest.raises(ValueError, match=r"^.{,400}$"):
+        path_of_name(tmp_path, "x" * 100_000, ".tif")
 
 
 def test_usual_ids_name_files_and_the_suffix_counts() -> None:

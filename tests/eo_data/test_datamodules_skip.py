@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,37 @@ def test_nothing_is_written_when_all_is_well(chips: Chips, chip_module: Make, tm
     module.setup("fit")
     assert module.skipped == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_raster_whose_size_cannot_be_read_is_skipped_when_tiles_are_cut(
+    chips: Chips, chip_module: Make, write_tif: WriteTif
+) -> None:
+    """Its size is asked for before any sample is read."""
+    root = chips()
+    _damage(root, write_tif, "text")
+    with pytest.raises(ValueError, match=r"c_S2.tif cannot be read"):
+        chip_module(root, tile=8, tile_align=8).setup("predict")
+    module = chip_module(root, tile=8, tile_align=8, on_error="skip")
+    with pytest.warns(UserWarning, match=r"1 of 13 samples of 'predict' are left out"):
+        module.setup("predict")
+    assert [entry[:2] for entry in module.skipped] == [("predict", "c")]
+    assert len(module.predict_dataset) == 12
+
+
+def test_what_may_be_read_is_stated_in_the_config(chips: Chips, chip_module: Make, tmp_path: Path) -> None:
+    root = chips()
+    (root / "i.json").write_text(json.dumps([{"id": "x", "S2": "../other/a_S2.tif"}]))
+    (root / "img").rename(tmp_path / "other")
+    arguments: dict[str, Any] = {"index": "i.json", "label": None, "train_split": None, "val_split": None}
+    with pytest.raises(ValueError, match="lies outside of .*other_roots"):
+        chip_module(root, **arguments).setup("predict")
+    module = chip_module(root, **arguments, other_roots=[str(tmp_path / "other")], max_memory="2kB")
+    module.setup("predict")
+    with pytest.raises(SampleError, match="a_S2.tif: .* takes 3.07 kB of memory, and the limit is 2 kB"):
+        module.predict_dataset[0]
+    for faulty, message in (({"other_roots": "/x"}, "other_roots must be a list"), ({"max_memory": "x"}, "max_memory")):
+        with pytest.raises(ValueError, match=message):
+            chip_module(root, **arguments, **faulty)
 
 
 def test_when_all_samples_are_bad_skipping_is_an_error(chips: Chips, chip_module: Make, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from affine import Affine
 from matplotlib.image import imread
 from smooth_grids import UTM, write_grid
 
+from eo_embed.export.manifest import Manifest
 from eo_embed.pictures import render_pca
 from eo_embed.quicklook import Ground, QuickLooks
 
@@ -99,6 +100,21 @@ def test_a_source_that_is_lost_or_broken_costs_only_its_half_of_the_picture(tmp_
     widths = {path.stem: imread(path).shape[1] for path in render_pca(tmp_path)}
     assert widths["lost"] == widths["broken"]
     assert widths["there"] == 2 * widths["lost"]
+
+
+def test_sources_are_found_from_the_root_that_the_config_names_or_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifests hold paths from the root on, and of an absolute root its last folder only."""
+    _source(tmp_path / "data" / "s.tif", ("RED", "GREEN", "BLUE"), 0)
+    out = tmp_path / "out"
+    write_grid(out, "a", 0, 0, sources=("s.tif",))
+    Manifest.create(out, {}, {"config": "data:\n  init_args:\n    root: data\n", "root": "data"})
+    widths = [imread(render_pca(out)[0]).shape[1]]
+    widths.append(imread(render_pca(out, root=tmp_path / "data")[0]).shape[1])
+    monkeypatch.chdir(tmp_path)
+    widths.append(imread(render_pca(out)[0]).shape[1])
+    assert widths == [widths[0], 2 * widths[0], 2 * widths[0]]
 
 
 def test_the_data_module_reads_sources_that_gdal_alone_would_show_wrongly(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def pastis_rows(root: Path) -> list[Row]:
     try:
         patches = [feature["properties"] for feature in json.loads(path.read_text(encoding="utf-8"))["features"]]
         return [_pastis_row(patch, modalities) for patch in patches]
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         msg = f"{path} is not the metadata of PASTIS (ID_PATCH, Fold, dates-S2, ...): {error!r}."
         raise ValueError(msg) from error
 
@@ -100,7 +100,7 @@ def pastis_statistics(root: Path, modality: str) -> dict[str, Any]:
         if len(content["means"]) != len(bands):
             msg = f"{len(content['means'])} bands instead of {len(bands)}"
             raise ValueError(msg)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         msg = f"{path} does not hold the statistics of PASTIS (Fold_1: {{mean: [...], std: [...]}}): {error!r}."
         raise ValueError(msg) from error
     return content | {"provenance": {"file": path.name, "folds": [1, 2, 3], "scale": scale}}

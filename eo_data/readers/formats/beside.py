@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from eo_data.catalog.hrefs import Href
 from eo_data.readers.formats.limits import sources_of_vrt
-from eo_data.readers.formats.sidecars import sidecar_names
+from eo_data.readers.formats.sidecars import product_files, sidecar_names
 
 #: Endings that follow the whole name of a raster (masks, GDAL's metadata), or its name without the suffix.
 _AFTER_NAME = (".aux.xml", ".msk", ".hdr", ".json", ".xml")
@@ -30,7 +31,7 @@ class FilesBeside:
     """Finds the files that are read together with others. Folders are listed once, as they may hold many."""
 
     def __init__(self) -> None:
-        self._listed: dict[Path, dict[str, str]] = {}
+        self._folders: dict[str, _Folder] = {}
 
     def of(self, href: Href) -> list[Path]:
         """Return the files, or folder of a store, that are read for a file; none if a server has it.
@@ -40,35 +41,66 @@ class FilesBeside:
         href : Href
             The file. If it lies within another one, that counts.
         """
-        found: dict[Path, None] = {}
-        for file in href.containers:
+        found: dict[str, None] = {}
+        for file in [href.text] if href.is_local else map(str, href.containers):
             self._add(file, found)
-        return list(found)
+        return [Path(file) for file in found]
 
-    def _add(self, file: Path, found: dict[Path, None]) -> None:
+    def _add(self, file: str, found: dict[str, None]) -> None:
         """Add a file with what lies beside it, and of a VRT its sources, which may be VRTs themselves."""
         if file in found:
             return
         found[file] = None
-        if file.is_dir():
+        place, name = os.path.split(file)
+        if place not in self._folders:
+            self._folders[place] = _Folder(place)
+        folder = self._folders[place]
+        if name in folder.folders:
             return
-        there = self._names(file.parent)
-        beside = {there[name.lower()] for name in _names_beside(file) if name.lower() in there}
-        found |= dict.fromkeys(file.parent / name for name in sorted(beside - {file.name}))
-        elsewhere = (path for path in sidecar_names(file) if path.parent != file.parent)
-        found |= dict.fromkeys(path for path in elsewhere if path.is_file())
-        if file.suffix.lower() == ".vrt" and file.is_file():
-            for source in _sources(file):
-                self._add(source, found)
+        found |= dict.fromkeys(folder.beside(name))
+        if name.lower().endswith(".vrt") and Path(file).is_file():
+            for source in _sources(Path(file)):
+                self._add(str(source), found)
 
-    def _names(self, folder: Path) -> dict[str, str]:
-        """Names in a folder by their spelling in small letters."""
-        if folder not in self._listed:
-            try:
-                self._listed[folder] = {name.lower(): name for name in os.listdir(folder)}  # noqa: PTH208  (names)
-            except OSError:
-                self._listed[folder] = {}
-        return self._listed[folder]
+
+class _Folder:
+    """The names in a folder, and the metadata of the product that it is part of."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        names: list[str] = []
+        self.folders: set[str] = set()
+        try:
+            with os.scandir(place or ".") as entries:
+                for entry in entries:
+                    names.append(entry.name)
+                    if entry.is_dir():
+                        self.folders.add(entry.name)
+        except OSError:
+            pass
+        self._lower = sorted((name.lower(), name) for name in names)
+        self._names = dict(self._lower)
+        self._product = [str(path) for path in product_files(Path(place)) if path.is_file()]
+
+    def beside(self, name: str) -> list[str]:
+        """Return the paths of what is read together with a file."""
+        stem = name.rpartition(".")[0] or name
+        near = {*self._starting(f"{stem}."), *self._starting(f"{stem}_")} - {name.lower()}
+        wanted = {*(near and _near_names(name)), *(each.lower() for each in sidecar_names(name, self._last))}
+        there = sorted(self._names[lower] for lower in wanted if lower in self._names and lower != name.lower())
+        return [*(os.path.join(self._place, other) for other in there), *self._product]  # noqa: PTH118  (text)
+
+    @property
+    def _last(self) -> str:
+        return os.path.basename(self._place)  # noqa: PTH119  (text)
+
+    def _starting(self, prefix: str) -> Iterator[str]:
+        """Yield the names with this beginning, in small letters."""
+        start = prefix.lower()
+        for i in range(bisect.bisect_left(self._lower, (start,)), len(self._lower)):
+            if not self._lower[i][0].startswith(start):
+                return
+            yield self._lower[i][0]
 
 
 def _sources(vrt: Path) -> list[Path]:
@@ -79,16 +111,12 @@ def _sources(vrt: Path) -> list[Path]:
         return []
 
 
-def _names_beside(file: Path) -> Iterator[str]:
-    """Yield what files may be called that GDAL or we read beside a raster.
+def _near_names(name: str) -> list[str]:
+    """Return what files may be called, in small letters, that GDAL reads beside a raster.
 
     Sources: GDAL's documentation of world files (first and last letter of the suffix and a ``w``, or the suffix and a
-    ``w``), of ``.aux.xml``, ``.msk`` and of headers of its drivers; for products `eo_data.readers.formats.sidecars`.
+    ``w``), of ``.aux.xml``, ``.msk`` and of headers of its drivers.
     """
-    name, stem, suffix = file.name, file.stem, file.suffix[1:]
-    yield from (name + ending for ending in _AFTER_NAME)
-    yield from (stem + ending for ending in _AFTER_STEM)
-    if suffix:
-        yield f"{stem}.{suffix[0]}{suffix[-1]}w"
-        yield f"{stem}.{suffix}w"
-    yield from (path.name for path in sidecar_names(file) if path.parent == file.parent)
+    stem, _, suffix = name.lower().rpartition(".")
+    found = [name.lower() + ending for ending in _AFTER_NAME] + [stem + ending for ending in _AFTER_STEM]
+    return [*found, f"{stem}.{suffix[0]}{suffix[-1]}w", f"{stem}.{suffix}w"] if suffix else found

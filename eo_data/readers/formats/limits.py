@@ -48,6 +48,8 @@ _HEAD = 2048
 #: Suffixes of files that may be HDF5.
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".netcdf")
 _HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
+#: Groups of Zarr in groups, as deep as any product has them.
+_DEEPEST = 8
 _LARGEST_VRT = 64_000_000
 #: Files beside a raster that GDAL opens, too.
 _BESIDE = (".aux.xml", ".msk", ".ovr")
@@ -126,7 +128,9 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
         _refuse_foreign_numbers(path, limits, ())
     elif href.suffix == ".vrt":
         _refuse_foreign_sources(path, limits, ())
-    elif href.suffix != ".zarr":
+    elif href.suffix == ".zarr":
+        limits.refuse_large(_longest_axis(path), "its longest axis")
+    else:
         for end in _BESIDE:
             _refuse_irregular(f"{path}{end}")
 
@@ -284,6 +288,31 @@ def _foreign(path: Path, _mtime: int, _size: int) -> tuple[tuple[tuple[str, str,
     return tuple(found), longest
 
 
+def _longest_axis(folder: Path, depth: int = 0) -> int:
+    """Return the bytes of the longest array of one axis in a Zarr: such are read as a whole when it is opened."""
+    longest = 0
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        place = Path(entry.path)
+        if not entry.is_dir() or not (metadata := _metadata(place)):
+            continue
+        shape = metadata.get("shape")
+        if shape is None and depth < _DEEPEST:
+            longest = max(longest, _longest_axis(place, depth + 1))
+        elif isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int):
+            longest = max(longest, 8 * shape[0])
+    return longest
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """Return what Zarr says of an array or group; nothing for any other folder."""
+    for name in (".zarray", "zarr.json", ".zgroup"):
+        file = folder / name
+        if file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
 def check_chunks(array: Path, window: Sequence[slice]) -> None:
     """Look at the chunks of an array of Zarr before they are read.
 
@@ -306,7 +335,7 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
     for place in chunks.places(window):
         total += 1
         _refuse_irregular(place)
-        missing += not os.path.exists(place)  # noqa: PTH110  (by text: there may be many)
+        missing += not os.path.isfile(place)  # noqa: PTH113  (by text: there may be many)
     if missing:
         fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
         warnings.warn(
@@ -339,8 +368,7 @@ class _Chunks:
 
 def _chunks(folder: Path) -> _Chunks:
     """Return the chunks of an array of Zarr 2 or 3."""
-    old = folder / ".zarray"
-    metadata = json.loads((old if old.is_file() else folder / "zarr.json").read_text(encoding="utf-8"))
+    metadata = _metadata(folder)
     try:
         return _of_metadata(folder, metadata)
     except (KeyError, TypeError) as error:

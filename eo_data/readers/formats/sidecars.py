@@ -102,33 +102,43 @@ def sidecar_of(path: Path) -> Sidecar | None:
     ValueError
         If such a file is malformed, or an XML file has a document type (entities); the message names the file.
     """
-    for beside, parse in _product_files(path):
+    files = [(path.with_name(name), parse) for name, parse in _landsat_files(path.name)]
+    for beside, parse in [*files, *((file, _mtd) for file in product_files(path.parent))]:
         tags = _parsed(beside, parse)
         if tags is not None:
             return Sidecar(dict(tags), beside)
     return _stac_sidecar(path)
 
 
-def sidecar_names(path: Path) -> list[Path]:
-    """Return where `sidecar_of` looks, whether or not something is there."""
-    own, shared = _item_names(path)
-    return [*(beside for beside, _ in _product_files(path)), *(path.with_name(name) for name in (*own, *shared))]
+def sidecar_names(name: str, folder: str) -> list[str]:
+    """Return the names of files that `sidecar_of` looks for beside a raster, whether or not they are there.
+
+    Parameters
+    ----------
+    name, folder : str
+        Name of the raster, and of the folder that it lies in.
+    """
+    landsat = [beside for beside, _ in _landsat_files(name)]
+    own, shared = _item_names(name, folder)
+    return [*landsat, *own, *shared]
 
 
-def _product_files(path: Path) -> list[tuple[Path, Any]]:
-    """Return the metadata files of the product of a raster, by its name or place, each with its parser."""
-    landsat = _LANDSAT_ID.match(path.name)
-    found: list[tuple[Path, Any]] = []
-    if landsat is not None:
-        parsers = (("_MTL.json", _mtl_json), ("_MTL.txt", _mtl_text))
-        found += [(path.with_name(f"{landsat[0]}{suffix}"), parse) for suffix, parse in parsers]
-    root = _product_root(path)
-    return found if root is None else [*found, *((root / name, _mtd) for name in _SENTINEL2_FILES)]
+def product_files(folder: Path) -> list[Path]:
+    """Return where `sidecar_of` looks for the metadata of a product that the rasters in a folder are part of."""
+    root = _product_root(folder)
+    return [] if root is None else [root / name for name in _SENTINEL2_FILES]
 
 
-def _product_root(path: Path) -> Path | None:
-    """Return the folder of the Sentinel-2 product whose ``GRANULE/*/IMG_DATA`` a file lies in."""
-    parents = list(path.parents)
+def _landsat_files(name: str) -> list[tuple[str, Any]]:
+    """Return the names of the metadata files of a Landsat product, by the name of a band, and how to parse each."""
+    landsat = _LANDSAT_ID.match(name)
+    parsers = (("_MTL.json", _mtl_json), ("_MTL.txt", _mtl_text))
+    return [] if landsat is None else [(f"{landsat[0]}{suffix}", parse) for suffix, parse in parsers]
+
+
+def _product_root(folder: Path) -> Path | None:
+    """Return the folder of the Sentinel-2 product whose ``GRANULE/*/IMG_DATA`` a folder is or lies in."""
+    parents = [folder, *folder.parents]
     names = [parent.name for parent in parents]
     if "IMG_DATA" not in names or "GRANULE" not in names[names.index("IMG_DATA") :]:
         return None
@@ -245,7 +255,7 @@ def _xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
 
 
 def _stac_sidecar(path: Path) -> Sidecar | None:
-    own, shared = _item_names(path)
+    own, shared = _item_names(path.name, path.parent.name)
     for name in (*own, *shared):
         beside = path.with_name(name)
         item = _parsed(beside, _item) if beside != path else None
@@ -257,15 +267,15 @@ def _stac_sidecar(path: Path) -> Sidecar | None:
     return None
 
 
-def _item_names(path: Path) -> tuple[list[str], list[str]]:
+def _item_names(name: str, folder: str) -> tuple[list[str], list[str]]:
     """Return the names of STAC items that are of one raster, and of those that may describe several."""
-    stem = path.stem
-    own = [f"{stem}.json", f"{stem}.stac.json", f"{stem}_stac.json", f"{path.name}.json"]
+    stem = name.rpartition(".")[0] or name
+    own = [f"{stem}.json", f"{stem}.stac.json", f"{stem}_stac.json", f"{name}.json"]
     product = _LANDSAT_ID.match(stem) or _SENTINEL2_ID.match(stem)
     ids = [product[0]] if product else []
     ids += [f"{ids[0]}_SR", f"{ids[0]}_ST"] if ids and ids[0].startswith("L") else []
     shared = [f"{i}{ending}" for i in dict.fromkeys((*ids, stem.rpartition("_")[0])) if i for ending in _ITEM_ENDINGS]
-    shared += [f"{path.parent.name}.json"] if path.parent.name else []
+    shared += [f"{folder}.json"] if folder else []
     return own, [name for name in dict.fromkeys((*shared, "item.json")) if name not in own]
 
 

@@ -90,11 +90,13 @@ def test_the_state_is_that_of_the_file_which_holds_the_pixels(tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(tmp_path / "a.tif", "in/a.tif")
     touch(tmp_path, "a.zarr/one", "a.zarr/b/two")
-    size, time = (tmp_path / "a.tif").stat().st_size, (tmp_path / "a.tif").stat().st_mtime_ns
-    assert Href(str(tmp_path / "a.tif")).state() == [(size, time)]
+    expected = [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in [(tmp_path / "a.tif").stat()]]
+    assert Href(str(tmp_path / "a.tif")).state() == expected
     zipped = (tmp_path / "a.zip").stat()
-    assert Href(f"/vsizip/{tmp_path}/a.zip/in/a.tif").state() == [(zipped.st_size, zipped.st_mtime_ns)]
-    assert Href(f'NETCDF:"{tmp_path}/a.tif":v').state() == [(size, time)]
+    assert Href(f"/vsizip/{tmp_path}/a.zip/in/a.tif").state() == [
+        (zipped.st_size, zipped.st_mtime_ns, zipped.st_ctime_ns)
+    ]
+    assert Href(f'NETCDF:"{tmp_path}/a.tif":v').state() == expected
     assert len(Href(str(tmp_path / "a.zarr")).state()) == 3  # a folder and two files
     assert Href("https://example.org/x.tif").state() == []
     with pytest.raises(FileNotFoundError):

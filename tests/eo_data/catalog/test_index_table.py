@@ -14,8 +14,10 @@ import pytest
 import xarray
 from small_files import constant_bands, touch
 
+from eo_core.paths import Roots
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.index_table import from_index
+from eo_data.catalog.index_table import IndexTable, from_index
+from eo_data.catalog.records import SampleRequest
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
 from eo_data.readers.image_bands import read_file
@@ -213,3 +215,44 @@ def test_ids_in_two_spellings_of_unicode_are_one_id(tmp_path: Path) -> None:
     assert from_index(_index(tmp_path, rows), tmp_path, {"S2": S2})[0].id == composed
     with pytest.raises(ValueError, match=f"duplicate ids: {composed}"):
         from_index(_index(tmp_path, [*rows, {"id": composed, "S2": "x.tif"}]), tmp_path, {"S2": S2})
+
+
+# Nothing outside, and broken files
+
+
+def test_files_outside_of_the_roots_are_refused_with_row_and_remedy(tmp_path: Path) -> None:
+    """An index from elsewhere could have any file of this machine read as pixels."""
+    root, other = tmp_path / "root", tmp_path / "other"
+    touch(tmp_path, "root/in/x.tif", "other/x.tif")
+    (root / "link").symlink_to(other)
+    for inside in ("in/x.tif", "in/../in/x.tif", str(root / "in/x.tif"), "link/x.tif"):
+        assert len(_one_row(root, inside)) == 1, inside
+    for cell in ("../other/x.tif", str(other / "x.tif"), "link/../x.tif", f"file://{other}/x.tif", "../none.tif"):
+        with pytest.raises(ValueError, match=r"The index .*: 'x', 'S2': .* lies outside of .*root.*other_roots"):
+            _one_row(root, cell)
+        rows: list[dict[str, object]] = [{"id": "x", "S2": "in/x.tif", "label": cell}]
+        with pytest.raises(ValueError, match=r"The index .*: the label of 'x': .* lies outside of"):
+            from_index(_index(root, rows), root, {"S2": S2})
+    path = _index(root, [{"id": "x", "S2": "../other/x.tif"}])
+    roots = Roots((str(root), str(other)))
+    assert from_index(path, root, {"S2": S2}, roots=roots)[0].files["S2"][0].is_local_file
+    request = SampleRequest(root, {"S2": S2}, other_roots=(str(other),))
+    assert IndexTable(path.name).records(request)[0].id == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("i.csv", b"id,S2\nx,\xff.tif\n", "line 2 is no UTF-8"),
+        ("i.csv", b"id,S2\nx,a\0.tif\n", "line 2 holds a NUL"),
+        ("i.csv", b"id,S2\nx," + b"a" * 140_000, r"field larger than field limit .* \(after line 1\)"),
+        ("i.json", b"[" * 100_000, "RecursionError"),
+        ("i.json", b'[{"id": "x", "S2": "a\xff"}]', "line 1 is no UTF-8"),
+        ("i.parquet", b"PAR1" + bytes(50) + b"PAR1", "damaged or in another form"),
+        ("i.parquet", b"", "damaged or in another form"),
+    ],
+)
+def test_a_broken_index_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"The index .*{name} cannot be read.*{message}"):
+        from_index(tmp_path / name, tmp_path, {"S2": S2})

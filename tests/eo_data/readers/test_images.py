@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_files import constant_bands, image_reader, record_of
 
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record
+from eo_data.catalog.sources import LabelSource
 from eo_data.raster.sample import SampleError
+from eo_data.readers.formats.limits import Limits
+from eo_data.readers.labels import read_label
 from eo_data.temporal.frame_policy import FramePolicy
 
 # Missing values
@@ -56,3 +62,54 @@ def test_faults_of_the_frames_name_the_modality(write_tif: Callable[..., Path], 
     paths = [write_tif(tmp_path / f"S2_2021010{i}.tif", constant_bands(1, 2), ("B2", "B3")) for i in (1, 2)]
     with pytest.raises(SampleError, match="'S2' .*S2_20210101.tif.: Got 2 acquisitions for 1 frames"):
         image_reader(FramePolicy(frames=1)).read(record_of(*paths))
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("uint16", 65535), ("float64", 1e300), ("float32", np.inf)])
+def test_a_band_without_a_single_value_is_reported(
+    write_tif: Callable[..., Path], tmp_path: Path, dtype: str, value: float
+) -> None:
+    """65535 means saturated, and the encoder gets the mean of the band as if it were measured."""
+    pixels = constant_bands(1000, 1000, side=16).astype(dtype)
+    pixels[1] = value
+    path = write_tif(tmp_path / "a.tif", pixels, ("B2", "B3"))
+    with pytest.warns(UserWarning, match=r"'S2' .*a.tif.: the bands B3 have no value in the whole image"):
+        image_reader().read(record_of(path))
+    pixels[1, 5, 3] = 1000
+    write_tif(path, pixels, ("B2", "B3"))
+    image_reader().read(record_of(path))
+
+
+def test_a_series_that_does_not_fit_into_memory_is_refused_while_it_is_read(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each of its files does."""
+    paths = [
+        write_tif(tmp_path / f"a_2020010{i}.tif", constant_bands(1000, 2000, side=64), ("B2", "B3")) for i in (1, 2, 3)
+    ]
+    reader = replace(image_reader(FramePolicy()), limits=Limits(max_bytes=150_000))
+    with pytest.raises(SampleError, match=r"a_20200101.tif: reading 3 of 3 frames takes 197 kB of memory"):
+        reader.read(record_of(*paths))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("x"), RuntimeError("codec"), OverflowError("int"), SystemError(), MemoryError(), RecursionError()],
+)
+def test_whatever_a_reader_raises_is_an_error_of_the_sample(
+    write_tif: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Else one broken file ends a run that was told to skip such."""
+    path = write_tif(tmp_path / "a.tif", constant_bands(1000, 2000), ("B2", "B3"))
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    for place in ("eo_data.readers.formats.geotiff._Raster.stored", "eo_data.readers.images.convert_frames"):
+        monkeypatch.setattr(place, broken)
+        with pytest.raises(SampleError, match=r"a.tif cannot be read: ") as found:
+            image_reader().read(record_of(path))
+        assert str(error) in str(found.value)
+        if "geotiff" in place:
+            with pytest.raises(SampleError, match=r"The label .*a.tif cannot be read: "):
+                read_label(Record("x", {}, label=Href(str(path))), LabelSource(layer=0), "regression", None)
+        monkeypatch.undo()

@@ -121,3 +121,36 @@ def test_several_cubes_of_one_sample_are_refused(
     paths = [write_cube(tmp_path / f"{i}.nc", data, coordinates) for i in (1, 2)]
     with pytest.raises(SampleError, match="1.nc is a cube of 1 frames; expected one cube per sample, got 2 files"):
         image_reader(FramePolicy()).read(record_of(*paths))
+
+
+def test_pixels_that_are_far_from_square_are_refused_and_others_reported(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The encoder takes 10 x 1 m for 10 x 10 m: fields become stripes."""
+
+    def read(across: float, down: float, crs: str = "EPSG:32632", top: float = 5e6, **options: float) -> None:
+        left = 5e5 if crs == "EPSG:32632" else 9.0
+        place = Affine(across, 0, left, 0, -down, top)
+        path = write_tif(tmp_path / "a.tif", constant_bands(1000, 2000), ("B2", "B3"), crs=crs, transform=place)
+        image_reader(**options).read(record_of(path))
+
+    with pytest.raises(SampleError, match="'S2' has pixels that are 10 times as long as wide.*resample_to"):
+        read(10, 1)
+    with pytest.warns(UserWarning, match="'S2' has pixels that are 2 times as long as wide"):
+        read(5, 10)
+    read(10, 12)
+    read(10, 1, pixel_size=10)
+    # Near the poles, squares of degrees are narrow, and products widen them.
+    read(8.98e-5, 8.98e-5, "EPSG:4326", 80.0)
+    read(5 * 8.98e-5, 8.98e-5, "EPSG:4326", 80.0)
+
+
+@pytest.mark.parametrize("numbers", [(1e300, 10), (5e5, 1e300), (5e12, 10), (float("inf"), 10), (5e5, 1e-13)])
+def test_a_place_beyond_any_map_is_refused_though_the_pixel_size_is_stated(
+    write_tif: Callable[..., Path], tmp_path: Path, numbers: tuple[float, float]
+) -> None:
+    corner, size = numbers
+    place = Affine(size, 0, corner, 0, -size, 5e6)
+    path = write_tif(tmp_path / "a.tif", constant_bands(1000, 2000), ("B2", "B3"), transform=place)
+    with pytest.raises(SampleError, match=r"a.tif: its transform .* is no place"):
+        image_reader(pixel_size=10).read(record_of(path))

@@ -25,7 +25,7 @@ def test_no_id_leaves_the_folder(tmp_path: Path, id: str) -> None:  # noqa: A002
 
 @pytest.mark.parametrize("layer", ["../x", "a/b", "..", ".partial-1"])
 def test_a_layer_is_one_folder(tmp_path: Path, layer: str) -> None:
-    with pytest.raises(ValueError, match="cannot name a file"):
+    with pytest.raises(ValueError, match="cannot name a folder. Expected a name such as layer_11"):
         item_path(tmp_path, "a", layer, ".tif")
 
 

@@ -229,6 +229,14 @@ def test_pictures_of_validation_samples_have_their_images(
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning")
+def test_the_same_under_ddp(chips: Make, recipe: Make, both: Make) -> None:
+    """DistributedDataParallel looked for the buffers of an encoder that was not there."""
+    config = recipe(chips())
+    config["trainer"] |= {"strategy": "ddp", "devices": 1}
+    assert sum(both(config).encoded) == 34
+
+
 # What is encoded again
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from eo_data.catalog.records import Record
+from eo_data.dataset.sample_reader import Inputs
 from eo_data.dataset.sampler import SeededIndex
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.raster.raster import Raster
@@ -32,6 +35,9 @@ class Plain:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def inputs(self, index: int) -> Inputs:
+        return Inputs({}, {})
 
     def read(self, index: int) -> Sample:
         pixels = np.arange(16, dtype=np.float32).reshape(1, 4, 4) + 100 * index
@@ -120,6 +126,44 @@ def test_each_seed_gets_the_turn_that_its_transforms_would_make(tmp_path: Path) 
 def test_a_file_that_is_gone_is_named_with_its_sample(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has lost .*safetensors of sample b. Start the run again: it encodes what"):
         _ = cached(tmp_path)[1]
+
+
+def test_damaged_files_are_removed_all_at_once_and_named(tmp_path: Path) -> None:
+    """Flipped bytes trained on NaN; one damaged file after the other would end one run after the other."""
+    data = cached(tmp_path)
+    for sample in (0, 1):
+        data.store(Variant(sample, UPRIGHT), features(), {"image": torch.ones(1, 4, 4)})
+    whole = data.file(Variant(1, UPRIGHT)).read_bytes()
+    for place in range(0, len(whole), 7):
+        for sample in (0, 1):
+            file = data.file(Variant(sample, UPRIGHT))
+            content = bytearray(whole)
+            content[place] ^= 1
+            file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"of sample b. 2 damaged files were removed. Start the run"):
+            _ = data[1]
+        assert len(list(data.missing())) == 2, place
+
+
+def test_another_image_of_the_same_size_and_time_is_another_file(tmp_path: Path) -> None:
+    """As is one whose sidecar moves it."""
+    image, beside = tmp_path / "a.tif", tmp_path / "a.tfw"
+    files = {"a.tif": image, "a.tfw": beside}
+
+    def name() -> Path:
+        dataset: Any = Plain()
+        dataset.inputs = lambda _: Inputs(files, {})
+        return CachedDataset(dataset, tmp_path, {UPRIGHT: None}, keep_images=True).file(Variant(0, UPRIGHT))
+
+    image.write_bytes(b"one")
+    beside.write_bytes(b"10 0 0")
+    first, times = name(), image.stat()
+    time.sleep(0.02)
+    image.write_bytes(b"two")
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = name()
+    beside.write_bytes(b"20 0 0")
+    assert len({first, second, name()}) == 3
 
 
 def test_a_label_that_changed_is_another_file(tmp_path: Path) -> None:
