@@ -107,10 +107,9 @@ class CachedDataset(Dataset[dict[str, Any]]):
         tensors |= {key: value.contiguous() for key, value in rest.items() if isinstance(value, torch.Tensor)}
         texts = {key: value for key, value in rest.items() if not isinstance(value, torch.Tensor)}
         size = next(value.shape[-2:] for value in images.values() if value.ndim >= 3)
-        with atomic_path(self.file(variant)) as partial:
-            notes = _as_text(entries=texts, size=list(size), orders=orders)
+        notes = _as_text(entries=texts, size=list(size), orders=orders)
+        with atomic_path(self.file(variant), _read) as partial:
             save_file(tensors, partial, notes | {_CHECKSUM: _checksum(tensors, notes)})
-            _read(partial)
 
     def first_orders(self) -> list[AxisOrder]:
         """Return the order of axes in memory of each level of the first sample."""
