@@ -132,7 +132,7 @@ class Href:
     @property
     def is_missing(self) -> bool:
         """Whether this is a path at which nothing is; of anything else only an attempt to read tells."""
-        return self.is_local and not Path(self.text).exists()
+        return self.is_local and not is_there(self.text)
 
     @property
     def is_local_file(self) -> bool:
@@ -238,7 +238,7 @@ def cause_to_show(error: BaseException) -> BaseException | None:
     return error
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: str | Path) -> bool:
     """Whether something is at a path; of a text that is too long for one, too, this only says no."""
     return os.path.exists(path)  # noqa: PTH110
 
