@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from torch.utils.data import Dataset
 
 from eo_core.files import atomic_path
-from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sampler import SeededIndex
@@ -201,12 +200,9 @@ class Uncached(Dataset[dict[str, Any]]):
 
 def _name(dataset: EoDataset, index: int) -> str:
     """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
-    record, inputs = dataset.records[index], dataset.inputs(index)
-    hrefs = {name: Href(str(path)) for name, path in inputs.files.items() if path is not None}
-    hrefs |= {"label": record.label} if isinstance(record.label, Href) else {}
-    states = [[name, str(href), *href.state()] for name, href in hrefs.items()]
-    stamp = [record.id, str(record.window), str(record.label), str(record.files), str(record.dates), states]
-    return hashlib.sha256(json.dumps([*stamp, inputs.dates]).encode()).hexdigest()[:32]
+    record = dataset.records[index]
+    stamp = [record.id, str(record.window), str(record.label), dataset.state(index)]
+    return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> str:

@@ -25,6 +25,8 @@ SIDE, FRAMES = 24, 3
 DAYS = ("2021-03-04", "2021-04-05", "2021-05-06")
 #: Reflectance beyond this is none, coordinates in metres beyond that are no place on Earth.
 _BRIGHTEST, _FARTHEST = 10.0, 1e8
+#: Pixels that are so many times as long as wide need a warning, or are refused.
+_LONG, _LONGEST = 1.5, 4.1
 _EARLIEST, _LATEST = date(1950, 1, 1), date(2100, 1, 1)
 
 
@@ -114,17 +116,17 @@ def wrong(valid: Image, image: Image, damage: Damage, *, warned: bool, beside: b
             return f"something is lost, and there are {pixels.shape} pixels"
         if not (~finite | (pixels == valid.raster.pixels)).all():
             return "something is lost, and other pixels take its place"
-    return _misplaced(image)
+    return _misplaced(image, warned=warned)
 
 
-def _misplaced(image: Image) -> str:
+def _misplaced(image: Image, *, warned: bool) -> str:
     transform = image.raster.transform
     if transform is None:
         return ""
     if not all(math.isfinite(value) for value in transform[:6]) or not transform.determinant:
         return f"the transform {tuple(transform[:6])} is no place"
     width, height = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
-    if max(width, height) > 2.5 * min(width, height):
+    if max(width, height) > (_LONGEST if warned else _LONG) * min(width, height):
         return f"pixels of {width:g} x {height:g}"
     corners = [transform @ (c, r) for c in (0, image.raster.width) for r in (0, image.raster.height)]
     if any(abs(value) > _FARTHEST for corner in corners for value in corner):
