@@ -163,9 +163,12 @@ def write_table(path: Path, content: Sequence[Mapping[str, Any]]) -> None:
 
 def _column(values: Sequence[Any]) -> pa.Array:
     try:
-        return pa.array(values)
+        found = pa.array(values)
+        if not pa.types.is_struct(found.type) or found.type.num_fields:  # Parquet has no empty ones
+            return found
     except (pa.ArrowException, OverflowError):
-        return pa.array([None if value is None else str(value) for value in values])
+        pass
+    return pa.array([None if value is None else str(value) for value in values])
 
 
 def _other_form(file: Path, chance: Random) -> str:
