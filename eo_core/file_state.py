@@ -56,7 +56,7 @@ class FileState:
         return cls(int(plain["size"]), plain.get("mtime"), plain.get("ctime"), plain.get("digest"))
 
 
-def file_state(path: str | Path, verify: Verify = "stat") -> FileState | None:
+def file_state(path: str | Path, verify: Verify = "stat", *, digest: bool = True) -> FileState | None:
     """Return the state of a regular file or a folder; ``None`` if there is none that can be looked at.
 
     Parameters
@@ -65,10 +65,14 @@ def file_state(path: str | Path, verify: Verify = "stat") -> FileState | None:
         The file or folder.
     verify : {'stat', 'content'}
         ``content`` reads large files, too, for their digest.
+    digest : bool
+        Whether files are read at all.
     """
     seen = _seen(path)
     if seen is None:
         return None
+    if not digest:
+        return FileState(seen.size, seen.mtime, seen.ctime)
     if seen.members is not None:
         return FileState(seen.size, seen.mtime, seen.ctime, seen.digest(read=_is_read(seen.size, verify)))
     return FileState(seen.size, seen.mtime, seen.ctime, _of_content(path) if _is_read(seen.size, verify) else None)

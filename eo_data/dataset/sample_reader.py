@@ -38,16 +38,20 @@ class Inputs:
     files: Mapping[str, Path | None]
     dates: Mapping[str, list[str]]
 
-    def state(self, verify: Verify = "stat") -> dict[str, Any]:
+    def state(self, verify: Verify = "stat", *, digest: bool = True) -> dict[str, Any]:
         """Return what tells these inputs, as they are now, from others: plain JSON values.
 
         Parameters
         ----------
         verify : {'stat', 'content'}
             As in `eo_core.file_state.file_state`.
+        digest : bool
+            Whether files are read for it.
         """
-        states = {name: None if path is None else file_state(path, verify) for name, path in self.files.items()}
-        files = [{"path": name, **(state.plain() if state else {})} for name, state in states.items()]
+        states = (path and file_state(path, verify, digest=digest) for path in self.files.values())
+        files = [
+            {"path": name} | (state.plain() if state else {}) for name, state in zip(self.files, states, strict=True)
+        ]
         return {"files": files, "dates": dict(self.dates)}
 
     def unchanged_since(self, state: Mapping[str, Any], verify: Verify = "stat", *, moved: bool = False) -> bool:

@@ -200,7 +200,9 @@ class Uncached(Dataset[dict[str, Any]]):
 def _name(dataset: EoDataset, index: int) -> str:
     """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
     record = dataset.records[index]
-    stamp = [record.id, str(record.window), str(record.label), dataset.state(index)]
+    # Without a digest, for which all files would be read at each start.
+    state = dataset.inputs(index).state(digest=False)
+    stamp = [record.id, str(record.window), str(record.label), state]
     return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]
 
 
