@@ -102,7 +102,7 @@ def write_folder(path: Path, files: Mapping[str, Buffer]) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path, check: Check | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, check: Check) -> Iterator[Path]:
     """Yield a temporary path in the same folder that is renamed to ``path`` when the block ends well.
 
     On an error the temporary file is removed, and what was at ``path`` before stays.
@@ -132,7 +132,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
 
 
-def put_in_place(partial: Path, path: Path, check: Check | None = None) -> None:
+def put_in_place(partial: Path, path: Path, check: Check) -> None:
     """Give a finished file its final name, once all of it is on the disk and has been checked.
 
     The content reaches the disk before the rename and the new name after it, so that no crash leaves an empty or
@@ -154,8 +154,7 @@ def put_in_place(partial: Path, path: Path, check: Check | None = None) -> None:
     """
     with _named(path):
         _sync_tree(partial)
-    if check is not None:
-        check(partial)
+    check(partial)
     partial.replace(path)
     _sync_folder(path.parent)
 

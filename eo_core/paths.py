@@ -49,7 +49,9 @@ class Roots:
         """
         if not self._folders:
             return not self.places
-        absolute = os.path.join(os.getcwd(), path)  # noqa: PTH118, PTH109  (by text: there may be a hundred thousand)
+        absolute = os.fspath(path)  # by text: there may be a hundred thousand
+        if not absolute.startswith("/"):
+            absolute = os.path.join(os.getcwd(), absolute)  # noqa: PTH109, PTH118
         if absolute.startswith(self._folders) and ".." not in absolute.split("/"):
             return True
         return f"{os.path.realpath(absolute)}/".startswith(self._real_folders)

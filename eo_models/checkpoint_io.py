@@ -51,14 +51,12 @@ class CheckedCheckpointIO(TorchCheckpointIO):
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        with atomic_path(Path(path)) as partial:
-            try:
-                with partial.open("wb") as file:
-                    torch.save(checkpoint, file)
-                compare_checksums(partial)
-            except (OSError, RuntimeError, ValueError) as error:
-                msg = f"The checkpoint {path} could not be written: {error}. What was there before is still there."
-                raise OSError(msg) from error
+        try:
+            with atomic_path(Path(path), compare_checksums) as partial, partial.open("wb") as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError, ValueError) as error:
+            msg = f"The checkpoint {path} could not be written: {error}. What was there before is still there."
+            raise OSError(msg) from error
 
     def load_checkpoint(
         self,

@@ -132,7 +132,7 @@ class Href:
     @property
     def is_missing(self) -> bool:
         """Whether this is a path at which nothing is; of anything else only an attempt to read tells."""
-        return self.is_local and not Path(self.text).exists()
+        return self.is_local and not is_there(self.text)
 
     @property
     def is_local_file(self) -> bool:
@@ -190,22 +190,6 @@ class Href:
         with nullcontext() if self.shown == self.text else logs_without_credentials("rasterio"):
             yield self.text
 
-    def state(self) -> list[tuple[int, int, int]]:
-        """Return size in bytes and both times of the last change in nanoseconds of what is read from this machine.
-
-        The times are that of the content and that of the file, which no program can set back. Of a folder (a Zarr) for
-        everything in it, of what lies within another file for that file; nothing for a URL.
-
-        Raises
-        ------
-        OSError
-            If it is a path at which nothing is.
-        """
-        parts: list[Path] = []
-        for container in self.containers:
-            parts += sorted(container.rglob("*")) if container.is_dir() else [container]
-        return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in (part.stat() for part in parts)]
-
     @property
     def containers(self) -> list[Path]:
         """Paths on this machine that are opened to read this: the path, or what files a name of GDAL's holds."""
@@ -254,7 +238,7 @@ def cause_to_show(error: BaseException) -> BaseException | None:
     return error
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: str | Path) -> bool:
     """Whether something is at a path; of a text that is too long for one, too, this only says no."""
     return os.path.exists(path)  # noqa: PTH110
 

@@ -189,6 +189,8 @@ def _hrefs(cell: object, place: _Place, where: str) -> tuple[Href, ...]:
         raise ValueError(msg) from error
     for href in hrefs:
         # A name for GDAL (`/vsizip/...`, `NETCDF:"..."`) says by itself that it is meant to lead elsewhere.
+        if href.is_local and place.roots.hold(href.text):
+            continue
         is_path = href.is_local or href.text.startswith("file://")
         outside = [path for path in href.containers if not place.roots.hold(path)] if is_path else []
         if outside:

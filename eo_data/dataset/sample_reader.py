@@ -29,8 +29,8 @@ class Inputs:
     Parameters
     ----------
     files : mapping of str to Path or None
-        Every file on this machine that is read for its images, with masks and metadata beside them, by its path from
-        the root of the data set on; ``None`` for what a server has.
+        Every file on this machine that is read for its images and its label, with masks and metadata beside them, by
+        its path from the root of the data set on; ``None`` for what a server has.
     dates : mapping of str to list of str
         By modality, the dates that an index states.
     """
@@ -124,15 +124,16 @@ class SampleReader:
         return replace(sample, label=label)
 
     def inputs(self, record: Record) -> Inputs:
-        """Return which files and stated dates a sample is made of, without its label; nothing is opened."""
+        """Return which files and stated dates a sample is made of; nothing is opened."""
+        hrefs = [href for name in self.images for href in record.files.get(name, ())]
+        hrefs += [record.label] if self.label is not None and isinstance(record.label, Href) else []
         files: dict[str, Path | None] = {}
-        for name in self.images:
-            for href in record.files.get(name, ()):
-                found = self._beside.of(href)
-                if not found:
-                    files[href.relative(self.root)] = None
-                for path in found:
-                    files[_unused(Href(str(path)).relative(self.root), path, files)] = path
+        for href in hrefs:
+            found = self._beside.of(href)
+            if not found:
+                files[href.relative(self.root)] = None
+            for path in found:
+                files[_unused(Href(str(path)).relative(self.root), path, files)] = path
         stated = {name: reader.stated_dates(record) for name, reader in self.images.items() if name in record.files}
         return Inputs(files, {name: [day.isoformat() for day in days] for name, days in stated.items() if days})
 

@@ -137,7 +137,11 @@ class DatasetStatistics:
                 f"{self.source} has statistics in {self.unit}, but the pixels are in {as_unit(unit)}. Compute new ones."
             )
             raise ValueError(msg)
-        chosen = select_bands(self.bands, bands, sensor)
+        try:
+            chosen = select_bands(self.bands, bands, sensor)
+        except ValueError as error:
+            msg = f"{self.source}: {error}"
+            raise ValueError(msg) from error
         return ZScore([self.means[i] for i in chosen], [self.stds[i] for i in chosen], provenance=self.source)
 
 

@@ -73,8 +73,8 @@ class FrameDates:
             names = names[:1]  # the files of all bands show one frame
         if len(names) != count:
             msg = (
-                f"{record.id}: {self.modality!r} ({record.files[self.modality][0]}) has {count} frames and "
-                f"{len(names)} names to take dates from. State the dates in an index."
+                f"{record.id}: {self.modality!r} has {count} frames and {len(names)} names to take dates from. State "
+                "the dates in an index."
             )
             raise SampleError(msg)
         tags = [reading.tags for reading in readings] if len(readings) == count else [readings[0].tags] * count

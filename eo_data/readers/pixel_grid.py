@@ -20,7 +20,7 @@ from eo_data.readers.formats.file_raster import FileRaster
 #: Ratio of measured to nominal pixel size that counts as the same, and the one from which it is worth a warning.
 _NEARLY, _ALMOST = 1.4, 1.1
 #: How many times as long as wide pixels are from which on it is worth a warning, and beyond which they are refused.
-_LONG, _TOO_LONG = 1.5, 4.0
+_LONG, _TOO_LONG = 1.5, 2.5
 
 
 def stack_frames(readings: Sequence[FileRaster], hrefs: Sequence[Href]) -> np.ndarray:
@@ -92,7 +92,7 @@ def check_pixel_size(name: str, source: ImageSource, reading: FileRaster) -> Non
     Raises
     ------
     SampleError
-        If the size on the ground differs by a factor of 1.4 or more, pixels are more than 4 times as long as wide, or
+        If the size on the ground differs by a factor of 1.4 or more, pixels are more than 2.5 times as long as wide, or
         the transform is no place in the CRS.
     """
     grid = reading.grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,17 +39,17 @@ _OWN = frozenset(COLUMNS.names) - {"other"}
 _ROWS = 10_000
 
 
-def write_items(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def write_items(file: Path | BinaryIO, entries: Sequence[Mapping[str, Any]]) -> None:
     """Write the entries of a manifest as a table.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    file : Path or binary file
+        Where to write.
     entries : sequence of mapping
         As `eo_embed.export.ledger.Ledger.inputs` gives them.
     """
-    with pq.ParquetWriter(path, COLUMNS, compression="zstd") as writer:
+    with pq.ParquetWriter(file, COLUMNS, compression="zstd") as writer:
         for start in range(0, len(entries), _ROWS):
             rows = [_row(entry) for entry in entries[start : start + _ROWS]]
             writer.write_table(pa.Table.from_pylist(rows, COLUMNS))

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from eo_core.files import atomic_path, write_text
+from eo_core.files import write_file, write_text
 from eo_core.fingerprint import fingerprint, plain_values
 from eo_embed.export.item_table import read_items, write_items
 from eo_embed.writers.layout import MANIFEST
@@ -232,8 +232,7 @@ class Manifest:
             return inputs
         # Under a name of its own, so that the manifest before this one keeps the table that it names.
         table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
-        with atomic_path(table) as partial:
-            write_items(partial, inputs)
+        write_file(table, lambda file: write_items(file, inputs))
         return {"table": table.name, "items": len(inputs)}
 
     def _write(self) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import shapely
 from pyproj import CRS
 
-from eo_core.files import atomic_path
+from eo_core.files import write_file
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.footprint import centre, crs_name, footprint
 from eo_embed.writers.layout import PARTS
@@ -90,11 +90,9 @@ class PartWriter:
             raise ValueError(msg)
         table = pa.Table.from_pylist([_row(embedding, self.dim) for embedding in embeddings], schema(self.dim))
         path = self.folder / PARTS / f"part-{self.rank:04d}-{self._number:06d}.parquet"
-        with atomic_path(path) as partial:
-            # Each part is GeoParquet too, so that an interrupted export can be read.
-            pq.write_table(
-                table.replace_schema_metadata({"geo": geo_metadata(set(), None)}), partial, compression=COMPRESSION
-            )
+        # Each part is GeoParquet too, so that an interrupted export can be read.
+        table = table.replace_schema_metadata({"geo": geo_metadata(set(), None)})
+        write_file(path, lambda file: pq.write_table(table, file, compression=COMPRESSION, write_page_checksum=True))
         self._number += 1
         return path
 

@@ -89,13 +89,18 @@ def merge(
     columns = _common_schema(files).with_metadata({"geo": geo_metadata(survey.types, survey.bounds)})
     bytes_of_row = 4 * columns.field("embedding").type.list_size + _BYTES_BESIDE
     rows = max(memory // bytes_of_row // row_group_size, 1) * row_group_size
-    with atomic_path(out) as partial:
-        with pq.ParquetWriter(partial, columns, compression=COMPRESSION, write_page_checksum=True) as writer:
-            for table in _sorted_tables(survey, rows, columns, folder):
-                writer.write_table(table, row_group_size=row_group_size)
+
+    def check(partial: Path) -> None:
         _check_rows(partial, survey.order)
         if before is not None:
             before(partial)
+
+    with (
+        atomic_path(out, check) as partial,
+        pq.ParquetWriter(partial, columns, compression=COMPRESSION, write_page_checksum=True) as writer,
+    ):
+        for table in _sorted_tables(survey, rows, columns, folder):
+            writer.write_table(table, row_group_size=row_group_size)
     return out
 
 

@@ -173,6 +173,7 @@ class FrozenFeatureCache(Callback):
                     model(moved["image"], **{k: v for k, v in moved.items() if k not in NOT_FOR_MODEL})
                 features = [level.to("cpu", DTYPES[self.dtype]) for level in kept.pop()]
                 for i, entry in enumerate(entries):
+                    _check_numbers([level[i] for level in features], cached.records[wanted[done + i].sample].id)
                     cached.store(wanted[done + i], [level[i] for level in features], entry)
                     if done + i == 0:
                         _check_disk(cached.file(wanted[0]), len(wanted) - 1)
@@ -315,6 +316,22 @@ def _encoding(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
 def _both(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Samples one by one, to store them, and as a batch, to encode them."""
     return entries, collate(entries)
+
+
+def _check_numbers(features: list[torch.Tensor], sample: str) -> None:
+    """Refuse to store what every epoch would stumble over.
+
+    Raises
+    ------
+    ValueError
+        If a feature is NaN or infinite.
+    """
+    if not all(level.isfinite().all() for level in features):
+        msg = (
+            f"The features of sample {sample} are NaN or infinite as {features[0].dtype}. Look at its image (python -m "
+            "eo_data.inspect); store them as dtype: float32 or bfloat16, where float16 ends at 65504."
+        )
+        raise ValueError(msg)
 
 
 def _check_disk(first: Path, count: int) -> None:

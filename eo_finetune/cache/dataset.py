@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from torch.utils.data import Dataset
 
 from eo_core.files import atomic_path
-from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sampler import SeededIndex
@@ -108,10 +107,9 @@ class CachedDataset(Dataset[dict[str, Any]]):
         tensors |= {key: value.contiguous() for key, value in rest.items() if isinstance(value, torch.Tensor)}
         texts = {key: value for key, value in rest.items() if not isinstance(value, torch.Tensor)}
         size = next(value.shape[-2:] for value in images.values() if value.ndim >= 3)
-        with atomic_path(self.file(variant)) as partial:
-            notes = _as_text(entries=texts, size=list(size), orders=orders)
+        notes = _as_text(entries=texts, size=list(size), orders=orders)
+        with atomic_path(self.file(variant), _read) as partial:
             save_file(tensors, partial, notes | {_CHECKSUM: _checksum(tensors, notes)})
-            _read(partial)
 
     def first_orders(self) -> list[AxisOrder]:
         """Return the order of axes in memory of each level of the first sample."""
@@ -201,12 +199,9 @@ class Uncached(Dataset[dict[str, Any]]):
 
 def _name(dataset: EoDataset, index: int) -> str:
     """A name that changes with all that a sample is made of: the state of its files, its dates and its label."""
-    record, inputs = dataset.records[index], dataset.inputs(index)
-    hrefs = {name: Href(str(path)) for name, path in inputs.files.items() if path is not None}
-    hrefs |= {"label": record.label} if isinstance(record.label, Href) else {}
-    states = [[name, str(href), *href.state()] for name, href in hrefs.items()]
-    stamp = [record.id, str(record.window), str(record.label), str(record.files), str(record.dates), states]
-    return hashlib.sha256(json.dumps([*stamp, inputs.dates]).encode()).hexdigest()[:32]
+    record = dataset.records[index]
+    stamp = [record.id, str(record.window), str(record.label), dataset.state(index)]
+    return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> str:

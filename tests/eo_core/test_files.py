@@ -162,7 +162,7 @@ def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(path, "old")
 
     def write_half() -> None:
-        with atomic_path(path) as partial:
+        with atomic_path(path, Path.read_bytes) as partial:
             partial.write_text("half")
             raise ValueError
 
@@ -245,7 +245,7 @@ def test_a_file_that_was_written_over_a_long_time_is_put_in_place(tmp_path: Path
     assert partial.parent == path.parent
     assert partial.suffix == ".tif"
     partial.write_bytes(b"one")
-    put_in_place(partial, path)
+    put_in_place(partial, path, Path.read_bytes)
     assert path.read_bytes() == b"one"
     assert not partial.exists()
 

@@ -177,6 +177,27 @@ def test_how_to_infer_is_said_by_the_config_of_the_day(
     assert {path.name.rpartition("_")[2] for path in (tmp_path / "maps").rglob("*.tif")} == {"probabilities.tif"}
 
 
+def test_weights_that_are_no_numbers_give_no_maps(
+    trained: tuple[dict[str, Any], Path], command: Make, tmp_path: Path
+) -> None:
+    """They gave class 0 everywhere, and exit code 0. A logit may also become infinite by itself."""
+    config, best = trained
+    config["trainer"]["callbacks"] = [{"class_path": "eo_finetune.LabelMapWriter"}]
+    content = torch.load(best, weights_only=True)
+    name = next(name for name in content["state_dict"] if name.startswith("model.head.") and name.endswith("bias"))
+    for value, message in (
+        (torch.nan, f"best.ckpt is not loaded: 1 weights hold NaN or infinity: {name}"),
+        (3e38, "output is NaN or infinite for the samples India_SYN06, Mekong_SYN07. The weights are finite"),
+    ):
+        content["state_dict"][name][:] = value
+        if value == 3e38:
+            content["state_dict"][name.replace("bias", "weight")][:] = value
+        torch.save(content, best)
+        with pytest.raises(ValueError, match=message):
+            command("predict", config, "--ckpt_path", str(best), "--predict_output_dir", str(tmp_path / "maps"))
+        assert not list((tmp_path / "maps").rglob("*.tif"))
+
+
 def test_checkpoints_of_another_config_are_kept_and_those_of_the_same_replaced(
     trained: tuple[dict[str, Any], Path], command: Make
 ) -> None:

@@ -4,13 +4,12 @@ Checked before a reader opens the file, because opening is enough to do harm: GD
 file holds the numbers, a named pipe is waited for without an end.
 
 Sources: GDAL's VRT driver (``SourceFilename``, ``SourceDataset``, ``relativeToVRT``, which a link does not change);
-HDF5's external storage, external links and virtual data sets; the Zarr specifications of versions 2
+the Zarr specifications of versions 2
 (``dimension_separator``) and 3 (``chunk_key_encoding``).
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ from types import MappingProxyType
 from typing import Any
 from xml.parsers import expat
 
+from eo_core.hdf5 import contents_of
 from eo_core.memory import as_amount, memory_of_machine
 from eo_core.paths import Roots, fault_of_file
 from eo_data.catalog.hrefs import Href
@@ -50,6 +50,7 @@ _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".netcdf")
 _HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
 #: Groups of Zarr in groups, as deep as any product has them.
 _DEEPEST = 8
+_MANY_CHUNKS = 1000
 _LARGEST_VRT = 64_000_000
 #: Files beside a raster that GDAL opens, too.
 _BESIDE = (".aux.xml", ".msk", ".ovr")
@@ -243,9 +244,12 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
         if file.read(len(_HDF5_HEAD)) != _HDF5_HEAD:
             return
     state = path.stat()
-    foreign, longest = _foreign(path, state.st_mtime_ns, state.st_size)
-    limits.refuse_large(longest, "its longest axis")
-    for name, kind, place in foreign:
+    found = contents_of(path, state.st_mtime_ns, state.st_size)
+    limits.refuse_large(found.longest_axis, "its longest axis")
+    if found.damaged_texts:
+        msg = f"the texts of {', '.join(found.damaged_texts)} lie in a damaged heap. Copy the file again."
+        raise ValueError(msg)
+    for name, kind, place in found.elsewhere:
         other = path.resolve().parent / place
         if kind == "virtual" and (limits.roots.hold(other) if limits.roots else other.parent == path.resolve().parent):
             _refuse_irregular(other)
@@ -256,36 +260,6 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
             "this file (h5repack)."
         )
         raise ValueError(msg)
-
-
-@functools.lru_cache(maxsize=64)
-def _foreign(path: Path, _mtime: int, _size: int) -> tuple[tuple[tuple[str, str, str], ...], int]:
-    """Return name, kind and file of what lies elsewhere, and the bytes of the longest axis; once a state of a file."""
-    import h5py  # noqa: PLC0415
-
-    found: list[tuple[str, str, str]] = []
-    longest = 0
-
-    def look(name: str, item: Any) -> None:  # noqa: ANN401  (h5py is untyped)
-        nonlocal longest
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.ndim == 1:
-            longest = max(longest, item.size * item.dtype.itemsize)
-        if item.external:
-            found.append((name, "external storage", str(item.external[0][0])))
-        if item.is_virtual:
-            files = {str(source.file_name) for source in item.virtual_sources()} - {"."}
-            found.extend((name, "virtual", file) for file in sorted(files))
-
-    def look_at_link(name: str, link: Any) -> None:  # noqa: ANN401
-        if isinstance(link, h5py.ExternalLink):
-            found.append((name, "external link", str(link.filename)))
-
-    with h5py.File(path) as file:
-        file.visititems(look)
-        file.visititems_links(look_at_link)
-    return tuple(found), longest
 
 
 def _longest_axis(folder: Path, depth: int = 0) -> int:
@@ -300,7 +274,20 @@ def _longest_axis(folder: Path, depth: int = 0) -> int:
             longest = max(longest, _longest_axis(place, depth + 1))
         elif isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int):
             longest = max(longest, 8 * shape[0])
+            _refuse_lost_axis(place)
     return longest
+
+
+def _refuse_lost_axis(array: Path) -> None:
+    """Refuse an axis of which many chunks are not there: each would be looked for when the file is opened."""
+    chunks = _chunks(array)
+    wanted = -(-chunks.shape[0] // max(chunks.sides[0], 1))
+    if wanted > _MANY_CHUNKS:
+        folder = array / "c" if (array / "c").is_dir() else array
+        lost = wanted - sum(1 for _ in os.scandir(folder))
+        if lost > _MANY_CHUNKS:
+            msg = f"{lost} of {wanted} chunks of its axis {array.name!r} are not there. Copy the cube again."
+            raise ValueError(msg)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ Both are images and series without a georeference.
 from __future__ import annotations
 
 import math
-import mmap
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,43 +176,9 @@ def open_hdf5(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
         if item.dtype.kind in "iuf" and item.fillvalue:  # 0 is the fill value where nobody stated one
             attributes.setdefault("_FillValue", item.fillvalue)
         facts = facts_along_axis(source.dataset, [None] * item.shape[-3], item.dtype, attributes)
-        if source.products:
-            _check_heap(file[source.products], href.path)
         names = file[source.products][()] if source.products else ()
         block = math.prod(item.chunks or (0,)) * item.dtype.itemsize
         yield (ArrayLayer("HDF5", item, facts, [_text(name) for name in names], block),)
-
-
-def _check_heap(names: Any, path: Path) -> None:  # noqa: ANN401  (h5py is untyped)
-    """Refuse texts in a damaged heap, in which HDF5 (up to 2.0 at least) goes round and round.
-
-    Source: HDF5 File Format Specification, III.E (global heap): an array of texts holds length, address of a
-    collection, and number of the object in it.
-    """
-    start = names.id.get_offset()
-    if names.dtype.kind != "O" or start is None:
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stored:
-        references = struct.iter_unpack("<IQI", stored[start : start + names.size * 16])
-        for collection in {address for _, address, _ in references if address not in (0, 2**64 - 1)}:
-            if not _is_heap(stored, collection):
-                msg = f"the texts of {names.name!r} lie in a damaged heap. Copy the file again."
-                raise ValueError(msg)
-
-
-def _is_heap(stored: mmap.mmap, start: int) -> bool:
-    """Whether the objects of a collection fill it one after another."""
-    if stored[start : start + 4] != b"GCOL" or start + 16 > len(stored):
-        return False
-    stop = start + struct.unpack_from("<Q", stored, start + 8)[0]
-    place = start + 16
-    while place + 16 <= min(stop, len(stored)):
-        number, size = struct.unpack_from("<H6xQ", stored, place)
-        step = 16 + -(-size // 8) * 8 if number else size  # what is free, number 0, counts its own head
-        if step < 16:
-            return False
-        place += step
-    return place <= stop <= len(stored)
 
 
 def _text(name: Any) -> str:  # noqa: ANN401  (bytes or text, as the file was written)

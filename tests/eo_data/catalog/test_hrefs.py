@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -82,25 +81,6 @@ def test_below_the_root_folders_count_and_elsewhere_only_the_name() -> None:
     assert Href("/elsewhere/2020/S2.tif").below(root) == "S2.tif"
     assert Href("/vsizip//data/download_19990101/a.zip/S2.tif").below(root) == "S2.tif"
     assert Href("/data/S2.tif").below(None) == "S2.tif"
-
-
-def test_the_state_is_that_of_the_file_which_holds_the_pixels(tmp_path: Path) -> None:
-    """A cache that asks for the state must notice a new archive, and cannot ask a server."""
-    (tmp_path / "a.tif").write_bytes(b"12345")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.write(tmp_path / "a.tif", "in/a.tif")
-    touch(tmp_path, "a.zarr/one", "a.zarr/b/two")
-    expected = [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in [(tmp_path / "a.tif").stat()]]
-    assert Href(str(tmp_path / "a.tif")).state() == expected
-    zipped = (tmp_path / "a.zip").stat()
-    assert Href(f"/vsizip/{tmp_path}/a.zip/in/a.tif").state() == [
-        (zipped.st_size, zipped.st_mtime_ns, zipped.st_ctime_ns)
-    ]
-    assert Href(f'NETCDF:"{tmp_path}/a.tif":v').state() == expected
-    assert len(Href(str(tmp_path / "a.zarr")).state()) == 3  # a folder and two files
-    assert Href("https://example.org/x.tif").state() == []
-    with pytest.raises(FileNotFoundError):
-        Href(str(tmp_path / "none.tif")).state()
 
 
 def test_as_a_text_it_has_no_credentials_and_it_opens_with_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from small_files import two_modalities
 from torch import nn
 
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.split_loaders import Run
+from eo_data.dataset.split_loaders import Run, SplitLoaders
 
 Make = Callable[..., ChipDataModule]
 
@@ -136,3 +137,16 @@ def test_the_task_the_tiles_and_the_epoch_are_those_of_the_trainer() -> None:
     assert run.trainer is not None
     run.trainer.fit_loop.epoch_progress.current.processed = 3  # type: ignore[attr-defined]
     assert run.epoch == 3
+
+
+@pytest.mark.parametrize("end", ["is killed by signal: Killed.", "exited unexpectedly"])
+def test_a_killed_process_that_reads_is_told_with_its_cause(end: str) -> None:
+    """PyTorch names the number of the process alone, and neither memory nor num_workers."""
+    error = RuntimeError(f"DataLoader worker (pid(s) 21155) {end}")
+    loaders = SplitLoaders()
+    loaders.num_workers, loaders.batch_size = 6, 32
+    loaders.on_exception(error)
+    assert re.search(r"memory ran out.* Lower data.num_workers \(6\) or data.batch_size \(32\)", error.__notes__[0])
+    other = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    loaders.on_exception(other)
+    assert not hasattr(other, "__notes__")

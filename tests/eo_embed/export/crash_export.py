@@ -64,7 +64,7 @@ def flushed(file: Any) -> None:
 
 
 def write_slowly(path: Path, content: bytes) -> None:
-    with atomic_path(path) as partial, partial.open("wb") as file:
+    with atomic_path(path, Path.read_bytes) as partial, partial.open("wb") as file:
         for start in range(0, len(content), 512):
             file.write(content[start : start + 512])
             flushed(file)

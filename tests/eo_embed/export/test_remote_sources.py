@@ -97,10 +97,10 @@ def test_a_new_signature_makes_no_new_sample(root: Path) -> None:
             dataset = _data(root, x=f"http://{host}/x.tif?sig={signature}").predict_dataset
             entry = dataset[0]
             entries.append((entry["id"], entry["filename"], entry["sources"]))
-            names.append(_name(dataset.records[0]))
-        other = _data(root, x=f"http://{host}/y.tif?sig={SIGNATURES[0]}").predict_dataset.records[0]
+            names.append(_name(dataset, 0))
+        other = _data(root, x=f"http://{host}/y.tif?sig={SIGNATURES[0]}").predict_dataset
     assert entries[0] == entries[1]
-    assert names[0] == names[1] != _name(other)
+    assert names[0] == names[1] != _name(other, 0)
 
 
 def test_what_cannot_be_reached_is_named_with_the_remedy_and_without_the_signature(

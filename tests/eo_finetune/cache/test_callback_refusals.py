@@ -90,3 +90,14 @@ def test_a_full_disk_is_refused_before_it_is_full(
     run = cached(build, recipe(chips()), tmp_path)
     with pytest.raises(ValueError, match=r"would need .* GB more in .*, where 0.0 GB are free \(31 images of"):
         fit(run)
+
+
+def test_features_that_are_no_numbers_are_not_stored(chips: Make, recipe: Make, build: Make, tmp_path: Path) -> None:
+    """A float16 ends at 65504: every epoch would train on infinity."""
+    run = build(recipe(chips()), FrozenFeatureCache(str(tmp_path / "cache"), dtype="float16"), max_epochs=1)
+    run.task.model.encoder.register_forward_hook(lambda *call: [level * 1e6 for level in call[-1]], prepend=True)
+    with pytest.raises(
+        ValueError, match="features of sample Ghana_SYN03 are NaN or infinite as torch.float16.*float32"
+    ):
+        fit(run)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
