@@ -16,7 +16,7 @@ from eo_core.files import PARTIAL, atomic_path
 from eo_embed.writers.geoparquet import COMPRESSION, geo_metadata, part_files
 
 #: Bytes of rows that a merge sorts at once, and what a row takes besides its vector.
-_MERGE_MEMORY = 256_000_000
+_MERGE_MEMORY = 32_000_000
 _BYTES_BESIDE = 600
 _POSITION = "__position"
 #: Rows that are read at once to check a file.
@@ -161,21 +161,30 @@ def _survey(files: Sequence[Path], wanted: Mapping[Key, Path] | None) -> _Survey
 
 def _sorted_tables(survey: _Survey, most: int, columns: pa.Schema, folder: Path) -> Iterator[pa.Table]:
     """Yield the rows in order, ``most`` at once."""
-    places: dict[_Source, list[tuple[int, int]]] = {}
-    for position, (source, row) in enumerate(survey.order.values()):
-        places.setdefault(source, []).append((position, row))
-    count = -(-len(survey.order) // most)
-    taken = ((_rows_of(source, [row for _, row in rows]), [p for p, _ in rows]) for source, rows in places.items())
-    if count == 1:
-        tables, places_of = zip(*taken, strict=True)
-        yield _in_order(pa.concat_tables(tables), np.concatenate(places_of), columns)
+    rows = list(survey.order.values())
+    stretches = [_by_source(rows[start : start + most]) for start in range(0, len(rows), most)]
+    if sum(map(len, stretches)) <= 2 * len({source for source, _ in rows}):  # nearly in order already
+        for taken in stretches:
+            tables = [_rows_of(source, own) for source, (own, _) in taken.items()]
+            places = [position for _, positions in taken.values() for position in positions]
+            yield _in_order(pa.concat_tables(tables), np.array(places), columns)
         return
     # Rows of a part may belong anywhere: each is put down near its place, and then every stretch is sorted.
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as temporary:
-        stretches = _Stretches(Path(temporary), most, columns)
-        for table, positions in taken:
-            stretches.put(table, np.array(positions))
-        yield from stretches.in_order()
+        put_down = _Stretches(Path(temporary), most, columns)
+        for source, (own, positions) in _by_source(rows).items():
+            put_down.put(_rows_of(source, own), np.array(positions))
+        yield from put_down.in_order()
+
+
+def _by_source(rows: Sequence[tuple[_Source, int]]) -> dict[_Source, tuple[list[int], list[int]]]:
+    """Return which rows of each source are wanted, and at which positions."""
+    found: dict[_Source, tuple[list[int], list[int]]] = {}
+    for position, (source, row) in enumerate(rows):
+        own, positions = found.setdefault(source, ([], []))
+        own.append(row)
+        positions.append(position)
+    return found
 
 
 class _Stretches:
