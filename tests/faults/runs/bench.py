@@ -80,7 +80,7 @@ class Bench:
 
 def make_shared(folder: Path) -> None:
     """Write the data sets that all faults share."""
-    for kind in ("tif", "zarr"):
+    for kind in ("tif", "zarr", "dated", "vrt"):
         make_data(folder / kind, kind=kind)
 
 

@@ -13,7 +13,17 @@ import pyarrow.parquet as pq
 
 from eo_models.features import Features
 from tests.faults.inputs.mutate import any_bytes
-from tests.faults.runs.export import CHIPS, StandIn, make_data, pixels_of, read_index, write_chip, write_index
+from tests.faults.runs.export import (
+    CHIPS,
+    DATES,
+    INDEX,
+    StandIn,
+    make_data,
+    pixels_of,
+    read_rows,
+    write_chip,
+    write_rows,
+)
 
 
 class Change(NamedTuple):
@@ -48,23 +58,42 @@ def _same_size_and_time(root: Path, chance: Random) -> Path:
 
 
 def _dates(root: Path, chance: Random) -> Path:
-    rows = read_index(root)
+    rows = read_rows(root / INDEX)
     chance.choice(rows)["S2_dates"] = "2021-08-15"
-    write_index(root, rows)
+    write_rows(root / INDEX, rows)
+    return root
+
+
+def _dates_beside(root: Path, chance: Random) -> Path:
+    rows = read_rows(root / DATES)
+    chance.choice(rows)["date"] = "2021-08-15"
+    write_rows(root / DATES, rows)
+    return root
+
+
+def _source_of_vrt(root: Path, chance: Random) -> Path:
+    number = chance.randrange(CHIPS)
+    write_chip(root / "s2" / f"{number}_of_vrt.tif", pixels_of(chance.randrange(10**6)), number)
+    return root
+
+
+def _world_file(root: Path, chance: Random) -> Path:
+    """Counts only where a file states no place of its own: nothing changes but what is known of the input."""
+    _chip(root, chance).with_suffix(".tfw").write_text("10\n0\n0\n-10\n600005\n4999995\n")
     return root
 
 
 def _other_file(root: Path, chance: Random) -> Path:
-    rows = read_index(root)
+    rows = read_rows(root / INDEX)
     a, b = chance.sample(rows, 2)
     a["S2"], b["S2"] = b["S2"], a["S2"]
-    write_index(root, rows)
+    write_rows(root / INDEX, rows)
     return root
 
 
 def _more_rows(root: Path, chance: Random) -> Path:
     write_chip(root / "s2" / "99.tif", pixels_of(chance.randrange(10**6)), 99)
-    write_index(root, [*read_index(root), {"id": "a/99", "S2": "s2/99.tif", "S2_dates": "2021-05-01"}])
+    write_rows(root / INDEX, [*read_rows(root / INDEX), {"id": "a/99", "S2": "s2/99.tif", "S2_dates": "2021-05-01"}])
     return root
 
 
@@ -129,6 +158,9 @@ CHANGES = (
     Change("another root with the same ids", _other_root),
     Change("the root is another data set", _root_replaced),
     Change("touched", _touched),
+    Change("a world file", _world_file),
+    Change("another date in the date index", _dates_beside, "dated"),
+    Change("the source of a VRT", _source_of_vrt, "vrt"),
     Change("zarr replaced", _replaced, "zarr"),
     Change("zarr, one chunk", _one_chunk, "zarr"),
     Change("zarr, same size and time", _same_size_and_time, "zarr"),

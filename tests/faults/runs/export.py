@@ -17,6 +17,7 @@ import small_cubes
 import torch
 import torch.nn.functional as F
 from affine import Affine
+from rasterio.shutil import copy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -30,7 +31,7 @@ from eo_embed.export.facts import export_facts
 from eo_models.features import Features
 
 CHIPS, BATCH, SIDE, CELLS, DEPTH = 8, 2, 32, 4, 16
-INDEX = "index.csv"
+INDEX, DATES = "index.csv", "dates.csv"
 FORMATS = ("geotiff", "zarr", "netcdf", "npz")
 
 
@@ -76,18 +77,28 @@ def pixels_of(seed: int) -> np.ndarray:
 
 
 def make_data(root: Path, seed: int = 0, kind: str = "tif", chips: int = CHIPS) -> Path:
-    """Write a data set: an index with dates, and a chip for each sample, the first with a mask beside it."""
+    """Write a data set: an index with dates, and a chip for each sample, the first with a mask beside it.
+
+    The kind is the suffix of chips, or ``dated``: GeoTIFFs whose dates are in a file of their own.
+    """
+    dated, kind = kind == "dated", "tif" if kind == "dated" else kind
     (root / "s2").mkdir(parents=True)
     for i in range(chips):
         write_chip(root / "s2" / f"{i}.{kind}", pixels_of(100 * seed + i), i, mask=i == 0)
-    write_index(
-        root, [{"id": f"a/{i}", "S2": f"s2/{i}.{kind}", "S2_dates": f"2021-03-{i + 1:02d}"} for i in range(chips)]
-    )
+    rows = [{"id": f"a/{i}", "S2": f"s2/{i}.{kind}", "S2_dates": f"2021-03-{i + 1:02d}"} for i in range(chips)]
+    if dated:
+        write_rows(root / DATES, [{"id": row["id"], "date": row.pop("S2_dates")} for row in rows])
+    write_rows(root / INDEX, rows)
     return root
 
 
 def write_chip(path: Path, pixels: np.ndarray, place: int, *, mask: bool = False) -> None:
     """Write one chip, the ``place``-th to the east."""
+    if path.suffix == ".vrt":
+        source = path.with_name(f"{path.stem}_of_vrt.tif")
+        write_chip(source, pixels, place)
+        copy(source, path, driver="VRT")
+        return
     if path.suffix == ".zarr":
         places = small_cubes.places(SIDE)
         places["x"] = places["x"] + 10 * SIDE * place
@@ -109,13 +120,13 @@ def write_chip(path: Path, pixels: np.ndarray, place: int, *, mask: bool = False
             file.write_mask(seen)
 
 
-def read_index(root: Path) -> list[dict[str, str]]:
-    with (root / INDEX).open(newline="", encoding="utf-8") as file:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def write_index(root: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    with (root / INDEX).open("w", newline="", encoding="utf-8") as file:
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -123,7 +134,8 @@ def write_index(root: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 def data_of(root: Path) -> ChipSplits:
     """Return the data module of a data set, without Lightning."""
-    source = ImageSource(bands=["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", dated=True)
+    days = DATES if (root / DATES).is_file() else None
+    source = ImageSource(bands=["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", dated=True, date_index=days)
     plain = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [1.0, 1.0]})
     return ChipSplits(str(root), {"S2": source}, plain, index=INDEX, batch_size=BATCH, num_workers=0)
 

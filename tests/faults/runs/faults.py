@@ -18,7 +18,7 @@ from tests.faults.outcome import Outcome
 from tests.faults.runs import children
 from tests.faults.runs.bench import Bench, broken
 from tests.faults.runs.changes import CHANGES, DAMAGES, ReplacesInput
-from tests.faults.runs.export import FORMATS, Plan, StandIn, begun, compared, content, export, read_index
+from tests.faults.runs.export import FORMATS, INDEX, Plan, StandIn, begun, compared, content, export, read_rows
 
 
 def killed(bench: Bench, chance: Random) -> Outcome:
@@ -95,7 +95,7 @@ def two_writers(bench: Bench, chance: Random) -> Outcome:
 
 def _lost(bench: Bench, plan: Plan, halves: Sequence[int]) -> str:
     """Return which rows are missing of the halves that were exported."""
-    wanted = {row["id"] for i, row in enumerate(read_index(plan.root)) if i % 2 in halves}
+    wanted = {row["id"] for i, row in enumerate(read_rows(plan.root / INDEX)) if i % 2 in halves}
     if not wanted:
         return ""
     missing = wanted - {row["id"] for row in content(plan.out)["rows"]}
@@ -125,6 +125,8 @@ def _as_of_now(bench: Bench, plan: Plan, name: str) -> Outcome:
     if status is None:
         return Outcome("hang", name)
     if status:
+        if "overwrite: true" not in bench.log.read_text(encoding="utf-8"):
+            return Outcome("unexpected", f"{name}: {bench.last_line()}")
         return Outcome("refused") if _stamp(plan.out) == before else Outcome("wrong", f"{name}: refused, but touched")
     fresh = replace(plan, out=bench.work / "fresh")
     if bench.run(fresh):
