@@ -48,10 +48,10 @@ class Inputs:
         digest : bool
             Whether files are read for it.
         """
-        states = (path and file_state(path, verify, digest=digest) for path in self.files.values())
-        files = [
-            {"path": name} | (state.plain() if state else {}) for name, state in zip(self.files, states, strict=True)
-        ]
+        files = []
+        for name, path in self.files.items():
+            state = None if path is None else file_state(path, verify, digest=digest)
+            files.append({"path": name} | (state.plain() if state else {}))
         return {"files": files, "dates": dict(self.dates)}
 
     def unchanged_since(self, state: Mapping[str, Any], verify: Verify = "stat", *, moved: bool = False) -> bool:
