@@ -288,13 +288,12 @@ class Exporter:
         failures = run.failures.merge()
         known = run.manifest.is_complete and run.ledger.adds_nothing_to(run.manifest)
         inputs, written = (list(run.manifest.items()), run.manifest.written) if known else self._merged(run)
-        files = {file for entry in inputs for file in entry["files"]} | set(written)
         shown = {
             "done": counts.done,
             "skipped": counts.skipped,
             "failed": len(failures),
             "cells": counts.cells,
-            "bytes": sum((self.folder / file).stat().st_size for file in files if (self.folder / file).is_file()),
+            "bytes": _bytes(self.folder, inputs, written),
         }
         if not known or failures != run.manifest.content["failures"]:
             stac = self.settings.stac(run.dimensions, run.gsd)
@@ -364,6 +363,19 @@ class Exporter:
         if run.parts is None:
             run.parts = PartWriter(self.folder, self.rank, len(cast("torch.Tensor", vectors[0].pooled)))
         return [run.parts.write(vectors)]
+
+
+def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
+    """Return how much was written; of exports of version 0.1 sizes are not recorded."""
+    sizes: dict[str, int] = {file: state["size"] for file, state in shared.items()}
+    for entry in inputs:
+        recorded = entry.get("written", {})
+        for file in entry["files"]:
+            if file in recorded:
+                sizes[file] = recorded[file]["size"]
+            elif file not in sizes:
+                sizes[file] = (folder / file).stat().st_size
+    return sum(sizes.values())
 
 
 def _size(image: Image) -> tuple[int, int]:
