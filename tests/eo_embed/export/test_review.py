@@ -21,15 +21,16 @@ from eo_embed import open_embeddings
 from eo_models.features import Features
 from tests.faults.runs.export import (
     CHIPS,
+    INDEX,
     Plan,
     StandIn,
     begun,
     export,
     make_data,
     pixels_of,
-    read_index,
+    read_rows,
     write_chip,
-    write_index,
+    write_rows,
 )
 
 
@@ -88,15 +89,15 @@ def replaced_with_the_same_size_and_time(root: Path) -> None:
 
 
 def two_rows_change_their_files(root: Path) -> None:
-    rows = read_index(root)
+    rows = read_rows(root / INDEX)
     rows[2]["S2"], rows[3]["S2"] = rows[3]["S2"], rows[2]["S2"]
-    write_index(root, rows)
+    write_rows(root / INDEX, rows)
 
 
 def another_date(root: Path) -> None:
-    rows = read_index(root)
+    rows = read_rows(root / INDEX)
     rows[2]["S2_dates"] = "2021-08-15"
-    write_index(root, rows)
+    write_rows(root / INDEX, rows)
 
 
 def a_mask_appears(root: Path) -> None:
@@ -182,7 +183,7 @@ def test_what_cannot_be_made_again_does_not_stay_as_it_was(plan: Plan) -> None:
 
 
 def test_samples_that_are_gone_are_reported_and_stay(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    write_index(plan.root, read_index(plan.root)[1:])
+    write_rows(plan.root / INDEX, read_rows(plan.root / INDEX)[1:])
     assert rerun(plan) == 0
     assert "1 finished items are not in the data set any more" in caplog.text
     assert "a/0" in vectors(plan.out)
