@@ -224,7 +224,12 @@ def _exchange(partial: Path, path: Path, old: Path) -> None:
 def _make_folder(folder: Path) -> None:
     """Make a folder and its parents, and bring their names to the disk."""
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(part for part in (folder, *folder.parents) if part.exists())
+        msg = f"The folder {folder} cannot be made, as {file} is a file. Give one of them another name."
+        raise OSError(msg) from error
     for part in reversed(missing):
         _sync_folder(part.parent)
 

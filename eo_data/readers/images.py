@@ -210,7 +210,7 @@ class ImageReader:
     def _checked(self, image: Image) -> Image:
         if image.raster.valid.any():
             return image
-        msg = f"{self.name!r} ({image.paths[0]}) has no valid pixel: all are no-data or NaN."
+        msg = f"{self.name!r} ({image.paths[0]}) has no valid pixel: all are no-data, NaN or infinite."
         raise SampleError(msg)
 
 

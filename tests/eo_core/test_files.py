@@ -322,3 +322,10 @@ def test_what_a_crash_left_is_removed_and_counted(tmp_path: Path) -> None:
     (tmp_path / f"{PARTIAL}0-store" / "in").mkdir(parents=True)
     assert remove_partials(tmp_path) == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "kept.txt"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    """As of the samples ``a`` and ``a.tif/b``."""
+    write_text(tmp_path / "a.tif", "one")
+    with pytest.raises(OSError, match=r"The folder .*a.tif/x cannot be made, as .*a.tif is a file. Give one of them"):
+        write_text(tmp_path / "a.tif" / "x" / "b.tif", "other")

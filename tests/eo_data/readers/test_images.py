@@ -35,7 +35,7 @@ def test_nan_in_one_band_poisons_nothing_else(write_tif: Callable[..., Path], tm
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0])
 def test_an_image_of_no_data_is_refused(write_tif: Callable[..., Path], tmp_path: Path, value: float) -> None:
     path = write_tif(tmp_path / "a.tif", constant_bands(value, value, dtype="float32"), ("B2", "B3"), nodata=0)
-    with pytest.raises(SampleError, match="'S2' .*a.tif. has no valid pixel: all are no-data or NaN"):
+    with pytest.raises(SampleError, match="'S2' .*a.tif. has no valid pixel: all are no-data, NaN or infinite"):
         image_reader(unit="reflectance").read(record_of(path))
 
 
