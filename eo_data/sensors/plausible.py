@@ -146,7 +146,7 @@ def _message(plane: np.ndarray, bad: np.ndarray, numbers: np.ndarray, unit: Inpu
     number, times = values[counts.argmax()], int(counts.max())
     low, high = POSSIBLE[unit]
     found = (
-        f"{where}: band {band} has {count} of {valid} values ({100 * count / valid:.3g} %) that are no "
+        f"{where}: band {band} has {count} of {valid} values ({float(f'{100 * count / valid:.2g}'):g} %) that are no "
         f"{_meaning(unit)}, which lies within {low:g} and {high:g}. The most frequent one is {_shown(number)} as "
         f"stored ({times} times)"
     )

@@ -326,7 +326,7 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
     if missing:
         fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
         warnings.warn(
-            f"{array}: {missing} of {total} chunks ({100 * missing / total:.3g} %) are not there: their pixels are "
+            f"{array}: {missing} of {total} chunks ({float(f'{100 * missing / total:.2g}'):g} %) are not there: their pixels are "
             f"{fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
             stacklevel=2,
         )
