@@ -78,3 +78,8 @@ def read_text(what: str, path: Path) -> str:
             return text
         msg = f"{what} {path} cannot be read: line {data[:bad].count(b'\n') + 1} {reason}. Write it again in UTF-8."
         raise ValueError(msg)
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share with two digits: ``0.29 %``, ``100 %``."""
+    return f"{float(f'{100 * part / whole:.2g}'):g} %"

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from eo_core.text import percent
 from eo_data.sensors.units import InputUnit
 
 #: Beyond this are 1e20, the fill value of NetCDF (9.97e36), and the lowest and highest of float32 and float64.
@@ -146,7 +147,7 @@ def _message(plane: np.ndarray, bad: np.ndarray, numbers: np.ndarray, unit: Inpu
     number, times = values[counts.argmax()], int(counts.max())
     low, high = POSSIBLE[unit]
     found = (
-        f"{where}: band {band} has {count} of {valid} values ({float(f'{100 * count / valid:.2g}'):g} %) that are no "
+        f"{where}: band {band} has {count} of {valid} values ({percent(count, valid)}) that are no "
         f"{_meaning(unit)}, which lies within {low:g} and {high:g}. The most frequent one is {_shown(number)} as "
         f"stored ({times} times)"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eo_core.text import composed, read_text, table_errors
+from eo_core.text import composed, percent, read_text, table_errors
 
 
 def test_two_spellings_of_an_accent_are_one_name() -> None:
@@ -37,3 +37,8 @@ def test_whatever_a_parser_raises_names_the_file_once() -> None:
         assert str(found.value).count("a.csv") == 1
     with pytest.raises(KeyboardInterrupt), table_errors("The list", Path("a.csv")):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("part", "text"), [(3, "0.29 %"), (1024, "100 %"), (512, "50 %"), (1021, "100 %"), (0, "0 %")])
+def test_a_hundred_percent_is_not_written_as_a_power_of_ten(part: int, text: str) -> None:
+    assert percent(part, 1024) == text

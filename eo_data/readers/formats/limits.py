@@ -24,6 +24,7 @@ from xml.parsers import expat
 from eo_core.hdf5 import contents_of
 from eo_core.memory import as_amount, memory_of_machine
 from eo_core.paths import Roots, fault_of_file
+from eo_core.text import percent
 from eo_data.catalog.hrefs import Href
 
 #: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
@@ -326,7 +327,7 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
     if missing:
         fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
         warnings.warn(
-            f"{array}: {missing} of {total} chunks ({float(f'{100 * missing / total:.2g}'):g} %) are not there: their pixels are "
+            f"{array}: {missing} of {total} chunks ({percent(missing, total)}) are not there: their pixels are "
             f"{fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
             stacklevel=2,
         )
