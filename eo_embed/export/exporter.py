@@ -206,7 +206,7 @@ class Exporter:
             names = self.settings.layer_names
             dataset.verify = self.settings.verify
             dataset.finished = {name for name, _ in finished if all((name, layer) in finished for layer in names)}
-        failures = Failures(self.folder, self.rank)
+        failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
         writer = self.settings.format.writer(self.folder, self.settings.encoding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,11 +31,16 @@ class Failures:
         Folder of the export.
     rank : int
         Number of this process.
+    root : Path, optional
+        Folder of the data set: paths in it are told from there on.
     """
 
-    def __init__(self, folder: str | Path, rank: int = 0) -> None:
+    def __init__(self, folder: str | Path, rank: int = 0, root: Path | None = None) -> None:
         self.folder = Path(folder)
         self.rank = rank
+        places = () if root is None else (root, root.absolute(), root.resolve())
+        above = sorted({re.escape(f"{place}/") for place in places}, key=len, reverse=True)
+        self._above = re.compile(rf"(?<![\w./-])(?:{'|'.join(above)})") if above else None
         self._new: list[dict[str, str]] = []
 
     def add(self, id: str, reason: str | Exception, file: str | Path = "") -> None:  # noqa: A002
@@ -50,9 +56,14 @@ class Failures:
             The file at fault, if one is.
         """
         text = " ".join(str(reason).split()) or type(reason).__name__
-        row = {"id": id, "reason": without_credentials(text), "file": without_credentials(str(file))}
+        row = {"id": id, "reason": self._shown(text), "file": self._shown(str(file))}
         # File names need not be valid Unicode, and the table must not fail over the item that failed.
         self._new.append({key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()})
+
+    def _shown(self, text: str) -> str:
+        """Return a text without credentials, and without the folders above the data set."""
+        text = without_credentials(text)
+        return text if self._above is None else self._above.sub("", text)
 
     def write(self) -> None:
         """Write what was added since the last call, in a file of its own: whole or not at all."""
