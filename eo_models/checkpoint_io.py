@@ -64,14 +64,15 @@ class CheckedCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = None,  # noqa: FBT001
     ) -> dict[str, Any]:
-        """Read a file, and check it.
+        """Read a file, which may be given as ``file:///...``, and check it.
 
         Raises
         ------
         CheckpointError
             If it is missing, damaged, no checkpoint of a training run, or its weights are no finite numbers.
         """
-        if "://" in str(path) or weights_only is False:
+        path = str(path).removeprefix("file://")
+        if "://" in path or weights_only is False:
             content: object = super().load_checkpoint(path, map_location, weights_only)
         else:
             _, content = read_file(path, mapped=False)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+MAKE_MAPS = ("SemanticSegmentationTask", "PixelwiseRegressionTask", "ClassificationTask")
 RECIPES = (
     "sen1floods11_unet_S1",
     "sen1floods11_unet_S2",
@@ -42,6 +44,21 @@ def test_every_config_is_read_as_it_is_with_the_parts_that_it_includes(
         printed = capsys.readouterr()
         assert ended.value.code in (None, 0), f"{file.name}: {printed.err[-2000:]}"
         assert "class_path" in printed.out
+
+
+def test_every_config_that_predicts_maps_writes_them_whole_or_not_at_all(root: Path) -> None:
+    """TerraTorch's own writer leaves broken maps on a full disk, with exit code 0; the quick start had it."""
+    found = []
+    for file in sorted((root / "config").glob("*.yaml")):
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if config["model"]["class_path"].rpartition(".")[2] not in MAKE_MAPS:
+            continue
+        found.append(file.stem)
+        callbacks = config["trainer"]["callbacks"]
+        if isinstance(callbacks, str):
+            callbacks = yaml.safe_load((file.parent / callbacks).read_text(encoding="utf-8"))
+        assert "eo_finetune.LabelMapWriter" in [callback["class_path"] for callback in callbacks], file.name
+    assert {"quickstart_fit", "quickstart_anysat", "biomassters_anysat_S1S2", "eurosat_thor_S2"} <= set(found)
 
 
 def test_a_second_config_asks_for_a_tenth_of_the_labels(

@@ -86,6 +86,17 @@ def test_a_file_that_lightning_cannot_use_is_named_with_the_remedy(tmp_path: Pat
         CheckedCheckpointIO(Task()).load_checkpoint(tmp_path / "absent.ckpt")
 
 
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 and no end"])
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_a_damaged_file_is_named_also_as_an_address(prefix: str, content: bytes, tmp_path: Path) -> None:
+    """``--ckpt_path file:///...`` skips Lightning's own look, whose errors name no file."""
+    (tmp_path / "w.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}/w.ckpt"):
+        CheckedCheckpointIO(Task()).load_checkpoint(f"{prefix}{tmp_path}/w.ckpt")
+    torch.save(state(), tmp_path / "w.ckpt")
+    assert CheckedCheckpointIO(Task()).load_checkpoint(f"{prefix}{tmp_path}/w.ckpt")["epoch"] == 1
+
+
 def test_what_is_written_is_what_lightning_reads(tmp_path: Path) -> None:
     content = state()
     CheckedCheckpointIO(Task()).save_checkpoint(content, tmp_path / "new" / "last.ckpt")
