@@ -71,7 +71,7 @@ def _check_axis(chunks: _Chunks, attributes: dict[str, Any]) -> None:
     total = -(-chunks.shape[0] // chunks.sides[0])
     if total > _MANY_CHUNKS:
         folder = chunks.folder / "c" if (chunks.folder / "c").is_dir() else chunks.folder
-        lost = total - len(os.listdir(folder))
+        lost = total - sum(1 for _ in folder.iterdir())
         if lost > _MANY_CHUNKS:
             msg = f"{lost} of {total} chunks of its axis {name!r} are not there. Copy the cube again."
             raise ValueError(msg)

@@ -22,20 +22,22 @@ from eo_data.raster.zarr_chunks import check_axes
 
 #: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
 #: whatever their name. Its drivers VRT, WMS, WMTS, WCS, GTI, MRF, KMLSUPEROVERLAY, STACIT, GDALG, ECRGTOC, TIL and PDF.
-_REACHING_TEXTS = (
-    b"<VRTDataset",
-    b"<GDAL_WM",
-    b"<WMS_",
-    b"<Capabilities",
-    b"<WCS_GDAL",
-    b"<GDALTileIndexDataset",
-    b"<MRF_META",
-    b"<kml",
-    b"stac_version",
-    b"gdal_streamed_alg",
-    b"<Table_of_Contents",
-    b"numTiles =",
-    b"%PDF",
+_REACHING_TEXTS: Mapping[bytes, str] = MappingProxyType(
+    {
+        b"<VRTDataset": "a VRT",
+        b"<GDAL_WM": "a WMS",
+        b"<WMS_": "a WMS",
+        b"<Capabilities": "a WMTS",
+        b"<WCS_GDAL": "a WCS",
+        b"<GDALTileIndexDataset": "a GTI",
+        b"<MRF_META": "an MRF",
+        b"<kml": "a KML overlay",
+        b"stac_version": "a list of STAC",
+        b"gdal_streamed_alg": "a GDALG pipeline",
+        b"<Table_of_Contents": "a table of contents of ECRG",
+        b"numTiles =": "a TIL",
+        b"%PDF": "a PDF",
+    }
 )
 _REACHING_NAMES = (".gti.gpkg", ".gti.fgb")
 _HEAD = 2048
@@ -48,6 +50,7 @@ _BESIDE = (".aux.xml", ".msk", ".ovr")
 #: GDAL's network is switched off by a name that no file has, where nobody named a server.
 NO_NETWORK: Mapping[str, str] = MappingProxyType({"CPL_VSIL_CURL_ALLOWED_FILENAME": "/nothing"})
 _SHARE_OF_MEMORY = 4
+_SMALLER = "Predict by tiles (tile), cut the file into smaller ones"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Limits:
         """The limit in bytes."""
         return self.max_bytes or memory_of_machine() // _SHARE_OF_MEMORY
 
-    def refuse_large(self, wanted: int, what: str) -> None:
+    def refuse_large(self, wanted: int, what: str, remedy: str = _SMALLER) -> None:
         """Refuse to read what takes more memory than the limit.
 
         Parameters
@@ -80,6 +83,8 @@ class Limits:
             Bytes.
         what : str
             What takes them, for the message.
+        remedy : str
+            What makes it smaller.
 
         Raises
         ------
@@ -88,9 +93,8 @@ class Limits:
         """
         if wanted > self.memory:
             msg = (
-                f"{what} takes {as_amount(wanted)} of memory, and the limit is {as_amount(self.memory)}. Predict by "
-                "tiles (tile), cut the file into smaller ones, or set max_memory if the size is right and there is as "
-                "much memory."
+                f"{what} takes {as_amount(wanted)} of memory, and the limit is {as_amount(self.memory)}. "
+                f"{remedy}, or raise max_memory if the size is right and there is as much memory."
             )
             raise ValueError(msg)
 
@@ -115,13 +119,15 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
             raise ValueError(msg)
         return
     path = href.path
-    _refuse_irregular(path)
+    if fault := fault_of_file(path):
+        msg = f"{fault}."
+        raise ValueError(msg)
     if href.suffix in _HDF5_SUFFIXES:
         _refuse_foreign_numbers(path, limits, ())
     elif href.suffix == ".vrt":
         _refuse_foreign_sources(path, limits, ())
     elif href.suffix == ".zarr":
-        limits.refuse_large(check_axes(path), "its longest axis")
+        limits.refuse_large(check_axes(path), "its longest axis", "Cut the cube into smaller ones")
     else:
         for end in _BESIDE:
             _refuse_irregular(f"{path}{end}")
@@ -134,15 +140,15 @@ def _refuse_irregular(path: str | Path) -> None:
 
 
 def disguise_of(path: Path) -> str:
-    """Return by what a file is known that has its pixels from elsewhere, whatever its name, or nothing."""
+    """Return what a file is that has its pixels from elsewhere (``a VRT``), whatever its name, or nothing."""
     if path.name.lower().endswith(_REACHING_NAMES):
-        return "GTI"
+        return "a GTI"
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
         return ""
-    return next((text.decode() for text in _REACHING_TEXTS if text in head), "")
+    return next((kind for text, kind in _REACHING_TEXTS.items() if text in head), "")
 
 
 def _refuse_foreign_sources(path: Path, limits: Limits, above: tuple[Path, ...]) -> None:
@@ -176,7 +182,10 @@ def _check_source(source: Href, limits: Limits, above: tuple[Path, ...]) -> None
     if source.suffix == ".vrt":
         _refuse_foreign_sources(source.path, limits, above)
     elif kind := disguise_of(source.path):
-        msg = f"its source {source} has its pixels from elsewhere ({kind}) under another name. Name a VRT x.vrt."
+        msg = (
+            f"its source {source} is {kind} under another name: its pixels may come from other files or servers. Name "
+            "a VRT x.vrt."
+        )
         raise ValueError(msg)
 
 
@@ -236,7 +245,7 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
             return
     state = path.stat()
     found = contents_of(path, state.st_mtime_ns, state.st_size)
-    limits.refuse_large(found.longest_axis, "its longest axis")
+    limits.refuse_large(found.longest_axis, "its longest axis", "Cut the file into smaller ones")
     if found.damaged_texts:
         msg = f"the texts of {', '.join(found.damaged_texts)} lie in a damaged heap. Copy the file again."
         raise ValueError(msg)
