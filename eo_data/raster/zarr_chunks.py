@@ -166,19 +166,19 @@ class _Chunks:
         if not os.path.isfile(place):  # noqa: PTH113  (by text: there may be many)
             return False
         if self.are_blosc:
-            _refuse_cut_off(place)
+            self._refuse_cut_off(place)
         return True
 
-
-def _refuse_cut_off(place: str) -> None:
-    """Refuse a chunk of Blosc that is shorter than it says."""
-    with open(place, "rb") as file:  # noqa: PTH123
-        head = file.read(_BLOSC_HEAD)
-        size = os.fstat(file.fileno()).st_size
-    stated = max(int.from_bytes(head[12:], "little"), _BLOSC_HEAD)
-    if size < stated:
-        msg = f"its chunk {place} is cut off: it has {size} of {stated} bytes. Copy the cube again."
-        raise ValueError(msg)
+    def _refuse_cut_off(self, place: str) -> None:
+        """Refuse a chunk of Blosc that is shorter than it says."""
+        with open(place, "rb") as file:  # noqa: PTH123
+            head = file.read(_BLOSC_HEAD)
+            size = os.fstat(file.fileno()).st_size
+        stated = max(int.from_bytes(head[12:], "little"), _BLOSC_HEAD)
+        if size < stated:
+            name = os.path.relpath(place, self.folder.parent)
+            msg = f"its chunk {name} is cut off: it has {size} of {stated} bytes. Copy the cube again."
+            raise ValueError(msg)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
