@@ -171,14 +171,15 @@ def _gone_on_with(
     return current, Ledger(folder)
 
 
-def is_of_another_place(manifest: Manifest, root: Path | None) -> bool:
-    """Tell whether an export was begun when its data set was elsewhere, or is of another data set."""
+def place_before(manifest: Manifest, root: Path | None) -> Path | None:
+    """Return the root of the data set of an export as far as it is told, if it was another place than ``root``."""
     if root is None:
-        return False
-    if "data_set" not in manifest.content:  # by version 0.1
-        before = manifest.content["provenance"].get("root")
-        return bool(before) and Path(before).resolve() != root.resolve()
-    return bool(manifest.content["data_set"]["place"] != data_set_of(root)["place"])
+        return None
+    recorded = manifest.content.get("data_set")
+    if recorded is None:  # by version 0.1
+        text = manifest.content["provenance"].get("root")
+        return Path(text) if text and Path(text).resolve() != root.resolve() else None
+    return None if recorded["place"] == data_set_of(root)["place"] else Path(recorded["root"])
 
 
 def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Review) -> None:

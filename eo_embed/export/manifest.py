@@ -179,6 +179,10 @@ class Manifest:
         self.content |= {"state": RUNNING, "provenance": now}
         self._write()
 
+    def move_to(self, data_set: Mapping[str, Any]) -> None:
+        """Note where the data set is now; the next step writes it."""
+        self.content["data_set"] = dict(data_set)
+
     def complete(
         self,
         counts: Mapping[str, Any],
