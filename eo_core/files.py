@@ -128,7 +128,7 @@ def partial_path(path: Path) -> Path:
 
     The name keeps the suffix, by which writers choose their format.
     """
-    _make_folder(path.parent)
+    make_folder(path.parent)
     return path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
 
 
@@ -159,15 +159,34 @@ def put_in_place(partial: Path, path: Path, check: Check) -> None:
     _sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, and bring their names to the disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made; of a file in its way, its name is told.
+    """
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(part for part in (folder, *folder.parents) if part.exists())
+        msg = f"The folder {folder} cannot be made, as {file} is a file. Give one of them another name."
+        raise OSError(msg) from error
+    for part in reversed(missing):
+        _sync_folder(part.parent)
+
+
 def remove_partial(partial: Path) -> None:
     """Remove a temporary file, if it is there; a failure would hide the error for which it is removed."""
     with contextlib.suppress(OSError):
         partial.unlink(missing_ok=True)
 
 
-def remove_partials(folder: Path) -> int:
-    """Remove what a crash left below a folder; return how many files and folders."""
-    left = list(folder.rglob(f"{PARTIAL}*"))
+def remove_partials(folder: Path, names: str = "*") -> int:
+    """Remove what a crash left below a folder, of files whose names are as stated; return how many."""
+    left = list(folder.rglob(f"{PARTIAL}{names}"))
     for path in left:
         remove_file_or_folder(path)
     return len(left)
@@ -219,19 +238,6 @@ def _exchange(partial: Path, path: Path, old: Path) -> None:
     _sync_folder(path.parent)
     if replaced:
         shutil.rmtree(old)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and bring their names to the disk."""
-    missing = [part for part in (folder, *folder.parents) if not part.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        file = next(part for part in (folder, *folder.parents) if part.exists())
-        msg = f"The folder {folder} cannot be made, as {file} is a file. Give one of them another name."
-        raise OSError(msg) from error
-    for part in reversed(missing):
-        _sync_folder(part.parent)
 
 
 def _sync_tree(path: Path) -> None:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from eo_core.files import make_folder
+
 #: File in the folder that is locked.
 LOCK = ".lock"
 #: File systems that know no locks answer with these; the entry in the file must do there.
@@ -97,13 +99,13 @@ class FolderLock:
         """
         if self._handle is not None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         for _ in range(_TRIES):
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 if self._is_taken(handle):
-                    _write(handle, Holder.this_process())
                     self._handle, handle = handle, -1
+                    self._enter(self._handle)
                     return
             finally:
                 if handle >= 0:
@@ -189,6 +191,14 @@ class FolderLock:
             )
             raise ValueError(msg)
         return True
+
+    def _enter(self, handle: int) -> None:
+        """Write into the lock who holds it; where that fails, nothing is left."""
+        try:
+            _write(handle, Holder.this_process())
+        except OSError as error:
+            self.release()
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _held_by(self, holder: Holder | None) -> str:
         return (

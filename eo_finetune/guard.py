@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from eo_data.dataset.split_loaders import explain_lost_worker
 from eo_models.checkpoint_io import CheckedCheckpointIO
 
 OnNan = Literal["raise", "skip"]
@@ -26,7 +27,8 @@ class RunGuard(Callback):
 
     It stops training before a loss that is no finite number changes the weights; validation, test and prediction at an
     output of the model that is NaN or infinite, which becomes class 0 otherwise; and prediction at SIGTERM, which
-    batch systems send. The exit code after SIGTERM is 143.
+    batch systems send. The exit code after SIGTERM is 143. When a process that reads the data is gone, the error says
+    why, with any data module.
 
     `BestCheckpoint` and `LabelMapWriter` bring it along; name it among the callbacks only to set ``on_nan``.
 
@@ -143,8 +145,9 @@ class RunGuard(Callback):
             raise SIGTERMException
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Stop watching, and give a run that was told to stop an exit code that says so."""
+        """Stop watching, name the cause of lost readers, and give a run that was told to stop an exit code for it."""
         self._unwatch()
+        explain_lost_worker(exception, getattr(trainer, "datamodule", None))
         if isinstance(exception, SIGTERMException):
             exception.code = 128 + signal.SIGTERM
 

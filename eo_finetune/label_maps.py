@@ -18,14 +18,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from eo_core.files import write_text
+from eo_core.files import remove_partials, write_text
+from eo_core.locks import FolderLock
 from eo_core.paths import path_of_name
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.contract import METADATA_KEYS
-from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_data.dataset.sample_grid import SampleGrid, hide_no_data, on_input_grid, sample_grids
 from eo_data.raster.georeference import PixelGrid, compare_grids, place_of_tile
 from eo_data.raster.geotiff_output import GeotiffInParts, write_geotiff
-from eo_data.raster.raster import scaled, shifted
 from eo_finetune.guard import guard
 
 #: No-data of class maps, TerraTorch's ignored class; maps of numbers have NaN.
@@ -51,18 +51,29 @@ class LabelMapWriter(BasePredictionWriter):
     Parameters
     ----------
     folder : str, optional
-        Where to write; ``--predict_output_dir`` by default, or else ``maps`` in the trainer's ``default_root_dir``.
+        Where to write; ``--predict_output_dir`` by default, or else ``maps`` in the trainer's ``default_root_dir``. One
+        run at a time may write there.
+    take_over : bool
+        Whether to write also where a run on another machine, which has been killed, has left its lock.
     """
 
     #: Data modules of `eo_data` ask for this before they hand on a georeference that a model does not take.
     keeps_georeference = True
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, *, take_over: bool = False) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
+        self.take_over = take_over
+        self._lock: FolderLock | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the place of TerraTorch's writer."""
+        """Take the place of TerraTorch's writer, lock the folder, and remove what a killed run left half written.
+
+        Raises
+        ------
+        ValueError
+            If another run writes to the folder.
+        """
         super().setup(trainer, pl_module, stage)
         if stage != "predict":
             return
@@ -75,6 +86,12 @@ class LabelMapWriter(BasePredictionWriter):
         others = [c for c in trainer.callbacks if type(c).__name__ != _STOCK_WRITER]  # type: ignore[attr-defined]
         trainer.callbacks = others  # type: ignore[attr-defined]
         guard(trainer, pl_module)
+        if trainer.global_rank == 0:
+            self._lock = FolderLock(self._out, take_over=self.take_over)
+            self._lock.acquire()
+            remove_partials(self._out, "*.tif")
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()  # before another process begins a file
 
     def on_predict_batch_start(
         self,
@@ -104,17 +121,19 @@ class LabelMapWriter(BasePredictionWriter):
         ------
         ValueError
             If a prediction has another size than its image, or is NaN or infinite; if an id cannot name a file, or two
-            ids name the same one; if tiles of one raster were resampled or are predicted by several processes.
+            ids name the same one; if tiles of one raster were resampled or are predicted by several processes; if
+            another run has taken over the folder.
         OSError
             If a file cannot be written.
         """
         if prediction is None:
             return
+        if self._lock is not None:
+            self._lock.check()
         batch = {**batch, **self._kept}
         names = getattr(pl_module, "hparams", {}).get("class_names")
-        root = getattr(getattr(trainer, "datamodule", None), "root", None)
+        located = _located(batch, trainer)
         for values, suffix in _outputs(prediction):
-            located = sample_grids(batch, _size(batch["image"]), root)
             dtype = torch.float32 if values.is_floating_point() else torch.int16
             arrays = values.detach().to("cpu", dtype).numpy()
             for i, (own, place) in enumerate(zip(arrays, located, strict=True)):
@@ -137,12 +156,20 @@ class LabelMapWriter(BasePredictionWriter):
             text = io.StringIO(newline="")
             csv.writer(text).writerows([("id", "prediction", "name"), *self._rows])
             write_text(self._out / f"predictions{rank}.csv", text.getvalue())
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()  # until the others have written, too
+        self._unlock()
         rank_zero_info("Predictions are in %s", self._out)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove rasters that are not finished."""
+        """Remove rasters that are not finished, and let other runs write to the folder."""
         for raster in getattr(self, "_rasters", {}).values():
             raster.discard()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def _write_tile(
         self, values: np.ndarray, place: SampleGrid, suffix: str, whole: PixelGrid, names: Sequence[str] | None
@@ -212,38 +239,6 @@ def write_map(path: Path, values: np.ndarray, place: SampleGrid, class_names: Se
         file.update_tags(**tags)
 
     write_geotiff(path, profile, fill)
-
-
-def on_input_grid(bands: np.ndarray, place: SampleGrid) -> tuple[np.ndarray, Affine | None]:
-    """Bring a map from the encoder's pixels to those of the input, by nearest neighbour.
-
-    Parameters
-    ----------
-    bands : ndarray, (C, H, W)
-        On the pixels that the encoder saw.
-    place : SampleGrid
-        Where these lie. Where it does not say what became of the input, nothing changes.
-
-    Returns
-    -------
-    ndarray, affine.Affine or None
-        ``(C, h, w)``: the pixels of the input whose centre the encoder saw, and their transform.
-    """
-    way, shape = place.to_input, place.input_shape
-    if way is None or shape is None or way.b or way.d or min(way.a, way.e) <= 0:
-        return bands, place.transform
-    rows = _seen_pixels(way.f, way.e, bands.shape[-2], shape[0])
-    columns = _seen_pixels(way.c, way.a, bands.shape[-1], shape[1])
-    own_rows = np.minimum((rows + 0.5 - way.f) / way.e, bands.shape[-2] - 1).astype(np.int64)
-    own_columns = np.minimum((columns + 0.5 - way.c) / way.a, bands.shape[-1] - 1).astype(np.int64)
-    first = shifted(place.transform, (columns[0] - way.c) / way.a, (rows[0] - way.f) / way.e)
-    return bands[:, own_rows[:, None], own_columns], scaled(first, 1 / way.a, 1 / way.e)
-
-
-def _seen_pixels(start: float, step: float, count: int, of: int) -> np.ndarray:
-    """Return which of the ``of`` pixels of the input have their centre in ``count`` pixels of size ``step``."""
-    centres = np.arange(of) + 0.5
-    return np.flatnonzero((centres >= start) & (centres < start + step * count))
 
 
 class _Raster:
@@ -323,6 +318,17 @@ def _outputs(prediction: Any) -> Iterator[tuple[torch.Tensor, str]]:  # noqa: AN
     values = prediction[0] if isinstance(prediction, tuple) and not isinstance(prediction[1], str) else prediction
     for one in values if isinstance(values, list) else [values]:
         yield one if isinstance(one, tuple) else (one, "pred")
+
+
+def _located(batch: Mapping[str, Any], trainer: Trainer) -> list[SampleGrid]:
+    """Places of a batch's samples; with TerraTorch's generic data modules, their files tell of no-data as well."""
+    data = getattr(trainer, "datamodule", None)
+    root = getattr(data, "root", None) or getattr(data, "predict_root", None)
+    if isinstance(root, Mapping):  # of several modalities
+        root = next(iter(root.values()), None)
+    samples = sample_grids(batch, _size(batch["image"]), Path(root) if root else None)
+    own = "geotransform" in batch or "valid" in batch
+    return samples if own else [hide_no_data(sample) for sample in samples]
 
 
 def _size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:

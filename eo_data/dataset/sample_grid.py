@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,57 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
         )
         for i, name in enumerate(names)
     ]
+
+
+def hide_no_data(sample: SampleGrid) -> SampleGrid:
+    """Return a sample of a data module that tells no ``valid`` pixels: those with data in any band of its file.
+
+    As for the georeference, the file counts if it has the size of the image.
+
+    Parameters
+    ----------
+    sample : SampleGrid
+        With the file as its first source.
+    """
+    try:
+        with open_dataset(Href(sample.sources[0])) as file:
+            if file.shape != sample.valid.shape:
+                return sample
+            return replace(sample, valid=sample.valid & (file.dataset_mask() > 0))
+    except RasterioError:
+        return sample
+
+
+def on_input_grid(bands: np.ndarray, place: SampleGrid) -> tuple[np.ndarray, Affine | None]:
+    """Bring a map from the encoder's pixels to those of the input, by nearest neighbour.
+
+    Parameters
+    ----------
+    bands : ndarray, (C, H, W)
+        On the pixels that the encoder saw.
+    place : SampleGrid
+        Where these lie. Where it does not say what became of the input, nothing changes.
+
+    Returns
+    -------
+    ndarray, affine.Affine or None
+        ``(C, h, w)``: the pixels of the input whose centre the encoder saw, and their transform.
+    """
+    way, shape = place.to_input, place.input_shape
+    if way is None or shape is None or way.b or way.d or min(way.a, way.e) <= 0:
+        return bands, place.transform
+    rows = _seen_pixels(way.f, way.e, bands.shape[-2], shape[0])
+    columns = _seen_pixels(way.c, way.a, bands.shape[-1], shape[1])
+    own_rows = np.minimum((rows + 0.5 - way.f) / way.e, bands.shape[-2] - 1).astype(np.int64)
+    own_columns = np.minimum((columns + 0.5 - way.c) / way.a, bands.shape[-1] - 1).astype(np.int64)
+    first = shifted(place.transform, (columns[0] - way.c) / way.a, (rows[0] - way.f) / way.e)
+    return bands[:, own_rows[:, None], own_columns], scaled(first, 1 / way.a, 1 / way.e)
+
+
+def _seen_pixels(start: float, step: float, count: int, of: int) -> np.ndarray:
+    """Return which of the ``of`` pixels of the input have their centre in ``count`` pixels of size ``step``."""
+    centres = np.arange(of) + 0.5
+    return np.flatnonzero((centres >= start) & (centres < start + step * count))
 
 
 def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, float, float], str]:

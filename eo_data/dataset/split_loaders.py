@@ -25,6 +25,30 @@ if TYPE_CHECKING:
 _WORKER_GONE = re.compile(r"DataLoader worker .*(?:killed by signal|exited unexpectedly)")
 
 
+def explain_lost_worker(error: BaseException, data: object) -> None:
+    """Add the cause and the remedy to an error of PyTorch that a process that reads is gone; once.
+
+    Parameters
+    ----------
+    error : BaseException
+        Other errors stay as they are.
+    data : object
+        Any data module; what it has of ``num_workers`` and ``batch_size`` is told.
+    """
+    if not isinstance(error, RuntimeError) or not _WORKER_GONE.search(str(error)):
+        return
+    workers, batch = (
+        f"data.{name} ({value})" if (value := getattr(data, name, None)) is not None else name
+        for name in ("num_workers", "batch_size")
+    )
+    note = (
+        "A process that reads the data was killed from outside, mostly by the system because memory ran out (dmesg "
+        f"tells). Lower {workers} or {batch}, or give the job more memory. With num_workers: 0 the run itself reads."
+    )
+    if note not in getattr(error, "__notes__", []):
+        error.add_note(note)
+
+
 @dataclass(frozen=True)
 class Run:
     """The run of a trainer.
@@ -122,12 +146,7 @@ class SplitLoaders(LightningDataModule):
 
     def on_exception(self, exception: BaseException) -> None:
         """Add the cause and the remedy to the error that PyTorch raises when a process that reads is gone."""
-        if isinstance(exception, RuntimeError) and _WORKER_GONE.search(str(exception)):
-            exception.add_note(
-                "A process that reads the data was killed from outside, mostly by the system because memory ran out "
-                f"(dmesg tells). Lower data.num_workers ({self.num_workers}) or data.batch_size ({self.batch_size}), "
-                "or give the job more memory. With num_workers: 0 the run itself reads."
-            )
+        explain_lost_worker(exception, self)
 
     def plot(self, sample: Mapping[str, Any], split: Split = "val") -> Figure:
         """Draw a quick-look of a sample, as TerraTorch's tasks ask for where ``plot_on_val`` is not false.

@@ -5,13 +5,18 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyproj import CRS
+from rasterio.errors import RasterioError
 
-from eo_embed.export.manifest import COMPLETE
+from eo_embed.export.manifest import COMPLETE, Manifest
 from eo_embed.writers.embedding import StoredGrid
 from eo_embed.writers.formats import FORMATS, Format, format_of
 from eo_embed.writers.geoparquet import part_files
@@ -20,10 +25,14 @@ from eo_embed.writers.quantise import Encoding
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
     import xarray as xr
 
 #: Suffix of tables of pooled vectors.
 _TABLE = Path(POOLED).suffix
+#: What the libraries of our formats raise for a damaged file; that of pyarrow is a ValueError.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, RasterioError, zipfile.BadZipFile, zlib.error)
+_AGAIN = "Run the export again: damaged files are made again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +59,17 @@ class Export:
         Raises
         ------
         ValueError
-            If a table is of another kind.
+            If a table is of another kind, damaged, or has other rows than the manifest tells of.
         """
         import geopandas as gpd  # noqa: PLC0415  (a second that readers of grids need not wait)
         import pandas as pd  # noqa: PLC0415
 
         files = [self.path] if self.path.is_file() else [self.path / POOLED, *part_files(self.path)]
-        tables = [gpd.read_parquet(file) for file in files if file.suffix == _TABLE and file.is_file()]
+        tables = []
+        for file in files:
+            if file.suffix == _TABLE and file.is_file():
+                with _damage_named(file):
+                    tables.append(gpd.read_parquet(file))
         if not tables:
             return None
         rows = pd.concat(tables)
@@ -67,7 +80,25 @@ class Export:
             )
             raise ValueError(msg)
         rows = rows.drop_duplicates(["id", "layer"], keep="last")
+        self._refuse_other_rows(rows)
         return rows.sort_values(["id", "layer"], ignore_index=True)
+
+    def _refuse_other_rows(self, rows: pd.DataFrame) -> None:
+        """Raise an error if the table of a complete export has other rows than the manifest tells of."""
+        file = self.path if self.path.is_file() else self.path / POOLED
+        expected = self.manifest.get("written", {}).get(POOLED, {}).get("size")  # version 0.1 recorded none
+        recorded = expected is not None and self.manifest.get("state") == COMPLETE and file.name == POOLED
+        if not recorded or not file.is_file() or file.stat().st_size == expected:
+            return
+        found = set(zip(rows["id"], rows["layer"], strict=True))
+        items = Manifest(file.parent, self.manifest).items()
+        listed = {(item["id"], item["layer"]) for item in items if POOLED in item["files"]}
+        if found != listed:
+            msg = (
+                f"{file} was changed: it has {len(found)} vectors, {MANIFEST} tells of {len(listed)}; "
+                f"{len(listed - found)} are lost and {len(found - listed)} unknown. {_AGAIN}"
+            )
+            raise ValueError(msg)
 
     @functools.cached_property
     def _grids(self) -> dict[tuple[str, str], tuple[Format, Path]]:
@@ -119,7 +150,7 @@ class Export:
         Raises
         ------
         ValueError
-            If there is no such grid.
+            If there is no such grid, or its file is damaged.
         """
         layers = sorted({known for _, known in self._grids})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
@@ -133,7 +164,7 @@ class Export:
             )
             raise ValueError(msg)
         form, file = found
-        return _as_array(form.reader(file))
+        return _as_array(_read(form, file))
 
 
 def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Export:
@@ -198,8 +229,23 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def _own_key(form: Format, file: Path) -> tuple[str, str]:
     """Id and layer that a grid states itself."""
-    own = parsed_attributes(form.reader(file).attributes)
+    own = parsed_attributes(_read(form, file).attributes)
     return str(own["id"]), str(own["layer"])
+
+
+def _read(form: Format, file: Path) -> StoredGrid:
+    with _damage_named(file):
+        return form.reader(file)
+
+
+@contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
+    """Say of errors of the libraries which file they are about, and what to do."""
+    try:
+        yield
+    except _DAMAGED as error:
+        msg = f"{file} cannot be read, as it is damaged or of another kind ({error or type(error).__name__}). {_AGAIN}"
+        raise ValueError(msg) from error
 
 
 def _as_array(stored: StoredGrid) -> xr.DataArray:

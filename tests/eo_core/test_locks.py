@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -117,3 +118,19 @@ def test_of_many_that_come_at_once_one_gets_it(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert wins.qsize() == 1
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*\.lock'"):
+        FolderLock(tmp_path).acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "maps").write_text("a file")
+    with pytest.raises(OSError, match=r"cannot be made, as .*maps is a file"):
+        FolderLock(tmp_path / "maps" / "new").acquire()

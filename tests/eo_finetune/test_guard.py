@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader
 
+from eo_data.dataset.split_loaders import explain_lost_worker
 from eo_finetune.checkpoints import BestCheckpoint
 from eo_finetune.guard import RunGuard, guard
 from eo_models.checkpoint_io import CheckedCheckpointIO
@@ -178,6 +179,42 @@ def test_an_own_guard_and_an_own_plugin_stay(trainer: Callable[..., Trainer]) ->
     guard(run, task)
     assert run.strategy.checkpoint_io is own
     assert [c.on_nan for c in run.callbacks if isinstance(c, RunGuard)] == ["skip"]  # type: ignore[attr-defined]
+
+
+class Killed(LightningDataModule):
+    """A data module of somebody else, of which a process that reads is killed."""
+
+    num_workers, batch_size = 2, 16
+
+    def train_dataloader(self) -> Any:
+        def kill(i: int) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        given = loader(on_read=kill)
+        return DataLoader(given.dataset, collate_fn=given.collate_fn, num_workers=1)
+
+
+class KilledOfOurs(Killed):
+    def on_exception(self, exception: BaseException) -> None:
+        explain_lost_worker(exception, self)
+
+
+@pytest.mark.parametrize("data", [Killed, KilledOfOurs])
+def test_a_killed_process_that_reads_is_told_with_its_cause_once(
+    data: type[Killed], trainer: Callable[..., Trainer]
+) -> None:
+    """With TerraTorch's data modules, the last line was all: "DataLoader worker is killed by signal"."""
+    with pytest.raises(RuntimeError, match="DataLoader worker") as gone:
+        trainer(BestCheckpoint("val/loss")).fit(Task(), datamodule=data())
+    (note,) = gone.value.__notes__
+    assert "memory ran out" in note
+    assert r"Lower data.num_workers (2) or data.batch_size (16)," in note
+
+
+def test_a_killed_process_of_a_bare_loader_is_told_without_numbers(trainer: Callable[..., Trainer]) -> None:
+    with pytest.raises(RuntimeError, match="DataLoader worker") as gone:
+        trainer(BestCheckpoint("val/loss")).fit(Task(), Killed().train_dataloader())
+    assert "Lower num_workers or batch_size," in gone.value.__notes__[0]
 
 
 @pytest.mark.parametrize("command", ["fit", "predict"])

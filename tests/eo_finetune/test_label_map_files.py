@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,7 @@ import torch
 from affine import Affine
 
 from eo_core.files import PARTIAL
+from eo_core.locks import LOCK
 from eo_finetune import LabelMapWriter, label_maps
 
 UTM = Affine(10, 0, 500_000, 0, -10, 5_000_000)
@@ -26,19 +30,23 @@ Tile = tuple[str, int, int, int, int]  # raster, its rows and columns, first row
 class Run:
     """A writer as Lightning drives it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rank: int = 0, data: object = None, *, take_over: bool = False) -> None:
+        self.met = 0
         trainer: Any = SimpleNamespace(
             predict_output_dir=str(folder),
             callbacks=[],
-            datamodule=None,
-            world_size=1,
-            global_rank=0,
-            strategy=SimpleNamespace(checkpoint_io=None),
+            datamodule=data,
+            world_size=1 + rank,
+            global_rank=rank,
+            strategy=SimpleNamespace(checkpoint_io=None, barrier=self.meet),
         )
         task: Any = SimpleNamespace(predict_step=lambda batch: None)
         self.folder, self.trainer, self.task = folder, trainer, task
-        self.writer = LabelMapWriter()
+        self.writer = LabelMapWriter(take_over=take_over)
         self.writer.setup(trainer, task, "predict")
+
+    def meet(self) -> None:
+        self.met += 1
 
     def predict(self, values: torch.Tensor, batch: dict[str, Any]) -> None:
         self.writer.write_on_batch_end(self.trainer, self.task, (values, [""]), None, batch, 0, 0)
@@ -47,7 +55,7 @@ class Run:
         self.writer.on_predict_end(self.trainer, self.task)
 
     def files(self) -> list[str]:
-        found = [path for path in self.folder.rglob("*") if path.is_file()]
+        found = [path for path in self.folder.rglob("*") if path.is_file() and path.name != LOCK]
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
 
@@ -90,7 +98,8 @@ def read(path: Path) -> np.ndarray:
 
 def open_files(folder: Path) -> int:
     links = list(Path("/proc/self/fd").iterdir())
-    return sum(link.exists() and link.readlink().is_relative_to(folder) for link in links)
+    found = [link.readlink() for link in links if link.exists()]
+    return sum(path.is_relative_to(folder) and path.name != LOCK for path in found)
 
 
 ZEROS = torch.zeros(1, SIDE, SIDE, dtype=torch.long)
@@ -104,6 +113,7 @@ def test_no_id_leads_out_of_the_folder(sample: str, tiled: bool, tmp_path: Path)
     values, batch = tiles_of([(sample, 2 * SIDE, SIDE, 0, 0)]) if tiled else (ZEROS, batch_of([sample]))
     with pytest.raises(ValueError, match="cannot name a file. Expected a relative path such as a/tile, but "):
         run.predict(values, batch)
+    run.writer.on_exception(run.trainer, run.task, ValueError())
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not Path("/tmp/esc_pred.tif").exists()  # noqa: S108
 
@@ -151,6 +161,71 @@ def test_a_raster_is_closed_with_its_last_tile(tmp_path: Path) -> None:
         assert open_files(tmp_path) == 0
     run.writer.on_exception(run.trainer, run.task, RuntimeError())
     assert len(run.files()) == 40
+
+
+def test_what_a_killed_run_left_of_its_maps_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    """Half-written maps of tiles stayed for ever."""
+    (tmp_path / "north").mkdir()
+    for name in ("0-a_pred.tif", "north/.partial-1-b_pred.tif", "2-last.ckpt"):
+        (tmp_path / (name if "/" in name else f"{PARTIAL}{name}")).write_bytes(b"half")
+    run = Run(tmp_path)
+    assert run.files() == [f"{PARTIAL}2-last.ckpt"]  # a training may be writing the latter
+
+
+OTHER_RUN = """
+import sys
+from eo_core.locks import FolderLock
+lock = FolderLock(sys.argv[1])
+lock.acquire()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    (half := tmp_path / f"{PARTIAL}0-a_pred.tif").write_bytes(b"half")
+    command = [sys.executable, "-c", OTHER_RUN, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:  # noqa: S603  (our own)
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(ValueError, match=f"is in use: process {other.pid} on .* writes there. Wait until it has"):
+            Run(tmp_path)
+        assert half.exists()
+        other.communicate()
+    Run(tmp_path).predict(ZEROS, batch_of(["a"]))
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_folder_is_free_after_a_run(fails: bool, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.predict(ZEROS, batch_of(["a"]))
+    assert (tmp_path / LOCK).exists()
+    if fails:
+        run.writer.on_exception(run.trainer, run.task, KeyboardInterrupt())
+    else:
+        run.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["a_pred.tif"]
+
+
+def test_a_lock_of_another_machine_is_taken_over_on_request(tmp_path: Path) -> None:
+    holder = {"host": "elsewhere", "process": 1, "process_start": "", "since": "2026-01-01T00:00:00+00:00"}
+    (tmp_path / LOCK).write_text(json.dumps(holder))
+    with pytest.raises(ValueError, match="is locked by process 1 on elsewhere .*set take_over: true"):
+        Run(tmp_path)
+    run = Run(tmp_path, take_over=True)
+    run.predict(ZEROS, batch_of(["a"]))
+    Run(tmp_path, take_over=True)
+    with pytest.raises(ValueError, match="was taken over by process .*: this run stops writing there"):
+        run.predict(ZEROS, batch_of(["b"]))
+
+
+def test_other_processes_of_a_run_neither_lock_nor_remove(tmp_path: Path) -> None:
+    (tmp_path / f"{PARTIAL}0-a_pred.tif").write_bytes(b"being written")
+    run = Run(tmp_path, rank=1)
+    assert run.files() == [f"{PARTIAL}0-a_pred.tif"]
+    run.end()
+    assert run.met == 2  # once before the first file and once after the last
 
 
 def test_rasters_that_lack_a_tile_are_not_all_held_open(tmp_path: Path) -> None:
@@ -222,3 +297,45 @@ def test_a_disk_that_gets_full_ends_the_run_and_leaves_the_maps_before(
         run.trainer.predict(run.task, datamodule=run.data)
     assert [path.name for path in (tmp_path / "maps").iterdir()] == ["India_SYN06_pred.tif"]
     assert read(tmp_path / "maps" / "India_SYN06_pred.tif").shape == (64, 64)
+
+
+def source_of(path: Path, name: str) -> str:
+    """An image of two bands: no data in both in a row, and in one of them in a column."""
+    path.mkdir(parents=True, exist_ok=True)
+    pixels = np.ones((2, SIDE, SIDE), np.uint16)
+    pixels[:, 2] = 0
+    pixels[1, :, 5] = 0
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 2, "dtype": "uint16", "nodata": 0}
+    with rasterio.open(path / name, "w", transform=UTM, crs="EPSG:32633", **profile) as file:
+        file.write(pixels)
+    return str(path / name)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_maps_of_terratorchs_data_modules_have_the_place_and_the_no_data_of_their_images(
+    many: bool, tmp_path: Path
+) -> None:
+    """Such a batch has images and names of files; maps lay in a copy of the whole path, and no-data had a class."""
+    file = source_of(tmp_path / "in" / "S2", "x_S2.tif")
+    root = tmp_path / "in" / "S2"
+    data = SimpleNamespace(predict_root={"S2": root, "S1": tmp_path} if many else root)
+    run = Run(tmp_path / "maps", data=data)
+    image = torch.zeros(1, 1, SIDE, SIDE)
+    batch = {"image": {"S2": image} if many else image, "filename": {"S2": [file]} if many else [file]}
+    run.predict(ZEROS + 1, batch)
+    run.end()
+    assert run.files() == ["x_S2_pred.tif"]
+    with rasterio.open(tmp_path / "maps" / "x_S2_pred.tif") as out:
+        assert out.transform == UTM
+        assert out.crs.to_epsg() == 32633
+        expected = np.ones((SIDE, SIDE))
+        expected[2] = -1
+        np.testing.assert_array_equal(out.read(1), expected)
+
+
+def test_no_data_of_a_file_of_another_size_is_not_taken(tmp_path: Path) -> None:
+    file = source_of(tmp_path / "in", "x.tif")
+    run = Run(tmp_path / "maps", data=SimpleNamespace(predict_root=tmp_path / "in"))
+    half = SIDE // 2
+    run.predict(ZEROS[:, :half, :half], {"image": torch.zeros(1, 1, half, half), "filename": [file]})
+    assert (read(tmp_path / "maps" / "x_pred.tif") == 0).all()

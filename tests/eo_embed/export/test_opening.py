@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from affine import Affine
 from pyproj import CRS
 
 from eo_embed import open_embeddings
+from eo_embed.export.manifest import Manifest
 from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.geotiff import GridWriter
+from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_embed.writers.npz import NpzWriter
 from eo_embed.writers.quantise import Encoding
@@ -265,6 +270,54 @@ def test_a_table_of_somebody_else_is_refused_by_its_columns(tmp_path: Path) -> N
     frame.to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=r"no export of embeddings: .* layer is not there \(columns: id, name, geom"):
         _ = open_embeddings(tmp_path / "x.parquet").pooled
+
+
+def test_a_damaged_grid_is_named_with_what_to_do(make_embedding: Make, tmp_path: Path, kind: str) -> None:
+    """GDAL said "Read failed. See previous exception for details.", and no file."""
+    grid = np.random.default_rng(0).standard_normal((4, 40, 40)).astype(np.float32)
+    path = FORMATS[kind](tmp_path).write(make_embedding("a", shape=(40, 40), grid=grid))
+    _manifest(tmp_path)
+    name = re.escape(str(path))
+    file = path if path.is_file() else max(path.rglob("c/*/*/*"), key=lambda part: part.stat().st_size)
+    if kind == "zarr":
+        file.write_bytes(b"damaged" * 10)
+    else:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=f"{name} cannot be read, as it is damaged .*Run the export again"):
+        open_embeddings(tmp_path).grid("a")
+
+
+def _complete_with_vectors(make_embedding: Make, folder: Path) -> Path:
+    """Return the table of an export of three vectors, whose manifest has its size, as an exporter writes it."""
+    manifest = Manifest.create(folder, {"task": "test"}, {})
+    PartWriter(folder, 0, 4).write([make_embedding(name) for name in IDS])
+    merge(folder, table := folder / POOLED)
+    shutil.rmtree(folder / "parts")
+    inputs = [{"id": name, "layer": "", "files": [POOLED]} for name in IDS]
+    manifest.complete({"done": 3}, inputs, [], written={POOLED: {"size": table.stat().st_size}})
+    return table
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and so on PAR1"])
+def test_a_damaged_table_is_named_with_what_to_do(content: bytes, make_embedding: Make, tmp_path: Path) -> None:
+    table = _complete_with_vectors(make_embedding, tmp_path)
+    table.write_bytes(content)
+    with pytest.raises(ValueError, match=r"embeddings.parquet cannot be read, as it is damaged .*Run the export again"):
+        _ = open_embeddings(tmp_path).pooled
+
+
+def test_a_table_that_lost_rows_is_not_opened_as_a_whole_one(make_embedding: Make, tmp_path: Path) -> None:
+    """3 of 6 rows were opened without a word."""
+    table = _complete_with_vectors(make_embedding, tmp_path)
+    whole = pq.read_table(table)
+    pq.write_table(whole, table, compression="none")  # the same rows, packed otherwise
+    pooled = open_embeddings(tmp_path).pooled
+    assert pooled is not None
+    assert len(pooled) == 3
+    pq.write_table(whole.slice(1), table)
+    for path in (tmp_path, table):
+        with pytest.raises(ValueError, match=r"2 vectors, manifest.json tells of 3; 1 are lost and 0 unknown. Run the"):
+            _ = open_embeddings(path).pooled
 
 
 def test_importing_eo_embed_loads_no_heavy_library() -> None:
