@@ -17,8 +17,10 @@ Verify = Literal["stat", "content"]
 VERIFY: tuple[Verify, ...] = get_args(Verify)
 #: Files, and folders as a whole, of up to this many bytes get a digest of their content in any case.
 SMALL = 1 << 20
-#: Marks the digest of a large folder: of names, sizes and times.
-_LISTED = "listed:"
+#: Mark digests that do not stand for the whole content: of names, sizes and times in a large folder; of blocks all over
+#: a large file.
+_LISTED, _SAMPLED = "listed:", "sampled:"
+_BLOCK, _BLOCKS = 1 << 16, 16
 _DIGITS = 32
 
 
@@ -34,8 +36,8 @@ class FileState:
         Seconds since 1970 of the last change of the content, and of the last change of the content or of what the file
         system says of it, which no program can set back. Of a folder the latest. ``None`` where they are not known.
     digest : str or None
-        Of the content, in hexadecimal digits; of a large folder, of the names, sizes and times of its files. ``None``
-        for a large file that was not read.
+        Of the content, in hexadecimal digits; of a large file, of blocks all over it; of a large folder, of the names,
+        sizes and times of its files. ``None`` where nothing was read.
     """
 
     size: int
@@ -73,9 +75,8 @@ def file_state(path: str | Path, verify: Verify = "stat", *, digest: bool = True
         return None
     if not digest:
         return FileState(seen.size, seen.mtime, seen.ctime)
-    if seen.members is not None:
-        return FileState(seen.size, seen.mtime, seen.ctime, seen.digest(read=_is_read(seen.size, verify)))
-    return FileState(seen.size, seen.mtime, seen.ctime, _of_content(path) if _is_read(seen.size, verify) else None)
+    whole = seen.size <= SMALL or verify == "content"
+    return FileState(seen.size, seen.mtime, seen.ctime, _digest(path, seen, whole=whole))
 
 
 def is_unchanged(
@@ -84,7 +85,8 @@ def is_unchanged(
     """Tell whether a file or folder is what it was.
 
     Size and both times are enough where they are equal. Where times differ, as those of a copy do, the digest of the
-    content decides; without one, the file counts as changed.
+    content decides; without one, the file counts as changed, unless it is a copy elsewhere that has kept the time of
+    the content, in which blocks all over it are the same.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def is_unchanged(
     verify : {'stat', 'content'}
         ``content`` compares the digest, if one was made, even where size and times are equal.
     moved : bool
-        Whether ``path`` was another one then, so that ``ctime`` says nothing.
+        Whether ``path`` was another one then.
     since : float, optional
         When it is known to have been so, in seconds since 1970 by the file system: no ``ctime`` after that stands for
         equal times.
@@ -103,14 +105,13 @@ def is_unchanged(
     seen = _seen(path)
     if seen is None or seen.size != before.size:
         return False
-    same_times = seen.mtime == before.mtime and (moved or before.ctime in (None, seen.ctime))
+    same_times = seen.mtime == before.mtime and before.ctime in (None, seen.ctime)
     same_times = same_times if since is None else seen.ctime <= since
-    listed = before.digest is not None and before.digest.startswith(_LISTED)
-    if before.digest is None or (not moved and (listed or (same_times and verify == "stat"))):
+    if before.digest is None or (same_times and verify == "stat"):
         return same_times
-    if seen.members is None:
-        return _of_content(path) == before.digest
-    return seen.digest(read=not listed) == before.digest
+    whole = not before.digest.startswith((_LISTED, _SAMPLED))
+    tells = whole or same_times or (moved and seen.mtime == before.mtime)
+    return tells and _digest(path, seen, whole=whole) == before.digest
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,33 @@ class _Seen:
     size: int
     mtime: float
     ctime: float
-    folder: str = ""
     members: tuple[tuple[str, os.stat_result], ...] | None = None
 
-    def digest(self, *, read: bool) -> str | None:
-        """Digest of a folder; ``None`` if a member cannot be read."""
-        own = hashlib.sha256()
-        for name, status in self.members or ():
-            content = _of_content(Path(self.folder, name)) if read else f"{status.st_size} {status.st_mtime_ns}"
-            if content is None:
-                return None
-            own.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
-        return ("" if read else _LISTED) + own.hexdigest()[:_DIGITS]
+
+def _digest(path: str | Path, seen: _Seen, *, whole: bool) -> str | None:
+    """Return the digest of all content, or the quicker one; ``None`` if something cannot be read."""
+    if seen.members is None:
+        return _of_content(path) if whole else _of_blocks(path, seen.size)
+    own = hashlib.sha256()
+    for name, status in seen.members:
+        content = _of_content(Path(path, name)) if whole else f"{status.st_size} {status.st_mtime_ns}"
+        if content is None:
+            return None
+        own.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
+    return ("" if whole else _LISTED) + own.hexdigest()[:_DIGITS]
+
+
+def _of_blocks(path: str | Path, size: int) -> str | None:
+    """Return the digest of blocks at equal distances, the first and the last among them."""
+    own = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            for i in range(_BLOCKS):
+                file.seek((size - _BLOCK) * i // (_BLOCKS - 1))
+                own.update(file.read(_BLOCK))
+    except OSError:
+        return None
+    return _SAMPLED + own.hexdigest()[:_DIGITS]
 
 
 def _seen(path: str | Path) -> _Seen | None:
@@ -145,7 +161,7 @@ def _seen(path: str | Path) -> _Seen | None:
     found = [("", status), *_below(str(path), "")]
     members = tuple(sorted((name, own) for name, own in found if stat.S_ISREG(own.st_mode)))
     times = [own.st_mtime for _, own in found], [own.st_ctime for _, own in found]
-    return _Seen(sum(own.st_size for _, own in members), max(times[0]), max(times[1]), str(path), members)
+    return _Seen(sum(own.st_size for _, own in members), max(times[0]), max(times[1]), members)
 
 
 def _below(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -169,10 +185,6 @@ def _status(path: str | Path) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116  (by text: there may be a million)
     except (OSError, ValueError):  # the latter for a NUL in the name
         return None
-
-
-def _is_read(size: int, verify: Verify) -> bool:
-    return size <= SMALL or verify == "content"
 
 
 def _of_content(path: str | Path) -> str | None:

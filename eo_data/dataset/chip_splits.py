@@ -115,8 +115,8 @@ class ChipSplits:
         ``files``.
     other_roots : sequence of str
         Further folders in which files may lie that an index or a VRT names, beside ``root``; and beginnings of
-        addresses that a VRT may ask (``https://host/folder/``). Links below these folders are followed wherever they
-        lead; ``..`` and absolute paths that lead out of them are an error.
+        addresses that a VRT may ask (``https://host/folder/``); an index may name files on any server. Links below
+        these folders are followed wherever they lead; ``..`` and absolute paths that lead out of them are an error.
     max_memory : int or str, optional
         Memory that one image, label or block of a file may take (bytes, or a text such as ``4GB``): what says that it
         is larger is not read. A quarter of the machine's by default.

@@ -103,7 +103,11 @@ def opened(
         check_file(href, limits)
         with reader_of(href).opened(href, source) as layers:
             for layer in layers:
-                limits.refuse_large(layer.facts.block_bytes, "a block, which is unpacked as a whole,")
+                limits.refuse_large(
+                    layer.facts.block_bytes,
+                    "a block, which is unpacked as a whole,",
+                    "Write the file again with smaller blocks (tiles of a TIFF, chunks)",
+                )
             yield layers
 
 

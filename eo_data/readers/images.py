@@ -232,8 +232,8 @@ def _warn_of_empty_bands(where: str, pixels: np.ndarray, bands: Sequence[str], v
     empty = [name for name, has_some in zip(bands, seen, strict=True) if not has_some]
     if empty and valid.any():
         warnings.warn(
-            f"{where}: the bands {', '.join(empty)} have no value in the whole image: all are no-data, infinite, or a "
-            "number that stands for saturated or missing. The encoder gets their mean instead. Look at the file, or "
+            f"{where}: no value in the whole image: {', '.join(empty)}. All are no-data, infinite, or a number "
+            "that stands for saturated or missing. The encoder gets their mean instead. Look at the file, or "
             "leave the band out.",
             stacklevel=3,
         )

@@ -26,7 +26,7 @@ from eo_data.dataset.contract import METADATA_KEYS, NOT_FOR_MODEL
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.facts import data_set_of
 from eo_embed.export.failures import Failures
-from eo_embed.export.folder import check_complete, is_of_another_place, open_export, refuse_another_data_set
+from eo_embed.export.folder import check_complete, open_export, place_before, refuse_another_data_set
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.ledger import Ledger, written_state
 from eo_embed.export.manifest import Manifest
@@ -63,6 +63,7 @@ class _Run:
     grids: Writer
     failures: Failures
     progress: ProgressLines
+    data_set: Mapping[str, str] | None = None
     started: float = field(default_factory=time.perf_counter)
     parts: PartWriter | None = None
     batches: int = 0
@@ -195,10 +196,10 @@ class Exporter:
             provenance=self.provenance,
             data_set=data_set,
         )
-        moved = is_of_another_place(manifest, root)
+        before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        finished, review = ledger.review(known, self.root, self.settings.verify, moved=moved)
-        if moved:
+        finished, review = ledger.review(known, self.root, self.settings.verify, before)
+        if before is not None:
             refuse_another_data_set(manifest, root, review)
         if self.rank == 0:
             review.report()
@@ -210,7 +211,8 @@ class Exporter:
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
         writer = self.settings.format.writer(self.folder, self.settings.encoding)
-        self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, ProgressLines(batches))
+        progress = ProgressLines(batches)
+        self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
 
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""
@@ -297,6 +299,8 @@ class Exporter:
         }
         if not known or failures != run.manifest.content["failures"]:
             stac = self.settings.stac(run.dimensions, run.gsd)
+            if run.data_set is not None:
+                run.manifest.move_to(run.data_set)
             run.manifest.complete(shown, inputs, failures, stac, written)
         run.ledger.close()
         self.release()

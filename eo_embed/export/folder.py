@@ -29,7 +29,7 @@ from eo_embed.export import failures
 from eo_embed.export.facts import data_set_of
 from eo_embed.export.failures import Failures
 from eo_embed.export.ledger import PROGRESS, Ledger
-from eo_embed.export.manifest import TABLES, Manifest, read_manifest
+from eo_embed.export.manifest import TABLES, Manifest, begins_like_manifest, read_manifest
 from eo_embed.export.review import Review
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.formats import FORMATS
@@ -79,8 +79,8 @@ def state_of(folder: Path) -> FolderState:
     return FolderState.COMPLETE if whole else FolderState.INTERRUPTED
 
 
-def _holds_export(folder: Path) -> bool:
-    """Whether there is an export, in whatever state.
+def _holds_export(folder: Path, *, damaged: bool = False) -> bool:
+    """Whether there is an export, in whatever state; if ``damaged``, also one whose manifest cannot be read.
 
     Raises
     ------
@@ -91,7 +91,8 @@ def _holds_export(folder: Path) -> bool:
         msg = f"{folder} is a file. Give a folder for the export."
         raise ValueError(msg)
     if (folder / MANIFEST).exists():
-        read_manifest(folder)
+        if not (damaged and begins_like_manifest(folder / MANIFEST)):
+            read_manifest(folder)
         return True
     # A crash before the first manifest leaves only its temporary file.
     others = [path.name for path in folder.glob("*") if not path.name.startswith((PARTIAL, LOCK))]
@@ -148,7 +149,7 @@ def open_export(
     state = FolderState.NEW if overwrite else state_of(place)
     if state is not FolderState.NEW:
         return _gone_on_with(place, state, facts, provenance or {})
-    if _holds_export(place):
+    if _holds_export(place, damaged=overwrite):
         _clear(place)
     remove_partials(place)
     return Manifest.create(place, facts, provenance or {}, stac, data_set), Ledger(place)
@@ -171,14 +172,15 @@ def _gone_on_with(
     return current, Ledger(folder)
 
 
-def is_of_another_place(manifest: Manifest, root: Path | None) -> bool:
-    """Tell whether an export was begun when its data set was elsewhere, or is of another data set."""
+def place_before(manifest: Manifest, root: Path | None) -> Path | None:
+    """Return the root of the data set of an export as far as it is told, if it was another place than ``root``."""
     if root is None:
-        return False
-    if "data_set" not in manifest.content:  # by version 0.1
-        before = manifest.content["provenance"].get("root")
-        return bool(before) and Path(before).resolve() != root.resolve()
-    return bool(manifest.content["data_set"]["place"] != data_set_of(root)["place"])
+        return None
+    recorded = manifest.content.get("data_set")
+    if recorded is None:  # by version 0.1
+        text = manifest.content["provenance"].get("root")
+        return Path(text) if text and Path(text).resolve() != root.resolve() else None
+    return None if recorded["place"] == data_set_of(root)["place"] else Path(recorded["root"])
 
 
 def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Review) -> None:

@@ -52,25 +52,25 @@ class Ledger:
         )
         #: Items that are to be made again, with the entry that counts no more.
         self._unfinished: dict[Key, dict[str, Any]] = {}
+        #: State of the files of samples of a data set that moved.
+        self._moved: dict[str, list[dict[str, Any]]] = {}
 
     def finished(
         self,
         known: InputsOf | None = None,
         root: Path | None = None,
         verify: Verify = "stat",
-        *,
-        moved: bool = False,
+        before: Path | None = None,
     ) -> dict[Key, list[str]]:
         """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
-        return self.review(known, root, verify, moved=moved)[0]
+        return self.review(known, root, verify, before)[0]
 
     def review(
         self,
         known: InputsOf | None = None,
         root: Path | None = None,
         verify: Verify = "stat",
-        *,
-        moved: bool = False,
+        before: Path | None = None,
     ) -> tuple[dict[Key, list[str]], Review]:
         """Look at every item: would it come out the same now, and is all of it there as it was written.
 
@@ -86,8 +86,8 @@ class Ledger:
             Folder that recorded paths start from.
         verify : {'stat', 'content'}
             As in `eo_core.file_state.is_unchanged`.
-        moved : bool
-            Whether the data set was elsewhere when the items were made.
+        before : Path, optional
+            Where the data set was when the items were made, if that is another place.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class Ledger:
         ValueError
             If an entry cannot be read.
         """
-        inputs = InputCheck(known, root, verify, moved)
+        inputs = InputCheck(known, root, verify, before)
         outputs = OutputCheck(self.folder, self._shared_states(), verify)
         found: dict[Key, list[str]] = {}
         seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
@@ -108,6 +108,8 @@ class Ledger:
             if fate != "changed" and not outputs.are_whole(entry, since):
                 fate = "damaged"
             seen[fate][key[0]] = None
+            if fate == "kept" and before is not None:
+                self._moved[key[0]] = self._moved.get(key[0]) or inputs.sources_now(key[0])
             if fate in ("kept", "gone"):
                 found[key] = list(entry["files"])
             else:
@@ -192,7 +194,7 @@ class Ledger:
         """Whether a complete manifest holds all entries, and all is as it says."""
         shared = {"files": list(complete.written), "written": complete.written}
         whole = OutputCheck(self.folder).are_whole(shared, _time_of(complete.folder / MANIFEST))
-        return whole and not self._unfinished and self.is_covered_by(complete)
+        return whole and not self._unfinished and not self._moved and self.is_covered_by(complete)
 
     def is_covered_by(self, complete: Manifest) -> bool:
         """Whether a complete manifest holds all entries, so that they are only what a crash has left."""
@@ -239,7 +241,7 @@ class Ledger:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
         for key, entry, _ in self._newest():
             if key not in self._unfinished or entry.get("run", 0) > self._unfinished[key].get("run", 0):
-                yield key, entry
+                yield key, entry | ({"sources": self._moved[key[0]]} if self._moved.get(key[0]) else {})
 
     def _newest(self) -> Iterator[tuple[Key, dict[str, Any], float]]:
         """Yield the entry that counts of each item, that of the last run that made it, and when it was written."""

@@ -179,6 +179,10 @@ class Manifest:
         self.content |= {"state": RUNNING, "provenance": now}
         self._write()
 
+    def move_to(self, data_set: Mapping[str, Any]) -> None:
+        """Note where the data set is now; the next step writes it."""
+        self.content["data_set"] = dict(data_set)
+
     def complete(
         self,
         counts: Mapping[str, Any],
@@ -256,13 +260,19 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON and of UTF-8
-        msg = f"{path} cannot be read as JSON: {error}. Write the export to another folder."
+        msg = f"{path} cannot be read as JSON: {error}. Export to another folder, or start again with overwrite: true."
         raise ValueError(msg) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         msg = f"{path} is no manifest of this version: format is {found!r}, expected {FORMAT!r}. Use another folder."
         raise ValueError(msg)
     return Manifest(Path(folder), content)
+
+
+def begins_like_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest of ours by how it begins, though it may be cut off."""
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(100)
 
 
 def software_versions() -> dict[str, str]:

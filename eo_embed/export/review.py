@@ -29,6 +29,10 @@ class Inputs(Protocol):
         """Every file that is read, by its path from the root on; ``None`` for what a server has."""
         ...
 
+    def state(self, verify: Verify = "stat") -> dict[str, Any]:
+        """Return what tells these inputs, as they are now, from others."""
+        ...
+
     def unchanged_since(self, state: Mapping[str, Any], verify: Verify = "stat", *, moved: bool = False) -> bool:
         """Tell whether these are the inputs that they were."""
         ...
@@ -72,7 +76,7 @@ class Review:
     damaged : tuple of str
         What was written of them is missing or spoilt.
     gone : tuple of str
-        They are not in the data set any more; what was made of them stays.
+        They are not among the samples of this run; what was made of them stays.
     """
 
     kept: tuple[str, ...] = ()
@@ -83,13 +87,13 @@ class Review:
     def report(self) -> None:
         """Log a warning for whatever is no routine."""
         for ids, text in (
-            (self.changed, "are made again because their files or dates changed since"),
-            (self.damaged, "are made again because what was written of them is missing or damaged"),
-            (self.gone, "are not in the data set any more; what was made of them stays (overwrite: true starts again)"),
+            (self.changed, "will be made again, with their batches, as their files or dates have changed"),
+            (self.damaged, "will be made again, with their batches, as what was written is missing or damaged"),
+            (self.gone, "will stay as made, though not among the samples of this run (overwrite: true starts again)"),
         ):
             if ids:
                 named = ", ".join(ids[:_NAMED]) + (" ..." if len(ids) > _NAMED else "")
-                logger.warning("%d finished items %s: %s", len(ids), text, named)
+                logger.warning("%d of the finished items %s: %s", len(ids), text, named)
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,14 @@ class InputCheck:
         Folder that recorded paths start from.
     verify : {'stat', 'content'}
         As in `eo_core.file_state.is_unchanged`.
-    moved : bool
-        Whether the data set was elsewhere when the items were made.
+    before : Path, optional
+        Where the data set was when the items were made, if that is another place.
     """
 
     known: InputsOf | None = None
     root: Path | None = None
     verify: Verify = "stat"
-    moved: bool = False
+    before: Path | None = None
     _of_samples: dict[str, tuple[object, Fate]] = field(default_factory=dict, repr=False)
 
     def fate(self, entry: Mapping[str, Any]) -> Fate:
@@ -132,22 +136,29 @@ class InputCheck:
         sources = [{**source, "path": self._from_root(source, entry)} for source in entry["sources"]]
         if STATED_DATES in entry:
             state = {"files": sources, "dates": entry[STATED_DATES]}
-            same = inputs.unchanged_since(state, self.verify, moved=self.moved)
+            same = inputs.unchanged_since(state, self.verify, moved=self.before is not None)
         else:
             same = all(self._same_as_in_0_1(source, inputs) for source in sources)
         return "kept" if same else "changed"
 
+    def sources_now(self, name: str) -> list[dict[str, Any]]:
+        """Return the state of the files of a sample of a data set that moved, by which it is known from now on."""
+        inputs = None if self.known is None else self.known(name)
+        return [] if inputs is None else inputs.state(self.verify)["files"]
+
     def _from_root(self, source: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         """Return a recorded path from the root on; version 0.1 recorded it as it was opened."""
         path = str(source["path"])
-        return Href(path).relative(self.root) if Path(path).is_absolute() or STATED_DATES not in entry else path
+        if not Path(path).is_absolute() and STATED_DATES in entry:
+            return path
+        return Href(path).relative(self.before if self.before and Path(path).is_relative_to(self.before) else self.root)
 
     def _same_as_in_0_1(self, source: Mapping[str, Any], inputs: Inputs) -> bool:
         """Compare one image; of masks and metadata beside it, version 0.1 recorded nothing."""
         path, before = inputs.files.get(source["path"]), FileState.of_plain(source)
         if path is None or before is None:
             return source["path"] in inputs.files and path is None and before is None
-        return is_unchanged(path, before, self.verify, moved=self.moved)
+        return is_unchanged(path, before, self.verify, moved=self.before is not None)
 
     def _same_where_it_is(self, source: Mapping[str, Any]) -> bool:
         before, path = FileState.of_plain(source), Path(source["path"])

@@ -20,11 +20,11 @@ from affine import Affine
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.zarr_chunks import check_chunks
 from eo_data.readers.formats.cf_attributes import band_facts, facts_along_axis
 from eo_data.readers.formats.cube_bands import CubeBands, Group, Wish, find_bands
 from eo_data.readers.formats.cube_place import cube_grid, has_geolocation
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, as_floats, mark_missing
-from eo_data.readers.formats.limits import check_chunks
 from eo_data.sensors.quality import missing_numbers
 from eo_data.temporal.dates import dates_from_time_axis
 

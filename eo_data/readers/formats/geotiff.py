@@ -82,8 +82,8 @@ def _open_local(href: Href) -> Any:  # noqa: ANN401
         if not kind:
             raise
     msg = (
-        f"its name ends in {href.suffix!r}, but it has its pixels from elsewhere ({kind}), and may ask servers. Name "
-        "a VRT x.vrt, of which the sources are checked; of other such files, name the address itself."
+        f"its name ends in {href.suffix!r}, but it is {kind} under another name: its pixels may come from other files "
+        "or servers. Name a VRT x.vrt, of which the sources are checked; of other such files, name the address itself."
     )
     raise ValueError(msg)
 

@@ -3,61 +3,54 @@
 Checked before a reader opens the file, because opening is enough to do harm: GDAL asks a server, HDF5 opens whatever
 file holds the numbers, a named pipe is waited for without an end.
 
-Sources: GDAL's VRT driver (``SourceFilename``, ``SourceDataset``, ``relativeToVRT``, which a link does not change);
-the Zarr specifications of versions 2
-(``dimension_separator``) and 3 (``chunk_key_encoding``).
+Sources: GDAL's VRT driver (``SourceFilename``, ``SourceDataset``, ``relativeToVRT``, which a link does not change).
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 from xml.parsers import expat
 
 from eo_core.hdf5 import contents_of
 from eo_core.memory import as_amount, memory_of_machine
 from eo_core.paths import Roots, fault_of_file
-from eo_core.text import percent
 from eo_data.catalog.hrefs import Href
+from eo_data.raster.zarr_chunks import check_axes
 
 #: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
 #: whatever their name. Its drivers VRT, WMS, WMTS, WCS, GTI, MRF, KMLSUPEROVERLAY, STACIT, GDALG, ECRGTOC, TIL and PDF.
-_REACHING_TEXTS = (
-    b"<VRTDataset",
-    b"<GDAL_WM",
-    b"<WMS_",
-    b"<Capabilities",
-    b"<WCS_GDAL",
-    b"<GDALTileIndexDataset",
-    b"<MRF_META",
-    b"<kml",
-    b"stac_version",
-    b"gdal_streamed_alg",
-    b"<Table_of_Contents",
-    b"numTiles =",
-    b"%PDF",
+_REACHING_TEXTS: Mapping[bytes, str] = MappingProxyType(
+    {
+        b"<VRTDataset": "a VRT",
+        b"<GDAL_WM": "a WMS",
+        b"<WMS_": "a WMS",
+        b"<Capabilities": "a WMTS",
+        b"<WCS_GDAL": "a WCS",
+        b"<GDALTileIndexDataset": "a GTI",
+        b"<MRF_META": "an MRF",
+        b"<kml": "a KML overlay",
+        b"stac_version": "a list of STAC",
+        b"gdal_streamed_alg": "a GDALG pipeline",
+        b"<Table_of_Contents": "a table of contents of ECRG",
+        b"numTiles =": "a TIL",
+        b"%PDF": "a PDF",
+    }
 )
 _REACHING_NAMES = (".gti.gpkg", ".gti.fgb")
 _HEAD = 2048
 #: Suffixes of files that may be HDF5.
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".netcdf")
 _HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
-#: Groups of Zarr in groups, as deep as any product has them.
-_DEEPEST = 8
-_MANY_CHUNKS = 1000
 _LARGEST_VRT = 64_000_000
 #: Files beside a raster that GDAL opens, too.
 _BESIDE = (".aux.xml", ".msk", ".ovr")
 #: GDAL's network is switched off by a name that no file has, where nobody named a server.
 NO_NETWORK: Mapping[str, str] = MappingProxyType({"CPL_VSIL_CURL_ALLOWED_FILENAME": "/nothing"})
 _SHARE_OF_MEMORY = 4
+_SMALLER = "Predict by tiles (tile), cut the file into smaller ones"
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class Limits:
         """The limit in bytes."""
         return self.max_bytes or memory_of_machine() // _SHARE_OF_MEMORY
 
-    def refuse_large(self, wanted: int, what: str) -> None:
+    def refuse_large(self, wanted: int, what: str, remedy: str = _SMALLER) -> None:
         """Refuse to read what takes more memory than the limit.
 
         Parameters
@@ -90,6 +83,8 @@ class Limits:
             Bytes.
         what : str
             What takes them, for the message.
+        remedy : str
+            What makes it smaller.
 
         Raises
         ------
@@ -98,9 +93,8 @@ class Limits:
         """
         if wanted > self.memory:
             msg = (
-                f"{what} takes {as_amount(wanted)} of memory, and the limit is {as_amount(self.memory)}. Predict by "
-                "tiles (tile), cut the file into smaller ones, or set max_memory if the size is right and there is as "
-                "much memory."
+                f"{what} takes {as_amount(wanted)} of memory, and the limit is {as_amount(self.memory)}. "
+                f"{remedy}, or raise max_memory if the size is right and there is as much memory."
             )
             raise ValueError(msg)
 
@@ -125,13 +119,15 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
             raise ValueError(msg)
         return
     path = href.path
-    _refuse_irregular(path)
+    if fault := fault_of_file(path):
+        msg = f"{fault}."
+        raise ValueError(msg)
     if href.suffix in _HDF5_SUFFIXES:
         _refuse_foreign_numbers(path, limits, ())
     elif href.suffix == ".vrt":
         _refuse_foreign_sources(path, limits, ())
     elif href.suffix == ".zarr":
-        limits.refuse_large(_longest_axis(path), "its longest axis")
+        limits.refuse_large(check_axes(path), "its longest axis", "Cut the cube into smaller ones")
     else:
         for end in _BESIDE:
             _refuse_irregular(f"{path}{end}")
@@ -144,15 +140,15 @@ def _refuse_irregular(path: str | Path) -> None:
 
 
 def disguise_of(path: Path) -> str:
-    """Return by what a file is known that has its pixels from elsewhere, whatever its name, or nothing."""
+    """Return what a file is that has its pixels from elsewhere (``a VRT``), whatever its name, or nothing."""
     if path.name.lower().endswith(_REACHING_NAMES):
-        return "GTI"
+        return "a GTI"
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
         return ""
-    return next((text.decode() for text in _REACHING_TEXTS if text in head), "")
+    return next((kind for text, kind in _REACHING_TEXTS.items() if text in head), "")
 
 
 def _refuse_foreign_sources(path: Path, limits: Limits, above: tuple[Path, ...]) -> None:
@@ -186,7 +182,10 @@ def _check_source(source: Href, limits: Limits, above: tuple[Path, ...]) -> None
     if source.suffix == ".vrt":
         _refuse_foreign_sources(source.path, limits, above)
     elif kind := disguise_of(source.path):
-        msg = f"its source {source} has its pixels from elsewhere ({kind}) under another name. Name a VRT x.vrt."
+        msg = (
+            f"its source {source} is {kind} under another name: its pixels may come from other files or servers. Name "
+            "a VRT x.vrt."
+        )
         raise ValueError(msg)
 
 
@@ -246,7 +245,7 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
             return
     state = path.stat()
     found = contents_of(path, state.st_mtime_ns, state.st_size)
-    limits.refuse_large(found.longest_axis, "its longest axis")
+    limits.refuse_large(found.longest_axis, "its longest axis", "Cut the file into smaller ones")
     if found.damaged_texts:
         msg = f"the texts of {', '.join(found.damaged_texts)} lie in a damaged heap. Copy the file again."
         raise ValueError(msg)
@@ -261,117 +260,3 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
             "this file (h5repack)."
         )
         raise ValueError(msg)
-
-
-def _longest_axis(folder: Path, depth: int = 0) -> int:
-    """Return the bytes of the longest array of one axis in a Zarr: such are read as a whole when it is opened."""
-    longest = 0
-    for entry in os.scandir(folder) if folder.is_dir() else ():
-        place = Path(entry.path)
-        if not entry.is_dir() or not (metadata := _metadata(place)):
-            continue
-        shape = metadata.get("shape")
-        if shape is None and depth < _DEEPEST:
-            longest = max(longest, _longest_axis(place, depth + 1))
-        elif isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int):
-            longest = max(longest, 8 * shape[0])
-            _refuse_lost_axis(place)
-    return longest
-
-
-def _refuse_lost_axis(array: Path) -> None:
-    """Refuse an axis of which many chunks are not there: each would be looked for when the file is opened."""
-    chunks = _chunks(array)
-    wanted = -(-chunks.shape[0] // max(chunks.sides[0], 1))
-    if wanted > _MANY_CHUNKS:
-        folder = array / "c" if (array / "c").is_dir() else array
-        lost = wanted - sum(1 for _ in os.scandir(folder))
-        if lost > _MANY_CHUNKS:
-            msg = f"{lost} of {wanted} chunks of its axis {array.name!r} are not there. Copy the cube again."
-            raise ValueError(msg)
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    """Return what Zarr says of an array or group; nothing for any other folder."""
-    for name in (".zarray", "zarr.json", ".zgroup"):
-        file = folder / name
-        if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
-    return {}
-
-
-def check_chunks(array: Path, window: Sequence[slice]) -> None:
-    """Look at the chunks of an array of Zarr before they are read.
-
-    Missing ones are reported with their share: they are lost, or were left out because all is the fill value.
-
-    Parameters
-    ----------
-    array : Path
-        Its folder.
-    window : sequence of slice
-        What will be read along each axis.
-
-    Raises
-    ------
-    ValueError
-        If one is no regular file, or the metadata cannot be understood.
-    """
-    chunks = _chunks(array)
-    missing = total = 0
-    for place in chunks.places(window):
-        total += 1
-        _refuse_irregular(place)
-        missing += not os.path.isfile(place)  # noqa: PTH113  (by text: there may be many)
-    if missing:
-        fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
-        warnings.warn(
-            f"{array}: {missing} of {total} chunks ({percent(missing, total)}) are not there: their pixels are "
-            f"{fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
-            stacklevel=2,
-        )
-
-
-@dataclass(frozen=True)
-class _Chunks:
-    """Chunks of an array, or shards; ``fill`` is what pixels of one count as that is not there, if that is stated."""
-
-    folder: Path
-    shape: tuple[int, ...]
-    sides: tuple[int, ...]
-    prefix: str
-    separator: str
-    fill: object
-
-    def places(self, window: Sequence[slice]) -> Iterator[str]:
-        """Yield the paths of the chunks that hold a window of the array."""
-        ranges = []
-        for span, length, side in zip(window, self.shape, self.sides, strict=True):
-            start, stop, _ = span.indices(length)
-            ranges.append(range(start // side, -(-stop // side)))
-        for numbers in itertools.product(*ranges):
-            yield f"{self.folder}/{self.prefix}{self.separator.join(map(str, numbers))}"
-
-
-def _chunks(folder: Path) -> _Chunks:
-    """Return the chunks of an array of Zarr 2 or 3."""
-    metadata = _metadata(folder)
-    try:
-        return _of_metadata(folder, metadata)
-    except (KeyError, TypeError) as error:
-        msg = f"the metadata of {folder.name!r} are not those of an array of Zarr: {error!r}. Copy the cube again."
-        raise ValueError(msg) from error
-
-
-def _of_metadata(folder: Path, metadata: dict[str, Any]) -> _Chunks:
-    fill = metadata["fill_value"]
-    if "chunks" in metadata:
-        separator = metadata.get("dimension_separator", ".")
-        return _Chunks(folder, tuple(metadata["shape"]), tuple(metadata["chunks"]), "", separator, fill)
-    encoding = metadata["chunk_key_encoding"]
-    kind = encoding["name"]
-    separator = encoding.get("configuration", {}).get("separator", "/" if kind == "default" else ".")
-    sides = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    prefix = f"c{separator}" if kind == "default" else ""
-    return _Chunks(folder, tuple(metadata["shape"]), tuple(sides), prefix, separator, fill)

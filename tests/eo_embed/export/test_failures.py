@@ -101,9 +101,8 @@ def test_another_policy_is_refused(tmp_path: Path) -> None:
 def test_reasons_tell_nothing_of_the_folders_above_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     failures = Failures(tmp_path / "out", root=Path("chips"))
-    failures.add(
-        "a", f"{tmp_path}/chips/s2/a.tif cannot be read, nor chips/s2/b.tif; elsewhere/chips.txt can", "chips/a"
-    )
+    text = "{} cannot be read, nor chips/s2/b.tif; mychips/c.tif and x/chips/d.tif can"
+    failures.add("a", text.format(tmp_path / "chips/s2/a.tif"), "chips/a")
     failures.write()
     (row,) = failures.merge()
     assert row["reason"] == "s2/a.tif cannot be read, nor s2/b.tif; mychips/c.tif and x/chips/d.tif can"

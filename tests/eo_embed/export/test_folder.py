@@ -141,6 +141,16 @@ def test_the_manifest_of_something_else_is_not_overwritten(tmp_path: Path) -> No
     assert (tmp_path / "manifest.json").read_text() == '{"name": "web app"}'
 
 
+def test_a_manifest_that_was_cut_off_is_refused_and_overwritten_on_request(tmp_path: Path) -> None:
+    _complete(tmp_path, "a")
+    content = (tmp_path / "manifest.json").read_text(encoding="utf-8")
+    (tmp_path / "manifest.json").write_text(content[: len(content) // 2], encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be read as JSON.*overwrite: true"):
+        open_export(tmp_path, FACTS)
+    open_export(tmp_path, FACTS, overwrite=True)
+    assert _names(tmp_path) == {"manifest.json"}
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     make_files(tmp_path, "out")
     with pytest.raises(ValueError, match="out is a file. Give a folder"):

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from eo_core.file_state import SMALL
 from eo_core.locks import FolderLock
 from eo_data.raster.sample import SampleError
 from eo_embed import open_embeddings
@@ -157,6 +159,55 @@ def test_a_data_set_that_moved_is_the_same_and_its_changes_are_seen(plan: Plan, 
     assert_as_if_new(moved, tmp_path)
 
 
+def large(root: Path, seed: int) -> Path:
+    """Write a data set of chips that are too large to be read just for their state, all changed at one time."""
+    make_data(root, seed=seed)
+    for path in (root / "s2").glob("*.tif"):
+        with path.open("ab") as file:
+            file.write(b"\0" * (SMALL + 1))
+        os.utime(path, (1.6e9, 1.6e9))
+    return root
+
+
+def test_large_chips_of_another_data_set_with_the_same_sizes_and_times_are_others(tmp_path: Path) -> None:
+    plan = Plan(large(tmp_path / "chips", 0), tmp_path / "out")
+    export(plan)
+    with pytest.raises(ValueError, match="holds an export of another data set"):
+        export(Plan(large(tmp_path / "others", 7), plan.out))
+
+
+def test_after_a_move_changes_are_seen_as_before(tmp_path: Path) -> None:
+    """A copy has other times than the file system's own; the ones of the copy count from then on."""
+    plan = Plan(large(tmp_path / "chips", 0), tmp_path / "out")
+    export(plan)
+    copied = Plan(Path(shutil.copytree(plan.root, tmp_path / "copy")), plan.out)
+    assert rerun(copied) == 0
+    assert manifest_of(copied)["data_set"]["root"] == "copy"
+    path = copied.root / "s2" / "3.tif"
+    content = bytearray(path.read_bytes())
+    content[400:402] = b"\x7f\x07"
+    path.write_bytes(content)
+    os.utime(path, (1.6e9, 1.6e9))
+    assert rerun(copied) == 2
+    assert_as_if_new(copied, tmp_path)
+    assert rerun(copied) == 0
+
+
+def test_with_whole_paths_a_data_set_may_move_too(tmp_path: Path) -> None:
+    plan = Plan(make_data(tmp_path / "chips"), tmp_path / "out")
+
+    def run(root: Path) -> int:
+        encoder = Counting()
+        exporter, batches = begun(Plan(root, plan.out), encoder=encoder)
+        exporter.settings = replace(exporter.settings, absolute_paths=True)
+        exporter.run(batches)
+        return encoder.seen
+
+    assert run(plan.root) == CHIPS
+    assert manifest_of(plan)["inputs"][1]["sources"][0]["path"] == f"{tmp_path}/chips/s2/1.tif"
+    assert run(Path(shutil.move(plan.root, tmp_path / "elsewhere"))) == 0
+
+
 def test_an_interrupted_export_does_not_mix_two_states_of_its_inputs(tmp_path: Path) -> None:
     plan = Plan(make_data(tmp_path / "chips"), tmp_path / "out")
     exporter, batches = begun(plan)
@@ -185,7 +236,7 @@ def test_what_cannot_be_made_again_does_not_stay_as_it_was(plan: Plan) -> None:
 def test_samples_that_are_gone_are_reported_and_stay(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
     write_rows(plan.root / INDEX, read_rows(plan.root / INDEX)[1:])
     assert rerun(plan) == 0
-    assert "1 finished items are not in the data set any more" in caplog.text
+    assert "1 of the finished items will stay as made, though not among the samples of this run" in caplog.text
     assert "a/0" in vectors(plan.out)
 
 

@@ -106,12 +106,14 @@ def run_hostile(workers: int) -> Tally:
     """Run all inputs that no accident makes."""
     inputs, tally = hostile_inputs(), Tally("hostile")
 
-    def run(number: int) -> Outcome:
-        with tempfile.TemporaryDirectory(prefix="faults-") as work:
-            return inputs[number].run(Path(work))
+    with tempfile.TemporaryDirectory(prefix="faults-") as work:
 
-    for number, outcome, seconds in outcomes(len(inputs), run, workers):
-        tally.add(inputs[number].name, outcome, seconds)
+        def run(number: int) -> Outcome:
+            with tempfile.TemporaryDirectory(dir=work) as own:
+                return inputs[number].run(Path(own))
+
+        for number, outcome, seconds in outcomes(len(inputs), run, workers):
+            tally.add(inputs[number].name, outcome, seconds)
     return tally
 
 

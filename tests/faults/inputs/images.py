@@ -116,6 +116,8 @@ def wrong(valid: Image, image: Image, damage: Damage, *, warned: bool, beside: b
             return f"something is lost, and there are {pixels.shape} pixels"
         if not (~finite | (pixels == valid.raster.pixels)).all():
             return "something is lost, and other pixels take its place"
+        if image.dates != valid.dates or image.raster.transform not in (None, valid.raster.transform):
+            return f"something is lost, and it is of {image.dates} at {image.raster.transform}"
     return _misplaced(image, warned=warned)
 
 

@@ -78,7 +78,7 @@ def _apart(kind: str, number: int, seed: int, shared: Path) -> Outcome:
     needs_disk = kind in ("full disk", "full for a moment")
     if needs_disk and not children.can_mount():
         kind = "short files"
-    with tempfile.TemporaryDirectory(prefix="fault-") as place:
+    with tempfile.TemporaryDirectory(dir=shared) as place:
         work = Path(place)
         child = os.fork()
         if child == 0:

@@ -173,7 +173,8 @@ def test_a_broken_chunk_is_an_error_of_its_file(tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     path = written(tmp_path / "a.zarr", stacked(numbers()))
     chunk = next(part for part in (path / "s2").iterdir() if not part.name.startswith("."))
-    chunk.write_bytes(chunk.read_bytes()[:10])
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"\xff" + whole[1:])  # a version of Blosc that there is not
     with pytest.raises(SampleError, match="a.zarr cannot be read: .*decompression.*copy it again"):
         read(path, level2a())
 
