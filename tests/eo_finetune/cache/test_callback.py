@@ -304,7 +304,7 @@ def test_a_checkpoint_of_cached_training_is_whole_and_resumes_with_its_own_weigh
 
     resumed = cached(build, other, tmp_path, keep(), max_epochs=3)
     resumed.data._seed = 3  # the order of the run that goes on; the weights are those of the checkpoint
-    _cache_of(resumed)._seed = _cache_of(whole)._seed
+    _seeds_of(resumed)._seed = _seeds_of(whole)._seed
     encoded = encodes(resumed)
     fit(resumed, ckpt_path=str(last))
     assert encoded == []
@@ -313,8 +313,8 @@ def test_a_checkpoint_of_cached_training_is_whole_and_resumes_with_its_own_weigh
         assert value == pytest.approx(whole.losses.steps[key], abs=1e-6)
 
 
-def _cache_of(run: Any) -> Any:
-    return next(callback for callback in run.trainer.callbacks if isinstance(callback, FrozenFeatureCache))
+def _seeds_of(run: Any) -> Any:
+    return next(callback for callback in run.trainer.callbacks if isinstance(callback, SeedByEpoch))
 
 
 def test_an_exception_leaves_the_encoder_as_it_was(chips: Make, recipe: Make, build: Make, tmp_path: Path) -> None:
