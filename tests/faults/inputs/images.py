@@ -130,7 +130,8 @@ def _misplaced(image: Image, *, warned: bool) -> str:
     width, height = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
     if max(width, height) > (_LONGEST if warned else _LONG) * min(width, height):
         return f"pixels of {width:g} x {height:g}"
-    corners = [transform @ (c, r) for c in (0, image.raster.width) for r in (0, image.raster.height)]
+    t, right, bottom = transform, image.raster.width, image.raster.height
+    corners = [(t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f) for c in (0, right) for r in (0, bottom)]
     if any(abs(value) > _FARTHEST for corner in corners for value in corner):
         return f"a corner at {corners[0]} is not on Earth"
     return ""
