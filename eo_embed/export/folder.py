@@ -255,7 +255,7 @@ def _refuse_other(current: Manifest, facts: Mapping[str, Any]) -> None:
 
 def _remove_orphans(folder: Path) -> None:
     """Remove parts of batches that were killed before their entry was written."""
-    known = {file for files in Ledger(folder).finished().values() for file in files}
+    known = set(Ledger(folder).rows().values())
     for path in folder.glob(f"{PARTS}/part-*.parquet"):
         if path.relative_to(folder).as_posix() not in known:
             path.unlink()

@@ -55,15 +55,9 @@ class Ledger:
         #: State of the files of samples of a data set that moved.
         self._moved: dict[str, list[dict[str, Any]]] = {}
 
-    def finished(
-        self,
-        known: InputsOf | None = None,
-        root: Path | None = None,
-        verify: Verify = "stat",
-        before: Path | None = None,
-    ) -> dict[Key, list[str]]:
+    def finished(self) -> dict[Key, list[str]]:
         """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
-        return self.review(known, root, verify, before)[0]
+        return self.review()[0]
 
     def review(
         self,
@@ -172,7 +166,7 @@ class Ledger:
 
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
-        made = {key for key, _ in self._finished_entries()}
+        made = {key for key, _ in self._finished_entries()} if self._unfinished else set()
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
                 if file != POOLED and not file.startswith(f"{PARTS}/"):
