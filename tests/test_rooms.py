@@ -16,9 +16,12 @@ FLOORS = (
     ("eo_core",),
     ("eo_data.sensors",),
     ("eo_data.raster", "eo_data.temporal"),
+    ("eo_data.catalog.patterns",),
     ("eo_data.catalog",),
-    ("eo_data.catalog.known",),
+    ("eo_data.catalog.known", "eo_data.catalog.scenes"),
     ("eo_data.readers.formats",),
+    ("eo_data.readers.grids",),
+    ("eo_data.readers.products",),
     ("eo_data.readers",),
     ("eo_data.preprocess",),
     ("eo_data.dataset",),
@@ -29,7 +32,8 @@ FLOORS = (
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
     ("eo_embed.export",),
-    ("eo_embed.probing",),
+    ("eo_embed.probing", "eo_embed.pictures", "eo_embed.reading"),
+    ("eo_embed.map", "eo_embed.one_call"),
     ("eo_embed", "eo_finetune"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.sources import ImageSource, LabelSource
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_core.fingerprint import LATER
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.sensors.quality_names import CloudKind, check_name
 from eo_data.sensors.tables import SENSORS, Band, Sensor
 from eo_data.sensors.units import InputUnit, UnitConversion, as_unit

@@ -24,7 +24,7 @@ from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
-from eo_data.readers.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
+from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.quality import missing_numbers

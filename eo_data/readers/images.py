@@ -19,8 +19,8 @@ from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
 from eo_data.readers.formats.file_raster import FileRaster, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.frame_dates import Dates, FrameDates
+from eo_data.readers.grids.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
 from eo_data.readers.image_bands import grid_of, read_bands, read_file
-from eo_data.readers.pixel_grid import check_pixel_size, nominal_pixel_size, stack_frames
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.dates import DateWithSource
 from eo_data.temporal.frame_policy import FramePolicy
@@ -115,7 +115,7 @@ class ImageReader:
     def nominal_pixel_size(self) -> float:
         """Return the pixel size in metres that the encoder takes for granted.
 
-        See `eo_data.readers.pixel_grid.nominal_pixel_size`.
+        See `eo_data.readers.grids.pixel_grid.nominal_pixel_size`.
         """
         return nominal_pixel_size(self.name, self.source)
 

@@ -13,7 +13,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.file_raster import BandOrigin
 from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
-from eo_data.readers.regrid import Fill
+from eo_data.readers.grids.regrid import Fill
 from eo_data.sensors.plausible import zero_is_missing
 from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
 from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, sentinel2_offset

@@ -27,8 +27,8 @@ from rasterio.windows import Window
 from eo_core.files import write_file, write_text
 from eo_data.preprocess.statistics import BandStatistics
 from eo_data.raster.geotiff_output import GeotiffInParts
-from eo_embed.pictures import _write_cog
-from eo_embed.quicklook import Ground
+from eo_embed.pictures.command import _write_cog
+from eo_embed.pictures.quicklook import Ground
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.mosaic import merge_geotiffs

@@ -10,7 +10,7 @@ from pathlib import Path
 from eo_core.text import composed
 from eo_data.catalog.index_table import Row
 from eo_data.catalog.known.kinds import IndexContent, KnownIndex
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.records import SPLITS
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from eo_core.text import composed
-from eo_data.catalog.folder_walk import Found, files_below, folder_of_name
+from eo_data.catalog.patterns.folder_walk import Found, files_below, folder_of_name
 
 #: What a pattern may hold, and the regular expression behind each.
 _TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")

@@ -17,7 +17,7 @@ from small_files import level2a, read
 
 from eo_data.catalog.records import TileWindow
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.regrid import resampled_grid
+from eo_data.readers.grids.regrid import resampled_grid
 
 LEFT, TOP = 500000.0, 5000000.0
 HEIGHT, WIDTH = 67, 93

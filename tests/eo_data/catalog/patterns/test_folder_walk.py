@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_files import touch
 
-from eo_data.catalog.folder_walk import files_below, folder_of_name
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.patterns.file_pattern import FilePattern
+from eo_data.catalog.patterns.folder_walk import files_below, folder_of_name
 
 
 def _names(folder: Path) -> list[str]:

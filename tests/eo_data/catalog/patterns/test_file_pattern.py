@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_files import touch
 
-from eo_data.catalog.patterns import FilePattern
+from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.sources import ImageSource
 
 

@@ -26,8 +26,8 @@ from rasterio.windows import Window
 
 from eo_core.files import write_file
 from eo_data.raster.geotiff_output import write_geotiff
-from eo_embed.projection import Projection, fit_projection
-from eo_embed.quicklook import Ground, QuickLooks
+from eo_embed.pictures.projection import Projection, fit_projection
+from eo_embed.pictures.quicklook import Ground, QuickLooks
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS
 from eo_embed.writers.quantise import Encoding
@@ -90,7 +90,7 @@ def render_pca(
     sample_values : int
         Numbers that the sample for the analysis may hold. A larger export is sampled at random, with a fixed seed.
     root : str or Path, optional
-        Folder of the data set, see `eo_embed.quicklook.QuickLooks`.
+        Folder of the data set, see `eo_embed.pictures.quicklook.QuickLooks`.
 
     Returns
     -------

@@ -12,8 +12,8 @@ from matplotlib.image import imread
 from smooth_grids import UTM, write_grid
 
 from eo_embed.export.manifest import Manifest
-from eo_embed.pictures import render_pca
-from eo_embed.quicklook import Ground, QuickLooks
+from eo_embed.pictures.command import render_pca
+from eo_embed.pictures.quicklook import Ground, QuickLooks
 
 
 def _source(path: Path, names: tuple[str, ...], red: int, size: int = 120, dtype: str = "uint16") -> Path:

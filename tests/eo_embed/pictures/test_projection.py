@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eo_embed.projection import fit_projection
+from eo_embed.pictures.projection import fit_projection
 
 
 def test_the_axes_are_those_of_an_independent_svd() -> None:

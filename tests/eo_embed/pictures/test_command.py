@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from smooth_grids import DIMENSIONS, smooth_field, write_grid
 
-from eo_embed.pictures import fitting, main, render_pca
+from eo_embed.pictures.command import fitting, main, render_pca
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geotiff import GridWriter
 from eo_embed.writers.quantise import Encoding
@@ -103,7 +103,7 @@ def test_a_bounded_sample_gives_the_same_picture_twice_and_almost_that_of_all(tm
 def test_grids_that_are_read_in_pieces_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_grid(tmp_path, "tile", 0, 0, (30, 20), hole=True)
     render_pca(tmp_path, tmp_path / "whole")
-    monkeypatch.setattr("eo_embed.pictures._BLOCK_VALUES", DIMENSIONS * 20 * 4)
+    monkeypatch.setattr("eo_embed.pictures.command._BLOCK_VALUES", DIMENSIONS * 20 * 4)
     render_pca(tmp_path, tmp_path / "pieces")
     np.testing.assert_array_equal(_colours(tmp_path / "whole" / "tile.tif"), _colours(tmp_path / "pieces" / "tile.tif"))
 

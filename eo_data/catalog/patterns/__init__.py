@@ -1,0 +1,1 @@
+"""How files are named and found: patterns with braces, and the files below a folder."""

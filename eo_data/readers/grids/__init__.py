@@ -1,0 +1,1 @@
+"""The grid that bands come to, and their pixels on it."""

@@ -1,0 +1,1 @@
+"""Products as the agencies ship them: folders and archives, one module a family."""

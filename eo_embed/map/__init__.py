@@ -1,0 +1,1 @@
+"""An export as one HTML file."""

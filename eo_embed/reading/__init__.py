@@ -1,0 +1,1 @@
+"""What one does with an export: sample, find similar places, cluster, compare."""
