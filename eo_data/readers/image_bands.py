@@ -236,7 +236,23 @@ def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
         return own if source.resample_to is None else resampled_grid(own, source.resample_to)
 
 
+def _refuse_another_unit(band: _Band, source: ImageSource) -> None:
+    """Refuse a unit, or a sensor, that contradicts the product that a band is of."""
+    product = band.layer.facts.product
+    if product is None or is_quality_layer(band.name, source) or source.unit is InputUnit.NATIVE:
+        return
+    for what, stated, own in (("unit", str(source.unit), str(product.unit)), ("sensor", source.sensor, product.sensor)):
+        if stated is not None and stated != own:
+            msg = (
+                f"{band.href} is a product ({product.kind}), of which the {what} is {own}, but the config states "
+                f"{what}: {stated}. State {what}: {own}."
+            )
+            raise SampleError(msg)
+
+
 def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None, limits: Limits) -> FileRaster:
+    for band in bands:
+        _refuse_another_unit(band, source)
     grid = _grid(bands, source)
     if 0 in (grid.height, grid.width):
         msg = f"{bands[0].href} holds no pixels: {grid.height} x {grid.width}."
@@ -267,6 +283,7 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         facts.frame_names,
         facts.frame_dates,
         tuple(_after_decoding(band, source) for band in bands),
+        facts.product.notes if facts.product else (),
     )
 
 

@@ -89,6 +89,7 @@ class ImageReader:
         dates = self._dates(record, readings, len(stored))
         clear = clear_pixels(self.name, source, source.bands, stored)
         pixels, notes = convert_frames(self.name, self.source, stored, readings, hrefs)
+        notes = (*dict.fromkeys(note for reading in readings for note in reading.notes), *notes)
         if self.frames is None:
             frames = self._single(record, pixels, dates, clear, notes)
         else:

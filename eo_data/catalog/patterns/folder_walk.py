@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eo_core.text import composed
+from eo_data.catalog.patterns.product_folders import is_product_folder, is_store
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ type _Identity = tuple[int, int]
 
 
 def files_below(folder: Path) -> list[Found]:
-    """List the files (or Zarr folders) below a folder in the order of their names, without hidden ones.
+    """List the files below a folder in the order of their names, without hidden ones.
+
+    Folders that are a Zarr store count as files; those that are a product are listed, and so are their files.
 
     Linked folders are followed, but not back into a folder in which one already is. Of two folders that link to each
     other, each is listed by its own name only.
@@ -63,9 +66,11 @@ class _Walk:
         inside = above | {own}
         for entry, is_folder in _entries(path):
             name = prefix + entry.name
-            if not is_folder:
+            if not is_folder or is_product_folder(entry.name):
                 yield Found(name, entry.is_symlink())
-            elif entry.is_symlink():
+            if not is_folder:
+                continue
+            if entry.is_symlink():
                 self.links.append((entry.path, name, inside))
             else:
                 yield from self.direct(entry.path, f"{name}/", inside)
@@ -82,9 +87,11 @@ class _Walk:
             place, prefix, inside = todo.pop()
             for entry, is_folder in _entries(place):
                 own = _identity(entry.path) if is_folder else None
-                if own is None:
+                if own is None or is_product_folder(entry.name):
                     found.append(Found(prefix + entry.name, linked=True))
-                elif own in inside:
+                if own is None:
+                    continue
+                if own in inside:
                     met.add(own)
                 else:
                     todo.append((entry.path, f"{prefix}{entry.name}/", inside | {own}))
@@ -99,7 +106,7 @@ def _entries(path: str) -> Iterator[tuple[os.DirEntry[str], bool]]:
     for entry in entries:
         # Of a link that leads to itself, `entry.is_dir` raises an error.
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
-        yield entry, is_folder and not entry.name.lower().endswith(".zarr")
+        yield entry, is_folder and not is_store(entry.name)
 
 
 def _identity(path: str) -> _Identity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Literal, Protocol
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.sensors.quality_names import CloudKind
+from eo_data.sensors.units import InputUnit
 
 #: How scale and offset of a file are meant: ``cf`` says that values are those after decoding, GDAL leaves it open.
 Packing = Literal["cf", "gdal"]
@@ -60,6 +62,42 @@ class BandFacts:
 
 
 @dataclass(frozen=True)
+class ProductFacts:
+    """What a product says of itself as a whole, beside the facts of its bands.
+
+    Parameters
+    ----------
+    kind : str
+        Mission and level: ``Sentinel-2 L2A``.
+    name : str
+        Id of the product, without a suffix.
+    sensor : str
+        Key of `eo_data.sensors.tables.SENSORS`, whose canonical names its bands have.
+    unit : InputUnit
+        What the numbers are that are read of it: ``digital_number`` with scale and offset in the facts of the bands,
+        or the physical unit that its reader makes of them.
+    quality_band, quality_kind : str or None
+        Its layer that tells clouds, and what it holds.
+    tile : str
+        Tile of the product's own grid: ``T32UQV``, ``195025``; empty where it has none.
+    started : datetime or None
+        When sensing began, UTC.
+    notes : tuple of str
+        What a user must know of the values or their place; recorded with every image.
+    """
+
+    kind: str
+    name: str
+    sensor: str
+    unit: InputUnit
+    quality_band: str | None = None
+    quality_kind: CloudKind | None = None
+    tile: str = ""
+    started: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FileFacts:
     """What a file says of itself.
 
@@ -91,6 +129,8 @@ class FileFacts:
         Date of each frame, if the file has them.
     block_bytes : int
         Memory that the largest block takes, of which the file is made and which is unpacked as a whole; 0 without.
+    product : ProductFacts or None
+        What the product says of itself, if the file is one.
     """
 
     kind: str
@@ -106,6 +146,7 @@ class FileFacts:
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
     block_bytes: int = 0
+    product: ProductFacts | None = None
 
 
 @dataclass(frozen=True)

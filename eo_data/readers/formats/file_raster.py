@@ -59,6 +59,8 @@ class FileRaster:
         Date of each frame, if the file has a time axis.
     bands : tuple of BandOrigin
         Where each of the bands comes from.
+    notes : tuple of str
+        What a product says that a user must know of its values or their place.
     """
 
     pixels: np.ndarray
@@ -68,6 +70,7 @@ class FileRaster:
     frame_names: tuple[str, ...] = ()
     frame_dates: tuple[date, ...] = ()
     bands: tuple[BandOrigin, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> PixelGrid:

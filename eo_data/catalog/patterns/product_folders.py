@@ -1,0 +1,27 @@
+"""Folders and archives that are one product, by their names.
+
+Sources: naming conventions of ESA (``.SAFE``, ``.SEN3``), USGS (Landsat Collection 2) and NASA (HLS 2.0).
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Folders that are a whole: what lies in them belongs to one product or store.
+_FOLDERS = re.compile(
+    r".+\.zarr|.+\.SAFE|.+\.SEN3"
+    r"|L[CEMOT]\d{2}_L[12][A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_(?:T[12]|RT)"
+    r"|HLS\.[LS]30\.T\d{2}[A-Z]{3}\.\d{7}T\d{6}\.v\d\.\d",
+    re.IGNORECASE,
+)
+_ZARR = ".zarr"
+
+
+def is_store(name: str) -> bool:
+    """Whether a folder of this name holds nothing but the parts of an array."""
+    return name.lower().endswith(_ZARR)
+
+
+def is_product_folder(name: str) -> bool:
+    """Whether a folder of this name is one product or store, which is read as a whole."""
+    return _FOLDERS.fullmatch(name) is not None
