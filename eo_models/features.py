@@ -53,7 +53,7 @@ class FeatureExtractor(nn.Module):
             raise ValueError(msg)
         self.layers = list(layers)
         self.group_merge = group_merge
-        self.backbone = _built(backbone, arguments, self.layers) if isinstance(backbone, str) else backbone
+        self.backbone: Any = _built(backbone, arguments, self.layers) if isinstance(backbone, str) else backbone
         self.reads_own_tokens = isinstance(self.backbone, TokenReader)
 
     def forward(self, image: torch.Tensor | Mapping[str, torch.Tensor], **extras: Any) -> list[Features]:  # noqa: ANN401

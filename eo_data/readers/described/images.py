@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +25,7 @@ from eo_data.sensors.quality_names import CloudKind
 from eo_data.sensors.sentinel2 import is_sentinel2, sentinel2_offset
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
+from eo_data.temporal.dates import resolve_date
 
 #: Sensors by the names of products and of collections.
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -70,6 +72,8 @@ class Stated:
         In digital numbers.
     scale : float, optional
         Physical value of one digital number.
+    date_pattern, date_format : str, optional
+        As in `eo_data.catalog.sources.ImageSource`.
     """
 
     bands: tuple[str, ...] | None = None
@@ -77,6 +81,8 @@ class Stated:
     unit: InputUnit | str | None = None
     offset: float | None = None
     scale: float | None = None
+    date_pattern: str | None = None
+    date_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ class Description:
         Layer that tells clouds.
     series : bool
         Whether the file has a time axis.
+    dates : tuple of date
+        As far as its name, tags or time axis tell.
     """
 
     sensor: str
@@ -112,6 +120,7 @@ class Description:
     quality_band: str | None = None
     quality_kind: CloudKind | None = None
     series: bool = False
+    dates: tuple[date, ...] = ()
 
 
 def describe_image(href: Href, stated: Stated | None = None) -> Description:
@@ -139,7 +148,7 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
     beside = sidecar_of(href.path) if href.is_local and href.path.is_file() else None
     product = next((own.product for own in layers if own.product is not None), None)
     if product is not None:
-        return _of_product(layers, given)
+        return replace(_of_product(layers, given), dates=_dates(href, layers, given))
     sensor = given.sensor or _sensor(href, layers, given, beside)
     bands = _bands(href, layers, given, sensor)
     unit = InputUnit(given.unit) if given.unit is not None else _unit(href, layers)
@@ -152,7 +161,21 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
         _offset(href, layers, given, beside, sensor, unit),
         measured_pixel_size(finest.grid, sensor, bands),
         series=any(own.frames is not None for own in layers),
+        dates=_dates(href, layers, given),
     )
+
+
+def _dates(href: Href, layers: Sequence[FileFacts], given: Stated) -> tuple[date, ...]:
+    """Return the dates that a file tells; none where it tells none, or several that contradict each other."""
+    first = layers[0]
+    if first.frame_dates:
+        return first.frame_dates
+    pattern, form = given.date_pattern, given.date_format
+    names = first.frame_names or (href.text,)
+    try:
+        return tuple(resolve_date(name, tags=first.tags, pattern=pattern, date_format=form).date for name in names)
+    except ValueError:
+        return ()
 
 
 def _of_product(layers: Sequence[FileFacts], given: Stated) -> Description:
@@ -196,6 +219,11 @@ def measured_pixel_size(grid: PixelGrid, sensor: str, bands: Sequence[str]) -> f
     if known and abs(size / min(known) - 1) <= _NEARLY:
         return None
     return float(np.format_float_positional(size, precision=3, fractional=False, trim="-"))
+
+
+def unit_of_text(text: str | None) -> InputUnit | None:
+    """Return the unit that a file writes in one of the usual ways; ``None`` for anything else."""
+    return _UNITS.get((text or "").strip().lower())
 
 
 def sensor_of_text(text: str) -> str | None:
@@ -264,7 +292,7 @@ def _bands(href: Href, layers: Sequence[FileFacts], given: Stated, sensor: str) 
 def _unit(href: Href, layers: Sequence[FileFacts]) -> InputUnit:
     """Return the unit that a file states, or that its scale tells."""
     bands = [band for own in layers for band in own.bands]
-    written = {_UNITS.get((band.unit or "").strip().lower()) for band in bands} - {None}
+    written = {unit_of_text(band.unit) for band in bands} - {None}
     if len(written) == 1:
         unit = written.pop()
         # Whole numbers with a scale become the unit by it.
