@@ -15,6 +15,7 @@ from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
+from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class FileReader:
     name: str
     recognises: Callable[[Href], bool]
     opened: Opener
+    removes_noise: bool = False
 
 
 def by_suffix(*suffixes: str) -> Callable[[Href], bool]:
@@ -53,6 +55,7 @@ def _any_file(_: Href) -> bool:
 #: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
+    FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),
@@ -101,7 +104,14 @@ def opened(
         raise SampleError(msg)
     with reading_errors(href, what):
         check_file(href, limits)
-        with reader_of(href).opened(href, source) as layers:
+        reader = reader_of(href)
+        if source is not None and source.remove_noise and not reader.removes_noise:
+            msg = (
+                "remove_noise is set, but it states no thermal noise (Sentinel-1 GRD products do). Leave remove_noise "
+                "out."
+            )
+            raise ValueError(msg)
+        with reader.opened(href, source) as layers:
             for layer in layers:
                 limits.refuse_large(
                     layer.facts.block_bytes,

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from eo_core.text import composed
 from eo_data.catalog.patterns.folder_walk import Found, files_below, folder_of_name
+from eo_data.catalog.patterns.product_folders import is_product_folder
 
 #: What a pattern may hold, and the regular expression behind each.
 _TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")
@@ -116,7 +117,7 @@ class FilePattern:
         found = [
             (match, file) for file in files_below(folder) if (match := regex.fullmatch(composed(prefix + file.name)))
         ]
-        found = _once(found, folder)
+        found = _once(_outermost(found), folder)
         _check_names([file.name for _, file in found], folder)
         for match, file in found:
             yield match, folder / file.name
@@ -126,6 +127,12 @@ def _literal(text: str, start: int, stop: int, of_ending: int) -> list[str]:
     """Return a part of a pattern without tokens as a regular expression; case does not count within the ending."""
     exact, ending = text[start : min(stop, of_ending)], text[max(start, of_ending) : stop]
     return [*([re.escape(exact)] if exact else []), *([f"(?i:{re.escape(ending)})"] if ending else [])]
+
+
+def _outermost(found: list[tuple[re.Match[str], Found]]) -> list[tuple[re.Match[str], Found]]:
+    """Leave out files of a product that fits as a whole: ``{id}.SAFE`` is also the pattern of its ``manifest.safe``."""
+    products = tuple(f"{file.name}/" for _, file in found if is_product_folder(file.name.rpartition("/")[2]))
+    return [(match, file) for match, file in found if not file.name.startswith(products)] if products else found
 
 
 def _once(found: list[tuple[re.Match[str], Found]], folder: Path) -> list[tuple[re.Match[str], Found]]:

@@ -209,7 +209,7 @@ def _mtd(data: bytes, _name: str) -> dict[str, Any]:
     """Parse the MTD file of a Sentinel-2 product."""
     tags: dict[str, Any] = {}
     special = ""
-    for name, attributes, text in _xml_leaves(data):
+    for name, attributes, text in xml_leaves(data):
         if name in _MTD_TEXTS:
             tags.setdefault(name, text)
         elif name in _MTD_NUMBERS:
@@ -228,8 +228,16 @@ def _mtd(data: bytes, _name: str) -> dict[str, Any]:
     return tags
 
 
-def _xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
-    """Return the elements of an XML file as local name, attributes and text, in the order in which they end."""
+def xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
+    """Return the elements of an XML file as local name, attributes and text, in the order in which they end.
+
+    Raises
+    ------
+    ValueError
+        If it has a document type (entities).
+    xml.parsers.expat.ExpatError
+        If it is no XML.
+    """
     leaves: list[tuple[str, dict[str, str], str]] = []
     opened: list[tuple[str, dict[str, str], list[str]]] = []
 

@@ -105,3 +105,10 @@ def test_accents_are_composed_in_ids_and_kept_in_paths(tmp_path: Path) -> None:
     touch(tmp_path, f"{composed}_S2.tif")
     with pytest.raises(ValueError, match=r"how Unicode writes their accents"):
         _ids(tmp_path, "{id}_S2.tif")
+
+
+def test_a_product_is_one_sample_though_its_manifest_fits_the_pattern(tmp_path: Path) -> None:
+    touch(tmp_path, "S1B_x.SAFE/manifest.safe", "S1B_x.SAFE/measurement/a.tiff", "b/S1B_y.SAFE/manifest.safe")
+    found = [match["id"] for match, _ in FilePattern("{id}.SAFE").find(tmp_path)]
+    assert sorted(found) == ["S1B_x", "b/S1B_y"]
+    assert [path.name for _, path in FilePattern("{id}.SAFE/manifest.safe").find(tmp_path)] == ["manifest.safe"] * 2
