@@ -16,6 +16,7 @@ from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
 from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
+from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def _any_file(_: Href) -> bool:
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
+    FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),

@@ -16,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 
 from eo_data.readers.formats.facts import Part
-from eo_data.readers.formats.sidecars import xml_leaves
+from eo_data.readers.formats.sidecars import xml_elements
 
 
 def elements(data: bytes, name: str) -> Iterator[Mapping[str, str]]:
@@ -36,7 +36,7 @@ def elements(data: bytes, name: str) -> Iterator[Mapping[str, str]]:
     """
     inside: dict[str, str] = {}
     try:
-        leaves = xml_leaves(data)
+        leaves = xml_elements(data)
     except expat.ExpatError as error:
         msg = f"it is no XML: {error}"
         raise ValueError(msg) from error
