@@ -15,6 +15,7 @@ from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
+from eo_data.readers.products.hls import is_hls_product, open_hls
 from eo_data.readers.products.landsat import is_landsat_product, open_landsat
 from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
 from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
@@ -60,6 +61,7 @@ READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
     FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
     FileReader("Landsat", is_landsat_product, open_landsat),
+    FileReader("HLS", is_hls_product, open_hls),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),

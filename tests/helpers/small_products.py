@@ -24,8 +24,8 @@ _PRODUCT = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{level}.xsd">
     <n1:General_Info>
         <Product_Info>
-            <PRODUCT_START_TIME>2023-08-23T09:55:59.024Z</PRODUCT_START_TIME>
-            <PRODUCT_STOP_TIME>2023-08-23T09:55:59.024Z</PRODUCT_STOP_TIME>
+            <PRODUCT_START_TIME>{day}T09:55:59.024Z</PRODUCT_START_TIME>
+            <PRODUCT_STOP_TIME>{day}T09:55:59.024Z</PRODUCT_STOP_TIME>
             <PRODUCT_URI>{name}</PRODUCT_URI>
             <PROCESSING_LEVEL>Level-{level}</PROCESSING_LEVEL>
             <PRODUCT_TYPE>S2MSI{level}</PRODUCT_TYPE>
@@ -124,8 +124,10 @@ def write_metadata(product: Path, level: str, baseline: str, granule: str, image
         values = f"<BOA_QUANTIFICATION_VALUE {unit}>10000</BOA_QUANTIFICATION_VALUE>"
         values += f"<AOT_QUANTIFICATION_VALUE {unit}>1000.0</AOT_QUANTIFICATION_VALUE>"
         quantification = f"<QUANTIFICATION_VALUES_LIST>{values}</QUANTIFICATION_VALUES_LIST>"
+    date = product.name.split("_")[2]
     (product / f"MTD_MSIL{level}.xml").write_text(
         _PRODUCT.format(
+            day=f"{date[:4]}-{date[4:6]}-{date[6:8]}",
             level=level,
             baseline=baseline,
             name=product.name,
@@ -194,6 +196,44 @@ def write_jp2(path: Path, values: np.ndarray, size: int, left: float = LEFT, top
         **options,
     ) as file:
         file.write(planes)
+
+
+def write_hls(folder: Path, kind: str = "S30", pixels: Mapping[str, np.ndarray] | None = None) -> Path:
+    """Write a folder of HLS 2.0 of 20 x 20 pixels of 30 m.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is made.
+    kind : str
+        ``S30`` or ``L30``.
+    pixels : mapping of str to ndarray, optional
+        Numbers of some bands; others have one number each, which is 100 times their place.
+    """
+    product = folder / f"HLS.{kind}.T32UQV.2022166T100559.v2.0"
+    product.mkdir(parents=True)
+    numbers = NUMBERS if kind == "S30" else ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B09", "B10", "B11")
+    for i, number in enumerate((*numbers, "Fmask", "SZA"), start=1):
+        is_fmask, thermal = number == "Fmask", kind == "L30" and number in ("B10", "B11")
+        usual = np.full((20, 20), 64 if is_fmask else 100 * i, np.uint8 if is_fmask else np.int16)
+        values = (pixels or {}).get(number, usual)
+        with rasterio.open(
+            product / f"{product.name}.{number}.tif",
+            "w",
+            "GTiff",
+            values.shape[-1],
+            values.shape[-2],
+            1,
+            EPSG,
+            Affine(30, 0, LEFT, 0, -30, TOP),
+            values.dtype,
+            nodata=255 if is_fmask else -9999,
+        ) as file:
+            file.write(values, 1)
+            file.update_tags(SENSING_TIME="2022-06-15T10:11:37.9Z", HLS_PROCESSING_TIME="2022-06-17T00:00:00Z")
+            if not is_fmask:
+                file.scales, file.offsets = (0.01 if thermal or number == "SZA" else 0.0001,), (0.0,)
+    return product
 
 
 def zipped(product: Path, suffix: str = ".zip") -> Path:

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from eo_core.text import composed
 from eo_data.catalog.patterns.folder_walk import Found, files_below, folder_of_name
-from eo_data.catalog.patterns.product_folders import is_product_folder
 
 #: What a pattern may hold, and the regular expression behind each.
 _TOKENS = re.compile(r"\{id\}|\{band\}|\*\*/|\*|\?")
@@ -94,7 +93,8 @@ class FilePattern:
         """Yield matching files (or Zarr folders) below ``root`` in the order of their names, without hidden ones.
 
         Upper and lower case differ but in the suffix (``x.TIF`` fits ``{id}.tif``) and in bands. What groups hold is in
-        Unicode's composed form. Of files with the same groups that are links to one file, or are it, one counts.
+        Unicode's composed form. Of files with the same groups that are links to one file, or are it, one counts. What
+        lies in the folder of a product does not, if the folder itself matches.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class FilePattern:
         found = [
             (match, file) for file in files_below(folder) if (match := regex.fullmatch(composed(prefix + file.name)))
         ]
-        found = _once(_outermost(found), folder)
+        found = _once(_outside(found), folder)
         _check_names([file.name for _, file in found], folder)
         for match, file in found:
             yield match, folder / file.name
@@ -129,10 +129,13 @@ def _literal(text: str, start: int, stop: int, of_ending: int) -> list[str]:
     return [*([re.escape(exact)] if exact else []), *([f"(?i:{re.escape(ending)})"] if ending else [])]
 
 
-def _outermost(found: list[tuple[re.Match[str], Found]]) -> list[tuple[re.Match[str], Found]]:
-    """Leave out files of a product that fits as a whole: ``{id}.SAFE`` is also the pattern of its ``manifest.safe``."""
-    products = tuple(f"{file.name}/" for _, file in found if is_product_folder(file.name.rpartition("/")[2]))
-    return [(match, file) for match, file in found if not file.name.startswith(products)] if products else found
+def _outside(found: list[tuple[re.Match[str], Found]]) -> list[tuple[re.Match[str], Found]]:
+    """Leave out the files of products that are found themselves: ``{id}.SAFE`` is not ``x.SAFE/manifest.safe``."""
+    products = {file.name for _, file in found if file.product}
+    if not products:
+        return found
+    above = ((pair, PurePosixPath(pair[1].name).parents) for pair in found)
+    return [pair for pair, folders in above if not any(str(place) in products for place in folders)]
 
 
 def _once(found: list[tuple[re.Match[str], Found]], folder: Path) -> list[tuple[re.Match[str], Found]]:

@@ -8,11 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import compare_grids
 from eo_data.readers.formats.facts import FileFacts, OpenLayer, Part, mark_missing
 from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import check_file
+from eo_data.readers.grids.differences import difference, size_of_pixels
+from eo_data.sensors.tables import SENSORS
+
+
+def wanted_bands(source: ImageSource | None, sensor: str) -> set[str]:
+    """Return what a source wants of a product: canonical names of bands, other names as they are, its quality layer."""
+    if source is None:
+        return set()
+    names = [source.substitutes.get(band, band) for band in source.bands]
+    layer = [] if source.cloud_band is None else [source.cloud_band]
+    return {SENSORS[sensor].canonical(name) or name for name in (*names, *layer)}
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,8 @@ class BandFiles:
             msg = f"it has {len(raster.facts.bands)} bands, expected at least {position + 1}."
         elif not compare_grids(own, said).same_grid():
             msg = (
-                f"its grid ({own.height} x {own.width}, {own.transform}) is not that of the metadata of its product "
-                f"({said.height} x {said.width}, {said.transform})."
+                f"it has {own.height} x {own.width} pixels{size_of_pixels(own)}, by the metadata of its product "
+                f"{said.height} x {said.width}{size_of_pixels(said)}; {difference(said, own)}."
             )
         else:
             return

@@ -26,7 +26,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid, fault_of_transform
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, ProductFacts, stated_scale
 from eo_data.readers.formats.sidecars import mtd_tags, xml_elements
-from eo_data.readers.products.band_files import BandFile, BandFiles
+from eo_data.readers.products.band_files import BandFile, BandFiles, wanted_bands
 from eo_data.readers.products.package import Package
 from eo_data.sensors.quality_names import CloudKind
 from eo_data.sensors.sentinel2 import NO_DATA, SATURATED
@@ -219,7 +219,7 @@ def _layers(product: _Product, source: ImageSource | None) -> list[OpenLayer]:
     there, listed = product.images(product.package.names), product.images(product.metadata.images)
     layers: dict[int, list[tuple[BandFacts, BandFile]]] = {}
     notes = []
-    wanted = _wanted(source, product.sensor)
+    wanted = wanted_bands(source, product.sensor)
     for name, number in _bands(product):
         size = _chosen(there.get(number, {}), number)
         best = _chosen({**listed.get(number, {}), **there.get(number, {})}, number)
@@ -261,14 +261,6 @@ def _chosen(copies: Mapping[int, str], number: str) -> int | None:
     """Size of the copy of a band that is nearest to its own: finer ones hold nothing more."""
     own = _own_size(number)
     return min(copies, key=lambda size: (abs(size - own), size), default=None)
-
-
-def _wanted(source: ImageSource | None, sensor: str) -> set[str | None]:
-    """Canonical names of the bands that a source wants, and its quality layer."""
-    if source is None:
-        return set()
-    names = (source.substitutes.get(band, band) for band in source.bands)
-    return {SENSORS[sensor].canonical(name) for name in names} | {source.cloud_band}
 
 
 def _without(name: str, file: str | None, product: _Product, number: str) -> str:

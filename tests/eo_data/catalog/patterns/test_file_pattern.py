@@ -107,8 +107,9 @@ def test_accents_are_composed_in_ids_and_kept_in_paths(tmp_path: Path) -> None:
         _ids(tmp_path, "{id}_S2.tif")
 
 
-def test_a_product_is_one_sample_though_its_manifest_fits_the_pattern(tmp_path: Path) -> None:
-    touch(tmp_path, "S1B_x.SAFE/manifest.safe", "S1B_x.SAFE/measurement/a.tiff", "b/S1B_y.SAFE/manifest.safe")
-    found = [match["id"] for match, _ in FilePattern("{id}.SAFE").find(tmp_path)]
-    assert sorted(found) == ["S1B_x", "b/S1B_y"]
-    assert [path.name for _, path in FilePattern("{id}.SAFE/manifest.safe").find(tmp_path)] == ["manifest.safe"] * 2
+def test_what_lies_in_a_product_that_is_found_is_no_sample_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "a/P.SAFE/manifest.safe", "a/P.SAFE/GRANULE/G/x_B02.jp2", "a/Q.SAFE/manifest.safe", "loose.safe")
+    assert _ids(tmp_path, "{id}.SAFE") == [("a/P", None), ("a/Q", None), ("loose", None)]
+    assert _ids(tmp_path, "a/{id}.SAFE") == [("P", None), ("Q", None)]
+    # The files are found where they are what is asked for.
+    assert _ids(tmp_path, "a/{id}.SAFE/GRANULE/*/x_{band}.jp2") == [("P", "B02")]
