@@ -18,6 +18,7 @@ from eo_data.readers.formats.npy import open_hdf5, open_npy
 from eo_data.readers.products.hls import is_hls_product, open_hls
 from eo_data.readers.products.landsat import is_landsat_product, open_landsat
 from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
+from eo_data.readers.products.sentinel1_rtc import is_rtc_product, open_rtc
 from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
 
 
@@ -59,6 +60,7 @@ def _any_file(_: Href) -> bool:
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
+    FileReader("Sentinel-1 RTC", is_rtc_product, open_rtc),
     FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
     FileReader("Landsat", is_landsat_product, open_landsat),
     FileReader("HLS", is_hls_product, open_hls),

@@ -24,6 +24,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, Part, ProductFacts, mark_missing
 from eo_data.readers.formats.geotiff import open_dataset
+from eo_data.readers.formats.limits import check_file
 from eo_data.readers.grids.local_grid import grid_over
 from eo_data.readers.grids.point_warp import PointWarp
 from eo_data.readers.products.package import Package
@@ -79,8 +80,9 @@ def open_sentinel1(href: Href, source: ImageSource | None) -> Iterator[Sequence[
     if not found:
         msg = f"it has no annotation of a GRD image (annotation/s1*-grd-*.xml): the product is incomplete. {_AGAIN}"
         raise ValueError(msg)
-    # Both polarisations have one geometry.
-    images = {polarisation: _parsed(package, name, _image_of) for polarisation, name in sorted(found.items())}
+    # Both polarisations have one geometry. VV comes before VH, and HH before HV.
+    in_order = sorted(found, key=lambda own: (own[0] != own[1], own))
+    images = {polarisation: _parsed(package, found[polarisation], _image_of) for polarisation in in_order}
     yield (_Backscatter(package, images, source),)
 
 
@@ -200,7 +202,9 @@ class _Backscatter:
             name = package.only(f"{tables}/noise-*-{polarisation}-*.xml", f"noise annotation of {what}")
             noise = _parsed(package, name, noise_of)
         measurement = package.only(f"measurement/*-{polarisation}-*.tiff", f"measurement of {what}")
-        with open_dataset(package.href(measurement)) as file:
+        href = package.href(measurement)
+        check_file(href)
+        with open_dataset(href) as file:
             if file.shape != (self._image.height, self._image.width):
                 msg = (
                     f"{measurement} has {file.shape} lines and pixels, its annotation states "

@@ -157,7 +157,10 @@ def _other_grid(folder: Path) -> None:
         (_cut_mtl, f"{LEVEL2}_MTL.txt cannot be understood: .*Download or unpack the product again"),
         (_without("*_SR_B4.TIF"), f"lacks the file of the band RED .{LEVEL2}_SR_B4.TIF.*Download.*or leave the band"),
         (_without("*_B*.TIF", "*_QA_PIXEL.TIF"), "lacks the file of the band BLUE"),
-        (_other_grid, "SR_B4.TIF: it has 39 x 39 pixels of 15 x 15, .* 20 x 20 of 30 x 30.*Download or unpack the product again"),
+        (
+            _other_grid,
+            "SR_B4.TIF: it has 39 x 39 pixels of 15 x 15, .* 20 x 20 of 30 x 30.*Download or unpack the product again",
+        ),
     ],
 )
 def test_what_a_product_lacks_is_named(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:

@@ -193,7 +193,7 @@ def _cut(folder: Path) -> None:
         (_without("annotation/calibration/cal*.xml"), "no calibration of VV.*incomplete. Download"),
         (_without("annotation/calibration/noise*.xml"), "no noise annotation of VV.*incomplete. Download"),
         (_without("measurement/*-vv-*"), "no measurement of VV.*incomplete. Download"),
-        (_without_points, f"{stem('VH')}.xml cannot be understood: it has 0 geolocationGridPoint"),
+        (_without_points, f"{stem('VV')}.xml cannot be understood: it has 0 geolocationGridPoint"),
         (_cut, f"{stem('VV')}.xml cannot be understood: it is no XML"),
     ],
 )
