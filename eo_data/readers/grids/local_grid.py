@@ -16,14 +16,17 @@ from eo_data.readers.grids.regrid import wkt_of
 _NORTH, _SOUTH = 84.0, -80.0
 
 
-def local_crs(longitude: float, latitude: float) -> str:
-    """Return the UTM zone of a place as ``EPSG:326..`` or ``EPSG:327..``; near the poles UPS, as its pixels are square.
+def local_crs(longitudes: np.ndarray, latitudes: np.ndarray) -> str:
+    """Return the UTM zone of the middle of some points as ``EPSG:326..`` or ``EPSG:327..``; near the poles UPS.
 
     Parameters
     ----------
-    longitude, latitude : float
+    longitudes, latitudes : ndarray, (N,)
         Degrees on WGS 84.
     """
+    # The mean of the directions is a place also where they lie on both sides of the date line.
+    angles, latitude = np.radians(longitudes), float(np.mean(latitudes))
+    longitude = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
     if not _SOUTH <= latitude <= _NORTH:
         return "EPSG:32661" if latitude > 0 else "EPSG:32761"
     zone = int((longitude + 180) // 6) % 60 + 1
@@ -32,8 +35,8 @@ def local_crs(longitude: float, latitude: float) -> str:
 
 def grid_over(
     longitudes: np.ndarray, latitudes: np.ndarray, pixel_size: float, source: ImageSource | None
-) -> tuple[PixelGrid, np.ndarray, np.ndarray]:
-    """Return a grid over points, and where they lie in its CRS.
+) -> PixelGrid:
+    """Return a grid over points.
 
     Its lines are multiples of the pixel size, so that the grids of two passes fit.
 
@@ -48,19 +51,16 @@ def grid_over(
 
     Returns
     -------
-    PixelGrid, ndarray, ndarray
-        North up, with a pixel around the points; x and y of the points, each ``(N,)``.
+    PixelGrid
+        North up, with a pixel around the points.
 
     Raises
     ------
     ValueError
         If the stated CRS cannot be read or does not reach the points, or is in degrees and no size is stated.
     """
-    # The mean of the directions is a place also where they lie on both sides of the date line.
-    angles = np.radians(longitudes)
-    middle = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
     stated = source.crs if source is not None else None
-    wkt = wkt_of(stated or local_crs(middle, float(np.mean(latitudes))))
+    wkt = wkt_of(stated or local_crs(longitudes, latitudes))
     crs = CRS.from_wkt(wkt)
     size = source.resample_to if source is not None else None
     if size is None and crs.is_geographic:
@@ -80,5 +80,4 @@ def grid_over(
     left, right = (math.floor(float(x.min()) / size) - 1) * size, (math.ceil(float(x.max()) / size) + 1) * size
     bottom, top = (math.floor(float(y.min()) / size) - 1) * size, (math.ceil(float(y.max()) / size) + 1) * size
     transform = Affine(size, 0.0, left, 0.0, -size, top)
-    grid = PixelGrid(round((top - bottom) / size), round((right - left) / size), transform, wkt)
-    return grid, x, y
+    return PixelGrid(round((top - bottom) / size), round((right - left) / size), transform, wkt)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from affine import Affine
+from pyproj import Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
@@ -19,6 +21,8 @@ from rasterio.warp import reproject
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import to_map
 from eo_data.readers.formats.facts import Part
+from eo_data.readers.grids.local_grid import local_crs
+from eo_data.readers.grids.regrid import wkt_of
 
 #: Error of GDAL's approximation in pixels: parts of an image must agree with the whole.
 _TOLERANCE = 0.001
@@ -35,7 +39,8 @@ _METHOD = {"SRC_METHOD": "GCP_TPS"}
 class PointWarp:
     """Where an image lies by points of it.
 
-    A polynomial through the points would miss them by more than a pixel where terrain moves them.
+    A polynomial through the points would miss them by more than a pixel where terrain moves them. The spline is laid in
+    the local UTM zone, whatever the grid: in degrees it would bend too much between the points.
 
     Parameters
     ----------
@@ -43,35 +48,42 @@ class PointWarp:
         Rows and columns of the image.
     rows, columns : ndarray, (N,)
         The points in the image, counted from the centre of its first pixel.
-    x, y : ndarray, (N,)
-        The same in the CRS of the grids.
+    longitudes, latitudes : ndarray, (N,)
+        The same in degrees on WGS 84.
     """
 
     height: int
     width: int
     rows: np.ndarray
     columns: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    longitudes: np.ndarray
+    latitudes: np.ndarray
+
+    def pixel_size(self, crs: str) -> float:
+        """Return the side of a pixel of the image in the unit of a CRS, in the mean."""
+        terms = np.column_stack((np.ones(len(self.rows)), self.rows, self.columns))
+        fit = np.linalg.lstsq(terms, np.column_stack(self._in(crs)), rcond=None)[0]
+        return math.sqrt(abs(float(np.linalg.det(fit[1:]))))
 
     @functools.cached_property
-    def pixel_size(self) -> float:
-        """Side of a pixel of the image in the unit of the CRS, in the mean."""
-        terms = np.column_stack((np.ones(len(self.rows)), self.rows, self.columns))
-        fit = np.linalg.lstsq(terms, np.column_stack((self.x, self.y)), rcond=None)[0]
-        return math.sqrt(abs(float(np.linalg.det(fit[1:]))))
+    def _own_crs(self) -> str:
+        return wkt_of(local_crs(self.longitudes, self.latitudes))
+
+    def _in(self, crs: str) -> tuple[np.ndarray, np.ndarray]:
+        return _moved(CRS.from_epsg(4326).to_wkt(), crs, self.longitudes, self.latitudes)
 
     def needed(self, target: PixelGrid) -> Part | None:
         """Return the rows and columns of the image that may weigh in pixels of a grid; ``None`` if there are none."""
-        transform = target.transform
-        if transform is None:
-            return None
+        transform, crs = _place_of(target)
         steps = (np.linspace(0, side, _LOOK_UPS) for side in (target.width, target.height))
         across, down = (axis.ravel() for axis in np.meshgrid(*steps))
         x, y = zip(*(to_map(transform, *place) for place in zip(across, down, strict=True)), strict=True)
+        here = _moved(crs, self._own_crs, np.array(x), np.array(y))
+        if not np.isfinite(here).all():
+            return Part(0, 0, self.height, self.width)
         with GCPTransformer(self._points(0, 0), tps=True) as transformer:
-            rows, columns = transformer.rowcol(x, y, op=float)
-        margin = math.ceil(_REACH * max(1.0, transform.a / self.pixel_size)) + _SPARE
+            rows, columns = transformer.rowcol(*here, op=float)
+        margin = math.ceil(_REACH * max(1.0, transform.a / self.pixel_size(crs))) + _SPARE
         spans = []
         for found, length in ((rows, self.height), (columns, self.width)):
             start = max(0, math.floor(min(found)) - margin)
@@ -92,7 +104,7 @@ class PointWarp:
         part : Part
             Which rows and columns of the image they are.
         target : PixelGrid
-            North up, in the CRS of the points.
+            North up, in any CRS.
         resampling : str
             Name of `rasterio.enums.Resampling`.
 
@@ -110,21 +122,21 @@ class PointWarp:
 
     def _points(self, top: int, left: int) -> list[GroundControlPoint]:
         """Points for GDAL, which counts from the corner of the first pixel that is there."""
-        places = zip(self.rows, self.columns, self.x, self.y, strict=True)
+        places = zip(self.rows, self.columns, *self._in(self._own_crs), strict=True)
         return [GroundControlPoint(row + 0.5 - top, column + 0.5 - left, x, y) for row, column, x, y in places]
 
     def _warped(self, pixels: np.ndarray, part: Part, target: PixelGrid, resampling: str) -> np.ndarray:
         result = np.full((target.height, target.width), np.nan, dtype=np.float32)
-        ratio = 1.0 if target.transform is None else self.pixel_size / target.transform.a
-        crs = CRS.from_wkt(target.crs)
+        transform, crs = _place_of(target)
+        ratio = self.pixel_size(crs) / transform.a
         with _without_complaint():
             reproject(
                 pixels,
                 result,
                 gcps=self._points(part.top, part.left),
-                src_crs=crs,
-                dst_crs=crs,
-                dst_transform=target.transform,
+                src_crs=CRS.from_wkt(self._own_crs),
+                dst_crs=CRS.from_wkt(crs),
+                dst_transform=transform,
                 src_nodata=np.nan,
                 dst_nodata=np.nan,
                 resampling=Resampling[resampling],
@@ -135,6 +147,19 @@ class PointWarp:
                 **_METHOD,
             )
         return result
+
+
+def _place_of(grid: PixelGrid) -> tuple[Affine, str]:
+    if grid.transform is None or grid.crs is None:
+        msg = "a grid without transform and CRS is no place. State both."
+        raise ValueError(msg)
+    return grid.transform, grid.crs
+
+
+def _moved(old: str, new: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bring places from one CRS to another, x before y in both."""
+    there = Transformer.from_crs(old, new, always_xy=True).transform(x, y)
+    return np.asarray(there[0]), np.asarray(there[1])
 
 
 @contextmanager

@@ -140,8 +140,8 @@ class _Backscatter:
             raise ValueError(msg)
         if self._noise:
             self._refuse_old_noise()
-        grid, x, y = grid_over(image.longitudes, image.latitudes, image.spacing, source)
-        self._warp = PointWarp(image.height, image.width, image.lines, image.pixels, x, y)
+        grid = grid_over(image.longitudes, image.latitudes, image.spacing, source)
+        self._warp = PointWarp(image.height, image.width, image.lines, image.pixels, image.longitudes, image.latitudes)
         bands = tuple(BandFacts(f"{image.mode}_{polarisation}") for polarisation in images)
         tags = {"START_DATETIME": image.started}
         self.facts = FileFacts("Sentinel-1 SAFE", grid, bands, tags, named=True, product=self._product(grid))
