@@ -10,14 +10,12 @@ from pyproj import CRS, Transformer
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.local_crs import local_crs
 from eo_data.readers.grids.regrid import wkt_of
 
-#: Beyond these latitudes UTM ends, and the two polar stereographic grids (UPS) begin.
-_NORTH, _SOUTH = 84.0, -80.0
 
-
-def local_crs(longitudes: np.ndarray, latitudes: np.ndarray) -> str:
-    """Return the UTM zone of the middle of some points as ``EPSG:326..`` or ``EPSG:327..``; near the poles UPS.
+def crs_around(longitudes: np.ndarray, latitudes: np.ndarray) -> str:
+    """Return the UTM zone of the middle of some points, or UPS towards the poles, as ``EPSG:...``.
 
     Parameters
     ----------
@@ -25,12 +23,9 @@ def local_crs(longitudes: np.ndarray, latitudes: np.ndarray) -> str:
         Degrees on WGS 84.
     """
     # The mean of the directions is a place also where they lie on both sides of the date line.
-    angles, latitude = np.radians(longitudes), float(np.mean(latitudes))
-    longitude = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
-    if not _SOUTH <= latitude <= _NORTH:
-        return "EPSG:32661" if latitude > 0 else "EPSG:32761"
-    zone = int((longitude + 180) // 6) % 60 + 1
-    return f"EPSG:{32600 + zone if latitude >= 0 else 32700 + zone}"
+    angles = np.radians(longitudes)
+    middle = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
+    return f"EPSG:{local_crs(middle, float(np.mean(latitudes)))}"
 
 
 def grid_over(
@@ -60,7 +55,7 @@ def grid_over(
         If the stated CRS cannot be read or does not reach the points, or is in degrees and no size is stated.
     """
     stated = source.crs if source is not None else None
-    wkt = wkt_of(stated or local_crs(longitudes, latitudes))
+    wkt = wkt_of(stated or crs_around(longitudes, latitudes))
     crs = CRS.from_wkt(wkt)
     size = source.resample_to if source is not None else None
     if size is None and crs.is_geographic:

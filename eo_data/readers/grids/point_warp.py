@@ -21,7 +21,7 @@ from rasterio.warp import reproject
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import to_map
 from eo_data.readers.formats.facts import Part
-from eo_data.readers.grids.local_grid import local_crs
+from eo_data.readers.grids.local_grid import crs_around
 from eo_data.readers.grids.regrid import wkt_of
 
 #: Error of GDAL's approximation in pixels: parts of an image must agree with the whole.
@@ -67,7 +67,7 @@ class PointWarp:
 
     @functools.cached_property
     def _own_crs(self) -> str:
-        return wkt_of(local_crs(self.longitudes, self.latitudes))
+        return wkt_of(crs_around(self.longitudes, self.latitudes))
 
     def _in(self, crs: str) -> tuple[np.ndarray, np.ndarray]:
         return _moved(CRS.from_epsg(4326).to_wkt(), crs, self.longitudes, self.latitudes)
