@@ -304,7 +304,11 @@ def truncated(product: Path) -> None:
 
 
 def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
-    return lambda product: (product / name).write_text((product / name).read_text().replace(old, new)) and None
+    def harm(product: Path) -> None:
+        file = product / name
+        file.write_text(file.read_text().replace(old, new))
+
+    return harm
 
 
 @pytest.mark.parametrize(
@@ -411,6 +415,8 @@ def test_the_report_on_files_shows_the_product(tmp_path: Path, capsys: pytest.Ca
     product = write_sentinel2(tmp_path)
     inspect(["--facts", str(product)])
     shown = capsys.readouterr().out
+    assert f"{product.stem} (Sentinel-2 L2A, tile T32UQV, sensing began 2023-08-23 09:55:59 UTC)" in shown
+    assert "sensor: sentinel2_l2a, unit: digital_number, cloud_band: SCL, cloud_kind: scl" in shown
     assert "Sentinel-2 L2A, 120 x 120 px, 4 bands" in shown
     assert "1 RED_EDGE_1" in shown
     assert "EPSG:32632, pixels of 60 x 60, corner 600000, 5700000" in shown
