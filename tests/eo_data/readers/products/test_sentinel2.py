@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.crs import CRS
 from rasters import vrt_band, write_vrt
 from small_files import image_reader, read, record_of
 from small_products import LEFT, SIDE, SIZES, TOP, write_jp2, write_sentinel2, zipped
@@ -22,7 +24,9 @@ from eo_data.dataset.sample_reader import SampleReader
 from eo_data.inspect import main as inspect
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import facts_of, reader_of
+from eo_data.readers.files import facts_of, opened, reader_of
+from eo_data.readers.formats.facts import Part
+from eo_data.sensors.tables import SENSORS
 from eo_data.temporal.frame_policy import FramePolicy
 
 RANDOM = np.random.default_rng(15)
@@ -174,6 +178,26 @@ def test_a_raster_that_lies_elsewhere_than_its_product_says_is_refused(tmp_path:
     write_jp2(product / B02, noise("B02"), 10, left=LEFT + 10)
     with pytest.raises(SampleError, match="B02_10m.jp2: it has 120 x 120 .*corners are up to 1 pixels apart"):
         reflectance(product, "BLUE")
+
+
+@pytest.mark.parametrize("of_level", ["1C", "2A"])
+def test_bands_and_places_are_those_of_gdals_own_driver(tmp_path: Path, of_level: str) -> None:
+    product = write_sentinel2(tmp_path, of_level, pixels={number: noise(number) for number in SIZES})
+    table = SENSORS[level(product)]
+    compared = set()
+    with opened(Href(str(product)), None) as layers:
+        for layer in layers:
+            grid, size = layer.facts.grid, SIDE // layer.facts.grid.height
+            address = f"SENTINEL2_L{of_level}:{product}/MTD_MSIL{of_level}.xml:{size}m:EPSG_32632"
+            with rasterio.open(address) as file:
+                theirs = {table.canonical((text or "").split(",")[0]): i for i, text in enumerate(file.descriptions, 1)}
+                assert (file.transform, file.crs) == (grid.transform, CRS.from_wkt(grid.crs or ""))
+                for i, band in enumerate(layer.facts.bands):
+                    if band.name in table.band_names:
+                        (ours,) = layer.stored([i], Part(0, 0, grid.height, grid.width))
+                        np.testing.assert_array_equal(ours, file.read(theirs[band.name]))
+                        compared.add(band.name)
+    assert compared == set(table.band_names)
 
 
 # Kinds of products
