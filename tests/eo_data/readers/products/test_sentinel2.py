@@ -17,7 +17,7 @@ from small_files import image_reader, read, record_of
 from small_products import LEFT, SIDE, SIZES, TOP, write_jp2, write_sentinel2, zipped
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
+from eo_data.catalog.records import SceneFiles, TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.dataset.sample_reader import SampleReader
@@ -419,6 +419,17 @@ def test_a_data_module_takes_products_where_it_takes_files(tmp_path: Path) -> No
     sample = data.read(0)
     assert sample.images["S2"].raster.pixels[:, 5, 5] == pytest.approx([0.01, 0.04])
     assert sample.images["S2"].dates == (date(2023, 8, 23),)
+
+
+def test_on_the_grid_of_a_place_aligned_pixels_are_those_of_the_product(tmp_path: Path) -> None:
+    own = {number: noise(number) for number in ("B02", "B05")}
+    product = write_sentinel2(tmp_path, pixels=own)
+    (whole, *_) = (layer.grid for layer in facts_of(Href(str(product))))
+    place = whole.window(20, 30, 40, 40)
+    record = record_of(product, grids={"S2": place}, frames={"S2": ((SceneFiles((Href(str(product)),)),),)})
+    image = image_reader(bands=["B02", "B05"], resampling="nearest").read(record)
+    expected = [np.kron(own[number], np.ones((times, times))) for number, times in (("B02", 1), ("B05", 2))]
+    np.testing.assert_allclose(image.raster.pixels, (np.stack(expected)[:, 20:60, 30:70] - 1000) / 10000, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["folder", "metadata", "zip"])
