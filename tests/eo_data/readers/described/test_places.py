@@ -17,9 +17,9 @@ from rasterio.windows import Window
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import SeriesSplits
 from eo_data.dataset.dataset import EoDataset
-from eo_data.places import Places
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
+from eo_data.readers.described.places import Places
 from eo_data.temporal.frame_policy import FramePolicy
 
 #: The corner of the images, brought to whole pixels of 10 m.
