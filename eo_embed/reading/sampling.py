@@ -13,8 +13,8 @@ from affine import Affine
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
+from eo_data.catalog.scenes.areas import covered_area
 from eo_data.raster.raster import to_map
-from eo_embed.reading.covered import covered_area, outlines
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -193,7 +193,7 @@ def _take(item: Item, places: Sequence[_Place]) -> None:
         covered = 1.0 if place.is_point else float(found.shares[known].sum()) * cell / found.shape.area
         place.add(item.id, cells[:, known], weights[known], covered)
         if not place.done:
-            used = shapely.union_all(outlines(item.transform, found.window)[known])
+            used = shapely.union_all(_outlines(item.transform, found.window)[known])
             place.rest, place.crs = shapely.difference(found.shape, used), item.crs
 
 
@@ -217,7 +217,7 @@ def _cell_of_point(item: Item, point: BaseGeometry) -> _Met | None:
 
 def _cells_of_area(item: Item, area: BaseGeometry) -> _Met | None:
     # Parts on the other side of the date line are moved to where the grid counts from.
-    parts = [_turned(part, item) for part in shapely.get_parts(area) if part.area > 0]
+    parts = [_turned(part, item) for part in shapely.get_parts(shapely.make_valid(area)) if part.area > 0]
     shape = shapely.union_all(parts)
     shares = covered_area(shape, item.transform, item.shape) if parts else np.zeros(item.shape)
     if not shares.any():
@@ -225,6 +225,13 @@ def _cells_of_area(item: Item, area: BaseGeometry) -> _Met | None:
     rows, columns = (np.flatnonzero(shares.any(axis=axis)) for axis in (1, 0))
     window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
     return _Met(window, shares[window], shape)
+
+
+def _outlines(transform: Affine, window: tuple[slice, slice]) -> np.ndarray:
+    """Return the outlines of the cells of a window, as polygons ``(h, w)`` in map coordinates."""
+    rows, columns = np.mgrid[window]
+    corners = [to_map(transform, columns + x, rows + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    return np.asarray(shapely.polygons(np.moveaxis(np.array(corners), (0, 1), (2, 3))))
 
 
 def _turned(part: BaseGeometry, item: Item) -> BaseGeometry:
