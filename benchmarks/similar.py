@@ -68,9 +68,9 @@ def exact(values: np.ndarray, asked: np.ndarray) -> tuple[dict[str, Any], np.nda
     seconds = timed(lambda: list(neighbours(vectors, asked.tolist(), K)))[0] if len(values) <= BATCHED else float("nan")
     # A table from Parquet holds a row of its own for each vector.
     rows = Vectors(vectors.ids, list(values))
-    table, _ = timed(lambda: nearest(rows, Question(values[asked[:1]], nothing, "cosine"), K, asked[:1]))
+    table, _ = timed(lambda: rows.rows(slice(None)))
     return {
-        "query_s": float(np.median(times)), "batch_query_s": seconds / len(asked), "table_query_s": table,
+        "query_s": float(np.median(times)), "batch_query_s": seconds / len(asked), "side_by_side_s": table,
     }, np.stack(found)  # fmt: skip
 
 

@@ -83,7 +83,9 @@ def write_map(
     if placeless := sum(item.outline is None for item in items):
         notes.append(f"{placeless} items have no georeference and stand in the list only")
     pictured = len(made.looks.keys() | made.cells.keys())
-    if pictured < len(items):
+    if not pictured and pictures:
+        notes.append("no item has a picture, as there are no grids and no source was found (--root, --rgb-from)")
+    elif pictured < len(items):
         notes.append(f"{pictured} of {len(items)} items have a picture")
     source = "pooled vectors" if export.pooled is not None else "means of the cells of each grid"
     facts = {"title": beside.resolve().name, "layer": layer, "notes": notes, "vectors": source}

@@ -23,7 +23,7 @@ from eo_embed.reading.vectors import Vectors, comparable, lengths
 _DECIMALS = 6
 #: Parts of its own extent by which an outline may be off.
 _TOLERANCE = 1 / 500
-_SCORE_DECIMALS = 4
+_SCORE_DECIMALS = 6
 
 
 def page_content(items: Sequence[Shown], made: Thumbnails, k: int) -> dict[str, Any]:

@@ -15,10 +15,16 @@ function element(name, properties = {}, ...inner) {
   return made;
 }
 
+// Dates with hyphens at which no line is broken.
 function days(i) {
-  const own = content.dates[i];
+  const own = content.dates[i].map(day => day.replaceAll("-", "\u2011"));
   if (!own.length) return "no date";
   return own.length === 1 ? own[0] : `${own[0]} to ${own[own.length - 1]}` + (own.length > 2 ? ` (${own.length} dates)` : "");
+}
+
+// As many decimals as tell the first neighbour from the last one.
+function digits(scores) {
+  return scores[0] - scores[scores.length - 1] < 0.01 ? 5 : 3;
 }
 
 function swatch(i) {
@@ -81,14 +87,14 @@ function choose(i, { from = "map", among = 1 } = {}) {
   part("facts").textContent = `${days(i)} · ${position(i)}`;
   part("actions").hidden = !shape;
   showPictures(i);
-  const found = content.similar[i];
+  const found = content.similar[i], shown = score => score.toFixed(digits(content.scores[i]));
   part("heading").textContent = found.length ? "Most similar places" : "No similar places: its vector cannot be compared";
   part("similar").replaceChildren(...found.map((j, rank) => row(j, {
-    rank: rank + 1, score: content.scores[i][rank], more: [distance(i, j), days(j)].filter(Boolean).join(" · "),
+    rank: rank + 1, score: shown(content.scores[i][rank]), more: [distance(i, j), days(j)].filter(Boolean).join(" · "),
     act: () => { choose(j, { from: "similar" }); part("name").focus({ preventScroll: true }); part("chosen").scrollIntoView({ block: "nearest" }); },
   })));
   part("status").textContent = `${content.ids[i]}, ${days(i)}.` + (among > 1 ? ` One of ${among} items here; the next click chooses another one.` : "") +
-    (found.length ? ` ${plural(found.length, "similar place")}, the most similar one is ${content.ids[found[0]]}, ${content.scores[i][0].toFixed(3)}.` : "");
+    (found.length ? ` ${plural(found.length, "similar place")}, the most similar one is ${content.ids[found[0]]}, ${shown(content.scores[i][0])}.` : "");
   markList();
 }
 
@@ -114,10 +120,10 @@ function showPictures(i) {
 
 function row(i, { rank, score, more, act }) {
   const name = element("span", { className: "id" }, content.ids[i], element("span", { className: "more", textContent: more }));
-  const button = element("button", { type: "button", onclick: act }, ...(rank ? [element("span", { className: "rank", textContent: rank })] : [element("span")]),
-    swatch(i), name, element("span", { className: "score", textContent: score === undefined ? "" : score.toFixed(3) }));
+  const button = element("button", { type: "button", onclick: act, className: rank ? "ranked" : "" },
+    ...(rank ? [element("span", { className: "rank", textContent: rank })] : []), swatch(i), name, element("span", { className: "score", textContent: score ?? "" }));
   button.dataset.item = i;
-  if (score !== undefined) button.setAttribute("aria-label", `${rank}: ${content.ids[i]}, similarity ${score.toFixed(3)}, ${more}`);
+  if (score !== undefined) button.setAttribute("aria-label", `${rank}: ${content.ids[i]}, similarity ${score}, ${more}`);
   return element("li", {}, button);
 }
 
@@ -227,7 +233,7 @@ canvas.addEventListener("keydown", event => {
 
 const count = content.ids.length;
 part("title").textContent = content.title + (content.layer ? `, ${content.layer}` : "");
-part("summary").textContent = [plural(count, "item"), ...content.notes].join(". ") + ".";
+part("summary").textContent = [plural(count, "item"), ...content.notes.map(note => note[0].toUpperCase() + note.slice(1))].join(". ") + ".";
 canvas.setAttribute("aria-label", `Map of ${plural(view.placed.length, "item")}`);
 const colours = content.explained === null
   ? "Colours are the first principal components of the cells of all grids; seen from afar, an item has the mean colour of its cells. Like colours mean like embeddings."

@@ -3,6 +3,8 @@
 
 const RAD = Math.PI / 180;
 const KM_PER_DEGREE = 111.195;
+const DOT = 6; // pixels of the least that is drawn of an item
+const CROWD = 3000; // of more items in view no edges are drawn
 
 // A projection turns degrees into units of a plane whose y points down. Without tiles: equirectangular, true to scale
 // along the middle parallel of the items. Tiles are made in Web Mercator, so with them the map is.
@@ -54,17 +56,21 @@ function inside(paths, x, y) {
   return found;
 }
 
-// Steps of graticule and scale bar: 1, 2 or 5 times a power of ten, the largest ones of the graticule whole parts of a circle.
-function roundStep(least, most) {
-  const power = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 5, 10].map(n => n * power).find(n => n >= least * 0.999999);
-  return step > 5 && most === 30 ? (least <= 10 ? 10 : 30) : step;
+// 1, 2 or 5 times a power of ten, at least so large.
+function roundStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least) + 1e-9);
+  return [1, 2, 5, 10].map(n => n * power).find(n => n >= least * 0.999999);
+}
+
+// Steps of a graticule above 5 degrees are whole parts of a circle.
+function graticuleStep(least) {
+  return least <= 5 ? roundStep(least) : [10, 15, 30, 60, 90].find(n => n >= least) ?? 180;
 }
 
 function degrees(value, step, names) {
   const digits = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
   const shown = Math.abs(value).toFixed(digits);
-  return Number(shown) === 0 || (names === "EW" && Number(shown) === 180) ? `${shown}°` : `${shown}° ${names[value > 0 ? 0 : 1]}`;
+  return Number(shown) === 0 || (names === "EW" && Number(shown) === 180) ? `${shown}°` : `${shown}°\u00a0${names[value > 0 ? 0 : 1]}`;
 }
 
 function normal(lon) {
@@ -193,23 +199,30 @@ class View {
     if (this.content.tiles) this.drawTiles();
     const lines = this.graticule();
     const similar = this.chosen < 0 ? [] : this.content.similar[this.chosen];
-    for (const i of this.placed) if (this.seen(i)) this.drawItem(i);
+    const seen = this.placed.filter(i => this.seen(i));
+    for (const i of seen) this.drawItem(i, seen.length > CROWD);
     similar.forEach(i => this.link(i));
-    similar.forEach((i, rank) => this.mark(i, this.colour.alike, String(rank + 1)));
+    similar.filter(i => this.shapes[i] && !this.small(i)).forEach(i => this.mark(i, this.colour.alike));
     if (this.pointed >= 0) this.mark(this.pointed, this.colour.edge);
+    if (this.focused >= 0 && this.focused !== this.chosen) this.mark(this.focused, this.colour.chosen, [5, 4]);
+    for (let rank = similar.length; rank > 0; rank--) this.badge(similar[rank - 1], String(rank));
     if (this.chosen >= 0) this.mark(this.chosen, this.colour.chosen);
-    if (this.focused >= 0) this.mark(this.focused, this.colour.chosen, "", [5, 4]);
     this.label(lines);
     this.scaleBar();
   }
 
-  trace(i) {
-    const pen = this.pen;
+  small(i) {
+    const { box } = this.shapes[i];
+    return Math.max(box[2] - box[0], box[3] - box[1]) * this.scale < DOT;
+  }
+
+  // The outline of an item, or a square around its middle if it is too small to be seen.
+  trace(i, side = DOT) {
+    const pen = this.pen, { paths, x, y } = this.shapes[i];
     pen.beginPath();
-    const { paths, box, x, y } = this.shapes[i];
-    if ((box[2] - box[0]) * this.scale < 6 && (box[3] - box[1]) * this.scale < 6) {
+    if (this.small(i)) {
       const [px, py] = this.toScreen(x, y);
-      pen.rect(px - 3, py - 3, 6, 6);
+      pen.rect(px - side / 2, py - side / 2, side, side);
       return;
     }
     for (const p of paths) {
@@ -221,15 +234,22 @@ class View {
     }
   }
 
-  drawItem(i) {
-    const pen = this.pen, { box } = this.shapes[i];
+  drawItem(i, crowded) {
+    const pen = this.pen, { box, x, y } = this.shapes[i], colour = this.content.colours[i] || this.colour.grid;
+    if (crowded && this.small(i)) {
+      const [px, py] = this.toScreen(x, y);
+      pen.fillStyle = colour;
+      pen.fillRect(px - DOT / 2, py - DOT / 2, DOT, DOT);
+      return;
+    }
     this.trace(i);
-    const drawn = (box[2] - box[0]) * this.scale > 24 && this.drawCells(i);
-    this.trace(i);
-    if (!drawn) {
-      pen.fillStyle = this.content.colours[i] || this.colour.grid;
+    if ((box[2] - box[0]) * this.scale > 24 && this.drawCells(i)) {
+      this.trace(i);
+    } else {
+      pen.fillStyle = colour;
       pen.fill();
     }
+    if (crowded) return;
     pen.lineWidth = 0.75;
     pen.strokeStyle = this.colour.edge;
     pen.stroke();
@@ -289,23 +309,25 @@ class View {
     pen.setLineDash([]);
   }
 
-  mark(i, colour, text = "", dashes = []) {
+  mark(i, colour, dashes = []) {
+    if (this.seen(i)) this.stroke(colour, 3, () => this.trace(i, 2 * DOT), dashes);
+  }
+
+  badge(i, text) {
     if (!this.seen(i)) return;
-    const pen = this.pen, { x, y, box } = this.shapes[i];
-    this.stroke(colour, 3, () => this.trace(i), dashes);
-    if (!text) return;
+    const pen = this.pen, { x, box } = this.shapes[i];
     // The number stands above the item, so that its colours stay in sight.
-    const [px] = this.toScreen(x, y), [, top] = this.toScreen(x, box[1]);
-    const py = Math.max(12, Math.min(top, this.height - 12));
+    const [px, top] = this.toScreen(x, box[1]);
+    const py = Math.max(12, Math.min(top, this.height - 12)), wide = (box[2] - box[0]) * this.scale;
     pen.beginPath();
-    pen.arc(px, py, 10, 0, 2 * Math.PI);
-    pen.fillStyle = colour;
+    pen.arc(px, py, wide > 30 ? 10 : 8, 0, 2 * Math.PI);
+    pen.fillStyle = this.colour.alike;
     pen.fill();
     pen.lineWidth = 1.5;
     pen.strokeStyle = this.colour.sea;
     pen.stroke();
     pen.fillStyle = this.colour.panel;
-    pen.font = "600 12px system-ui, sans-serif";
+    pen.font = `600 ${wide > 30 ? 12 : 11}px system-ui, sans-serif`;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.fillText(text, px, py + 0.5);
@@ -315,7 +337,8 @@ class View {
     const p = this.projection, pen = this.pen, lines = [];
     const [left, top] = this.toPlane(0, 0), [right, bottom] = this.toPlane(this.width, this.height);
     const north = Math.min(90, p.lat(top)), south = Math.max(-90, p.lat(bottom)), west = p.lon(left), east = p.lon(right);
-    const stepX = roundStep((east - west) * 120 / this.width, 30), stepY = roundStep((p.lat(top) - p.lat(bottom)) * 90 / this.height, 30);
+    const gap = Math.max(56, Math.min(110, this.width * 0.16));
+    const stepX = graticuleStep((east - west) * gap / this.width), stepY = graticuleStep((p.lat(top) - p.lat(bottom)) * gap * 0.6 / this.height);
     pen.lineWidth = 1;
     pen.strokeStyle = this.colour.grid;
     pen.beginPath();
@@ -338,9 +361,13 @@ class View {
   label(lines) {
     const pen = this.pen;
     pen.font = "12px system-ui, sans-serif";
+    let end = 62;
     for (const { px, py, text } of lines) {
       const half = pen.measureText(text).width / 2 + 4;
-      if (px !== undefined && px > 62 + half && px < this.width - half) this.write(text, px, 13, "center");
+      if (px !== undefined && px - half > end && px + half < this.width) {
+        this.write(text, px, 13, "center");
+        end = px + half;
+      }
       if (py !== undefined && py > 30 && py < this.height - 50) this.write(text, 7, py, "left");
     }
   }
@@ -362,8 +389,7 @@ class View {
     const p = this.projection, [, y] = this.toPlane(0, this.height / 2);
     const lat = Math.max(-89, Math.min(89, p.lat(y)));
     const perPixel = KM_PER_DEGREE * Math.cos(lat * RAD) * (p.lon(1) - p.lon(0)) / this.scale;
-    let km = roundStep(perPixel * 50, 0);
-    if (km / perPixel > 130) km = roundStep(perPixel * 25, 0);
+    const km = roundStep(perPixel * 50);
     const long = km / perPixel, left = 12, foot = this.height - 14;
     this.stroke(this.colour.label, 2, () => {
       this.pen.moveTo(left, foot - 6); this.pen.lineTo(left, foot); this.pen.lineTo(left + long, foot); this.pen.lineTo(left + long, foot - 6);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,8 @@ class Questions(ABC):
 
         The score of a vector is its mean similarity to the query less its mean similarity to the negatives. The
         similarity is the cosine of the angle, -1..1, or the distance with a minus before it. Of equal scores the id
-        that sorts first comes first.
+        that sorts first comes first. The first question puts all vectors side by side, a second copy in memory; a
+        million of 768 numbers are then searched in a second or two (`benchmarks/similar.py`).
 
         Parameters
         ----------
@@ -123,8 +125,7 @@ class Questions(ABC):
             If there are no vectors or no ``k`` to find, for an unknown id, metric or layer, or a vector that is no
             query: of another width, with NaN, or of zeros.
         """
-        rows = self._rows(layer)
-        vectors = Vectors.of(rows)
+        rows, vectors = self._vectors(layer)
         question, named = asked(vectors, query, negatives, metric)
         numbers, scores = nearest(vectors, question, k, () if with_query else named)
         return rows.iloc[numbers].assign(score=scores).reset_index(drop=True)
@@ -136,9 +137,9 @@ class Questions(ABC):
         """
         from eo_embed.reading.clusters import Clusters  # noqa: PLC0415
 
-        rows = self._rows(layer)
-        vectors = Vectors.of(rows).rows(slice(None))
-        return rows.assign(cluster=Clusters(vectors, k, metric, seed).of(vectors))
+        rows, vectors = self._vectors(layer)
+        values = vectors.rows(slice(None))
+        return rows.assign(cluster=Clusters(values, k, metric, seed).of(values))
 
     def cluster_grids(
         self, k: int, layer: str = "", metric: Metric = "cosine", seed: int = 0
@@ -190,7 +191,18 @@ class Questions(ABC):
         """
         from eo_embed.reading.comparing import compare  # noqa: PLC0415
 
-        return compare(Vectors.of(self._rows(layer)), Vectors.of(other._rows(other_layer)), k)
+        return compare(self._vectors(layer)[1], other._vectors(other_layer)[1], k)
 
     def _rows(self, layer: str) -> gpd.GeoDataFrame:
         return rows_of_layer(self.pooled, layer, self.path)
+
+    @functools.cached_property
+    def _asked(self) -> dict[str, tuple[gpd.GeoDataFrame, Vectors]]:
+        return {}
+
+    def _vectors(self, layer: str) -> tuple[gpd.GeoDataFrame, Vectors]:
+        """Return the rows of a layer and their vectors, which are put side by side once: most of a question's time."""
+        if layer not in self._asked:
+            rows = self._rows(layer)
+            self._asked[layer] = rows, Vectors.of(rows)
+        return self._asked[layer]

@@ -61,7 +61,7 @@ def chosen_layer(layers: Sequence[str], layer: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Ids and their vectors; the vectors stay where they are, and are put side by side by blocks.
+    """Ids and their vectors; those that lie apart are put side by side by blocks.
 
     Parameters
     ----------
@@ -81,6 +81,8 @@ class Vectors:
 
     def __post_init__(self) -> None:
         """Check the widths."""
+        if isinstance(self.values, np.ndarray) and self.values.ndim == 2 and len(self.values) == len(self.ids) > 0:
+            return
         widths = {len(value): name for name, value in zip(self.ids, self.values, strict=True)}
         if len(widths) != 1:
             found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items())) or "no vector"
@@ -89,8 +91,9 @@ class Vectors:
 
     @classmethod
     def of(cls, rows: gpd.GeoDataFrame) -> Vectors:
-        """Take the columns ``id`` and ``embedding`` of a table."""
-        return cls(rows["id"].tolist(), rows["embedding"].tolist())
+        """Take the columns ``id`` and ``embedding`` of a table, the vectors side by side."""
+        listed = cls(rows["id"].tolist(), rows["embedding"].tolist())
+        return cls(listed.ids, listed.rows(slice(None)))
 
     def __len__(self) -> int:
         return len(self.ids)
