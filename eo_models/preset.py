@@ -41,6 +41,9 @@ class ImageKind:
         `eo_data.sensors.units.InputUnit`.
     pixel_size : float or None
         Metres that pixels must have; ``None`` for any.
+    frames : int or None
+        Of a series over a window of time, the number of equal parts with a composite each that the encoder is used
+        with; ``None`` for all acquisitions.
     """
 
     modality: str
@@ -50,6 +53,7 @@ class ImageKind:
     series: bool = False
     unit: str | None = None
     pixel_size: float | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,10 @@ class Preset(Protocol):
 
     def images(self, name: str) -> Mapping[str, ImageKind]:
         """Return which images a backbone takes, by sensor."""
+        ...
+
+    def options(self, name: str) -> Mapping[str, Any]:
+        """Return the options of a backbone and its preprocessing, with their defaults."""
         ...
 
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from eo_core.fingerprint import plain_values
 from eo_data.catalog.hrefs import Href
@@ -13,14 +16,17 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sample_grid import sample_grids
 from eo_data.preprocess.one_frame import single
-from eo_data.raster.sample import Sample
+from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.items import items_of
+from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
 from eo_embed.one_call.result import Embedded, Encoded
+from eo_models.contract import Features
+from eo_models.preset import Recipe
 
 
 class Run:
@@ -57,8 +63,19 @@ class Run:
         task = encoder_facts(options.name, arguments, self.request.settings)
         return export_facts(task, self.encoder.weights_sha256, options.precision, self.splits)
 
-    def embedded(self, index: int, shown: Mapping[str, Any] | None = None) -> Embedded:
+    def embedded(
+        self, index: int, sources: tuple[str, ...] | None = None, shown: Mapping[str, Any] | None = None
+    ) -> Embedded:
         """Read, prepare and encode one record.
+
+        Parameters
+        ----------
+        index : int
+            Which record.
+        sources : tuple of str, optional
+            What the input is called instead of its files.
+        shown : mapping, optional
+            What else the provenance says of the images.
 
         Raises
         ------
@@ -79,19 +96,25 @@ class Run:
             if item.fault:
                 msg = f"{place.id}: {item.fault}"
                 raise ValueError(msg)
-            layers[name] = item.embedding
+            layers[name] = replace(item.embedding, sources=sources or self._named(place.sources))
         facts = self.facts()
-        encoded = Encoded(batch, features, self.encoder, request, facts, self.prepared.root)
-        return Embedded(layers, self._provenance(facts, sample, shown), encoded)
+        encoded = Encoded(
+            _without_pixels(batch), _compact(features, settings), self.encoder, request, facts, self.prepared.root
+        )
+        more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
+        return Embedded(layers, self._provenance(facts, sample, more), encoded)
 
-    def _provenance(self, facts: Mapping[str, Any], sample: Sample, shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _named(self, files: Iterable[str]) -> tuple[str, ...]:
+        return tuple(Href(file).relative(self.prepared.root.absolute()) for file in files)
+
+    def _provenance(self, facts: Mapping[str, Any], sample: Sample, more: Mapping[str, Any]) -> dict[str, Any]:
         report = self.encoder.extractor.backbone.load_report
         own = run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
         images = {}
         for name, image in sample.images.items():
             described = image if self.prepared.series else single(name, image)
             images[name] = {
-                "files": [Href(path).relative(self.prepared.root) for path in image.paths],
+                "files": list(self._named(image.paths)),
                 "bands": list(image.bands),
                 "unit": str(image.unit),
                 "pixel_size": image.pixel_size,
@@ -99,8 +122,8 @@ class Run:
                 "dates_from": list(image.date_sources),
                 "observed": float(image.raster.valid.mean()),
                 "notes": list(image.notes),
-                "preparation": plain_values(self.recipe.preprocess.describe(described)),
-                **(shown or {}),
+                "preparation": plain_values(_described(self.recipe, described)),
+                **more,
             }
         weights = "random" if report is None else Href(str(report.source)).name
         return {
@@ -110,3 +133,23 @@ class Run:
             "checkpoint_sha256": own["checkpoint_sha256"],
             "software": own["software"],
         }
+
+
+def _described(recipe: Recipe, image: Image) -> dict[str, object]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has warned when it prepared the image
+        return recipe.preprocess.describe(image)
+
+
+def _without_pixels(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a batch without its pixels, of which only the size counts from here on."""
+    height, width = image_size(batch["image"])
+    return {**batch, "image": torch.zeros(1).expand(1, 1, height, width)}
+
+
+def _compact(features: Sequence[Features], settings: ExportSettings) -> list[Features]:
+    """Return features without what has gone into the vector: tokens are as large as the grid once more."""
+    return [
+        replace(own, tokens=own.tokens[:, :1] if settings.pooling == "cls" else own.pooled(settings.pooling)[:, None])
+        for own in features
+    ]
