@@ -41,6 +41,9 @@ class ImageKind:
         `eo_data.sensors.units.InputUnit`.
     pixel_size : float or None
         Metres that pixels must have; ``None`` for any.
+    frames : int or None
+        Of a series over a window of time, the number of equal parts with a composite each that the encoder is used
+        with; ``None`` for all acquisitions.
     """
 
     modality: str
@@ -50,6 +53,7 @@ class ImageKind:
     series: bool = False
     unit: str | None = None
     pixel_size: float | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)

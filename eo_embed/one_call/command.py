@@ -1,18 +1,5 @@
-"""``eo embed``: `eo_embed.embed` on the command line."""
+"""Embeddings of files, products or places, written to a folder.
 
-from __future__ import annotations
-
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, get_args
-
-import yaml
-
-from eo_core.arguments import from_text
-
-_EXAMPLES = """
 examples:
   eo embed thor_v1_base S2A_MSIL2A_20220601T...SAFE --out out/one
   eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
@@ -26,6 +13,17 @@ Options of the encoder and of the image are given by --option NAME=VALUE; --desc
 folder is read by eo_embed.open_embeddings, and shown by `eo map`.
 """
 
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from eo_core.arguments import from_text
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; faults of the input end it with a message and exit code 2, failed places with 1."""
@@ -117,8 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="eo embed",
-        description="Embeddings of files, products or places, written to a folder.",
-        epilog=_EXAMPLES,
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
