@@ -24,8 +24,10 @@ SAMPLE = "datasets/sample/v1.1"
 #: Of the embedded sample: without a map projection, and with one.
 CHIPS = {"Ghana_SYN03": "2018-09-19", "Spain_SYN01": "2019-09-18"}
 SAMPLE_BANDS = (*("COASTAL_AEROSOL", *S2_BANDS[:7], "NIR_NARROW", "WATER_VAPOR", "CIRRUS", "SWIR_1", "SWIR_2"),)
+LOADING = {"batch_size": 2, "num_workers": 0}
 DAYS = ("2022-06-03", "2022-06-13", "2022-07-08")
 SCENES = {"sensor": "sentinel2_l2a", "bands": list(S2_BANDS), "unit": "digital_number", "dated": True}
+ANYSAT = {"class_path": "anysat_ext.AnySatPreprocess", "init_args": {"image_size": None, "patch_size": 80}}
 THOR = {"class_path": "thor_terratorch_ext.ThorPreprocess", "init_args": {"patch_size": 8}}
 
 
@@ -113,12 +115,11 @@ def test_a_chip_of_the_sample_by_thor(root: Path, weights: dict[str, str], predi
 
 def test_a_dated_series_by_anysat(tmp_path: Path, weights: dict[str, str], predicted: Callable[..., Export]) -> None:
     files = [write_scene(tmp_path / "in" / f"a_{day}.tif", numbers(seed=i)) for i, day in enumerate(DAYS)]
-    preprocess = {"class_path": "anysat_ext.AnySatPreprocess", "init_args": {"image_size": None, "patch_size": 80}}
     data = {
         "root": str(tmp_path / "in"),
         "modalities": {"s2": {"files": "{id}_*.tif", **SCENES}},
         "frames": {"mode": "all"},
-        "preprocess": preprocess,
+        "preprocess": ANYSAT,
     }
     backbone = {"modalities": ["s2"], "bands": {"s2": list(S2_BANDS)}, "patch_size": 80}
     export = predicted("TimeSeriesDataModule", data, "anysat_tiny", **backbone)
