@@ -170,7 +170,7 @@ class Embedded:
         ValueError
             If the folder holds another export, or its format cannot hold the grid.
         """
-        from eo_embed.one_call.exports import save  # noqa: PLC0415
+        from eo_embed.one_call.saving import save  # noqa: PLC0415
 
         return save([self.encoded], Path(folder), settings)
 
@@ -261,7 +261,7 @@ class EmbeddedPlaces(Sequence[Embedded]):
         ValueError
             If there are none, they were made with different settings, or as `Embedded.save`.
         """
-        from eo_embed.one_call.exports import save  # noqa: PLC0415
+        from eo_embed.one_call.saving import save  # noqa: PLC0415
 
         return save([entry.encoded for entry in self.entries], Path(folder), settings)
 
