@@ -62,7 +62,7 @@ def test_a_point_that_terrain_moves_takes_its_pixel_along() -> None:
     places = np.array([place(row, column) for row, column in zip(rows, columns, strict=True)])
     moved = 27  # at row and column 171
     # 500 m further east, which are five pixels
-    places[moved] = GEOD.fwd(*places[moved], 90.0, 500.0)[:2]
+    places[moved] = GEOD.fwd(float(places[moved, 0]), float(places[moved, 1]), 90.0, 500.0)[:2]
     pixels = np.zeros((SIDE, SIDE), np.float32)
     pixels[171, 171] = 1
     own = PointWarp(SIDE, SIDE, rows, columns, places[:, 0], places[:, 1])
