@@ -129,6 +129,8 @@ class ImageReader:
         for frame, scenes in zip(pixels, groups, strict=True):
             own = []
             for scene in scenes:
+                if own and np.isfinite(frame).all():
+                    break
                 reading, values, said = self._scene(scene, source, grid, record.window)
                 np.copyto(frame, values, where=~np.isfinite(frame))
                 own.append(reading)
