@@ -127,7 +127,7 @@ class ImageReader:
         readings: list[FileRaster] = []
         notes: list[str] = []
         for frame, scenes in zip(pixels, groups, strict=True):
-            own = []
+            own: list[FileRaster] = []
             for scene in scenes:
                 if own and np.isfinite(frame).all():
                     break
