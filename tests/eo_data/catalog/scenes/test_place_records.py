@@ -193,3 +193,11 @@ def test_modalities_must_have_pixels_of_a_known_size() -> None:
         records(source=ImageSource(bands=["x"]))
     with pytest.raises(ValueError, match="no modalities"):
         records_of_places([HERE], Listed(()), {}, PlaceOptions())
+
+
+def test_a_pattern_of_files_narrows_the_scenes_of_a_modality() -> None:
+    own = (scene("asc/a", at(1), sensor="sentinel1"), scene("desc/b", at(1), sensor="sentinel1"))
+    radar = ImageSource("asc/*", bands=["VV"], sensor="sentinel1")
+    assert names(records(*own, source=radar)) == [["a"]]
+    everything = ImageSource(bands=["VV"], sensor="sentinel1")
+    assert names(records(*own, source=everything)) == [["b", "a"]]

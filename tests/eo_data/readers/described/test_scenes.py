@@ -15,7 +15,7 @@ from small_files import constant_bands
 from small_products import LEFT, TOP, write_sentinel2, zipped
 
 from eo_data.catalog.scenes.place_records import PlaceOptions, records_of_places
-from eo_data.catalog.scenes.places import BBox
+from eo_data.catalog.scenes.places import BBox, PointBuffer
 from eo_data.catalog.scenes.scene import time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import Stated
@@ -120,3 +120,25 @@ def test_products_are_scenes_of_which_the_newest_processing_counts(tmp_path: Pat
     np.testing.assert_allclose(read.raster.pixels[0, 60:], 0.085, atol=1e-7)
     assert np.isnan(read.raster.pixels[:, :60, :60]).all()
     assert read.raster.valid.mean() == 0.75
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "crs"), [(180.0, -17.0, "EPSG:32760"), (-180.0, -17.0, "EPSG:32701"), (0.0, 90.0, "EPSG:3413")]
+)
+def test_scenes_on_the_date_line_and_around_the_pole_are_found_and_read(
+    write_tif: Callable[..., Path], tmp_path: Path, lon: float, lat: float, crs: str
+) -> None:
+    """A scene of 4 km around the point; places 1 km off on all sides lie within it."""
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
+    pixels = constant_bands(1000, 2000, side=400)
+    write_tif(tmp_path / "S2L2A_20220601.tif", pixels, BANDS, crs=crs, corner=(x - 2000, y + 2000))
+    back = Transformer.from_crs(crs, 4326, always_xy=True)
+    there = [back.transform(x + right, y + up) for right in (-1000, 0, 1000) for up in (-1000, 0, 1000)]
+    places = [PointBuffer(*lonlat, 200, id=str(i)) for i, lonlat in enumerate(there)]
+    image = ImageSource(bands=["B2"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
+    found = records_of_places(places, folder_of_scenes(tmp_path), {"S2": image}, PlaceOptions(multiple=4))
+    assert found.failures == ()
+    for record in found.records:
+        raster = ImageReader("S2", image).read(record).raster
+        assert raster.valid.all()
+        np.testing.assert_allclose(raster.pixels, 0.1, rtol=1e-5)
