@@ -88,7 +88,7 @@ function choose(i, { from = "map", among = 1 } = {}) {
   part("actions").hidden = !shape;
   showPictures(i);
   const found = content.similar[i], shown = score => score.toFixed(digits(content.scores[i]));
-  part("heading").textContent = found.length ? "Most similar places" : "No similar places: its vector cannot be compared";
+  part("heading").textContent = found.length ? "Most similar places" : content.ids.length === 1 ? "There is no other item" : "No similar places: its vector cannot be compared";
   part("similar").replaceChildren(...found.map((j, rank) => row(j, {
     rank: rank + 1, score: shown(content.scores[i][rank]), more: [distance(i, j), days(j)].filter(Boolean).join(" · "),
     act: () => { choose(j, { from: "similar" }); part("name").focus({ preventScroll: true }); part("chosen").scrollIntoView({ block: "nearest" }); },
@@ -237,7 +237,8 @@ part("summary").textContent = [plural(count, "item"), ...content.notes.map(note 
 canvas.setAttribute("aria-label", `Map of ${plural(view.placed.length, "item")}`);
 const colours = content.explained === null
   ? "Colours are the first principal components of the cells of all grids; seen from afar, an item has the mean colour of its cells. Like colours mean like embeddings."
-  : `Colours are the first principal components of the vectors, ${Math.round(100 * content.explained)} % of their variance. Like colours mean like embeddings.`;
+  : `Colours are the first principal components of the vectors, ${Math.round(100 * content.explained)} % of their variance. Like colours mean like embeddings.` +
+    (Object.keys(content.cells).length ? " Pictures of cells have colours of their own, alike on all pictures." : "");
 part("about").append(...[
   colours,
   `Similarity is the cosine of the angle between ${content.vectors}: 1 is the same direction. It is compared in full, not approximated.`,

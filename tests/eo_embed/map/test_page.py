@@ -157,6 +157,15 @@ def test_the_list_finds_ids_and_dates(path: Path, opened: Opened) -> None:
     assert "No item" in shown.locator("#more").inner_text()
 
 
+def test_one_item_alone_has_a_page_too(tmp_path: Path, opened: Opened) -> None:
+    place = Affine(100, 0, 500_000, 0, -100, 5_000_000)
+    item = placed("alone", None, place, pooled=np.ones(4, np.float32), shape=(8, 8))
+    shown = opened(write_map(write_export(tmp_path / "export", [item]).path)[0])
+    shown.mouse.click(*centre(shown, "alone"))
+    assert shown.locator("#name").inner_text() == "alone"
+    assert shown.locator("#heading").inner_text() == "There is no other item"
+
+
 def test_items_on_each_other_are_chosen_in_turn(tmp_path: Path, opened: Opened) -> None:
     place = Affine(100, 0, 500_000, 0, -100, 5_000_000)
     items = [
