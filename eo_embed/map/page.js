@@ -135,7 +135,8 @@ function list() {
   const wanted = part("find").value.trim().toLowerCase();
   const found = [];
   searched.forEach((text, i) => { if (text.includes(wanted)) found.push(i); });
-  part("list").replaceChildren(...found.slice(0, SHOWN).map(i => row(i, { more: days(i) + (view.shapes[i] ? "" : " · no georeference"), act: () => choose(i, { from: "list" }) })));
+  part("list").replaceChildren(...found.slice(0, SHOWN).map(i => row(i, { more: days(i) + (view.shapes[i] ? "" : " · no georeference"), 
+    act: () => { choose(i, { from: "list" }); part("chosen").scrollIntoView({ block: "nearest" }); } })));
   const rest = found.length - SHOWN;
   part("more").textContent = !found.length ? "No item has this in its id or dates." : rest > 0 ? `and ${plural(rest, "more item")}: type a part of an id or date to find them.` : "";
   markList();
@@ -215,9 +216,15 @@ function next(step) {
   view.redraw();
 }
 
+// Keys zoom about the item that they have reached.
+function keyZoom(factor) {
+  const shape = view.focused >= 0 && view.seen(view.focused) ? view.shapes[view.focused] : null;
+  view.zoom(factor, ...(shape ? view.toScreen(shape.x, shape.y) : []));
+}
+
 const KEYS = {
   ArrowLeft: () => view.pan(80, 0), ArrowRight: () => view.pan(-80, 0), ArrowUp: () => view.pan(0, 80), ArrowDown: () => view.pan(0, -80),
-  "+": () => view.zoom(1.5), "=": () => view.zoom(1.5), "-": () => view.zoom(1 / 1.5), "0": () => moveTo(view.framing(view.placed)),
+  "+": () => keyZoom(1.5), "=": () => keyZoom(1.5), "-": () => keyZoom(1 / 1.5), "0": () => moveTo(view.framing(view.placed)),
   n: () => next(1), p: () => next(-1), Enter: () => { if (view.focused >= 0) choose(view.focused); }, Escape: letGo,
 };
 

@@ -127,10 +127,11 @@ def test_the_keyboard_alone_reaches_everything(export: Export, path: Path, opene
     assert f"the most similar one is {neighbours(export, name)[0]}" in shown.locator("#status").inner_text()
     before = shown.evaluate("[view.x, view.scale]")
     shown.keyboard.press("ArrowRight")
+    assert shown.evaluate("view.x") > before[0]
+    place = centre(shown, name)
     shown.keyboard.press("+")
-    after = shown.evaluate("[view.x, view.scale]")
-    assert after[0] > before[0]
-    assert after[1] == pytest.approx(1.5 * before[1])
+    assert shown.evaluate("view.scale") == pytest.approx(1.5 * before[1])
+    assert centre(shown, name) == pytest.approx(place)
     shown.keyboard.press("0")
     assert shown.evaluate("[view.x, view.scale]") == pytest.approx(before)
     shown.keyboard.press("Escape")
