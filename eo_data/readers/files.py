@@ -15,6 +15,7 @@ from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
+from eo_data.readers.products.sentinel3 import is_sen3, open_sentinel3
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def _any_file(_: Href) -> bool:
 #: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
+    FileReader("Sentinel-3", is_sen3, open_sentinel3),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,6 +136,28 @@ class Package:
         if self.is_archive:
             return Href(f"/vsizip/{{{self.path.absolute()}}}/{self.prefix}{name}")
         return Href(str(self.path / name))
+
+    def unpacked(self, name: str, folder: Path) -> Path:
+        """Return where one of the files lies on the disk, for readers that know no archives.
+
+        Parameters
+        ----------
+        name : str
+            The file.
+        folder : Path
+            Where it is unpacked to, once, if it lies in an archive.
+        """
+        if not self.is_archive:
+            return self.path / name
+        place = folder / PurePosixPath(name).name
+        if not place.exists():
+            with (
+                zipfile.ZipFile(self.path) as archive,
+                archive.open(self.prefix + name) as packed,
+                place.open("wb") as file,
+            ):
+                shutil.copyfileobj(packed, file)
+        return place
 
     def _refuse_large(self, name: str, size: int) -> None:
         if size > _LARGEST_METADATA:

@@ -1,0 +1,174 @@
+"""The files of a Sentinel-3 product (``.SEN3``): its manifest, and variables of its NetCDF files.
+
+Source: Sentinel-3 SAFE, "Product Data Format Specification - OLCI/SLSTR Level 1", EUMETSAT and ESA.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eo_data.catalog.hrefs import Href
+from eo_data.readers.formats.limits import USUAL, check_file
+from eo_data.readers.products.package import Package
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+MANIFEST = "xfdumanifest.xml"
+#: What is asked of the manifest, whatever the prefix of its names: ``<sentinel-safe:startTime>2017-...</...>``.
+_ENTRY = r"<(?:[\w-]+:)?{name}(?:\s[^<>]*)?>\s*([^<>]*?)\s*</"
+ALL = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Sen3:
+    """An open product.
+
+    Parameters
+    ----------
+    package : Package
+        Its files.
+    kind : str
+        Type by its manifest, without what fills it up: ``OL_1_EFR``, ``SL_1_RBT``.
+    name : str
+        Name of the product by its manifest, without ``.SEN3``.
+    started : datetime or None
+        When sensing began, UTC.
+    folder : Path
+        For what has to be unpacked.
+    """
+
+    package: Package
+    kind: str
+    name: str
+    started: datetime | None
+    folder: Path
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the manifest says, for those who look for a date."""
+        return {} if self.started is None else {"START_DATETIME": self.started.isoformat()}
+
+    def has(self, file: str) -> bool:
+        """Whether a file is there."""
+        return file in self.package.names
+
+    def require(self, files: Mapping[str, str]) -> None:
+        """Refuse a product that lacks one of the files, each with what it holds.
+
+        Raises
+        ------
+        ValueError
+            For the first that is not there.
+        """
+        for file, what in files.items():
+            self.package.only(file, what)
+
+    def read(self, file: str, variable: str, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
+        """Return a variable in its unit: scaled, NaN where it is missing.
+
+        Parameters
+        ----------
+        file, variable : str
+            Name of the file and of the variable in it.
+        rows, columns : slice
+            What to read of it; of a variable of one axis, only ``rows`` counts.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, has no such variable, or would take too much memory.
+        """
+        return self._read(file, variable, (rows, columns), decoded=True)[0]
+
+    def read_flags(self, file: str, variable: str, rows: slice, columns: slice) -> tuple[np.ndarray, dict[str, int]]:
+        """Return flags as whole numbers, and the bits of each flag by its name."""
+        stored, attributes = self._read(file, variable, (rows, columns), decoded=False)
+        names = str(attributes.get("flag_meanings", "")).split()
+        masks = np.atleast_1d(np.asarray(attributes.get("flag_masks", ())))
+        if not names or len(names) != len(masks) or stored.dtype.kind not in "iu":
+            msg = f"{file}: {variable} is no layer of flags with flag_meanings and flag_masks. Download it again."
+            raise ValueError(msg)
+        bits = 8 * stored.dtype.itemsize
+        unsigned = stored.view(f"u{stored.dtype.itemsize}").astype(np.uint64)
+        return unsigned, {name: int(mask) % (1 << bits) for name, mask in zip(names, masks, strict=True)}
+
+    def attributes(self, file: str) -> dict[str, object]:
+        """Return the attributes of a file."""
+        with self._opened(file, decoded=False) as data:
+            return dict(data.attrs)
+
+    def _read(
+        self, file: str, variable: str, part: tuple[slice, slice], *, decoded: bool
+    ) -> tuple[np.ndarray, dict[str, object]]:
+        with self._opened(file, decoded=decoded) as data:
+            if variable not in data.variables:
+                msg = f"{file} has no variable {variable}, it has {', '.join(map(str, data.variables))[:200]}."
+                raise ValueError(msg)
+            array = data[variable]
+            if array.ndim not in (1, 2):
+                msg = f"{file}: {variable} has the axes {array.dims}, expected rows and columns."
+                raise ValueError(msg)
+            array = array[part[: array.ndim]]
+            USUAL.refuse_large(2 * 8 * array.size, f"{variable} in {file}")
+            return np.asarray(array.values), dict(array.attrs)
+
+    @contextmanager
+    def _opened(self, file: str, *, decoded: bool) -> Iterator[Dataset]:
+        import xarray  # noqa: PLC0415
+
+        path = self.package.unpacked(file, self.folder)
+        try:
+            check_file(Href(str(path)))
+            opened = xarray.open_dataset(path, mask_and_scale=decoded, decode_times=False, decode_coords=False)
+        except (OSError, ValueError) as error:
+            msg = f"its file {file} cannot be read ({str(error)[:200]}). Download or unpack the product again."
+            raise ValueError(msg) from error
+        with opened as data:
+            yield data
+
+
+@contextmanager
+def opened_sen3(href: Href) -> Iterator[Sen3]:
+    """Open a product: a folder, an archive of one, or its manifest.
+
+    Raises
+    ------
+    ValueError
+        If it has no manifest, or that does not say what the product is.
+    """
+    package = Package.of(href, MANIFEST.__eq__)
+    text = package.read(MANIFEST).decode("utf-8", "replace")
+    kind, name = _entry(text, "productType"), _entry(text, "productName")
+    kind = (kind or name[4:15]).rstrip("_")
+    if not kind:
+        msg = f"its {MANIFEST} states neither productType nor productName. Download it again."
+        raise ValueError(msg)
+    with tempfile.TemporaryDirectory(prefix="sen3-") as folder:
+        name = (name or package.name).removesuffix(".SEN3")
+        yield Sen3(package, kind, name, _time(_entry(text, "startTime")), Path(folder))
+
+
+def _entry(text: str, name: str) -> str:
+    found = re.search(_ENTRY.format(name=name), text)
+    return found.group(1) if found else ""
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"its {MANIFEST} states the start of sensing {text!r}, expected a time such as 2017-03-13T11:03:43Z."
+        raise ValueError(msg) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
