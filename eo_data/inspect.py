@@ -25,7 +25,7 @@ from eo_data.catalog.records import SPLITS, Record
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
-from eo_data.readers.report import band_verdicts, crs_name, describe_file
+from eo_data.readers.described.report import band_verdicts, crs_name, describe_file
 from eo_data.temporal.calendar_date import day_of_year
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ class FeatureExtractor(nn.Module):
 
     Parameters
     ----------
-    backbone : str
-        Name in TerraTorch's ``BACKBONE_REGISTRY``.
+    backbone : str or Module
+        Name in TerraTorch's ``BACKBONE_REGISTRY`` (imports TerraTorch); or a backbone that was built for ``layers``.
     arguments : mapping
-        Its arguments.
+        Arguments of the one that is built.
     layers : sequence of int
         Which of its features, in the wanted order: numbers of blocks for a backbone that declares
         ``feature_arguments``, else positions in the list that it returns. Negative ones count from the end.
@@ -42,22 +42,18 @@ class FeatureExtractor(nn.Module):
 
     def __init__(
         self,
-        backbone: str,
+        backbone: str | nn.Module,
         arguments: Mapping[str, Any],
         layers: Sequence[int] = (-1,),
         group_merge: GroupMerge = "mean",
     ) -> None:
         super().__init__()
-        from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
-
         if group_merge not in MERGES:
             msg = f"group_merge must be one of {', '.join(MERGES)}, got {group_merge!r}."
             raise ValueError(msg)
         self.layers = list(layers)
         self.group_merge = group_merge
-        encoder = find_encoder(backbone)
-        needed = {} if encoder is None else encoder.feature_arguments(self.layers)
-        self.backbone = BACKBONE_REGISTRY.build(backbone, **{**arguments, **needed})
+        self.backbone: Any = _built(backbone, arguments, self.layers) if isinstance(backbone, str) else backbone
         self.reads_own_tokens = isinstance(self.backbone, TokenReader)
 
     def forward(self, image: torch.Tensor | Mapping[str, torch.Tensor], **extras: Any) -> list[Features]:  # noqa: ANN401
@@ -74,6 +70,16 @@ class FeatureExtractor(nn.Module):
                 raise ValueError(msg)
             chosen.append(_read(features[layer], size))
         return chosen
+
+
+def _built(name: str, arguments: Mapping[str, Any], layers: Sequence[int]) -> nn.Module:
+    """Build a backbone of the registry so that it returns these layers."""
+    from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
+
+    encoder = find_encoder(name)
+    needed = {} if encoder is None else encoder.feature_arguments(layers)
+    built: nn.Module = BACKBONE_REGISTRY.build(name, **{**arguments, **needed})
+    return built
 
 
 def _size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:

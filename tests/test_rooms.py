@@ -23,6 +23,7 @@ FLOORS = (
     ("eo_data.readers.grids",),
     ("eo_data.readers.products",),
     ("eo_data.readers",),
+    ("eo_data.readers.described",),
     ("eo_data.preprocess",),
     ("eo_data.dataset",),
     ("eo_data",),

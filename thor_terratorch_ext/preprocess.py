@@ -247,7 +247,7 @@ class ThorPreprocess:
 
     def _plan(self, image: Image, bands: Sequence[object], non_square: NonSquare | None = None) -> GeometryPlan:
         size = (image.raster.height, image.raster.width)
-        return plan_input(*size, image.pixel_size, _gsds(bands), self.policy, non_square or self.non_square)
+        return plan_input(*size, image.pixel_size, gsds_of(bands), self.policy, non_square or self.non_square)
 
     def _prepared(self, name: str, image: Image, plan: GeometryPlan) -> Image:
         if image.is_series:
@@ -269,7 +269,7 @@ class ThorPreprocess:
         msg = (
             f"THOR's rule resamples {plan.input_hw[0]} x {plan.input_hw[1]} px ({ground} m) to {plan.final_hw[0]} px "
             f"and takes them for {plan.ground_cover_m:g} m ({plan.reason}). "
-            f"{limit_advice(plan, pixel_size, _gsds(bands), self.policy)}"
+            f"{limit_advice(plan, pixel_size, gsds_of(bands), self.policy)}"
         )
         warnings.warn(msg, stacklevel=3)
 
@@ -323,7 +323,7 @@ class ThorPreprocess:
             clean = to_physical(np.clip(clean, 0, 10000), UnitConversion(InputUnit.DIGITAL_NUMBER), _UNITS["S2"])
             unit = InputUnit.REFLECTANCE
         else:
-            unit = InputUnit.LINEAR_POWER if self.normalization in _LOGARITHMS else InputUnit.DECIBEL
+            unit = InputUnit.LINEAR_POWER if self.normalization in LOGARITHMS else InputUnit.DECIBEL
         raster = Raster(clean, np.ones(clean.shape[1:], dtype=bool), None, None)
         image = Image(raster, names, unit, float(pixel_size))
         plan = self._plan(image, names, "stretch")
@@ -331,11 +331,13 @@ class ThorPreprocess:
         return self._prepared("array", image, plan).raster.pixels, plan
 
 
-_LOGARITHMS = ("log1p_p99", "log1p", "s1_log_normalize", "log_normalize", "default", "auto")
-_WITHOUT_STATISTICS = (*_LOGARITHMS, "unit_scale", "unit", "reflectance", "none", "raw", "off")
+#: Names of normalisations that take radar as linear power.
+LOGARITHMS = ("log1p_p99", "log1p", "s1_log_normalize", "log_normalize", "default", "auto")
+_WITHOUT_STATISTICS = (*LOGARITHMS, "unit_scale", "unit", "reflectance", "none", "raw", "off")
 
 
-def _gsds(bands: Sequence[object]) -> set[int]:
+def gsds_of(bands: Sequence[object]) -> set[int]:
+    """Return the pixel sizes in metres at which THOR reads bands."""
     selection = select_bands(bands)
     return {selection.gsd(channel) for channel in selection.channels}
 
@@ -360,7 +362,7 @@ def _check_unit(name: str, image: Image, chosen: str, sensor: str) -> None:
     if chosen in ("none", "raw", "off") or image.unit is InputUnit.NATIVE:
         return
     expected = {_UNITS[sensor]}
-    if chosen in _LOGARITHMS:
+    if chosen in LOGARITHMS:
         expected = {InputUnit.LINEAR_POWER}
     elif sensor == "S3":
         expected |= {InputUnit.KELVIN}

@@ -9,7 +9,7 @@ In a batch every text becomes a list of B texts, and every tensor has one more a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict
 
 import torch
 
@@ -70,3 +70,8 @@ class SampleEntry(SampleMetadata, total=False):
 METADATA_KEYS = tuple(SampleMetadata.__annotations__)
 #: Keys that TerraTorch's tasks do not hand to the model as further arguments.
 NOT_FOR_MODEL = frozenset(("image", "mask", "label", "filename"))
+
+
+def extras_of(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a batch that an encoder gets beside its image, such as dates."""
+    return {key: value for key, value in batch.items() if key not in NOT_FOR_MODEL and key not in METADATA_KEYS}

@@ -6,10 +6,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 
 from eo_core.file_state import Verify
@@ -22,6 +21,9 @@ from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
 from eo_data.raster.sample import Image, Sample
 from eo_data.readers.images import ImageReader
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DATES_AS = ("dict", "plane", "none")
 #: Date of the masked frames of a missing modality, where nothing else in the sample has a date.

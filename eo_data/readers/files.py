@@ -15,6 +15,8 @@ from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
+from eo_data.readers.products.hls import is_hls_product, open_hls
+from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
 from eo_data.readers.products.sentinel3 import is_sen3, open_sentinel3
 
 
@@ -55,6 +57,8 @@ def _any_file(_: Href) -> bool:
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-3", is_sen3, open_sentinel3),
+    FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
+    FileReader("HLS", is_hls_product, open_hls),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),

@@ -17,13 +17,14 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.georeference import PixelGrid, compare_grids
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
 from eo_data.readers.alpha import alpha_counts
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
+from eo_data.readers.grids.differences import difference, one_grid, size_of_pixels
 from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
@@ -216,8 +217,11 @@ def _wanted(href: Href, layers: Sequence[OpenLayer], source: ImageSource) -> lis
 
 
 def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
-    """Grid that bands come to: that of the first one, or of ``resample_to`` over its ground."""
-    lead = next((band for band in bands if not is_quality_layer(band.name, source)), bands[0])
+    """Grid that bands come to: of the first one, of a product's finest one, or of ``resample_to`` over its ground."""
+    measured = [band for band in bands if not is_quality_layer(band.name, source)] or bands
+    lead = measured[0]
+    if lead.layer.facts.product is not None:
+        lead = max(measured, key=lambda band: band.layer.facts.grid.height * band.layer.facts.grid.width)
     facts = lead.layer.facts
     if facts.points and facts.grid.transform is None:
         if source.pixel_size is None:
@@ -325,11 +329,12 @@ def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageS
     quality = _is_layer(group[0], source)
     with reading_errors(href):
         own = with_stated_crs(layer.facts.grid, source.crs)
-    if own != grid and not (same_ground(grid, own) if source.resample_to or quality else _one_grid(grid, own)):
+    nested = bool(source.resample_to) or quality or layer.facts.product is not None
+    if own != grid and not (same_ground(grid, own) if nested else one_grid(grid, own)):
         msg = (
-            f"{href} has {own.height} x {own.width} pixels{_pixel_size(own)}, but {first.href} has another grid "
-            f"(size, transform or CRS): {grid.height} x {grid.width}{_pixel_size(grid)}; {_difference(grid, own)}. For "
-            "bands of different pixel size over one ground, set resample_to to the pixel size that all shall have."
+            f"{href} has {own.height} x {own.width} pixels{size_of_pixels(own)}, but {first.href} has another grid "
+            f"(size, transform or CRS): {grid.height} x {grid.width}{size_of_pixels(grid)}; {difference(grid, own)}. "
+            "For bands of different pixel size over one ground, set resample_to to the pixel size that all shall have."
         )
         raise SampleError(msg)
     resampling = "nearest" if quality else source.resampling
@@ -352,27 +357,6 @@ def _fill(group: Sequence[_Band], source: ImageSource, first: _Band) -> Fill | N
         return None
     origins = [BandOrigin(band.href, band.position, band.facts) for band in group]
     return fill_of(source, [band.name for band in group], origins, first.layer.facts.tags)
-
-
-def _one_grid(grid: PixelGrid, own: PixelGrid) -> bool:
-    found = compare_grids(grid, own)
-    return found.same_knowledge and found.same_grid()
-
-
-def _difference(grid: PixelGrid, own: PixelGrid) -> str:
-    found = compare_grids(grid, own)
-    if found.same_crs is False:
-        return "the CRS differ"
-    if not found.same_knowledge:
-        return "only one of them states its place"
-    if found.same_directions is False:
-        return "their rows or columns run in opposite directions"
-    return f"their corners are up to {found.gap or 0:g} pixels apart"
-
-
-def _pixel_size(grid: PixelGrid) -> str:
-    t = grid.transform
-    return "" if t is None else f" of {abs(t.a) or abs(t.b):g} x {abs(t.e) or abs(t.d):g}"
 
 
 def _decodes(band: _Band, source: ImageSource) -> bool:

@@ -22,7 +22,7 @@ import torch
 
 from eo_core.locks import FolderLock
 from eo_data.catalog.hrefs import Href
-from eo_data.dataset.contract import METADATA_KEYS, NOT_FOR_MODEL
+from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.facts import data_set_of
 from eo_embed.export.failures import Failures
@@ -38,9 +38,6 @@ from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_models.features import Features
-
-#: Entries of a batch that are ours or TerraTorch's, and not for the encoder.
-_NOT_FOR_ENCODER = NOT_FOR_MODEL.union(METADATA_KEYS)
 
 Image = torch.Tensor | Mapping[str, torch.Tensor]
 
@@ -235,16 +232,15 @@ class Exporter:
             run.counts += Counts(skipped=len(batch["id"]))
             return
         image = cast("Image", batch["image"])
-        samples = [self._named(sample) for sample in sample_grids(batch, _size(image), self.root)]
+        samples = [self._named(sample) for sample in sample_grids(batch, image_size(image), self.root)]
         names = self.settings.layer_names
         if all((sample.id, name) in run.finished for sample in samples for name in names):
             run.counts += Counts(skipped=len(samples))
             return
         if run.manifest.is_complete and self.rank == 0:
             run.manifest.resume(self.provenance)
-        extras = {key: value for key, value in batch.items() if key not in _NOT_FOR_ENCODER}
         with torch.no_grad():
-            features = self.encoder(image, **extras)
+            features = self.encoder(image, **extras_of(batch))
         entries = list(self._write(run, features, samples))
         run.ledger.record(entries)
         whole = {entry["id"] for entry in entries}
@@ -382,8 +378,8 @@ def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[st
     return sum(sizes.values())
 
 
-def _size(image: Image) -> tuple[int, int]:
-    """Rows and columns of an image in pixels; of several, those of the first."""
+def image_size(image: Image) -> tuple[int, int]:
+    """Return rows and columns of an image in pixels; of several, those of the first."""
     if isinstance(image, Mapping):
         image = next(value for value in image.values() if value.ndim >= 4)
     return int(image.shape[-2]), int(image.shape[-1])

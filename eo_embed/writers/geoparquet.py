@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ from eo_core.files import write_file
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.footprint import centre, crs_name, footprint
 from eo_embed.writers.layout import PARTS
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet")
 _BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -100,6 +103,26 @@ class PartWriter:
 def part_files(folder: Path) -> list[Path]:
     """Return the parts of an export in order; of rows with the same id and layer the last one counts."""
     return [path for _, _, path in _parts(folder)]
+
+
+def table_of(embeddings: Sequence[Embedding]) -> gpd.GeoDataFrame:
+    """Return vectors as the table that an export's files come to, in EPSG:4326.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they differ in width.
+    """
+    import geopandas as gpd  # noqa: PLC0415  (a second that writers of grids need not wait)
+
+    pooled = [own for own in embeddings if own.pooled is not None]
+    if not pooled:
+        msg = 'There are no vectors: they were not asked for (output="grid"), or nothing was embedded.'
+        raise ValueError(msg)
+    dim = len(pooled[0].pooled if pooled[0].pooled is not None else ())
+    rows = pa.Table.from_pylist([_row(own, dim) for own in pooled], schema(dim)).to_pandas()
+    geometry = gpd.GeoSeries.from_wkb(rows.pop("geometry"), crs=4326)
+    return gpd.GeoDataFrame(rows, geometry=geometry)
 
 
 def _parts(folder: Path) -> list[tuple[int, int, Path]]:

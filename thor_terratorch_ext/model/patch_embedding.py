@@ -7,9 +7,9 @@ and averages the results, which is the same as one embedding with the kernels si
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from thor_terratorch_ext.model.layout import GroupGrid
 
 #: Side in pixels of the stored kernels.
 REFERENCE_KERNEL = 16
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def resize_matrix(patch_size: int) -> torch.Tensor:
@@ -44,8 +46,14 @@ def resize_matrix(patch_size: int) -> torch.Tensor:
     return torch.tensor(_resize_rows(patch_size), dtype=torch.float64)
 
 
+def _constant_of_a_trace(function: _F) -> _F:
+    """Mark a function as `torch.compiler.assume_constant_result` does, which imports the compiler: two seconds."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 @lru_cache(maxsize=64)
-@torch.compiler.assume_constant_result
+@_constant_of_a_trace
 def _resize_rows(patch_size: int) -> tuple[tuple[float, ...], ...]:
     """Rows of `resize_matrix` as plain numbers: computed without PyTorch, they are constants of a trace."""
     return tuple(map(tuple, np.linalg.pinv(_bicubic_resize(REFERENCE_KERNEL, patch_size).T).tolist()))

@@ -93,7 +93,8 @@ class FilePattern:
         """Yield matching files (or Zarr folders) below ``root`` in the order of their names, without hidden ones.
 
         Upper and lower case differ but in the suffix (``x.TIF`` fits ``{id}.tif``) and in bands. What groups hold is in
-        Unicode's composed form. Of files with the same groups that are links to one file, or are it, one counts.
+        Unicode's composed form. Of files with the same groups that are links to one file, or are it, one counts. What
+        lies in the folder of a product does not, if the folder itself matches.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class FilePattern:
         found = [
             (match, file) for file in files_below(folder) if (match := regex.fullmatch(composed(prefix + file.name)))
         ]
-        found = _once(found, folder)
+        found = _once(_outside(found), folder)
         _check_names([file.name for _, file in found], folder)
         for match, file in found:
             yield match, folder / file.name
@@ -126,6 +127,15 @@ def _literal(text: str, start: int, stop: int, of_ending: int) -> list[str]:
     """Return a part of a pattern without tokens as a regular expression; case does not count within the ending."""
     exact, ending = text[start : min(stop, of_ending)], text[max(start, of_ending) : stop]
     return [*([re.escape(exact)] if exact else []), *([f"(?i:{re.escape(ending)})"] if ending else [])]
+
+
+def _outside(found: list[tuple[re.Match[str], Found]]) -> list[tuple[re.Match[str], Found]]:
+    """Leave out the files of products that are found themselves: ``{id}.SAFE`` is not ``x.SAFE/manifest.safe``."""
+    products = {file.name for _, file in found if file.product}
+    if not products:
+        return found
+    above = ((pair, PurePosixPath(pair[1].name).parents) for pair in found)
+    return [pair for pair, folders in above if not any(str(place) in products for place in folders)]
 
 
 def _once(found: list[tuple[re.Match[str], Found]], folder: Path) -> list[tuple[re.Match[str], Found]]:

@@ -21,10 +21,13 @@ class Found:
         Its path from that folder on with forward slashes, as the file system has it.
     linked : bool
         Whether the file or a folder above it is a link.
+    product : bool
+        Whether it is the folder of a product, of which the files are listed, too.
     """
 
     name: str
     linked: bool
+    product: bool = False
 
 
 #: Device and number of a folder: the same by whatever path or link one comes to it.
@@ -67,7 +70,7 @@ class _Walk:
         for entry, is_folder in _entries(path):
             name = prefix + entry.name
             if not is_folder or is_product_folder(entry.name):
-                yield Found(name, entry.is_symlink())
+                yield Found(name, entry.is_symlink(), product=is_folder)
             if not is_folder:
                 continue
             if entry.is_symlink():
@@ -88,7 +91,7 @@ class _Walk:
             for entry, is_folder in _entries(place):
                 own = _identity(entry.path) if is_folder else None
                 if own is None or is_product_folder(entry.name):
-                    found.append(Found(prefix + entry.name, linked=True))
+                    found.append(Found(prefix + entry.name, linked=True, product=own is not None))
                 if own is None:
                     continue
                 if own in inside:

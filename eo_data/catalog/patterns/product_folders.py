@@ -15,6 +15,8 @@ _FOLDERS = re.compile(
     re.IGNORECASE,
 )
 _ZARR = ".zarr"
+#: Metadata that stand for the whole product in whose folder they lie, when they are named as the file to read.
+_METADATA = re.compile(r"MTD_MSIL(?:1C|2A)\.xml|S2[A-D]_\w{4}_MTD_SAFL(?:1C|2A)\w*\.xml")
 
 
 def is_store(name: str) -> bool:
@@ -25,3 +27,8 @@ def is_store(name: str) -> bool:
 def is_product_folder(name: str) -> bool:
     """Whether a folder of this name is one product or store, which is read as a whole."""
     return _FOLDERS.fullmatch(name) is not None
+
+
+def is_product_metadata(name: str) -> bool:
+    """Whether a file of this name stands for the product in whose folder it lies."""
+    return _METADATA.fullmatch(name) is not None

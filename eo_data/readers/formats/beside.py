@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.patterns.product_folders import is_product_metadata
 from eo_data.readers.formats.limits import sources_of_vrt
 from eo_data.readers.formats.sidecars import product_files, sidecar_names
 
@@ -34,7 +35,7 @@ class FilesBeside:
         self._folders: dict[str, _Folder] = {}
 
     def of(self, href: Href) -> list[Path]:
-        """Return the files, or folder of a store, that are read for a file; none if a server has it.
+        """Return the files, or folder of a store or product, that are read for a file; none if a server has it.
 
         Parameters
         ----------
@@ -50,8 +51,11 @@ class FilesBeside:
         """Add a file with what lies beside it, and of a VRT its sources, which may be VRTs themselves."""
         if file in found:
             return
-        found[file] = None
         place, name = os.path.split(file)
+        if is_product_metadata(name):
+            found[place] = None
+            return
+        found[file] = None
         if place not in self._folders:
             self._folders[place] = _Folder(place)
         folder = self._folders[place]

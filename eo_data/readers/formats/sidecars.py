@@ -28,7 +28,8 @@ _SENTINEL2_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 #: Bands of Sentinel-2 by ``band_id`` of the MTD file.
 _BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 _MTD_TEXTS = ("PROCESSING_BASELINE", "PRODUCT_URI", "PRODUCT_TYPE", "PRODUCT_START_TIME")
-_MTD_NUMBERS = ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE")
+#: The last of level 2A up to baseline 02.07.
+_MTD_NUMBERS = ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
 _MTD_OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 #: A larger JSON file is no STAC item: labels have such names, too.
 _LARGEST_ITEM = 8_000_000
@@ -103,7 +104,7 @@ def sidecar_of(path: Path) -> Sidecar | None:
         If such a file is malformed, or an XML file has a document type (entities); the message names the file.
     """
     files = [(path.with_name(name), parse) for name, parse in _landsat_files(path.name)]
-    for beside, parse in [*files, *((file, _mtd) for file in product_files(path.parent))]:
+    for beside, parse in [*files, *((file, mtd_tags) for file in product_files(path.parent))]:
         tags = _parsed(beside, parse)
         if tags is not None:
             return Sidecar(dict(tags), beside)
@@ -205,11 +206,19 @@ def _mtl_text(data: bytes, _name: str) -> dict[str, Any]:
     raise ValueError(msg)
 
 
-def _mtd(data: bytes, _name: str) -> dict[str, Any]:
-    """Parse the MTD file of a Sentinel-2 product."""
+def mtd_tags(data: bytes, _name: str = "") -> dict[str, Any]:
+    """Return what the MTD file of a Sentinel-2 product says, as the tags of `Sidecar` have it.
+
+    Raises
+    ------
+    ValueError
+        If it has no processing baseline, a number is none, or it has a document type.
+    xml.parsers.expat.ExpatError
+        If it is no XML.
+    """
     tags: dict[str, Any] = {}
     special = ""
-    for name, attributes, text in _xml_leaves(data):
+    for name, attributes, text in xml_elements(data):
         if name in _MTD_TEXTS:
             tags.setdefault(name, text)
         elif name in _MTD_NUMBERS:
@@ -228,8 +237,16 @@ def _mtd(data: bytes, _name: str) -> dict[str, Any]:
     return tags
 
 
-def _xml_leaves(data: bytes) -> list[tuple[str, dict[str, str], str]]:
-    """Return the elements of an XML file as local name, attributes and text, in the order in which they end."""
+def xml_elements(data: bytes) -> list[tuple[str, dict[str, str], str]]:
+    """Return the elements of an XML file as local name, attributes and text, in the order in which they end.
+
+    Raises
+    ------
+    ValueError
+        If it has a document type.
+    xml.parsers.expat.ExpatError
+        If it is no XML.
+    """
     leaves: list[tuple[str, dict[str, str], str]] = []
     opened: list[tuple[str, dict[str, str], list[str]]] = []
 

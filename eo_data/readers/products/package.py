@@ -35,7 +35,7 @@ class Package:
     prefix: str = ""
 
     @classmethod
-    def of(cls, href: Href, marker: Callable[[str], bool]) -> Package:
+    def of(cls, href: Href, marker: Callable[[str], bool], metadata: str = "") -> Package:
         """List the files of a product.
 
         Parameters
@@ -45,6 +45,8 @@ class Package:
         marker : callable
             Tells by a file's name whether it lies directly in the folder of the product: one that every product of
             this kind has. In an archive, the folder of the product is where such a file lies.
+        metadata : str
+            What such a file is called, for messages.
 
         Raises
         ------
@@ -53,25 +55,25 @@ class Package:
         """
         path = href.path
         if path.is_dir():
-            return cls._of_folder(path, marker)
+            return cls._of_folder(path, marker, metadata)
         if path.suffix.lower() == _ZIP:
-            return cls._of_archive(path, marker)
-        return cls._of_folder(path.parent, marker)
+            return cls._of_archive(path, marker, metadata)
+        return cls._of_folder(path.parent, marker, metadata)
 
     @classmethod
-    def _of_folder(cls, path: Path, marker: Callable[[str], bool]) -> Package:
+    def _of_folder(cls, path: Path, marker: Callable[[str], bool], metadata: str) -> Package:
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         if not any(marker(name) for name in names if "/" not in name):
-            raise ValueError(_without_metadata(len(names)))
+            raise ValueError(_without_metadata(len(names), metadata))
         return cls(path, tuple(names))
 
     @classmethod
-    def _of_archive(cls, path: Path, marker: Callable[[str], bool]) -> Package:
+    def _of_archive(cls, path: Path, marker: Callable[[str], bool], metadata: str) -> Package:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if not name.endswith("/"))
         homes = sorted({str(PurePosixPath(name).parent) for name in names if marker(PurePosixPath(name).name)})
         if not homes:
-            raise ValueError(_without_metadata(len(names)))
+            raise ValueError(_without_metadata(len(names), metadata))
         if len(homes) > 1:
             msg = (
                 f"it holds {len(homes)} products ({', '.join(homes[:3])}), and one is read at a time. Unpack it, and "
@@ -165,8 +167,9 @@ class Package:
             raise ValueError(msg)
 
 
-def _without_metadata(count: int) -> str:
+def _without_metadata(count: int, metadata: str) -> str:
+    named = f" ({metadata})" if metadata else ""
     return (
-        f"it lacks its metadata: none of its {count} files is that of a product of this kind. Download or unpack it "
-        "again, as a whole."
+        f"it lacks its metadata{named}: none of its {count} files is that of a product of this kind. Download or "
+        "unpack it again, as a whole."
     )

@@ -105,3 +105,11 @@ def test_accents_are_composed_in_ids_and_kept_in_paths(tmp_path: Path) -> None:
     touch(tmp_path, f"{composed}_S2.tif")
     with pytest.raises(ValueError, match=r"how Unicode writes their accents"):
         _ids(tmp_path, "{id}_S2.tif")
+
+
+def test_what_lies_in_a_product_that_is_found_is_no_sample_of_its_own(tmp_path: Path) -> None:
+    touch(tmp_path, "a/P.SAFE/manifest.safe", "a/P.SAFE/GRANULE/G/x_B02.jp2", "a/Q.SAFE/manifest.safe", "loose.safe")
+    assert _ids(tmp_path, "{id}.SAFE") == [("a/P", None), ("a/Q", None), ("loose", None)]
+    assert _ids(tmp_path, "a/{id}.SAFE") == [("P", None), ("Q", None)]
+    # The files are found where they are what is asked for.
+    assert _ids(tmp_path, "a/{id}.SAFE/GRANULE/*/x_{band}.jp2") == [("P", "B02")]

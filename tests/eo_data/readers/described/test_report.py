@@ -11,7 +11,7 @@ import rasterio
 from small_files import constant_bands, hrefs, level2a
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.report import band_verdicts, crs_name, describe_file
+from eo_data.readers.described.report import band_verdicts, crs_name, describe_file
 
 LANDSAT = "LC09_L2SP_193024_20220615_20230411_02_T1_SR_B2.TIF"
 

@@ -1,0 +1,1 @@
+"""What files say of themselves, to read, to find by, and to go by where nobody states anything."""

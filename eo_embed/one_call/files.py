@@ -1,0 +1,131 @@
+"""Files and products as the input of an encoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record
+from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.temporal.calendar_date import parse_date
+from eo_data.temporal.frame_policy import FramePolicy
+from eo_embed.one_call.options import Request, policy_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of
+from eo_models.preset import ImageKind, find_preset
+
+type Files = Sequence[str | os.PathLike[str]]
+
+
+def prepared_files(
+    given: Mapping[str, Files],
+    request: Request,
+    stated: Mapping[str, Any],
+    dates: Sequence[str | date] | None,
+    name: str = "",
+) -> Prepared:
+    """Return how files are read for an encoder.
+
+    Parameters
+    ----------
+    given : mapping of str to sequence of path
+        Files of each image or series. The keys are names of the encoder's modalities, or anything.
+    request : Request
+        What is asked for.
+    stated : mapping
+        What the caller states of the images: ``bands``, ``sensor``, ``unit``, ``offset``, ``scale`` and other fields
+        of `ImageSource`.
+    dates : sequence of str or date, optional
+        Date of each file, in their order.
+    name : str
+        Id of the result; that of the first file by default.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be opened, does not say what must be known, files of several sensors are mixed, or two images
+        are of one modality.
+    """
+    encoder = request.encoder.name
+    kinds = find_preset(encoder).images(encoder)
+    images: dict[str, tuple[tuple[Href, ...], list[Description], ImageKind]] = {}
+    for key, files in given.items():
+        hrefs = tuple(_href(file) for file in files)
+        found = _described(hrefs, stated)
+        asked = key if any(kind.modality == key for kind in kinds.values()) else None
+        kind = kind_for(encoder, kinds, found[0], hrefs[0], asked)
+        if kind.modality in images:
+            msg = (
+                f"{hrefs[0]} and {images[kind.modality][0][0]} are both {kind.modality!r} images of {encoder}. Give "
+                "the files of one series as one list."
+            )
+            raise ValueError(msg)
+        images[kind.modality] = (hrefs, found, kind)
+    days = tuple(parse_date(day) for day in dates or ())
+    several = any(len(hrefs) > 1 or found[0].series for hrefs, found, _ in images.values())
+    series = any(kind.series for *_, kind in images.values())
+    sources = {}
+    for modality, (_, found, kind) in images.items():
+        dated = series or several or bool(days or found[0].dates or stated.get("fallback_date"))
+        source = source_of(found[0], kind, _image_fields(stated), dated=dated)
+        sources[modality] = replace(source, static=series and not kind.series)
+    files_of = {modality: hrefs for modality, (hrefs, *_) in images.items()}
+    first = next(iter(files_of.values()))[0]
+    record = Record(name or first.stem or first.name, files_of, dates=dict.fromkeys(files_of, days) if days else {})
+    policy = None
+    if series or several:
+        known = days or tuple(day for _, found, _ in images.values() for one in found for day in one.dates)
+        policy = _policy(request, known, series=series)
+    facts = {modality: facts_of_source(modality, source) for modality, source in sources.items()}
+    return Prepared(
+        _root([href for hrefs in files_of.values() for href in hrefs]), [record], sources, facts, policy, series
+    )
+
+
+def _policy(request: Request, known: Sequence[date], *, series: bool) -> FramePolicy:
+    """Return how files become frames: within the window that is asked for, or that of all their dates."""
+    span = (min(known), date.fromordinal(max(known).toordinal() + 1)) if known else None
+    return policy_of(
+        request.frames, request.time or (None if series and request.frames is None else span), series=series
+    )
+
+
+def _described(hrefs: Sequence[Href], stated: Mapping[str, Any]) -> list[Description]:
+    """Describe files, which must be of one sensor.
+
+    Raises
+    ------
+    UnknownFactsError
+        If one is of another sensor.
+    """
+    names = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
+    own = Stated(tuple(stated["bands"]) if stated.get("bands") else None, *(stated.get(name) for name in names))
+    found = [describe_image(href, own) for href in hrefs]
+    for href, other in zip(hrefs, found, strict=True):
+        if other.sensor != found[0].sensor:
+            msg = (
+                f"{hrefs[0]} is from {found[0].sensor}, {href} from {other.sensor}: files of several sensors are "
+                'mixed. Give each sensor its own list: {"s2": [...], "s1": [...]}.'
+            )
+            raise UnknownFactsError(msg)
+    return found
+
+
+def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a caller states beyond what describes the image."""
+    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
+
+
+def _href(file: str | os.PathLike[str]) -> Href:
+    return Href.from_root(os.fspath(file), Path())
+
+
+def _root(hrefs: Sequence[Href]) -> Path:
+    """Return the folder that all files lie below; the current one if some are no paths."""
+    if not all(href.is_local for href in hrefs):
+        return Path()
+    return Path(os.path.commonpath([href.path.absolute().parent for href in hrefs]))

@@ -1,0 +1,151 @@
+"""Images on their way to an encoder: where they are, what they hold, and the data set that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eo_data.catalog.records import Record, SampleRequest
+from eo_data.catalog.sources import ImageSource
+from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
+from eo_data.preprocess.one_frame import OneFrame
+from eo_data.readers.described.images import Description, UnknownFactsError
+from eo_data.readers.grids.pixel_grid import nominal_pixel_size
+from eo_data.temporal.frame_policy import FramePolicy
+from eo_models.preset import ImageFacts, ImageKind, Recipe
+
+#: Arguments of `embed` that are fields of `ImageSource`, for what files do not say.
+IMAGE_FIELDS = (
+    *("scale", "nodata", "crs", "pixel_size", "resample_to", "resampling", "variables", "dataset", "products"),
+    *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind"),
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A `eo_data.catalog.records.SampleSource` of records that are known already."""
+
+    entries: Sequence[Record]
+
+    def records(self, request: SampleRequest) -> list[Record]:
+        """Return them."""
+        return list(self.entries)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images, how they are read and how they become the encoder's input.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that files are named from.
+    records : sequence of Record
+        One for each embedding.
+    modalities : mapping of str to ImageSource
+        How the files of each modality are read.
+    facts : mapping of str to ImageFacts
+        What of them the encoder reads.
+    policy : FramePolicy or None
+        How acquisitions become frames; ``None`` for single images.
+    series : bool
+        Whether the encoder reads series.
+    """
+
+    root: Path
+    records: Sequence[Record]
+    modalities: Mapping[str, ImageSource]
+    facts: Mapping[str, ImageFacts]
+    policy: FramePolicy | None
+    series: bool
+
+    def splits(self, recipe: Recipe, *, max_memory: int | str | None = None) -> ChipSplits:
+        """Return the data module, as a config would state it."""
+        units = recipe.target_units
+        sources = {
+            name: replace(source, target_unit=units[name]) if name in units else source
+            for name, source in self.modalities.items()
+        }
+        preprocess = recipe.preprocess
+        shared: dict[str, Any] = {
+            "root": str(self.root),
+            "modalities": sources,
+            "samples": Listed(self.records),
+            "batch_size": 1,
+            "num_workers": 0,
+            "dates_as": recipe.dates_as,
+            "georeference": "always",
+            "max_memory": max_memory,
+        }
+        if self.policy is None:
+            return ChipSplits(preprocess=preprocess, **shared)
+        return SeriesSplits(self.policy, preprocess=preprocess if self.series else OneFrame(preprocess), **shared)
+
+
+def kind_for(
+    encoder: str, kinds: Mapping[str, ImageKind], found: Description, what: object, modality: str | None = None
+) -> ImageKind:
+    """Return the images of a sensor as an encoder takes them.
+
+    Raises
+    ------
+    UnknownFactsError
+        If the encoder reads no images of the sensor, or none or not all of the bands that it needs are there.
+    """
+    kind = kinds.get(found.sensor)
+    if kind is None:
+        msg = f"{what} is from {found.sensor}, of which {encoder} reads nothing. It reads {', '.join(kinds)}."
+        raise UnknownFactsError(msg)
+    missing = [band for band in kind.bands if band not in found.bands]
+    if (kind.all_needed and missing) or len(missing) == len(kind.bands):
+        msg = (
+            f"{what} has the bands {', '.join(found.bands)}; {encoder} needs {'all' if kind.all_needed else 'some'} of "
+            f"{', '.join(kind.bands)}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there. If they "
+            'have other names, add bands=["...", ...] in the order of the file.'
+        )
+        raise UnknownFactsError(msg)
+    return kind if modality is None else replace(kind, modality=modality)
+
+
+def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *, dated: bool) -> ImageSource:
+    """Return how images are read: what their files say, and what a caller states.
+
+    Parameters
+    ----------
+    found : Description
+        What the images are.
+    kind : ImageKind
+        What the encoder takes of them.
+    stated : mapping
+        Fields of `ImageSource` that the caller states, and ``offset``, ``extra_bands``, ``clouds``.
+    dated : bool
+        Whether their dates are wanted.
+    """
+    given = dict(stated)
+    extra = [band for band in given.pop("extra_bands", ()) if band in kind.optional]
+    bands = [band for band in kind.bands if band in found.bands] + [band for band in extra if band in found.bands]
+    masked = given.pop("clouds", True) and found.quality_band is not None
+    quality = {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind} if masked else {}
+    size = given.pop("pixel_size", None)
+    own: dict[str, Any] = {"offset": found.offset, "resampling": "nearest", **quality, **given}
+    if kind.pixel_size is not None and found.pixel_size not in (None, kind.pixel_size):
+        own.setdefault("resample_to", kind.pixel_size)
+    if "resample_to" in own:
+        size = size or own["resample_to"]
+    return ImageSource(
+        bands=bands,
+        sensor=found.sensor,
+        file_bands=None if found.file_bands is None else list(found.file_bands),
+        unit=kind.unit or found.unit,
+        dated=dated,
+        static=not kind.series and not dated,
+        pixel_size=size if size is not None else found.pixel_size,
+        **own,
+    )
+
+
+def facts_of_source(name: str, source: ImageSource) -> ImageFacts:
+    """Return what of the images an encoder reads."""
+    return ImageFacts(str(source.sensor), tuple(source.bands), nominal_pixel_size(name, source))

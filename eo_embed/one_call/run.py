@@ -1,0 +1,112 @@
+"""From prepared images to embeddings: the same steps as `terratorch predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from eo_core.fingerprint import plain_values
+from eo_data.catalog.hrefs import Href
+from eo_data.dataset.batch import collate
+from eo_data.dataset.contract import extras_of
+from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.sample_grid import sample_grids
+from eo_data.preprocess.one_frame import single
+from eo_data.raster.sample import Sample
+from eo_embed.export.exporter import image_size
+from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
+from eo_embed.export.items import items_of
+from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
+from eo_embed.one_call.options import Request
+from eo_embed.one_call.prepared import Prepared
+from eo_embed.one_call.result import Embedded, Encoded
+
+
+class Run:
+    """Prepared images, and the encoder for them.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        What is read, and how.
+    request : Request
+        What is asked for.
+    max_memory : int or str, optional
+        As of `eo_data.datamodules.ChipDataModule`.
+    """
+
+    def __init__(self, prepared: Prepared, request: Request, *, max_memory: int | str | None = None) -> None:
+        self.prepared, self.request = prepared, request
+        self.recipe = recipe_of(request, prepared.facts)
+        self.splits = prepared.splits(self.recipe, max_memory=max_memory)
+        self.dataset: EoDataset = self.splits.dataset("predict")
+        self._encoder: BuiltEncoder | None = None
+
+    @property
+    def encoder(self) -> BuiltEncoder:
+        """The encoder, built when it is first needed: input that cannot be used is refused before."""
+        if self._encoder is None:
+            self._encoder = encoder_for(self.request, self.recipe)
+        return self._encoder
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that changes the numbers, as `eo_embed.EmbeddingTask` states it."""
+        options = self.request.encoder
+        arguments = {**self.recipe.arguments, **options.weights}
+        task = encoder_facts(options.name, arguments, self.request.settings)
+        return export_facts(task, self.encoder.weights_sha256, options.precision, self.splits)
+
+    def embedded(self, index: int, shown: Mapping[str, Any] | None = None) -> Embedded:
+        """Read, prepare and encode one record.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be used, or its embedding is not finite.
+        """
+        dataset, request = self.dataset, self.request
+        state = dataset.state(index)
+        sample = dataset.read(index)
+        entry = dataset.entry(sample, dataset.records[index]) | {"inputs": state}
+        batch = collate([entry])
+        features = self.encoder(batch["image"], **extras_of(batch))
+        (place,) = sample_grids(batch, image_size(batch["image"]), self.prepared.root)
+        settings = replace(request.settings, grid_format="npz", dtype="float32")
+        layers = {}
+        for name, feature in zip(settings.layer_names, features, strict=True):
+            (item,) = items_of(name, feature, [place], settings)
+            if item.fault:
+                msg = f"{place.id}: {item.fault}"
+                raise ValueError(msg)
+            layers[name] = item.embedding
+        facts = self.facts()
+        encoded = Encoded(batch, features, self.encoder, request, facts, self.prepared.root)
+        return Embedded(layers, self._provenance(facts, sample, shown), encoded)
+
+    def _provenance(self, facts: Mapping[str, Any], sample: Sample, shown: Mapping[str, Any] | None) -> dict[str, Any]:
+        report = self.encoder.extractor.backbone.load_report
+        own = run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
+        images = {}
+        for name, image in sample.images.items():
+            described = image if self.prepared.series else single(name, image)
+            images[name] = {
+                "files": [Href(path).relative(self.prepared.root) for path in image.paths],
+                "bands": list(image.bands),
+                "unit": str(image.unit),
+                "pixel_size": image.pixel_size,
+                "dates": [day.isoformat() for day in image.dates],
+                "dates_from": list(image.date_sources),
+                "observed": float(image.raster.valid.mean()),
+                "notes": list(image.notes),
+                "preparation": plain_values(self.recipe.preprocess.describe(described)),
+                **(shown or {}),
+            }
+        weights = "random" if report is None else Href(str(report.source)).name
+        return {
+            "images": images,
+            "weights": weights,
+            **facts,
+            "checkpoint_sha256": own["checkpoint_sha256"],
+            "software": own["software"],
+        }
