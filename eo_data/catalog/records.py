@@ -14,6 +14,7 @@ from eo_core.paths import equal_but_for_case, fault_of_name
 from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.raster.georeference import PixelGrid
 
 Split = Literal["train", "val", "test", "predict"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -47,6 +48,22 @@ class TileWindow:
 
 
 @dataclass(frozen=True)
+class SceneFiles:
+    """The files of one scene.
+
+    Parameters
+    ----------
+    files : tuple of Href
+        One file or product with all bands, or a file for each band.
+    bands : tuple of str
+        Where every band has its own file: the band of each.
+    """
+
+    files: tuple[Href, ...]
+    bands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Record:
     """One sample before anything is read.
 
@@ -68,6 +85,14 @@ class Record:
         The part of its rasters that the sample is.
     raster_id : str
         Id of the whole, for a part.
+    grids : mapping of str to PixelGrid
+        By modality, the grid that its files are brought to, as of a place; the others are read on the grid that they
+        have.
+    frames : mapping of str to tuple of tuple of SceneFiles
+        Of modalities with a grid: the scenes of each frame. A pixel comes from the first scene of the frame that has
+        it. By default every file is a frame. ``files`` holds the files of all of them.
+    region : str
+        WKT of what of the grids is meant, in their CRS; all of it if empty.
     """
 
     id: str
@@ -78,6 +103,9 @@ class Record:
     split: str | None = None
     window: TileWindow | None = None
     raster_id: str = ""
+    grids: Mapping[str, PixelGrid] = field(default_factory=dict)
+    frames: Mapping[str, tuple[tuple[SceneFiles, ...], ...]] = field(default_factory=dict)
+    region: str = ""
 
     def __post_init__(self) -> None:
         """Bring the ids to the one spelling by which they are compared."""

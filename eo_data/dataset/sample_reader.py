@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from eo_core.file_state import FileState, Verify, file_state, is_unchanged
+from eo_core.fingerprint import fingerprint
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource, Task
+from eo_data.raster.footprint import crs_name
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
@@ -33,10 +35,13 @@ class Inputs:
         its path from the root of the data set on; ``None`` for what a server has.
     dates : mapping of str to list of str
         By modality, the dates that an index states.
+    place : str
+        Of what is read on the grid of a place: that grid, the place, and which files are a frame.
     """
 
     files: Mapping[str, Path | None]
     dates: Mapping[str, list[str]]
+    place: str = ""
 
     def state(self, verify: Verify = "stat", *, digest: bool = True) -> dict[str, Any]:
         """Return what tells these inputs, as they are now, from others: plain JSON values.
@@ -52,7 +57,8 @@ class Inputs:
         for name, path in self.files.items():
             state = None if path is None else file_state(path, verify, digest=digest)
             files.append({"path": name} | (state.plain() if state else {}))
-        return {"files": files, "dates": dict(self.dates)}
+        place = {"place": self.place} if self.place else {}
+        return {"files": files, "dates": dict(self.dates), **place}
 
     def unchanged_since(self, state: Mapping[str, Any], verify: Verify = "stat", *, moved: bool = False) -> bool:
         """Tell whether these are the inputs that they were.
@@ -67,7 +73,8 @@ class Inputs:
             Whether the root of the data set was elsewhere then.
         """
         before = {file["path"]: FileState.of_plain(file) for file in state["files"]}
-        if before.keys() != self.files.keys() or state["dates"] != self.dates:
+        same = (state["dates"], state.get("place", "")) == (self.dates, self.place)
+        if before.keys() != self.files.keys() or not same:
             return False
         return all(_is_same(path, before[name], verify, moved=moved) for name, path in self.files.items())
 
@@ -139,7 +146,20 @@ class SampleReader:
             for path in found:
                 files[_unused(Href(str(path)).relative(self.root), path, files)] = path
         stated = {name: reader.stated_dates(record) for name, reader in self.images.items() if name in record.files}
-        return Inputs(files, {name: [day.isoformat() for day in days] for name, days in stated.items() if days})
+        dates = {name: [day.isoformat() for day in days] for name, days in stated.items() if days}
+        return Inputs(files, dates, self._place(record))
+
+    def _place(self, record: Record) -> str:
+        """Digest of where a sample is read, if that is not the grid of its files."""
+        grids = {
+            name: (grid.height, grid.width, tuple(grid.transform or ())[:6], crs_name(grid.crs or ""))
+            for name, grid in record.grids.items()
+        }
+        frames = {
+            name: [[[href.relative(self.root) for href in scene.files] for scene in scenes] for scenes in groups]
+            for name, groups in record.frames.items()
+        }
+        return fingerprint({"grids": grids, "frames": frames, "region": record.region}) if grids else ""
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of the first modality that a sample has; pixels are not read.

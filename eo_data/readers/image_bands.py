@@ -24,7 +24,7 @@ from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
-from eo_data.readers.grids.differences import difference, one_grid, size_of_pixels
+from eo_data.readers.grids.differences import difference, one_grid, refuse_unplaced, size_of_pixels
 from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
@@ -47,7 +47,13 @@ class _Band:
         return self.layer.facts.bands[self.position]
 
 
-def read_file(href: Href, source: ImageSource, window: TileWindow | None = None, limits: Limits = USUAL) -> FileRaster:
+def read_file(
+    href: Href,
+    source: ImageSource,
+    window: TileWindow | None = None,
+    limits: Limits = USUAL,
+    grid: PixelGrid | None = None,
+) -> FileRaster:
     """Read the wanted bands of one file.
 
     Parameters
@@ -60,6 +66,8 @@ def read_file(href: Href, source: ImageSource, window: TileWindow | None = None,
         The part to read, of the grid that the bands come to.
     limits : Limits
         What reading may touch, and how much memory it may take.
+    grid : PixelGrid, optional
+        Where the pixels are wanted, in any CRS and of any size; NaN where the file has none. By default the file's.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def read_file(href: Href, source: ImageSource, window: TileWindow | None = None,
         If the file cannot be read, has other bands, is empty, or takes too much memory.
     """
     with opened(href, source, limits) as layers:
-        return _read(_wanted(href, layers, source), source, window, limits)
+        return _read(_wanted(href, layers, source), source, window, limits, grid)
 
 
 def read_bands(
@@ -76,6 +84,7 @@ def read_bands(
     source: ImageSource,
     window: TileWindow | None = None,
     limits: Limits = USUAL,
+    grid: PixelGrid | None = None,
 ) -> FileRaster:
     """Read an image of which every band has its own file.
 
@@ -85,9 +94,7 @@ def read_bands(
         The files and the band of each.
     source : ImageSource
         Which bands to read. With ``resample_to`` all come to one grid; else they must be on one.
-    window : TileWindow, optional
-        The part to read.
-    limits : Limits
+    window, limits, grid
         As in `read_file`.
 
     Raises
@@ -96,7 +103,7 @@ def read_bands(
         If a file cannot be read, a band is missing, the grids differ, or it takes too much memory.
     """
     with ExitStack() as stack:
-        return _read(_of_files(hrefs, names, source, stack, limits), source, window, limits)
+        return _read(_of_files(hrefs, names, source, stack, limits), source, window, limits, grid)
 
 
 def grid_of(
@@ -254,10 +261,16 @@ def _refuse_another_unit(band: _Band, source: ImageSource) -> None:
             raise SampleError(msg)
 
 
-def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None, limits: Limits) -> FileRaster:
+def _read(
+    bands: Sequence[_Band],
+    source: ImageSource,
+    window: TileWindow | None,
+    limits: Limits,
+    wanted_grid: PixelGrid | None,
+) -> FileRaster:
     for band in bands:
         _refuse_another_unit(band, source)
-    grid = _grid(bands, source)
+    grid = wanted_grid or _grid(bands, source)
     if 0 in (grid.height, grid.width):
         msg = f"{bands[0].href} holds no pixels: {grid.height} x {grid.width}."
         raise SampleError(msg)
@@ -272,7 +285,8 @@ def _read(bands: Sequence[_Band], source: ImageSource, window: TileWindow | None
         size = f"{part.height} x {part.width} pixels of {len(bands)} bands"
         wanted = _memory(bands, grid, part, 0 if window is None else window.side)
         limits.refuse_large(wanted, f"it has {grid.height} x {grid.width} pixels; reading {size}")
-    planes = [_on_grid(group, grid, part, source, bands[0]) for group in _together(bands, source)]
+    groups, placed = _together(bands, source), wanted_grid is not None
+    planes = [_on_grid(group, grid, part, source, bands[0], placed=placed) for group in groups]
     if 0 in planes[0].shape:
         msg = f"{bands[0].href} holds no pixels: shape {planes[0].shape}."
         raise SampleError(msg)
@@ -323,14 +337,18 @@ def _is_layer(band: _Band, source: ImageSource) -> bool:
     return is_quality_layer(band.name, source)
 
 
-def _on_grid(group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageSource, first: _Band) -> np.ndarray:
-    """Read bands of one layer; classes are never interpolated, and come to the grid of the measurements."""
+def _on_grid(
+    group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageSource, first: _Band, *, placed: bool
+) -> np.ndarray:
+    """Read bands of one layer on the grid of the first, or, if ``placed``, on any; classes are never interpolated."""
     layer, href = group[0].layer, group[0].href
     quality = _is_layer(group[0], source)
     with reading_errors(href):
         own = with_stated_crs(layer.facts.grid, source.crs)
+        if placed:
+            refuse_unplaced(own)
     nested = bool(source.resample_to) or quality or layer.facts.product is not None
-    if own != grid and not (same_ground(grid, own) if nested else one_grid(grid, own)):
+    if not placed and own != grid and not (same_ground(grid, own) if nested else one_grid(grid, own)):
         msg = (
             f"{href} has {own.height} x {own.width} pixels{size_of_pixels(own)}, but {first.href} has another grid "
             f"(size, transform or CRS): {grid.height} x {grid.width}{size_of_pixels(grid)}; {difference(grid, own)}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import Record, TileWindow
+from eo_data.catalog.records import Record, SceneFiles, TileWindow
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.conversion import clear_pixels, convert_frames, target_unit
@@ -33,6 +35,17 @@ class _Frames:
     pixels: np.ndarray
     dates: Sequence[DateWithSource]
     observed: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Acquired:
+    """What files hold: pixels ``(T, C, H, W)`` in physical units, where they show the ground, what was read first."""
+
+    pixels: np.ndarray
+    dates: Sequence[DateWithSource]
+    clear: np.ndarray | None
+    first: FileRaster
     notes: tuple[str, ...]
 
 
@@ -83,6 +96,17 @@ class ImageReader:
             raise SampleError(msg) from error
 
     def _read(self, record: Record, hrefs: Sequence[Href]) -> Image:
+        acquired = self._of_place(record) if self.name in record.grids else self._of_files(record, hrefs)
+        if self.frames is None:
+            frames = self._single(record, acquired)
+        else:
+            frames = self._series(self.frames, acquired, hrefs)
+        check_pixel_size(self.name, self.source, acquired.first)
+        image = self._image(frames, acquired.first, hrefs)
+        return self._checked(image) if record.window is None else _filling(image, record.window)
+
+    def _of_files(self, record: Record, hrefs: Sequence[Href]) -> _Acquired:
+        """Read files on the grid that they have."""
         source = self._with_cloud_band()
         readings = self._readings(record, hrefs, source)
         stored = stack_frames(readings, hrefs)
@@ -90,13 +114,61 @@ class ImageReader:
         clear = clear_pixels(self.name, source, source.bands, stored)
         pixels, notes = convert_frames(self.name, self.source, stored, readings, hrefs)
         notes = (*dict.fromkeys(note for reading in readings for note in reading.notes), *notes)
-        if self.frames is None:
-            frames = self._single(record, pixels, dates, clear, notes)
+        return _Acquired(pixels, dates, clear, readings[0], notes)
+
+    def _of_place(self, record: Record) -> _Acquired:
+        """Read scenes on the grid of a place: a frame of each group, in which the first scene with a value counts."""
+        grid, source = record.grids[self.name], self._with_cloud_band()
+        groups = record.frames.get(self.name) or tuple((scene,) for scene in self._scenes(record))
+        part = grid if record.window is None else grid.window(*record.window.inside)
+        shape = (len(groups), len(self.source.bands), part.height, part.width)
+        self.limits.refuse_large(4 * 2 * math.prod(shape), f"reading {len(groups)} frames of {shape[1:]}")
+        pixels = np.full(shape, np.nan, dtype=np.float32)
+        readings: list[FileRaster] = []
+        notes: list[str] = []
+        for frame, scenes in zip(pixels, groups, strict=True):
+            own = []
+            for scene in scenes:
+                reading, values, said = self._scene(scene, source, grid, record.window)
+                np.copyto(frame, values, where=~np.isfinite(frame))
+                own.append(reading)
+                notes += said
+            readings.append(own[0])
+        of_frames = replace(record, files={self.name: tuple(scenes[0].files[0] for scenes in groups)}, bands={})
+        dates = self._dates(of_frames, readings, len(groups))
+        return _Acquired(pixels, dates, None, readings[0], tuple(dict.fromkeys(notes)))
+
+    def _scenes(self, record: Record) -> list[SceneFiles]:
+        files, bands = record.files[self.name], record.bands.get(self.name)
+        return [SceneFiles((href,)) for href in files] if bands is None else [SceneFiles(files, bands)]
+
+    def _scene(
+        self, scene: SceneFiles, source: ImageSource, grid: PixelGrid, window: TileWindow | None
+    ) -> tuple[FileRaster, np.ndarray, Sequence[str]]:
+        """Read a scene on a grid, ``(C, H, W)`` in physical units without clouds, and what is to be known of it.
+
+        Scenes are converted one by one, before they are merged: each may have its own scale, offset and no-data.
+        """
+        if scene.bands:
+            reading = read_bands(scene.files, scene.bands, source, window, self.limits, grid)
         else:
-            frames = self._series(self.frames, pixels, dates, clear, notes, hrefs)
-        check_pixel_size(self.name, self.source, readings[0])
-        image = self._image(frames, readings[0], hrefs)
-        return self._checked(image) if record.window is None else _filling(image, record.window)
+            reading = read_file(scene.files[0], source, window, self.limits, grid)
+        count = len(self.source.bands)
+        stored = reading.pixels[None] if reading.pixels.ndim == 3 else reading.pixels
+        if len(stored) != 1:
+            msg = (
+                f"{scene.files[0]} is a cube of {len(stored)} dates; scenes of a place have one. Write a file for each "
+                "date, or read the cube without a place."
+            )
+            raise SampleError(msg)
+        if not np.isfinite(stored[:, :count]).any():
+            return reading, stored[0, :count], ()
+        clear = clear_pixels(self.name, source, source.bands, stored)
+        pixels, notes = convert_frames(self.name, self.source, stored, [reading], scene.files)
+        if clear is not None:
+            np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
+            notes += (f"{self.source.cloud_band} of {scene.files[0].name}: {int((~clear).sum())} pixels are hidden",)
+        return reading, pixels[0], (*reading.notes, *notes)
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of what is read of a sample, without reading it.
@@ -106,7 +178,8 @@ class ImageReader:
         SampleError
             If a file cannot be opened, or has other bands.
         """
-        grid = grid_of(record.files[self.name], record.bands.get(self.name), self.source, self.limits)
+        bands = record.bands.get(self.name)
+        grid = record.grids.get(self.name) or grid_of(record.files[self.name], bands, self.source, self.limits)
         return grid.height, grid.width
 
     def target_unit(self) -> InputUnit:
@@ -153,14 +226,8 @@ class ImageReader:
         """One date per frame; none if nobody needs them."""
         return self._frame_dates().find(record, readings, count) if self._needs_dates else []
 
-    def _single(
-        self,
-        record: Record,
-        pixels: np.ndarray,
-        dates: Sequence[DateWithSource],
-        clear: np.ndarray | None,
-        notes: tuple[str, ...],
-    ) -> _Frames:
+    def _single(self, record: Record, acquired: _Acquired) -> _Frames:
+        pixels, notes, clear = acquired.pixels, acquired.notes, acquired.clear
         if len(pixels) != 1:
             names = ", ".join(href.name for href in record.files[self.name][:3])
             msg = (
@@ -171,25 +238,18 @@ class ImageReader:
         if clear is not None:
             np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
             notes = (*notes, f"{self.source.cloud_band}: {int((~clear).sum())} pixels do not show the ground")
-        return _Frames(pixels[0], dates, np.ones(1, dtype=bool), notes)
+        return _Frames(pixels[0], acquired.dates, np.ones(1, dtype=bool), notes)
 
-    def _series(
-        self,
-        policy: FramePolicy,
-        pixels: np.ndarray,
-        dates: Sequence[DateWithSource],
-        clear: np.ndarray | None,
-        notes: tuple[str, ...],
-        hrefs: Sequence[Href],
-    ) -> _Frames:
+    def _series(self, policy: FramePolicy, acquired: _Acquired, hrefs: Sequence[Href]) -> _Frames:
+        dates = acquired.dates
         try:
-            frames = policy.apply(pixels, [entry.date for entry in dates], clear)
+            frames = policy.apply(acquired.pixels, [entry.date for entry in dates], acquired.clear)
         except ValueError as error:
             msg = f"{self.name!r} ({hrefs[0]}): {error}"
             raise SampleError(msg) from error
         by_date = {entry.date: entry.source for entry in dates}
         kept = [DateWithSource(day, by_date.get(day, policy.mode)) for day in frames.dates]
-        return _Frames(frames.pixels, kept, frames.observed, (*notes, *frames.note))
+        return _Frames(frames.pixels, kept, frames.observed, (*acquired.notes, *frames.note))
 
     def _image(self, frames: _Frames, reading: FileRaster, hrefs: Sequence[Href]) -> Image:
         valid = _any_band(frames.pixels)

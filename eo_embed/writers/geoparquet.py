@@ -17,8 +17,8 @@ import shapely
 from pyproj import CRS
 
 from eo_core.files import write_file
+from eo_data.raster.footprint import centre, crs_name, footprint
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.footprint import centre, crs_name, footprint
 from eo_embed.writers.layout import PARTS
 
 if TYPE_CHECKING:

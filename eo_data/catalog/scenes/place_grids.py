@@ -30,15 +30,13 @@ from eo_data.catalog.scenes.places import (
     transformer,
 )
 from eo_data.raster.georeference import ROUNDING, PixelGrid
+from eo_data.raster.local_crs import UPS_NORTH, UPS_SOUTH, local_crs
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 #: Longest side of a place in metres. Half of it beyond the edge of a zone, UTM is still true to 0.5 %.
 LONGEST_SIDE = 600_000.0
-#: Latitudes to which UTM reaches (MGRS, NGA.SIG.0012); UPS begins there.
-_UTM_NORTH, _UTM_SOUTH = 84.0, -80.0
-_UPS_NORTH, _UPS_SOUTH = 5041, 5042
 #: Degrees or metres after which an edge gets another corner before it is projected: it is off by less than 0.1 m.
 _STEP_DEGREES, _STEP = 0.01, 1000.0
 
@@ -144,24 +142,6 @@ def grid_of_place(place: Place, pixel_size: float, multiple: int = 1) -> PlaceGr
     return PlaceGrid(PixelGrid(side * multiple, side * multiple, transform, _wkt(crs)), region, float(pixel_size))
 
 
-def local_crs(lon: float, lat: float) -> int:
-    """Return the EPSG code of the UTM zone of a point, or of UPS towards the poles.
-
-    Zones are those of MGRS and so of the Sentinel-2 tiles: 32 is wider in the south-west of Norway, and 31, 33, 35 and
-    37 are on Svalbard (NGA.SIG.0012, UTM grid zone irregularities).
-    """
-    if lat >= _UTM_NORTH:
-        return _UPS_NORTH
-    if lat < _UTM_SOUTH:
-        return _UPS_SOUTH
-    zone = int((lon + 180) // 6) % 60 + 1
-    if 56 <= lat < 64 and 3 <= lon < 12:
-        zone = 32
-    elif lat >= 72 and 0 <= lon < 42:
-        zone = 31 if lon < 9 else 33 if lon < 21 else 35 if lon < 33 else 37
-    return (32600 if lat >= 0 else 32700) + zone
-
-
 def _projected(place: Place) -> tuple[int, BaseGeometry]:
     """Code of the local projection, and the place in it."""
     centre = centre_of(place)
@@ -175,7 +155,7 @@ def _projected(place: Place) -> tuple[int, BaseGeometry]:
         return code, _checked(place, outline)
     lonlat = crs_of(place.crs).is_geographic
     if lonlat:
-        _refuse_wide(place, outline, by_zone=code not in (_UPS_NORTH, _UPS_SOUTH))
+        _refuse_wide(place, outline, by_zone=code not in (UPS_NORTH, UPS_SOUTH))
     dense = shapely.segmentize(outline, _STEP_DEGREES if lonlat else _STEP)
     transform = transformer(place.crs, target)
     region = shapely.transform(dense, lambda points: np.column_stack(transform.transform(points[:, 0], points[:, 1])))
@@ -195,7 +175,7 @@ def _checked(place: Place, region: BaseGeometry) -> BaseGeometry:
     if not np.isfinite(region.bounds).all() or not shapely.is_valid(region):
         msg = (
             f"{place} cannot be projected. Of a place around a pole, give PointBuffer(0, 90, ...) or a polygon in "
-            f"EPSG:{_UPS_NORTH} or EPSG:{_UPS_SOUTH}; else check its coordinates."
+            f"EPSG:{UPS_NORTH} or EPSG:{UPS_SOUTH}; else check its coordinates."
         )
         raise ValueError(msg)
     if max(east - west, north - south) > LONGEST_SIDE:

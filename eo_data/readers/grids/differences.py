@@ -27,3 +27,19 @@ def size_of_pixels(grid: PixelGrid) -> str:
     """Return the size of pixels for a message, behind their number: `` of 10 x 10``; nothing if it is not known."""
     t = grid.transform
     return "" if t is None else f" of {abs(t.a) or abs(t.b):g} x {abs(t.e) or abs(t.d):g}"
+
+
+def refuse_unplaced(grid: PixelGrid) -> None:
+    """Refuse a grid that is nowhere on a map, so that its pixels cannot be brought to a place.
+
+    Raises
+    ------
+    ValueError
+        If its transform or its CRS is not known.
+    """
+    if grid.transform is None:
+        msg = "it has no georeference, so that its pixels cannot be brought to a place. Georeference it first."
+        raise ValueError(msg)
+    if grid.crs is None:
+        msg = "it has no CRS, so that its pixels cannot be brought to a place. State crs, such as EPSG:32633."
+        raise ValueError(msg)

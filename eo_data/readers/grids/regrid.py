@@ -12,20 +12,22 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from rasterio.warp import reproject, transform
 
-from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids, same_crs
+from eo_data.raster.georeference import ONE_PIXEL, PixelGrid, compare_grids, place_of_tile, same_crs
 from eo_data.raster.raster import to_map
-from eo_data.raster.resampling import bilinear_of_finite
 from eo_data.readers.formats.facts import OpenLayer, Part
+from eo_data.readers.grids.whole_ratio import bilinear_by_whole_ratio, north_up
 
 #: How far around a window pixels may weigh in a resampled value, in the larger pixels: half the width of the kernel.
 _REACH: Mapping[str, int] = MappingProxyType({"nearest": 1, "bilinear": 1, "average": 1})
 _FAR = 3
-#: Least weight of a value that is taken, as GDAL has it.
-_ANY_WEIGHT = 1e-5
-#: Both sides of a resampling have one CRS, so that any will do.
+#: Where both sides of a resampling have one CRS, any will do.
 _ANY_CRS = CRS.from_epsg(3857)
+#: Points along each axis of a grid by which its place in another CRS is found.
+_POINTS = 33
+#: Pixels of another CRS count as of the same size up to this share, as GDAL's warper has it.
+_SAME_SIZE = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,6 @@ def resampled_grid(grid: PixelGrid, size: float) -> PixelGrid:
     return PixelGrid(height, width, Affine(size, 0.0, left, 0.0, -size, top), grid.crs)
 
 
-def north_up(grid: PixelGrid) -> PixelGrid:
-    """Return the grid with rows from north to south and columns from west to east; rotated ones stay as they are."""
-    t = grid.transform
-    if t is None or t.b or t.d:
-        return grid
-    left = t.c + min(0.0, t.a * grid.width)
-    top = t.f + max(0.0, t.e * grid.height)
-    return replace(grid, transform=Affine(abs(t.a), 0.0, left, 0.0, -abs(t.e), top))
-
-
 def same_ground(grid: PixelGrid, other: PixelGrid) -> bool:
     """Whether two grids show one ground to a pixel, whatever the size of pixels and the direction of rows."""
     found = compare_grids(north_up(grid), north_up(other))
@@ -139,7 +131,9 @@ def read_on_grid(
     alpha: bool = True,
     fill: Fill | None = None,
 ) -> np.ndarray:
-    """Read bands of a layer on a part of a grid over the same ground; only what is needed is read.
+    """Read bands of a layer on a part of a grid, wherever that lies; only what is needed is read.
+
+    Pixels of the same grid are copied. Others are resampled, also from another CRS.
 
     Parameters
     ----------
@@ -148,7 +142,7 @@ def read_on_grid(
     bands : sequence of int
         Their positions.
     grid : PixelGrid
-        The grid, in the CRS of the layer.
+        The grid.
     part : Part
         Rows and columns of the grid.
     resampling : str
@@ -172,13 +166,18 @@ def read_on_grid(
         )
         raise ValueError(msg)
     target = grid.window(part.top, part.left, part.height, part.width)
-    needed = needed_part(own, target, resampling)
+    copied = place_of_tile(target, own)
+    needed = needed_part(own, target, resampling) if copied is None else _overlap(own, target, *copied)
     lead = () if layer.facts.frames is None else (layer.facts.frames,)
     shape = (*lead, len(bands), part.height, part.width)
     result = np.full(shape, np.nan, dtype=np.float32)
     if needed is None:
         return result
     pixels = layer.stored(bands, needed, nodata=nodata, alpha=alpha)
+    if copied is not None:
+        top, left = needed.top - copied[0], needed.left - copied[1]
+        result[..., top : top + needed.height, left : left + needed.width] = pixels
+        return result
     place = own.window(needed.top, needed.left, needed.height, needed.width)
     # Missing is NaN, also where infinite; GDAL weighs the others.
     pixels[np.isinf(pixels)] = np.nan
@@ -225,106 +224,71 @@ def _steady_beside_gaps(pixels: np.ndarray, place: PixelGrid, target: PixelGrid,
 
 def _resample(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
     """Resample into ``result``, whose values stay where there is nothing."""
-    quick = _by_whole_ratio(pixels, place, target) if resampling == "bilinear" else None
+    alike = resampling == "bilinear" and not _other_crs(place, target)
+    quick = bilinear_by_whole_ratio(pixels, place, target) if alike else None
     if quick is None:
         _reproject(pixels, place, target, result, resampling)
     else:
         result[...] = quick
 
 
-def _by_whole_ratio(pixels: np.ndarray, place: PixelGrid, target: PixelGrid) -> np.ndarray | None:
-    """Bilinear values where one pixel is a whole number of the other ones, as 20 m are of 10 m; else ``None``.
-
-    The same numbers as GDAL's warper gives, in a tenth of the time.
-    """
-    up = north_up(place)
-    own, new = place.transform, target.transform
-    if own is None or new is None or up.transform is None or own.b or own.d or new.b or new.d:
-        return None
-    pixels = pixels[..., :: 1 if own.e < 0 else -1, :: 1 if own.a > 0 else -1]
-    spans = []
-    for axis, size in ((-2, target.height), (-1, target.width)):
-        first, side = (up.transform.f, up.transform.e) if axis == -2 else (up.transform.c, up.transform.a)
-        start, step = (new.f, new.e) if axis == -2 else (new.c, new.a)
-        span = _span(side / step, (start - first) / min(abs(side), abs(step)) * np.sign(side), pixels.shape[axis], size)
-        if span is None:
-            return None
-        spans.append(span)
-    rows, columns = spans
-    if rows.finer != columns.finer:
-        return None
-    part = pixels[..., rows.skipped :, columns.skipped :]
-    ends = [span.length - length for span, length in ((rows, part.shape[-2]), (columns, part.shape[-1]))]
-    part = part[..., : rows.length, : columns.length]
-    border = [(0, 0)] * (part.ndim - 2) + [(0, max(0, end)) for end in ends]
-    if max(ends) > 0:
-        part = np.pad(part, border, constant_values=np.nan)
-    # Halves are exact in float32, and so is a mean whose weights need not be scaled up.
-    precise = any(span.times & (span.times - 1) for span in spans) or bool(np.isnan(part).any())
-    values = bilinear_of_finite(
-        part, rows.size, columns.size, least=_ANY_WEIGHT, antialias=not rows.finer, precise_weights=precise
-    )
-    return values[..., rows.first : rows.first + target.height, columns.first : columns.first + target.width]
-
-
-@dataclass(frozen=True)
-class _Span:
-    """How pixels along an axis become others: ``length`` of them after some ``skipped``, to ``size`` new ones."""
-
-    times: int
-    finer: bool
-    skipped: int
-    length: int
-    size: int
-    first: int
-
-
-def _span(ratio: float, offset: float, length: int, wanted: int) -> _Span | None:
-    """Plan an axis.
-
-    Parameters
-    ----------
-    ratio : float
-        Old pixel by new pixel.
-    offset : float
-        Where the new pixels begin, counted in the smaller pixels from the old ones' start.
-    length, wanted : int
-        Number of old pixels, and of new ones.
-    """
-    times = round(ratio if ratio >= 1 else 1 / ratio)
-    exact = math.isclose(ratio, times if ratio >= 1 else 1 / times, rel_tol=1e-6)
-    begin = round(offset)
-    if not exact or begin < 0 or abs(offset - begin) > 1e-3:
-        return None
-    if ratio >= 1:
-        fits = begin + wanted <= length * times
-        return _Span(times, True, 0, length, length * times, begin) if fits else None
-    skipped, first = begin % times, begin // times
-    size = max(-(-(length - skipped) // times), 1)
-    return _Span(times, False, skipped, size * times, size, first) if first + wanted <= size else None
-
-
 def _reproject(pixels: np.ndarray, place: PixelGrid, target: PixelGrid, result: np.ndarray, resampling: str) -> None:
     """Resample by GDAL's warper into ``result``, whose values stay where there is nothing."""
     planes = pixels.reshape(-1, *pixels.shape[-2:])
     out = result.reshape(-1, *result.shape[-2:])
-    ratio = [_pixel_sides(place)[i] / _pixel_sides(target)[i] for i in (0, 1)]
+    ratio = _ratio(place, target)
+    crs = (_ANY_CRS, _ANY_CRS)
+    if _other_crs(place, target):
+        crs = CRS.from_user_input(place.crs), CRS.from_user_input(target.crs)
     reproject(
         planes,
         out,
         src_transform=place.transform,
         dst_transform=target.transform,
-        src_crs=_ANY_CRS,
-        dst_crs=_ANY_CRS,
+        src_crs=crs[0],
+        dst_crs=crs[1],
         src_nodata=np.nan,
         dst_nodata=np.nan,
         resampling=Resampling[resampling],
+        # Between two CRS, GDAL would place pixels to an eighth of one, and by the size of the window.
+        tolerance=0 if crs[0] != crs[1] else 0.125,
         # Else GDAL takes a pixel's no-data for a value as long as another band has data there.
         UNIFIED_SRC_NODATA="NO",
         # Else GDAL derives the ratio of the sizes from each window, and tiles differ from the whole.
-        XSCALE=ratio[0],
-        YSCALE=ratio[1],
+        XSCALE=1 / ratio[0],
+        YSCALE=1 / ratio[1],
     )
+
+
+def _other_crs(place: PixelGrid, target: PixelGrid) -> bool:
+    return same_crs(place.crs, target.crs) is False
+
+
+def _ratio(own: PixelGrid, target: PixelGrid) -> tuple[float, float]:
+    """How many pixels of a grid one of the target is wide and high."""
+    if not _other_crs(own, target):
+        sides = _pixel_sides(target), _pixel_sides(own)
+        return sides[0][0] / sides[1][0], sides[0][1] / sides[1][1]
+    column, row = target.width / 2, target.height / 2
+    points = _places(own, target, [(column, row), (column + 1, row), (column, row + 1)])
+    if not np.isfinite(points).all():
+        return 1.0, 1.0
+    # An axis of the target may run along any axis of the other, as of a place beside a pole.
+    steps = np.hypot(*(points[1:] - points[0]).T)
+    # To three digits, so that all tiles of a grid have the same.
+    across, down = (1.0 if abs(step - 1) < _SAME_SIZE else float(f"{step:.3g}") for step in steps)
+    return across, down
+
+
+def _places(own: PixelGrid, target: PixelGrid, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Columns and rows of a grid at which columns and rows of another lie, ``(n, 2)``."""
+    onto, back = target.transform or Affine.identity(), ~(own.transform or Affine.identity())
+    places = [to_map(onto, *point) for point in points]
+    if _other_crs(own, target):
+        xs, ys = zip(*places, strict=True)
+        crs = CRS.from_user_input(target.crs), CRS.from_user_input(own.crs)
+        places = list(zip(*transform(*crs, xs, ys)[:2], strict=True))
+    return np.array([to_map(back, *place) for place in places])
 
 
 def _pixel_sides(grid: PixelGrid) -> tuple[float, float]:
@@ -334,21 +298,32 @@ def _pixel_sides(grid: PixelGrid) -> tuple[float, float]:
 
 def needed_part(own: PixelGrid, target: PixelGrid, resampling: str) -> Part | None:
     """Return the rows and columns of a grid that may weigh in the values of another; ``None`` if there are none."""
-    transform = target.transform
-    if transform is None or own.transform is None:
+    if target.transform is None or own.transform is None:
         return Part(0, 0, own.height, own.width)
-    inverse = ~own.transform
-    corners = [to_map(transform, x, y) for x in (0, target.width) for y in (0, target.height)]
-    places = [to_map(inverse, *corner) for corner in corners]
+    other = _other_crs(own, target)
+    steps = np.linspace(0, 1, _POINTS if other else 2)
+    places = _places(own, target, [(x * target.width, y * target.height) for x in steps for y in steps])
+    places = places[np.isfinite(places).all(axis=1)]
+    if not len(places):
+        return None
+    ratio = _ratio(own, target)
     spans = []
     for axis, length in ((1, own.height), (0, own.width)):
-        values = [place[axis] for place in places]
-        larger = max(1.0, _pixel_sides(target)[1 - axis] / _pixel_sides(own)[1 - axis])
-        margin = math.ceil(_REACH.get(resampling, _FAR) * larger)
-        start = max(0, math.floor(min(values)) - margin)
-        stop = min(length, math.ceil(max(values)) + margin)
+        values = places[:, axis]
+        larger = max(1.0, max(ratio) if other else ratio[axis])
+        # Between the points of a curved edge, one more.
+        margin = math.ceil(_REACH.get(resampling, _FAR) * larger) + other
+        start = max(0, math.floor(values.min()) - margin)
+        stop = min(length, math.ceil(values.max()) + margin)
         if start >= stop:
             return None
         spans.append((start, stop - start))
     (top, height), (left, width) = spans
     return Part(top, left, height, width)
+
+
+def _overlap(own: PixelGrid, tile: PixelGrid, row: int, column: int) -> Part | None:
+    """Rows and columns of a grid that a tile of it, which begins at a row and column, shares with it."""
+    top, bottom = max(row, 0), min(row + tile.height, own.height)
+    left, right = max(column, 0), min(column + tile.width, own.width)
+    return Part(top, left, bottom - top, right - left) if top < bottom and left < right else None

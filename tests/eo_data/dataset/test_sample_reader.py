@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+from pyproj import CRS
 from small_files import image_reader, record_of, touch
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import Record
+from eo_data.catalog.records import Record, SceneFiles
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.sample_reader import Inputs, SampleReader
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, SampleError
 from eo_data.sensors.units import InputUnit
@@ -111,3 +114,23 @@ def test_inputs_are_others_once_a_stated_date_is_another(tmp_path: Path, by: str
     assert second.unchanged_since(after)
     assert not second.unchanged_since(before)
     assert not inputs(tmp_path, given, index.get(by), dated=False).dates
+
+
+def test_another_grid_region_or_priority_is_another_input(tmp_path: Path) -> None:
+    """Files and dates are the same, but not the pixels that come of them."""
+    touch(tmp_path, "a.tif", "b.tif")
+    files = tuple(Href(str(tmp_path / name)) for name in ("a.tif", "b.tif"))
+    on = PixelGrid(16, 16, Affine(10, 0, 500000, 0, -10, 5000000), CRS.from_epsg(32632).to_wkt())
+    scenes = tuple(SceneFiles((href,)) for href in files)
+    own = Record("x", {"S2": files}, grids={"S2": on}, frames={"S2": (scenes,)}, region="POLYGON EMPTY")
+    state = inputs(tmp_path, own).state()
+    assert inputs(tmp_path, own).unchanged_since(state)
+    wkt1 = replace(on, crs=CRS.from_epsg(32632).to_wkt("WKT1_GDAL"))
+    assert inputs(tmp_path, replace(own, grids={"S2": wkt1})).unchanged_since(state)
+    others = (
+        replace(own, grids={"S2": on.window(0, 1, 16, 16)}),
+        replace(own, frames={"S2": (scenes[::-1],)}),
+        replace(own, region="POLYGON ((0 0, 1 0, 1 1, 0 0))"),
+        replace(own, grids={}),
+    )
+    assert not any(inputs(tmp_path, other).unchanged_since(state) for other in others)

@@ -12,39 +12,12 @@ from affine import Affine
 from pyproj import CRS, Geod
 from shapely.geometry import MultiPolygon, box
 
-from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place, local_crs
+from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.places import BBox, PointBuffer, Region
 
 
 def _code(found: PlaceGrid) -> int | None:
     return CRS.from_user_input(found.grid.crs).to_epsg()
-
-
-@pytest.mark.parametrize(
-    ("lon", "lat", "code"),
-    [
-        (15, 45, 32633),
-        (12, 45, 32633),  # a zone begins at its western edge
-        (11.999999, 45, 32632),
-        (-180, 10, 32601),
-        (180, 10, 32601),
-        (179.999, 10, 32660),
-        (15, -1e-9, 32733),
-        (15, 0, 32633),
-        (5.3, 60.4, 32632),  # Bergen: zone 31 by its longitude
-        (5.3, 55.9, 32631),
-        (15.6, 78.2, 32633),  # Longyearbyen
-        (20.9, 78.2, 32633),
-        (21.0, 78.2, 32635),
-        (8.9, 78.2, 32631),
-        (30, 83.999, 32635),
-        (15, 84, 5041),
-        (15, -80, 32733),
-        (15, -80.001, 5042),
-    ],
-)
-def test_a_point_has_the_zone_of_the_sentinel2_tiles_there(lon: float, lat: float, code: int) -> None:
-    assert local_crs(lon, lat) == code
 
 
 def test_a_square_on_the_central_meridian_lies_where_hand_and_definition_say() -> None:

@@ -7,7 +7,7 @@ import shapely
 from pyproj import CRS, Transformer
 from shapely.geometry import Point, box
 
-from eo_embed.writers.footprint import footprint
+from eo_data.raster.footprint import footprint
 
 
 def test_edges_of_a_large_tile_are_curves_in_degrees() -> None:
