@@ -6,7 +6,6 @@ their variables, and the subset of a SLSTR RBT in ``../shared/data/s3_slstr``.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -174,13 +173,3 @@ def write_slstr(root: Path, name: str = SLSTR_NAME, **changes: Any) -> Path:
     detectors = np.broadcast_to(np.arange(FINE[1]) % 4, FINE).astype("u1")
     _write(folder, "indices_an.nc", {"detector_an": (axes, detectors, {"_FillValue": np.uint8(255)})})
     return folder
-
-
-def zipped(folder: Path) -> Path:
-    """Write the archive of a product, as it is downloaded, into a folder beside it."""
-    path = folder.parent / "zips" / f"{folder.name}.zip"
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, f"{folder.name}/{file.name}")
-    return path

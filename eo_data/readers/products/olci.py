@@ -78,39 +78,28 @@ def open_olci(product: Sen3, source: ImageSource | None) -> Sequence[OpenLayer]:
     )
     bands = tuple(BandFacts(f"OA{number:02d}_REFLECTANCE") for number in numbers)
     facts = FileFacts("SEN3", grid, bands, product.tags, named=True, product=own)
-    reflectance = _Reflectance(product, numbers, latitude.shape)
-    return (SwathLayer(facts, swath, reflectance),)
+    return (SwathLayer(facts, swath, _Reflectance(product, numbers)),)
 
 
 class _Reflectance:
     """Reflectance of some bands at samples of the swath."""
 
-    def __init__(self, product: Sen3, numbers: Sequence[int], shape: tuple[int, ...]) -> None:
+    def __init__(self, product: Sen3, numbers: Sequence[int]) -> None:
         self._product = product
         self._numbers = numbers
-        self._shape = shape
 
     def __call__(self, bands: Sequence[int], samples: Samples) -> np.ndarray:
         product = self._product
         cosine = self._cosine(samples)
-        bits: dict[str, int] = {}
-
-        def flags_of(rows: slice, columns: slice) -> np.ndarray:
-            stored, found = product.read_flags(_FLAGS, "quality_flags", rows, columns)
-            bits.update(found)
-            return stored
-
-        flags = samples.of(flags_of)
-        detectors = self._detectors(samples)
+        flags = product.flags_at(samples, _FLAGS, "quality_flags")
+        detectors = product.read_at(samples, _DETECTORS, "detector_index") if product.has(_DETECTORS) else None
         values = np.full((len(bands), samples.rows.size), np.nan, dtype=np.float32)
         for i, band in enumerate(bands):
             number = self._numbers[band]
             name = f"Oa{number:02d}"
-            radiance = samples.of(lambda *part, own=f"{name}_radiance": product.read(f"{own}.nc", own, *part))
-            wrong = bits.get("invalid", 0) | bits.get(f"saturated@{name}", 0)
-            radiance = np.where((flags & np.uint64(wrong)) != 0, np.nan, radiance)
-            flux = self._flux(number, detectors)
-            values[i] = toa_reflectance(radiance[None, None], flux, cosine[None])[0, 0]
+            radiance = product.read_at(samples, f"{name}_radiance.nc", f"{name}_radiance")
+            radiance[flags.raised("invalid", f"saturated@{name}")] = np.nan
+            values[i] = toa_reflectance(radiance[None, None], self._flux(number, detectors), cosine[None])[0, 0]
         return values
 
     def _flux(self, number: int, detectors: np.ndarray | None) -> Sequence[float] | np.ndarray:
@@ -126,11 +115,6 @@ class _Reflectance:
         flux[known] = table[0, detectors[known].astype(int)]
         return flux[None, None]
 
-    def _detectors(self, samples: Samples) -> np.ndarray | None:
-        if not self._product.has(_DETECTORS):
-            return None
-        return samples.of(lambda *part: self._product.read(_DETECTORS, "detector_index", *part))
-
     def _cosine(self, samples: Samples) -> np.ndarray:
         """Cosine of the sun's zenith angle, linear between tie points; NaN where the sun is below the horizon."""
         ties = np.cos(np.radians(self._product.read(_TIES, "SZA")))
@@ -140,10 +124,10 @@ class _Reflectance:
             (("al_subsampling_factor", samples.rows), ("ac_subsampling_factor", samples.columns))
         ):
             step = float(np.ravel(np.asarray(attributes.get(name, math.nan)))[0])
-            if ties.ndim != 2 or not step >= 1 or (ties.shape[axis] - 1) * step < self._shape[axis] - 1:
+            if ties.ndim != 2 or not step >= 1 or (ties.shape[axis] - 1) * step < samples.shape[axis] - 1:
                 msg = (
                     f"{_TIES}: SZA {ties.shape} every {step:g} samples ({name}) does not cover the image "
-                    f"{self._shape}. Download the product again."
+                    f"{samples.shape}. Download the product again."
                 )
                 raise ValueError(msg)
             places.append(own / step)

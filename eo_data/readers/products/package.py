@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from eo_data.catalog.hrefs import Href
+from eo_data.readers.formats.limits import USUAL
 
 #: Metadata are read as a whole; a larger file is none.
 _LARGEST_METADATA = 64_000_000
@@ -148,17 +149,20 @@ class Package:
             The file.
         folder : Path
             Where it is unpacked to, once, if it lies in an archive.
+
+        Raises
+        ------
+        ValueError
+            If it would be larger than what may be read at once.
         """
         if not self.is_archive:
             return self.path / name
         place = folder / PurePosixPath(name).name
         if not place.exists():
-            with (
-                zipfile.ZipFile(self.path) as archive,
-                archive.open(self.prefix + name) as packed,
-                place.open("wb") as file,
-            ):
-                shutil.copyfileobj(packed, file)
+            with zipfile.ZipFile(self.path) as archive:
+                USUAL.refuse_large(archive.getinfo(self.prefix + name).file_size, f"{name}, unpacked,")
+                with archive.open(self.prefix + name) as packed, place.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
         return place
 
     def _refuse_large(self, name: str, size: int) -> None:

@@ -19,14 +19,38 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.readers.formats.limits import USUAL, check_file
 from eo_data.readers.products.package import Package
+from eo_data.readers.products.swath import Samples
 
 if TYPE_CHECKING:
-    from xarray import Dataset
+    from xarray import DataArray, Dataset
 
 MANIFEST = "xfdumanifest.xml"
 #: What is asked of the manifest, whatever the prefix of its names: ``<sentinel-safe:startTime>2017-...</...>``.
 _ENTRY = r"<(?:[\w-]+:)?{name}(?:\s[^<>]*)?>\s*([^<>]*?)\s*</"
 ALL = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Flags:
+    """Flags of samples.
+
+    Parameters
+    ----------
+    stored : ndarray
+        int64 ``(N,)``.
+    bits : mapping of str to int
+        By the name of each flag.
+    """
+
+    stored: np.ndarray
+    bits: Mapping[str, int]
+
+    def raised(self, *names: str) -> np.ndarray:
+        """Return where one of some flags is raised, bool ``(N,)``; one that the product does not know never is."""
+        wanted = 0
+        for name in names:
+            wanted |= self.bits.get(name, 0)
+        return np.asarray((self.stored & wanted) != 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,54 +97,74 @@ class Sen3:
         for file, what in files.items():
             self.package.only(file, what)
 
-    def read(self, file: str, variable: str, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
+    def read(self, file: str, variable: str, rows: slice = ALL) -> np.ndarray:
         """Return a variable in its unit: scaled, NaN where it is missing.
 
         Parameters
         ----------
         file, variable : str
             Name of the file and of the variable in it.
-        rows, columns : slice
-            What to read of it; of a variable of one axis, only ``rows`` counts.
+        rows : slice
+            What to read along its first axis.
 
         Raises
         ------
         ValueError
             If the file cannot be read, has no such variable, or would take too much memory.
         """
-        return self._read(file, variable, (rows, columns), decoded=True)[0]
+        with self._variable(file, variable, decoded=True) as array:
+            return np.asarray(array[rows].values)
 
-    def read_flags(self, file: str, variable: str, rows: slice, columns: slice) -> tuple[np.ndarray, dict[str, int]]:
-        """Return flags as whole numbers, and the bits of each flag by its name."""
-        stored, attributes = self._read(file, variable, (rows, columns), decoded=False)
-        names = str(attributes.get("flag_meanings", "")).split()
-        masks = np.atleast_1d(np.asarray(attributes.get("flag_masks", ())))
-        if not names or len(names) != len(masks) or stored.dtype.kind not in "iu":
-            msg = f"{file}: {variable} is no layer of flags with flag_meanings and flag_masks. Download it again."
-            raise ValueError(msg)
-        bits = 8 * stored.dtype.itemsize
-        unsigned = stored.view(f"u{stored.dtype.itemsize}").astype(np.uint64)
-        return unsigned, {name: int(mask) % (1 << bits) for name, mask in zip(names, masks, strict=True)}
+    def read_at(self, samples: Samples, file: str, variable: str) -> np.ndarray:
+        """Return the values ``(N,)`` of a variable at samples of the swath, as `read` does."""
+        with self._variable(file, variable, samples.shape, decoded=True) as array:
+            return samples.of(lambda *part: array[part].values)
+
+    def flags_at(self, samples: Samples, file: str, variable: str) -> Flags:
+        """Return the flags of a variable at samples of the swath.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples.
+        file, variable : str
+            Name of the file and of the variable in it, with ``flag_meanings`` and ``flag_masks``.
+
+        Raises
+        ------
+        ValueError
+            As `read`, and if the variable does not say what its bits mean.
+        """
+        with self._variable(file, variable, samples.shape, decoded=False) as array:
+            meanings = str(array.attrs.get("flag_meanings", "")).split()
+            masks = np.atleast_1d(np.asarray(array.attrs.get("flag_masks", ())))
+            if not meanings or len(meanings) != len(masks) or array.dtype.kind not in "iu":
+                msg = f"{file}: {variable} does not say what its bits mean (flag_meanings, flag_masks)."
+                raise ValueError(msg)
+            # A mask of the highest bit is negative where numbers are signed, and so are the numbers.
+            stored = samples.of(lambda *part: array[part].values).astype(np.int64)
+        return Flags(stored, {name: int(mask) for name, mask in zip(meanings, masks, strict=True)})
 
     def attributes(self, file: str) -> dict[str, object]:
         """Return the attributes of a file."""
         with self._opened(file, decoded=False) as data:
             return dict(data.attrs)
 
-    def _read(
-        self, file: str, variable: str, part: tuple[slice, slice], *, decoded: bool
-    ) -> tuple[np.ndarray, dict[str, object]]:
+    @contextmanager
+    def _variable(
+        self, file: str, variable: str, shape: tuple[int, ...] | None = None, *, decoded: bool
+    ) -> Iterator[DataArray]:
         with self._opened(file, decoded=decoded) as data:
             if variable not in data.variables:
                 msg = f"{file} has no variable {variable}, it has {', '.join(map(str, data.variables))[:200]}."
                 raise ValueError(msg)
             array = data[variable]
-            if array.ndim not in (1, 2):
-                msg = f"{file}: {variable} has the axes {array.dims}, expected rows and columns."
+            if array.ndim not in (1, 2) or (shape is not None and array.shape != shape):
+                size = "one or two axes" if shape is None else f"{shape}, as the geolocation"
+                msg = f"{file}: {variable} has the shape {array.shape}, expected {size}. Download the product again."
                 raise ValueError(msg)
-            array = array[part[: array.ndim]]
             USUAL.refuse_large(2 * 8 * array.size, f"{variable} in {file}")
-            return np.asarray(array.values), dict(array.attrs)
+            yield array
 
     @contextmanager
     def _opened(self, file: str, *, decoded: bool) -> Iterator[Dataset]:
@@ -146,7 +190,7 @@ def opened_sen3(href: Href) -> Iterator[Sen3]:
     ValueError
         If it has no manifest, or that does not say what the product is.
     """
-    package = Package.of(href, MANIFEST.__eq__)
+    package = Package.of(href, MANIFEST.__eq__, MANIFEST)
     text = package.read(MANIFEST).decode("utf-8", "replace")
     kind, name = _entry(text, "productType"), _entry(text, "productName")
     kind = (kind or name[4:15]).rstrip("_")

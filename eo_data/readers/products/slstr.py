@@ -170,7 +170,7 @@ def _reflectance(view: _View, product: Sen3, bands: Sequence[int], samples: Samp
     cosine = _cosine(product, samples)
     detectors = None
     if product.has("indices_an.nc"):
-        detectors = samples.of(partial(product.read, "indices_an.nc", "detector_an"))
+        detectors = product.read_at(samples, "indices_an.nc", "detector_an")
     values = []
     for band in bands:
         radiance = _measured(view, product, channels[band], samples)
@@ -182,16 +182,9 @@ def _reflectance(view: _View, product: Sen3, bands: Sequence[int], samples: Samp
 def _measured(view: _View, product: Sen3, channel: str, samples: Samples) -> np.ndarray:
     """Radiance or temperature of a channel, NaN where an exception says that it is none."""
     name = view.file(channel)
-    values = samples.of(partial(product.read, f"{name}.nc", name)).astype(np.float32)
-    bits: dict[str, int] = {}
-
-    def exceptions(rows: slice, columns: slice) -> np.ndarray:
-        stored, found = product.read_flags(f"{name}.nc", f"{channel}_exception_{view.ending}", rows, columns)
-        bits.update(found)
-        return stored
-
-    wrong = samples.of(exceptions) & np.uint64(sum({bits[flag] for flag in _WRONG if flag in bits}))
-    return np.where(wrong != 0, np.float32(np.nan), values)
+    values = product.read_at(samples, f"{name}.nc", name).astype(np.float32)
+    values[product.flags_at(samples, f"{name}.nc", f"{channel}_exception_{view.ending}").raised(*_WRONG)] = np.nan
+    return values
 
 
 def _quality(channel: str) -> str:
@@ -216,7 +209,7 @@ def _cosine(product: Sen3, samples: Samples) -> np.ndarray:
     if ties.ndim != 2 or not x.shape == y.shape == ties.shape:
         msg = f"{_SUN} has angles {ties.shape} for tie points {x.shape}, {y.shape}. Download the product again."
         raise ValueError(msg)
-    own = [samples.of(partial(product.read, "cartesian_an.nc", f"{axis}_an")) for axis in "yx"]
+    own = [product.read_at(samples, "cartesian_an.nc", f"{axis}_an") for axis in "yx"]
     places = [_counted(line, values) for line, values in zip((y[:, 0], x[0]), own, strict=True)]
     return between_ties(ties, *places)
 

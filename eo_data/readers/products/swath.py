@@ -17,6 +17,7 @@ from pyproj import CRS, Proj, Transformer
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.local_crs import local_crs
 from eo_data.readers.formats.facts import FileFacts, Part, mark_missing
 
 #: Every so many rows and columns a sample is kept by which a part of the swath is found.
@@ -39,11 +40,14 @@ class Samples:
         bool ``(H, W)`` of the grid: where there is a sample.
     rows, columns : ndarray
         int ``(N,)``: place in the swath of the sample of each pixel that has one.
+    shape : tuple of int
+        Rows and columns of the swath.
     """
 
     there: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
+    shape: tuple[int, ...]
 
     def of(self, read: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
         """Return the values ``(N,)`` of the samples, of which no more is read than the rows and columns around them.
@@ -130,7 +134,7 @@ class Swath:
                 window = grid.window(part.top + top, part.left + left, height, width)
                 if (found := self._nearest(window)) is not None:
                     there[here], rows[here], columns[here] = found
-        return Samples(there, rows[there], columns[there])
+        return Samples(there, rows[there], columns[there], self.latitude.shape)
 
     def _nearest(self, window: PixelGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         from scipy.spatial import cKDTree  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -216,8 +220,8 @@ def between_ties(ties: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.
 def map_of(longitude: np.ndarray, latitude: np.ndarray, source: ImageSource | None) -> str:
     """Return the map that a swath comes to, as WKT: the stated ``crs``, or the local one.
 
-    That is the UTM zone of the swath's centre, also for what reaches over the zone (distances are then up to some
-    percent too long at the edges, see `Swath.stretch`), and beyond 84 degrees north and 80 degrees south UPS.
+    That is the one of the swath's centre (`eo_data.raster.local_crs.local_crs`), also for what reaches over its zone:
+    distances are then up to some percent too long at the edges, see `Swath.stretch`.
 
     Raises
     ------
@@ -238,10 +242,7 @@ def map_of(longitude: np.ndarray, latitude: np.ndarray, source: ImageSource | No
     # The mean of directions: longitudes jump at the date line.
     x, y, z = (np.cos(lat) * np.cos(lon)).mean(), (np.cos(lat) * np.sin(lon)).mean(), np.sin(lat).mean()
     east, north = math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
-    if north >= 84 or north < -80:
-        return str(CRS.from_epsg(32661 if north > 0 else 32761).to_wkt())
-    zone = min(int((east + 180) // 6) + 1, 60)
-    return str(CRS.from_epsg((32600 if north >= 0 else 32700) + zone).to_wkt())
+    return str(CRS.from_epsg(local_crs(east, north)).to_wkt())
 
 
 def swath_grids(swaths: Sequence[Swath], sizes: Sequence[float], source: ImageSource | None) -> list[PixelGrid]:

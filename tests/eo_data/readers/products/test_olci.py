@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-from small_sentinel3 import COLUMNS, OLCI_BITS, OLCI_NAME, ROWS, swath, write_olci, zipped
+from small_products import zipped
+from small_sentinel3 import COLUMNS, OLCI_BITS, OLCI_NAME, ROWS, swath, write_olci
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
@@ -145,6 +146,14 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     file = product / "geo_coordinates.nc"
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(SampleError, match=r"its file geo_coordinates.nc cannot be read .*Download or unpack"):
+        _read(product)
+
+
+def test_radiance_of_another_size_than_the_geolocation_is_not_laid_on_it(tmp_path: Path) -> None:
+    product = write_olci(tmp_path)
+    larger = write_olci(tmp_path / "other", numbers=np.full((ROWS + 1, COLUMNS), 4000, "u2"))
+    (larger / "Oa08_radiance.nc").replace(product / "Oa08_radiance.nc")
+    with pytest.raises(SampleError, match=r"Oa08_radiance has the shape \(41, 129\), expected \(40, 129\), as the geo"):
         _read(product)
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-from small_sentinel3 import EXCEPTIONS, FINE, swath, write_slstr, zipped
+import xarray
+from small_products import zipped
+from small_sentinel3 import EXCEPTIONS, FINE, swath, write_slstr
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.raster import to_map
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import facts_of
+from eo_data.readers.files import facts_of, opened
+from eo_data.readers.formats.facts import OpenLayer, Part
 from eo_data.readers.formats.file_raster import FileRaster
 from eo_data.readers.image_bands import read_file
 
@@ -123,3 +126,45 @@ def test_a_product_without_geometry_is_refused_by_name(tmp_path: Path, file: str
     (product / file).unlink()
     with pytest.raises(SampleError, match=rf"{product.name}.*\({file}\): the product is incomplete. Download"):
         _read(product, "S1_REFLECTANCE_AN")
+
+
+#: Variables of the real sample by the file of a product that holds them.
+_REAL = {
+    "S1_radiance_an": ("S1_radiance_an", "S1_exception_an"),
+    "S7_BT_in": ("S7_BT_in", "S7_exception_in"),
+    "geodetic_an": ("longitude_an", "latitude_an"),
+    "geodetic_in": ("longitude_in", "latitude_in"),
+    "cartesian_an": ("x_an", "y_an"),
+    "cartesian_tx": ("x_tx", "y_tx"),
+    "geometry_tn": ("solar_zenith_tn",),
+    "indices_an": ("detector_an",),
+}
+
+
+def test_real_variables_with_their_packing_and_flags_are_understood(tmp_path: Path, shared: Path) -> None:
+    sample = shared / "data" / "s3_slstr" / "S3_SLSTR_RBT_subset_optical-toolbox.nc"
+    product = write_slstr(tmp_path / "made").rename(tmp_path / "real.SEN3")
+    for file in product.glob("*.nc"):
+        file.unlink()
+    with xarray.open_dataset(sample, engine="scipy", mask_and_scale=False, decode_coords=False) as data:
+        stored = {name: data[name].values for names in _REAL.values() for name in names}
+        for file_name, names in _REAL.items():
+            data[list(names)].drop_vars(("lat", "lon"), errors="ignore").to_netcdf(product / f"{file_name}.nc")
+    with opened(Href(str(product)), None) as layers:
+        for row, column in ((3, 4), (12, 20), (20, 27)):
+            place = stored["longitude_an"][row, column] * 1e-6, stored["latitude_an"][row, column] * 1e-6
+            reflectance, temperature = (_value_at(layer, *place) for layer in layers)
+            radiance, sun = stored["S1_radiance_an"][row, column] * 0.01785, stored["solar_zenith_tn"][row, column]
+            expected = math.pi * radiance / (1798.94 * math.cos(math.radians(sun)))
+            assert reflectance == pytest.approx(expected, rel=3e-3)
+            kelvin = stored["S7_BT_in"][row, column] * 0.01 + 283.73
+            missing = stored["S7_exception_in"].view("u1")[row, column] & ~np.uint8(3)
+            assert math.isnan(temperature) if missing else temperature == pytest.approx(kelvin, abs=1e-3)
+
+
+def _value_at(layer: OpenLayer, longitude: float, latitude: float) -> float:
+    grid = layer.facts.grid
+    place = pyproj.Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True).transform(longitude, latitude)
+    assert grid.transform is not None
+    column, row = to_map(~grid.transform, *place)
+    return float(layer.stored([0], Part(int(row), int(column), 1, 1))[0, 0, 0])
