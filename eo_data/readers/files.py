@@ -17,7 +17,7 @@ from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
 from eo_data.readers.products.hls import is_hls_product, open_hls
 from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
-from eo_data.readers.products.sentinel3 import is_sen3, open_sentinel3
+from eo_data.readers.products.sentinel3.product import is_sen3, open_sentinel3
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,9 @@ import numpy as np
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, ProductFacts
-from eo_data.readers.products.sen3 import Sen3
-from eo_data.readers.products.swath import (
-    Samples,
-    Swath,
-    SwathLayer,
-    between_ties,
-    map_of,
-    note_on_place,
-    swath_grids,
-)
+from eo_data.readers.products.sentinel3.files import Sen3
+from eo_data.readers.products.sentinel3.sun import between_ties, flux_of_detectors
+from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, map_of, note_on_place, swath_grids
 from eo_data.sensors.tables import SOLAR_FLUX
 from eo_data.sensors.units import InputUnit, toa_reflectance
 
@@ -196,10 +189,7 @@ def _flux(product: Sen3, channel: str, detectors: np.ndarray | None) -> Sequence
     if detectors is None or not product.has(_quality(channel)):
         return [SOLAR_FLUX[f"{channel}_REFLECTANCE_AN"]]
     table = np.ravel(product.read(_quality(channel), f"{channel}_solar_irradiance_an"))
-    known = np.isfinite(detectors) & (detectors >= 0) & (detectors < table.size)
-    flux = np.full(detectors.shape, np.nan)
-    flux[known] = table[detectors[known].astype(int)]
-    return flux[None, None]
+    return flux_of_detectors(table, detectors)[None, None]
 
 
 def _cosine(product: Sen3, samples: Samples) -> np.ndarray:

@@ -11,7 +11,7 @@ from small_sentinel3 import swath
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
 from eo_data.readers.formats.facts import BandFacts, FileFacts, Part
-from eo_data.readers.products.swath import Swath, SwathLayer, between_ties, map_of, note_on_place, swath_grids
+from eo_data.readers.products.sentinel3.swath import Swath, SwathLayer, map_of, note_on_place, swath_grids
 
 SHAPE, SIZE = (60, 70), 300.0
 
@@ -163,9 +163,3 @@ def test_bad_geolocation_is_refused() -> None:
     source = _source(crs="EPSG:4326", resample_to=0.003)
     with pytest.raises(ValueError, match="crosses the date line"):
         swath_grids([Swath(*across, map_of(*across, source))], [300.0], source)
-
-
-def test_the_sun_between_tie_points_is_linear_and_ends_at_the_horizon() -> None:
-    ties = np.array([[0.5, 0.7], [0.1, -0.3]])
-    values = between_ties(ties, np.array([0.0, 0.5, 1.0, 1.0]), np.array([0.5, 0.0, 0.0, 0.5]))
-    np.testing.assert_allclose(values, [0.6, 0.3, 0.1, np.nan])

@@ -196,27 +196,6 @@ def _half_diagonals(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * np.sqrt(squares))
 
 
-def between_ties(ties: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the cosine of the sun's zenith angle between tie points.
-
-    Parameters
-    ----------
-    ties : ndarray
-        The cosine ``(H, W)`` at the tie points.
-    rows, columns : ndarray
-        Places ``(N,)``, counted in tie points.
-
-    Returns
-    -------
-    ndarray
-        ``(N,)``, bilinear; NaN where the sun is not above the horizon.
-    """
-    from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    cosine = map_coordinates(ties, [rows, columns], order=1, mode="nearest", output=np.float64)
-    return np.where(cosine > 0, cosine, np.nan)
-
-
 def map_of(longitude: np.ndarray, latitude: np.ndarray, source: ImageSource | None) -> str:
     """Return the map that a swath comes to, as WKT: the stated ``crs``, or the local one.
 

@@ -19,7 +19,7 @@ import numpy as np
 from eo_data.catalog.hrefs import Href
 from eo_data.readers.formats.limits import USUAL, check_file
 from eo_data.readers.products.package import Package
-from eo_data.readers.products.swath import Samples
+from eo_data.readers.products.sentinel3.swath import Samples
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset

@@ -22,22 +22,15 @@ import numpy as np
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, ProductFacts
-from eo_data.readers.products.sen3 import Sen3
-from eo_data.readers.products.swath import (
-    Samples,
-    Swath,
-    SwathLayer,
-    between_ties,
-    map_of,
-    note_on_place,
-    swath_grids,
-)
+from eo_data.readers.products.sentinel3.files import Sen3
+from eo_data.readers.products.sentinel3.sun import between_ties, flux_of_detectors
+from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, map_of, note_on_place, swath_grids
 from eo_data.sensors.tables import SOLAR_FLUX
 from eo_data.sensors.units import InputUnit, toa_reflectance
 
 #: Size of the samples in metres, by type of product.
 OLCI_KINDS: Mapping[str, float] = MappingProxyType({"OL_1_EFR": 300.0, "OL_1_ERR": 1200.0})
-_RADIANCE = re.compile(r"Oa(\d\d)_radiance\.nc")
+_RADIANCE = re.compile(r"Oa(0[1-9]|1\d|2[01])_radiance\.nc")
 _GEO, _TIES, _FLAGS, _DETECTORS = "geo_coordinates.nc", "tie_geometries.nc", "qualityFlags.nc", "instrument_data.nc"
 _NEEDED = MappingProxyType({_GEO: "geolocation", _TIES: "angles of the sun", _FLAGS: "quality flags"})
 
@@ -97,7 +90,7 @@ class _Reflectance:
         for i, band in enumerate(bands):
             number = self._numbers[band]
             name = f"Oa{number:02d}"
-            radiance = product.read_at(samples, f"{name}_radiance.nc", f"{name}_radiance")
+            radiance = product.read_at(samples, f"{name}_radiance.nc", f"{name}_radiance").astype(np.float32)
             radiance[flags.raised("invalid", f"saturated@{name}")] = np.nan
             values[i] = toa_reflectance(radiance[None, None], self._flux(number, detectors), cosine[None])[0, 0]
         return values
@@ -107,13 +100,10 @@ class _Reflectance:
         if detectors is None:
             return [SOLAR_FLUX[f"OA{number:02d}_REFLECTANCE"]]
         table = self._product.read(_DETECTORS, "solar_flux", slice(number - 1, number))
-        known = np.isfinite(detectors) & (detectors >= 0) & (detectors < table.shape[-1])
         if not table.size:
             msg = f"{_DETECTORS}: solar_flux has no row for band {number}. Download the product again."
             raise ValueError(msg)
-        flux = np.full(detectors.shape, np.nan)
-        flux[known] = table[0, detectors[known].astype(int)]
-        return flux[None, None]
+        return flux_of_detectors(table[0], detectors)[None, None]
 
     def _cosine(self, samples: Samples) -> np.ndarray:
         """Cosine of the sun's zenith angle, linear between tie points; NaN where the sun is below the horizon."""

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.facts import OpenLayer
-from eo_data.readers.products.olci import OLCI_KINDS, open_olci
-from eo_data.readers.products.sen3 import MANIFEST, opened_sen3
-from eo_data.readers.products.slstr import SLSTR_KINDS, open_slstr
+from eo_data.readers.products.sentinel3.files import MANIFEST, opened_sen3
+from eo_data.readers.products.sentinel3.olci import OLCI_KINDS, open_olci
+from eo_data.readers.products.sentinel3.slstr import SLSTR_KINDS, open_slstr
 
 _NAME = re.compile(r".*\.SEN3(\.zip)?|S3[A-D]_(OL|SL)_\d_.*\.zip", re.IGNORECASE)
 
@@ -32,7 +32,7 @@ def open_sentinel3(href: Href, source: ImageSource | None = None) -> Iterator[Se
         The folder, an archive (zip) of one product, or the manifest in the folder.
     source : ImageSource, optional
         ``crs`` and ``resample_to`` choose the grid that the swath comes to, see
-        `eo_data.readers.products.swath.map_of` and `swath_grids`.
+        `eo_data.readers.products.sentinel3.swath.map_of` and `swath_grids`.
 
     Raises
     ------
