@@ -29,9 +29,15 @@ _NATIVE = ("landsat7", "landsat8", "aerial")
 #: Settings of `AnySatPreprocess` that are for arrays without dates.
 _NOT_OPTIONS = ("frames", "start", "end", "ratio")
 #: Arguments of the backbone that are options, too.
-_OF_BACKBONE = ("output_modality", "reduce_scale", "attention", "memory_budget")
-#: What a backbone gives; ``output`` of `embed` says whether vectors or grids are wanted.
-_FEATURES = "features"
+_OF_BACKBONE: Mapping[str, Any] = {
+    "features": "patch",
+    "output_modality": None,
+    "reduce_scale": "published",
+    "attention": "sdpa",
+    "memory_budget": None,
+}
+#: What a backbone gives, which it calls ``output``; that of `embed` says whether vectors or grids are wanted.
+_RENAMED: Mapping[str, str] = {"features": "output"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class AnySatPreset:
         """Return which images AnySat takes, by sensor; it needs all their bands."""
         return {sensor: _kind(sensor, modality) for sensor, modality in _MODALITY_OF.items()}
 
+    def options(self, name: str) -> Mapping[str, Any]:
+        """Return AnySat's options with their defaults."""
+        own = (field.name for field in fields(AnySatPreprocess) if field.init and field.name not in _NOT_OPTIONS)
+        return {key: getattr(AnySatPreprocess(), key) for key in own} | _OF_BACKBONE
+
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the side of a patch in metres."""
         return float(options.get("patch_size", AnySatPreprocess.patch_size))
@@ -63,9 +74,8 @@ class AnySatPreset:
         ValueError
             For a value that makes no sense.
         """
-        own = _options()
-        refuse_unknown_options(name, options, (*own, _FEATURES, *_OF_BACKBONE))
-        stated = {key: value for key, value in options.items() if key in own}
+        refuse_unknown_options(name, options, tuple(self.options(name)))
+        stated = {key: value for key, value in options.items() if key not in _OF_BACKBONE}
         if len(images) > 1 or any(image.pixel_size != MODALITIES["s2"].pixel_metres for image in images.values()):
             stated.setdefault("image_size", None)  # only pixels of 10 m have a usual side
         radar = [modality for modality in images if RATIO in MODALITIES[modality].bands]
@@ -76,8 +86,7 @@ class AnySatPreset:
                 modality: [*image.bands, *([RATIO] if modality in radar else [])] for modality, image in images.items()
             },
             "patch_size": preprocess.patch_size,
-            **({"output": options[_FEATURES]} if _FEATURES in options else {}),
-            **{key: options[key] for key in _OF_BACKBONE if key in options},
+            **{_RENAMED.get(key, key): options[key] for key in _OF_BACKBONE if key in options},
         }
         native = {modality: InputUnit.NATIVE.value for modality, image in images.items() if image.sensor in _NATIVE}
         return Recipe(preprocess, arguments, native, "dict")
@@ -109,12 +118,8 @@ class AnySatPreset:
             f"{HUB_REPOSITORY}, {HUB_FILE} (Hugging Face)" if published else "",
             "MIT" if published else "",
             "AnySat, Astruc et al., CVPR 2025, arXiv 2412.14123",
-            {name: getattr(AnySatPreprocess(), name) for name in _options()} | {_FEATURES: "patch"},
+            self.options(name),
         )
-
-
-def _options() -> tuple[str, ...]:
-    return tuple(field.name for field in fields(AnySatPreprocess) if field.init and field.name not in _NOT_OPTIONS)
 
 
 def _kind(sensor: str, name: str) -> ImageKind:

@@ -1,4 +1,4 @@
-"""Embedding export, by `terratorch predict` or any loop, and the way back: :func:`open_embeddings`.
+"""Embeddings: in one call (:func:`embed`), by `terratorch predict` or any loop, and back: :func:`open_embeddings`.
 
 ``import eo_embed`` loads neither PyTorch nor TerraTorch.
 """
@@ -10,13 +10,32 @@ from typing import TYPE_CHECKING
 from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from eo_data.catalog.scenes.places import BBox, PointBuffer, Region
     from eo_embed.export.exporter import Exporter
     from eo_embed.export.opening import Export, open_embeddings
     from eo_embed.export.settings import ExportSettings
     from eo_embed.guard import ExpectEmbeddings
+    from eo_embed.one_call.call import embed
+    from eo_embed.one_call.cards import describe, models
+    from eo_embed.one_call.result import Embedded, EmbeddedPlaces
     from eo_embed.task import EmbeddingTask
 
-__all__ = ["EmbeddingTask", "ExpectEmbeddings", "Export", "ExportSettings", "Exporter", "open_embeddings"]
+__all__ = [
+    "BBox",
+    "Embedded",
+    "EmbeddedPlaces",
+    "EmbeddingTask",
+    "ExpectEmbeddings",
+    "Export",
+    "ExportSettings",
+    "Exporter",
+    "PointBuffer",
+    "Region",
+    "describe",
+    "embed",
+    "models",
+    "open_embeddings",
+]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -27,5 +46,13 @@ __getattr__, __dir__ = lazy_attributes(
         "ExportSettings": ".export.settings",
         "Exporter": ".export.exporter",
         "open_embeddings": ".export.opening",
+        "BBox": "eo_data.catalog.scenes.places",
+        "PointBuffer": "eo_data.catalog.scenes.places",
+        "Region": "eo_data.catalog.scenes.places",
+        "Embedded": ".one_call.result",
+        "EmbeddedPlaces": ".one_call.result",
+        "describe": ".one_call.cards",
+        "embed": ".one_call.call",
+        "models": ".one_call.cards",
     },
 )

@@ -169,6 +169,10 @@ class Preset(Protocol):
         """Return which images a backbone takes, by sensor."""
         ...
 
+    def options(self, name: str) -> Mapping[str, Any]:
+        """Return the options of a backbone and its preprocessing, with their defaults."""
+        ...
+
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the metres whose multiples a square of ground should start at and be long, so that patches fit.
 

@@ -32,7 +32,7 @@ _KINDS: Mapping[str, ImageKind] = {
     "sentinel3_slstr": ImageKind("SLSTR", _SLSTR),
 }
 #: Arguments of the backbone that are options, too.
-_OF_BACKBONE = ("attention", "on_nan")
+_OF_BACKBONE: Mapping[str, Any] = {"attention": "auto", "on_nan": "raise"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class ThorPreset:
         """Return which images THOR takes, by sensor; any of their bands will do."""
         return _KINDS
 
+    def options(self, name: str) -> Mapping[str, Any]:
+        """Return THOR's options with their defaults."""
+        own = {field.name: getattr(ThorPreprocess(), field.name) for field in fields(ThorPreprocess) if field.init}
+        return own | _OF_BACKBONE
+
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the side in metres that patches of all GSDs divide, see `thor_terratorch_ext.geometry.side_unit`."""
         gsds = gsds_of([band for image in images.values() for band in image.bands])
@@ -66,9 +71,8 @@ class ThorPreset:
         ValueError
             For a value that makes no sense, or images of different pixel size.
         """
-        own = _options()
-        refuse_unknown_options(name, options, (*own, *_OF_BACKBONE))
-        preprocess = ThorPreprocess(**{key: value for key, value in options.items() if key in own})
+        refuse_unknown_options(name, options, tuple(self.options(name)))
+        preprocess = ThorPreprocess(**{key: value for key, value in options.items() if key not in _OF_BACKBONE})
         bands: Any = {modality: list(image.bands) for modality, image in images.items()}
         sizes: Any = {modality: _plain(image.pixel_size) for modality, image in images.items()}
         if len(images) == 1:
@@ -112,12 +116,8 @@ class ThorPreset:
             f"{repository}, {file} (Hugging Face)",
             "Apache-2.0 (model card of the weights)",
             "THOR 1.0, FM4CS (Norwegian Computing Center and partners)",
-            {field.name: getattr(ThorPreprocess(), field.name) for field in fields(ThorPreprocess) if field.init},
+            self.options(name),
         )
-
-
-def _options() -> tuple[str, ...]:
-    return tuple(field.name for field in fields(ThorPreprocess) if field.init)
 
 
 def _plain(size: float) -> int | float:

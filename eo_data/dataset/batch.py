@@ -27,6 +27,7 @@ __all__ = [
     "image_tensors",
     "input_place",
     "metadata",
+    "region_metadata",
     "target",
     "tile_metadata",
 ]
@@ -156,6 +157,11 @@ def metadata(sample: Sample) -> SampleMetadata:
         found["geotransform"] = torch.tensor(raster.transform.to_gdal(), dtype=torch.float64)
         found["raster_shape"] = torch.tensor([raster.height, raster.width])
     return found
+
+
+def region_metadata(record: Record) -> SampleMetadata:
+    """Return what of the images of a place is meant; nothing for a sample that is no place."""
+    return {"region": record.region} if record.grids else {}
 
 
 def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetadata:

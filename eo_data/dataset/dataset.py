@@ -13,7 +13,16 @@ from torch.utils.data import Dataset
 
 from eo_core.file_state import Verify
 from eo_data.catalog.records import Record
-from eo_data.dataset.batch import countable, filename, image_tensors, input_place, metadata, target, tile_metadata
+from eo_data.dataset.batch import (
+    countable,
+    filename,
+    image_tensors,
+    input_place,
+    metadata,
+    region_metadata,
+    target,
+    tile_metadata,
+)
 from eo_data.dataset.sample_reader import Inputs, SampleReader
 from eo_data.dataset.sampler import SeededIndex, index_of
 from eo_data.preprocess.augmentation import Augmentation
@@ -142,7 +151,7 @@ class EoDataset(Dataset[dict[str, Any]]):
         place = input_place(counted, prepared)
         if counted is not sample:
             prepared = _without_transforms(prepared)
-        return self._entry(prepared) | place | tile_metadata(record, sample, prepared)
+        return self._entry(prepared) | place | tile_metadata(record, sample, prepared) | region_metadata(record)
 
     def read(self, index: int) -> Sample:
         """Return a sample in physical units, before augmentation and preprocessing."""

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 import torch
 import torch.nn.functional as F
 from affine import Affine
 from rasterio.errors import RasterioError
+from shapely.geometry.base import BaseGeometry
 
 from eo_core.addresses import without_credentials
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.areas import covered_area
 from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted
 from eo_data.readers.formats.geotiff import open_dataset
@@ -57,6 +60,8 @@ class SampleGrid:
     inputs : mapping or None
         State of all files that were read and of the stated dates, see `eo_data.dataset.sample_reader.Inputs.state`;
         ``None`` if the data module does not tell.
+    region : shapely geometry or None
+        What of the ground is meant, in the CRS; ``None`` for all of it.
     """
 
     id: str
@@ -70,6 +75,7 @@ class SampleGrid:
     to_input: Affine | None = None
     input_shape: tuple[int, int] | None = None
     inputs: Mapping[str, Any] | None = None
+    region: BaseGeometry | None = None
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
@@ -90,6 +96,11 @@ class SampleGrid:
         """Share of observed pixels per cell, float32 ``(h, w)``."""
         observed = torch.from_numpy(self.valid.astype(np.float32))[None, None]
         return F.adaptive_avg_pool2d(observed, shape)[0, 0].numpy()
+
+    def covered_share(self, shape: tuple[int, int]) -> np.ndarray | None:
+        """Share of each cell that lies in the region, float64 ``(h, w)``; ``None`` where all of the ground is meant."""
+        cells = self.of_cells(shape)
+        return None if self.region is None or cells is None else covered_area(self.region, cells, shape)
 
     @property
     def area(self) -> float:
@@ -133,6 +144,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             *_part(batch, i),
             *_input(batch, i),
             json.loads(batch["inputs"][i]) if "inputs" in batch else None,
+            shapely.from_wkt(_text(batch.get("region"), i)) if _text(batch.get("region"), i) else None,
         )
         for i, name in enumerate(names)
     ]

@@ -49,6 +49,8 @@ class Item:
     def fault(self) -> str:
         """Why the values cannot be written; empty if they can. Cells in which nothing was observed have none."""
         own = self.embedding
+        if not own.valid_fraction:
+            return "nothing of it was observed. Choose another time or place, or look at its masks of clouds."
         cells = None if own.grid is None or own.valid is None else own.grid[:, own.valid > 0]
         for values, what in ((own.pooled, "vector"), (cells, "grid")):
             if values is not None and not np.isfinite(values).all():
@@ -121,7 +123,10 @@ def _embedding(
 ) -> Embedding:
     """Return the part of a sample that it stands for, without values where nothing was observed."""
     whole = grid.shape[1:] if grid is not None else (1, 1)
-    rows, columns = sample.cells(whole)
+    covered = sample.covered_share(whole)
+    if covered is not None and settings.pooling != "cls":
+        pooled = pooled_over(_needed(sample, grid), covered, sample.valid_share(whole), settings.pooling)
+    rows, columns = sample.cells(whole) if covered is None else _window(covered)
     share = sample.valid_share(whole)[rows, columns]
     if settings.l2_normalise:
         pooled = None if pooled is None else pooled / max(float(np.linalg.norm(pooled)), _SHORTEST)
@@ -130,20 +135,69 @@ def _embedding(
     if wanted is not None and settings.format.needs_place:
         _check_place(sample, settings.grid_format)
     if wanted is not None:
-        wanted = np.where(share > 0, wanted, np.float32(np.nan)).astype(np.float32)
+        shown = share > 0 if covered is None else (share > 0) & (covered[rows, columns] > 0)
+        wanted = np.where(shown, wanted, np.float32(np.nan)).astype(np.float32)
     return Embedding(
         sample.id,
         layer,
-        None if pooled is None else pooled.astype(np.float32),
+        None if pooled is None or not settings.writes_vectors else pooled.astype(np.float32),
         wanted,
-        share,
+        share if covered is None else np.where(covered[rows, columns] > 0, share, 0).astype(np.float32),
         sample.of_cells(whole, (rows.start, columns.start)),
         sample.crs,
         share.shape,
         sample.dates,
         sample.sources,
-        float(sample.valid.mean()),
+        float(sample.valid.mean()) if covered is None else _weighted(sample.valid_share(whole), covered),
     )
+
+
+def pooled_over(grid: np.ndarray, covered: np.ndarray, observed: np.ndarray, how: str) -> np.ndarray:
+    """Return the vector of a region: over its cells in which something was observed.
+
+    Parameters
+    ----------
+    grid : ndarray, (D, h, w)
+        The cells.
+    covered : ndarray, (h, w)
+        Share of each cell that the region covers.
+    observed : ndarray, (h, w)
+        Share of each cell's pixels that were observed.
+    how : {'mean', 'max'}
+        The mean is weighted by the covered area.
+
+    Returns
+    -------
+    ndarray
+        ``(D,)``; NaN if nothing of the region was observed.
+    """
+    weights = np.where(observed > 0, covered, 0.0)
+    if not weights.any():
+        return np.full(len(grid), np.nan, dtype=np.float32)
+    cells = grid[:, weights > 0].astype(np.float64)
+    return cells.max(axis=1) if how == "max" else np.average(cells, axis=1, weights=weights[weights > 0])
+
+
+def _weighted(observed: np.ndarray, covered: np.ndarray) -> float:
+    return float(np.average(observed, weights=covered)) if covered.any() else 0.0
+
+
+def _window(covered: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns that a region touches."""
+    rows, columns = (np.flatnonzero(covered.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return slice(0, covered.shape[0]), slice(0, covered.shape[1])
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _needed(sample: SampleGrid, grid: np.ndarray | None) -> np.ndarray:
+    if grid is None:
+        msg = (
+            f"{sample.id} is a region, whose vector is the mean over its cells, but the backbone's tokens form no "
+            "grid. Use pooling: cls, an input whose size its patches divide, or a square around a point."
+        )
+        raise ValueError(msg)
+    return grid
 
 
 def _check_place(sample: SampleGrid, grid_format: str) -> None:

@@ -1,43 +1,225 @@
-"""`eo_embed.embed`."""
+"""`eo_embed.embed`: from an array, files, a product or places to embeddings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import PurePosixPath
 from typing import Any
 
-from eo_embed.export.settings import ExportSettings
+from eo_embed.export.failures import OnError
+from eo_embed.export.opening import Export
+from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
 from eo_embed.one_call.files import prepared_files
-from eo_embed.one_call.options import EncoderOptions, Request
+from eo_embed.one_call.options import EncoderOptions, Frames, Precision, Request, TimeWindow
+from eo_embed.one_call.places import are_places, embed_places
 from eo_embed.one_call.prepared import IMAGE_FIELDS
+from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
+from eo_models.preset import find_preset, refuse_unknown_options
 
-#: Arguments of `embed` about images, beside the fields of `ImageSource`.
-_OF_IMAGES = (*IMAGE_FIELDS, "bands", "sensor", "unit", "offset", "extra_bands", "clouds")
-_OF_ENCODER = ("pretrained", "ckpt", "revision", "device", "precision")
-_OF_RESULT = ("layers", "output", "pooling", "group_merge", "l2_normalise")
+type File = str | os.PathLike[str]
 
 
-def embed(encoder: str, given: Any, **options: Any) -> Any:
-    stated = {name: options.pop(name) for name in _OF_IMAGES if name in options}
-    dates = options.pop("dates", None)
-    chosen = {name: options.pop(name) for name in _OF_ENCODER if name in options}
-    settings = {"output": "both"} | {name: options.pop(name) for name in _OF_RESULT if name in options}
-    if "layers" in settings:
-        settings["layers"] = tuple(settings["layers"])
-    frames, time = options.pop("frames", None), options.pop("time", None)
-    name = options.pop("id", "")
-    request = Request(EncoderOptions(encoder, **chosen, own=options), ExportSettings(**settings), frames, time)
+def embed(
+    encoder: str,
+    given: Any,  # noqa: ANN401  (a file, files, an array, a product, a place or places: see below)
+    *,
+    bands: Sequence[str] | None = None,
+    sensor: str | None = None,
+    unit: str | None = None,
+    offset: float | None = None,
+    pixel_size: float | None = None,
+    dates: Sequence[str | date] | str | date | None = None,
+    clouds: bool = True,
+    extra_bands: Sequence[str] = (),
+    time: TimeWindow | None = None,
+    source: Any = None,  # noqa: ANN401  (a folder, or an object that finds scenes)
+    frames: Frames = None,
+    output: Output = "both",
+    layers: Sequence[int] = (-1,),
+    pooling: Pooling = "mean",
+    group_merge: GroupMerge = "mean",
+    l2_normalise: bool = False,
+    pretrained: bool = True,
+    ckpt: File | None = None,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: Precision = "32-true",
+    out: File | None = None,
+    on_error: OnError = "skip",
+    progress: bool = True,
+    max_memory: int | str | None = None,
+    id: str = "",  # noqa: A002  (the word of every export's column)
+    **options: Any,  # noqa: ANN401
+) -> Embedded | EmbeddedPlaces | Export:
+    """Return the embedding of an image, a series or a place; of many places, one each.
+
+    The numbers are those that ``terratorch predict`` exports with the same settings. The encoder is built once and
+    used again by the next call that asks for the same one.
+
+    Parameters
+    ----------
+    encoder : str
+        One of `eo_embed.models`; `eo_embed.describe` says what it takes.
+    given : path, sequence of path, mapping, array, PointBuffer, BBox, polygon, or many places
+        What is encoded:
+
+        - a file that GDAL, h5netcdf or zarr reads, or a product as its agency ships it (Sentinel-2 ``.SAFE``, ...);
+        - a list of dated files or products: a series, or a composite for an encoder of single images;
+        - a mapping of lists, for images of several sensors of one ground: ``{"s2": [...], "s1": [...]}``;
+        - an array of numpy, torch or xarray, ``(C, H, W)`` or ``(T, C, H, W)``, with ``bands`` and ``unit``;
+        - a place (`PointBuffer`, `BBox`, a shapely polygon in longitude and latitude), with ``source`` and ``time``;
+        - many places: a list, a GeoDataFrame, or the path of a GeoPackage, GeoJSON, GeoParquet or Shapefile.
+    bands : sequence of str, optional
+        Names of the bands in the order of the file or array, where it does not name them.
+    sensor : str, optional
+        Key of `eo_data.sensors.tables.SENSORS`, where neither names nor tags tell.
+    unit : str, optional
+        ``digital_number``, ``reflectance``, ``decibel``, ``linear_power``, ``kelvin`` or ``native``, where the file
+        does not say.
+    offset : float, optional
+        Added to digital numbers, where neither file nor product says: -1000 or 0 of Sentinel-2.
+    pixel_size : float, optional
+        In metres, of what has no place on the map.
+    dates : date or sequence of date, optional
+        One a file or frame, where names and tags tell none.
+    clouds : bool
+        Whether pixels that the product's quality layer calls clouds count as missing.
+    extra_bands : sequence of str
+        Bands that the encoder can read but does not by default.
+    time : (start, end), optional
+        Window in which acquisitions count, the end excluded; needed for places.
+    source : str, Path or SceneSource, optional
+        Of places: a folder of products or files, or anything that finds scenes
+        (`eo_data.catalog.scenes.scene.SceneSource`).
+    frames : FramePolicy, 'all', 'median', int or sequence of date, optional
+        How acquisitions become frames: all, one median composite, so many equal parts of the window with a median
+        composite each, or those nearest to dates. By default what the encoder is used with.
+    output : {'both', 'pooled', 'grid'}
+        A vector, a map of vectors, or both.
+    layers : sequence of int
+        Which layers of the encoder; -1 is the last.
+    pooling : {'mean', 'max', 'cls'}
+        How tokens become a vector. Of a polygon or box, the mean over its cells, weighted by the area that it covers.
+    group_merge : {'mean', 'sum', 'concat'}
+        How the grids of several groups of bands become one.
+    l2_normalise : bool
+        Scale vectors to length one.
+    pretrained : bool
+        Whether to load the published weights; without, and without ``ckpt``, weights are random.
+    ckpt : path, optional
+        File of weights.
+    revision : str, optional
+        Hugging Face revision of the published weights.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    precision : {'32-true', 'bf16-mixed', '16-mixed'}
+        As Lightning names it.
+    out : path, optional
+        Folder to write an export to. A second call goes on where the first one stopped.
+    on_error : {'skip', 'raise'}
+        Of many places: go on after one that cannot be used, and list it with the reason; or stop.
+    progress : bool
+        Of many places: whether to show a progress bar.
+    max_memory : int or str, optional
+        Memory that one image may take, such as ``"4GB"``.
+    id : str
+        Name of the result; by default that of the first file, or of the place.
+    **options
+        Options of the encoder's preprocessing (``patch_size``, ``image_size``, ``resize_mode``, ``normalization`` ...,
+        see `eo_embed.describe`), and fields of `eo_data.datamodules.ImageSource` for what files do not say (``scale``,
+        ``nodata``, ``crs``, ``resample_to``, ``date_pattern``, ``cloud_band`` ...).
+
+    Returns
+    -------
+    Embedded, EmbeddedPlaces or Export
+        One embedding; or those of many places, with ``out`` as the export that was written.
+
+    Raises
+    ------
+    ValueError
+        If the input cannot be used or does not say what must be known of it: the message has the argument to add.
+    TypeError
+        For an option that the encoder does not have.
+    """
+    fields = {name: options.pop(name) for name in IMAGE_FIELDS if name in options}
+    stated = {
+        name: value
+        for name, value in {
+            "bands": bands,
+            "sensor": sensor,
+            "unit": unit,
+            "offset": offset,
+            "pixel_size": pixel_size,
+            **fields,
+        }.items()
+        if value is not None
+    } | {"clouds": clouds, "extra_bands": tuple(extra_bands)}
+    weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
+    settings = ExportSettings(tuple(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
+    refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
+    request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time)
+    if are_places(given):
+        return embed_places(given, request, stated, source, out, progress=progress, max_memory=max_memory)
+    _refuse_source(source, given)
     if is_array(given):
-        image = array_image(given, stated.pop("bands", None), dates, stated.pop("transform", None), stated.get("crs"))
-        with image.files() as files:
-            prepared = prepared_files(
-                {"": files}, request, stated_of_array(image, stated), image.dates or None, name or "array"
+        found = _of_array(given, request, stated, dates, id, max_memory)
+    else:
+        days = [dates] if isinstance(dates, str | date) else dates
+        prepared = prepared_files(_lists(given), request, stated, days, id)
+        found = Run(prepared, request, max_memory=max_memory).embedded(0)
+    if out is not None:
+        found.save(os.fspath(out))
+    return found
+
+
+def _of_array(
+    given: Any,  # noqa: ANN401
+    request: Request,
+    stated: Mapping[str, Any],
+    dates: Sequence[str | date] | str | date | None,
+    name: str,
+    max_memory: int | str | None,
+) -> Embedded:
+    image = array_image(given, stated.get("bands"), dates, stated.get("transform"), stated.get("crs"))
+    own = {key: value for key, value in stated_of_array(image, stated).items() if key != "transform"}
+    with image.files() as files:
+        try:
+            prepared = prepared_files({"": files}, request, own, image.dates or None, name or "array")
+            return Run(prepared, request, max_memory=max_memory).embedded(0, ("array",), {"sha256": image.sha256})
+        except ValueError as error:
+            text = str(error)
+            for file in files:
+                text = text.replace(file, "The array").replace(PurePosixPath(file).name, "the array")
+            raise type(error)(text) from None  # the file in memory is nothing that a caller knows
+
+
+def _lists(given: Any) -> dict[str, list[File]]:  # noqa: ANN401
+    """Return the files of each image as lists.
+
+    Raises
+    ------
+    TypeError
+        If it is nothing that can be encoded.
+    """
+    images = given if isinstance(given, Mapping) else {"": given}
+    lists = {}
+    for name, files in images.items():
+        own = [files] if isinstance(files, str | os.PathLike) else list(files) if isinstance(files, Sequence) else []
+        if not own or not all(isinstance(file, str | os.PathLike) for file in own):
+            msg = (
+                f"embed takes files, an array with bands, or places; got {type(files).__name__} ({str(files)[:80]}). "
+                "Of images that are no files, give an array (C, H, W) or (T, C, H, W)."
             )
-            return Run(prepared, request).embedded(0, {"files": [], "array": image.sha256})
-    files = given if isinstance(given, Mapping) else {"": [given] if isinstance(given, str | os.PathLike) else given}
-    prepared = prepared_files(
-        {k: [v] if isinstance(v, str | os.PathLike) else v for k, v in files.items()}, request, stated, dates, name
-    )
-    return Run(prepared, request).embedded(0)
+            raise TypeError(msg)
+        lists[str(name)] = own
+    return lists
+
+
+def _refuse_source(source: object, given: object) -> None:
+    if source is not None:
+        msg = f"source is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
+        raise ValueError(msg)

@@ -83,7 +83,10 @@ def encoder_for(request: Request, recipe: Recipe) -> BuiltEncoder:
 def _built(
     name: str, arguments: str, layers: tuple[int, ...], group_merge: GroupMerge, device: str, _state: str | None
 ) -> tuple[FeatureExtractor, torch.device, str]:
-    backbone = find_preset(name).build(name, json.loads(arguments), layers)
+    # Random weights, where none are asked for, are the same whenever they are made.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = find_preset(name).build(name, json.loads(arguments), layers)
     extractor = FeatureExtractor(backbone, {}, layers, group_merge)
     extractor.requires_grad_(requires_grad=False).eval()
     sha256 = sha256_of_weights(backbone)

@@ -68,6 +68,8 @@ def prepared_files(
     days = tuple(parse_date(day) for day in dates or ())
     several = any(len(hrefs) > 1 or found[0].series for hrefs, found, _ in images.values())
     series = any(kind.series for *_, kind in images.values())
+    if (series or several) and not days:
+        _refuse_undated([own for *own, kind in images.values() if kind.series or several], stated)
     sources = {}
     for modality, (_, found, kind) in images.items():
         dated = series or several or bool(days or found[0].dates or stated.get("fallback_date"))
@@ -84,6 +86,26 @@ def prepared_files(
     return Prepared(
         _root([href for hrefs in files_of.values() for href in hrefs]), [record], sources, facts, policy, series
     )
+
+
+def _refuse_undated(images: Sequence[Sequence[Any]], stated: Mapping[str, Any]) -> None:
+    """Refuse files of a series that tell no date.
+
+    Raises
+    ------
+    UnknownFactsError
+        With the argument to add.
+    """
+    if stated.get("fallback_date") is not None:
+        return
+    for hrefs, found in images:
+        for href, one in zip(hrefs, found, strict=True):
+            if not one.dates:
+                msg = (
+                    f"{href} does not say its date, neither in its name nor in its tags. Add dates=[...], one a file "
+                    'in their order, such as dates=["2022-06-01"]; or date_pattern="..." for names that hold one.'
+                )
+                raise UnknownFactsError(msg)
 
 
 def _policy(request: Request, known: Sequence[date], *, series: bool) -> FramePolicy:

@@ -19,7 +19,7 @@ from eo_models.preset import ImageFacts, ImageKind, Recipe
 #: Arguments of `embed` that are fields of `ImageSource`, for what files do not say.
 IMAGE_FIELDS = (
     *("scale", "nodata", "crs", "pixel_size", "resample_to", "resampling", "variables", "dataset", "products"),
-    *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind"),
+    *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind", "transform"),
 )
 
 

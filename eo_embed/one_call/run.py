@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
 from eo_data.dataset.sample_grid import sample_grids
 from eo_data.preprocess.one_frame import single
-from eo_data.raster.sample import Sample
+from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.items import items_of
@@ -21,6 +22,7 @@ from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
 from eo_embed.one_call.result import Embedded, Encoded
+from eo_models.preset import Recipe
 
 
 class Run:
@@ -57,8 +59,19 @@ class Run:
         task = encoder_facts(options.name, arguments, self.request.settings)
         return export_facts(task, self.encoder.weights_sha256, options.precision, self.splits)
 
-    def embedded(self, index: int, shown: Mapping[str, Any] | None = None) -> Embedded:
+    def embedded(
+        self, index: int, sources: tuple[str, ...] | None = None, shown: Mapping[str, Any] | None = None
+    ) -> Embedded:
         """Read, prepare and encode one record.
+
+        Parameters
+        ----------
+        index : int
+            Which record.
+        sources : tuple of str, optional
+            What the input is called instead of its files.
+        shown : mapping, optional
+            What else the provenance says of the images.
 
         Raises
         ------
@@ -79,19 +92,23 @@ class Run:
             if item.fault:
                 msg = f"{place.id}: {item.fault}"
                 raise ValueError(msg)
-            layers[name] = item.embedding
+            layers[name] = replace(item.embedding, sources=sources or self._named(place.sources))
         facts = self.facts()
         encoded = Encoded(batch, features, self.encoder, request, facts, self.prepared.root)
-        return Embedded(layers, self._provenance(facts, sample, shown), encoded)
+        more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
+        return Embedded(layers, self._provenance(facts, sample, more), encoded)
 
-    def _provenance(self, facts: Mapping[str, Any], sample: Sample, shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _named(self, files: Iterable[str]) -> tuple[str, ...]:
+        return tuple(Href(file).relative(self.prepared.root.absolute()) for file in files)
+
+    def _provenance(self, facts: Mapping[str, Any], sample: Sample, more: Mapping[str, Any]) -> dict[str, Any]:
         report = self.encoder.extractor.backbone.load_report
         own = run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
         images = {}
         for name, image in sample.images.items():
             described = image if self.prepared.series else single(name, image)
             images[name] = {
-                "files": [Href(path).relative(self.prepared.root) for path in image.paths],
+                "files": list(self._named(image.paths)),
                 "bands": list(image.bands),
                 "unit": str(image.unit),
                 "pixel_size": image.pixel_size,
@@ -99,8 +116,8 @@ class Run:
                 "dates_from": list(image.date_sources),
                 "observed": float(image.raster.valid.mean()),
                 "notes": list(image.notes),
-                "preparation": plain_values(self.recipe.preprocess.describe(described)),
-                **(shown or {}),
+                "preparation": plain_values(_described(self.recipe, described)),
+                **more,
             }
         weights = "random" if report is None else Href(str(report.source)).name
         return {
@@ -110,3 +127,9 @@ class Run:
             "checkpoint_sha256": own["checkpoint_sha256"],
             "software": own["software"],
         }
+
+
+def _described(recipe: Recipe, image: Image) -> dict[str, object]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has warned when it prepared the image
+        return recipe.preprocess.describe(image)

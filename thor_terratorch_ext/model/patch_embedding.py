@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,6 @@ from thor_terratorch_ext.model.layout import GroupGrid
 
 #: Side in pixels of the stored kernels.
 REFERENCE_KERNEL = 16
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def resize_matrix(patch_size: int) -> torch.Tensor:
@@ -46,7 +44,7 @@ def resize_matrix(patch_size: int) -> torch.Tensor:
     return torch.tensor(_resize_rows(patch_size), dtype=torch.float64)
 
 
-def _constant_of_a_trace(function: _F) -> _F:
+def _constant_of_a_trace[F: Callable[..., Any]](function: F) -> F:
     """Mark a function as `torch.compiler.assume_constant_result` does, which imports the compiler: two seconds."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function

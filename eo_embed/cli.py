@@ -1,0 +1,55 @@
+"""``eo``: one command for all that is done without a config of TerraTorch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+#: Module and function of each command, and what it does. They are imported when they are asked for.
+COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
+        "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
+        "pictures": ("eo_embed.pictures.command", "main", "the grids of an export as pictures"),
+        "probe": ("eo_embed.probe", "main", "how well labels can be read off an export"),
+        "inspect": ("eo_data.inspect", "main", "what happens to a sample on its way to the encoder"),
+        "statistics": ("eo_data.statistics", "main", "mean and deviation of a data set's bands"),
+        "index": ("eo_data.index", "main", "an index table of a data set"),
+        "config": ("eo_finetune.config", "main", "a config of TerraTorch with its includes"),
+    }
+)
+_EXAMPLES = """examples:
+  eo embed thor_v1_base scene.tif --out out/scene
+  eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
+  eo map out/place
+  eo inspect --facts scene.tif
+"""
+
+
+def usage() -> str:
+    """Return what `eo --help` prints."""
+    rows = "\n".join(f"  {name:<11} {text}" for name, (_, _, text) in COMMANDS.items())
+    return (
+        "usage: eo COMMAND ...\n\nEarth-observation embeddings: from files, products and places to vectors and maps."
+        f"\n\ncommands:\n{rows}\n\n`eo COMMAND --help` says more. Training and large exports: `terratorch fit` and "
+        f"`terratorch predict`.\n\n{_EXAMPLES}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an unknown one ends with a message and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        sys.exit(0 if given else 2)
+    if given[0] not in COMMANDS:
+        sys.stderr.write(f"eo: there is no command {given[0]!r}. Valid: {', '.join(COMMANDS)}.\n")
+        sys.exit(2)
+    module, function, _ = COMMANDS[given[0]]
+    sys.exit(getattr(importlib.import_module(module), function)(given[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""``eo embed``: `eo_embed.embed` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from eo_core.arguments import from_text
+
+_EXAMPLES = """
+examples:
+  eo embed thor_v1_base S2A_MSIL2A_20220601T...SAFE --out out/one
+  eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
+  eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
+  eo embed anysat_base --places fields.gpkg --time 2022-01-01 2023-01-01 --source scenes --out out/fields
+  eo embed thor_v1_base scene.tif --bands BLUE GREEN RED NIR_BROAD --unit reflectance --option patch_size=4 --out out/x
+  eo embed --models
+  eo embed thor_v1_base --describe
+
+Options of the encoder and of the image are given by --option NAME=VALUE; --describe lists those of the encoder. The
+folder is read by eo_embed.open_embeddings, and shown by `eo map`.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; faults of the input end it with a message and exit code 2, failed places with 1."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        text, failed = _answer(given)
+    except (ValueError, TypeError, OSError, argparse.ArgumentError) as error:
+        parser.error(str(error))
+    sys.stdout.write(f"{text}\n")
+    if failed:
+        sys.exit(1)
+
+
+def _answer(given: argparse.Namespace) -> tuple[str, int]:
+    """Return what is printed, and how many places failed."""
+    from eo_embed.one_call.cards import describe, models  # noqa: PLC0415  (--help need not wait)
+
+    if given.models:
+        return "\n".join(models()), 0
+    if given.encoder is None:
+        msg = f"Name an encoder: {', '.join(models())}."
+        raise ValueError(msg)
+    if given.describe:
+        return str(describe(given.encoder)), 0
+    if given.out is None:
+        msg = "Say where the embeddings go: --out FOLDER."
+        raise ValueError(msg)
+    from eo_embed.one_call.call import embed  # noqa: PLC0415  (imports PyTorch)
+
+    found = embed(given.encoder, _what(given), **_options(given))
+    failures = getattr(found, "failures", {})
+    lines = [f"{found!r} in {given.out}"]
+    lines += [f"failed: {name}: {reason}" for name, reason in list(failures.items())[:5]]
+    lines += [f"... {len(failures)} in all, see {given.out}"] if len(failures) > 5 else []
+    return "\n".join(lines), len(failures)
+
+
+def _what(given: argparse.Namespace) -> Any:  # noqa: ANN401
+    """Return what is to be encoded: files, or places.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of them.
+    """
+    from eo_data.catalog.scenes.places import BBox, PointBuffer  # noqa: PLC0415
+
+    stated = [name for name in ("files", "point", "bbox", "places") if getattr(given, name)]
+    if len(stated) != 1:
+        msg = f"Give either files, --point, --bbox or --places; got {' and '.join(stated) or 'none of them'}."
+        raise ValueError(msg)
+    if given.point:
+        return PointBuffer(given.point[0], given.point[1], given.point[2], id=given.id or "place")
+    if given.bbox:
+        west, south, east, north = given.bbox
+        return BBox(west, south, east, north, id=given.id or "place")
+    if given.places:
+        return given.places
+    return given.files[0] if len(given.files) == 1 else given.files
+
+
+def _options(given: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the arguments of `embed`; what is not stated has its default there."""
+    names = (
+        *("bands", "sensor", "unit", "offset", "pixel_size", "dates", "time", "source", "output", "pooling"),
+        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id"),
+    )
+    stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
+    own = dict(_pair(text) for text in given.option)
+    if given.random_weights:
+        stated["pretrained"] = False
+    if given.frames is not None:
+        stated["frames"] = from_text(given.frames)
+    return {**stated, **own, "progress": sys.stderr.isatty()}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        msg = f"--option takes NAME=VALUE, such as patch_size=4, got {text!r}."
+        raise ValueError(msg)
+    return name, yaml.safe_load(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from eo_embed.export.settings import Output  # noqa: PLC0415
+    from eo_models.contract import GroupMerge, Pooling  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="eo embed",
+        description="Embeddings of files, products or places, written to a folder.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("encoder", nargs="?", help="name of the encoder; --models lists them")
+    add("files", nargs="*", help="files or products; several are one dated series")
+    add("--models", action="store_true", help="list the encoders, and end")
+    add("--describe", action="store_true", help="say what the encoder takes and gives, and end")
+    what = parser.add_argument_group("places")
+    what.add_argument("--point", nargs=3, type=float, metavar=("LON", "LAT", "METRES"), help="a point and a buffer")
+    what.add_argument("--bbox", nargs=4, type=float, metavar=("WEST", "SOUTH", "EAST", "NORTH"), help="in degrees")
+    what.add_argument("--places", type=Path, help="GeoPackage, GeoJSON, GeoParquet: one embedding a row")
+    what.add_argument("--time", nargs=2, metavar=("START", "END"), help="dates, the end excluded")
+    what.add_argument("--source", help="folder of products or files")
+    what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
+    image = parser.add_argument_group("what files do not say")
+    image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")
+    image.add_argument("--sensor", help="such as sentinel2_l2a")
+    image.add_argument("--unit", help="digital_number, reflectance, decibel, linear_power, kelvin, native")
+    image.add_argument("--offset", type=float, help="of Sentinel-2's digital numbers: -1000 or 0")
+    image.add_argument("--pixel-size", type=float, help="metres")
+    image.add_argument("--dates", nargs="+", help="one a file")
+    result = parser.add_argument_group("result")
+    result.add_argument("--out", help="folder of the export")
+    result.add_argument("--id", default="", help="name of the result")
+    result.add_argument("--output", choices=get_args(Output), help="both")
+    result.add_argument("--layers", nargs="+", type=int, help="-1, the last")
+    result.add_argument("--pooling", choices=get_args(Pooling), help="mean")
+    result.add_argument("--group-merge", choices=get_args(GroupMerge), help="mean")
+    run = parser.add_argument_group("encoder")
+    run.add_argument("--ckpt", help="file of weights")
+    run.add_argument("--random-weights", action="store_true", help="load none, to try things out")
+    run.add_argument("--device", help="auto, cpu, cuda, mps")
+    run.add_argument("--precision", help="32-true, bf16-mixed, 16-mixed")
+    run.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of encoder or image")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
