@@ -50,6 +50,8 @@ class Products:
     ----------
     series : bool
         Whether a sample is a tile with all its dates, with the id ``T32UQV``, as a data module of series needs it.
+        It is for products on the grid of a tile: swaths lie elsewhere on each date, and are read on a place instead
+        (`eo_data.catalog.scenes`).
 
     Examples
     --------

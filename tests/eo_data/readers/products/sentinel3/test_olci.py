@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
+from affine import Affine
 from small_products import zipped
 from small_sentinel3 import COLUMNS, OLCI_BITS, OLCI_NAME, ROWS, swath, write_olci
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import to_map
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import facts_of
@@ -63,6 +65,23 @@ def _on_map(raster: FileRaster, longitude: float, latitude: float) -> tuple[int,
     assert raster.transform is not None
     column, row = to_map(~raster.transform, *place)
     return int(column), int(row)
+
+
+def test_a_painted_block_lies_where_it_is_on_the_grid_of_a_place(tmp_path: Path) -> None:
+    numbers = np.full(SHAPE, 2000, "u2")
+    numbers[18:23, 60:65] = 6000
+    product = write_olci(tmp_path, numbers=numbers)
+    longitude, latitude = swath(*SHAPE, 300.0)
+    zone = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32633", always_xy=True)
+    true = np.array(zone.transform(longitude[18:23, 60:65], latitude[18:23, 60:65])).reshape(2, -1).mean(axis=1)
+    left, top = np.round(true / 240) * 240 + [-15 * 240, 15 * 240]
+    place = PixelGrid(30, 30, Affine(240, 0, left, 0, -240, top), pyproj.CRS.from_epsg(32633).to_wkt())
+    source = ImageSource("{id}.SEN3", ["Oa08"], sensor="sentinel3_olci")
+    pixels = read_file(Href(str(product)), source, grid=place).pixels[0]
+    weight = np.clip(pixels - np.nanmin(pixels), 0, None)
+    rows, columns = np.indices(pixels.shape) + 0.5
+    found = left + 240 * np.average(columns, weights=weight), top - 240 * np.average(rows, weights=weight)
+    assert (np.abs(found - true) < 150).all()
 
 
 def test_packed_fill_invalid_and_saturated_pixels_are_missing_but_not_the_flagged_land(tmp_path: Path) -> None:
