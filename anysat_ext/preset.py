@@ -58,7 +58,7 @@ class AnySatPreset:
     def options(self, name: str) -> Mapping[str, Any]:
         """Return AnySat's options with their defaults."""
         own = (field.name for field in fields(AnySatPreprocess) if field.init and field.name not in _NOT_OPTIONS)
-        return {key: getattr(AnySatPreprocess(), key) for key in own} | _OF_BACKBONE
+        return {key: getattr(AnySatPreprocess(), key) for key in own} | dict(_OF_BACKBONE)
 
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the side of a patch in metres."""

@@ -53,7 +53,7 @@ class ThorPreset:
     def options(self, name: str) -> Mapping[str, Any]:
         """Return THOR's options with their defaults."""
         own = {field.name: getattr(ThorPreprocess(), field.name) for field in fields(ThorPreprocess) if field.init}
-        return own | _OF_BACKBONE
+        return own | dict(_OF_BACKBONE)
 
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the side in metres that patches of all GSDs divide, see `thor_terratorch_ext.geometry.side_unit`."""

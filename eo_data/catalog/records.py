@@ -93,6 +93,8 @@ class Record:
         it. By default every file is a frame. ``files`` holds the files of all of them.
     region : str
         WKT of what of the grids is meant, in their CRS; all of it if empty.
+    fault : str
+        Why the sample cannot be read, where its source knows that already.
     """
 
     id: str
@@ -106,6 +108,7 @@ class Record:
     grids: Mapping[str, PixelGrid] = field(default_factory=dict)
     frames: Mapping[str, tuple[tuple[SceneFiles, ...], ...]] = field(default_factory=dict)
     region: str = ""
+    fault: str = ""
 
     def __post_init__(self) -> None:
         """Bring the ids to the one spelling by which they are compared."""

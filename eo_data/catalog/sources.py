@@ -61,6 +61,8 @@ class ImageSource:
         a georeference that contradicts it is an error.
     crs : str, optional
         CRS of files that have a transform but state none: ``EPSG:32633`` or WKT. Must agree with files that do.
+        Products of which only points or coordinates of the pixels say where they lie are brought to it; without, to
+        the local UTM zone.
     resample_to : float, optional
         Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
@@ -84,6 +86,9 @@ class ImageSource:
         What that band holds, see `eo_data.sensors.quality.clear_mask`: Sentinel-2's scene classification, Landsat
         Collection 2 ``QA_PIXEL``, ``Fmask`` of HLS 2.0, Sentinel-2 L1C ``QA60`` or ``MSK_CLASSI``, a cloud probability
         in percent, or a mask that is 0 where it is clear. A band whose name says something else is refused.
+    remove_noise : bool
+        Subtract the thermal noise that a radar product states (Sentinel-1 GRD) before it becomes backscatter. Files
+        that state none are refused.
     static : bool
         In a data module of series: the modality is a single image without a time axis, such as an aerial one.
     optional : bool
@@ -123,6 +128,7 @@ class ImageSource:
     optional: bool = False
     file_scaling: FileScaling = field(default="check", metadata=LATER)
     crs: str | None = field(default=None, metadata=LATER)
+    remove_noise: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""

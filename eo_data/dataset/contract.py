@@ -50,6 +50,8 @@ class SampleMetadata(TypedDict, total=False):
     raster_hw: torch.Tensor
     #: Float64 ``(6,)``: its affine transform in GDAL's order; missing without one.
     raster_geotransform: torch.Tensor
+    #: Of a place: WKT of what of the image is meant, in its CRS; all of it if empty.
+    region: str
 
 
 class SampleEntry(SampleMetadata, total=False):

@@ -119,6 +119,8 @@ class SampleReader:
         SampleError
             If files are missing, cannot be read or do not show the same ground, or the sample has no label.
         """
+        if record.fault:
+            raise SampleError(record.fault)
         missing = [n for n, reader in self.images.items() if n not in record.files and not reader.source.optional]
         if missing or not record.files:
             msg = f"{record.id} has no files of {', '.join(missing) or 'any modality'}."
@@ -169,6 +171,8 @@ class SampleReader:
         SampleError
             If a file cannot be opened, or has other bands.
         """
+        if record.fault:
+            raise SampleError(record.fault)
         name = next(name for name in self.images if name in record.files)
         return self.images[name].size(record)
 

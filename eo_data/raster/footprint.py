@@ -12,6 +12,9 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
+from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.raster import to_map
+
 #: Pieces that an edge is cut into, and how far (degrees, 1 cm) a corner between them may be off to be left out.
 _PIECES = 64
 _TOLERANCE = 1e-7
@@ -54,6 +57,21 @@ def footprint(corners: tuple[tuple[float, float], ...], crs: str) -> BaseGeometr
     ring = np.column_stack(_to_lonlat(crs).transform(points[:, 0], points[:, 1]))
     _check_finite(ring, corners)
     return _on_globe(ring)
+
+
+def footprint_of_grid(grid: PixelGrid) -> BaseGeometry:
+    """Return the outline of a grid in EPSG:4326.
+
+    Raises
+    ------
+    ValueError
+        If it has no transform or CRS, or a corner has no longitude and latitude.
+    """
+    if grid.transform is None or grid.crs is None:
+        msg = "A footprint needs a transform and a CRS, and one of them is not known. Georeference the file."
+        raise ValueError(msg)
+    corners = [(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height)]
+    return footprint(tuple(to_map(grid.transform, *corner) for corner in corners), grid.crs)
 
 
 def centre(corners: tuple[tuple[float, float], ...], crs: str) -> tuple[float, float]:

@@ -16,6 +16,9 @@ from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
 from eo_data.readers.products.hls import is_hls_product, open_hls
+from eo_data.readers.products.landsat import is_landsat_product, open_landsat
+from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
+from eo_data.readers.products.sentinel1_rtc import is_rtc_product, open_rtc
 from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
 from eo_data.readers.products.sentinel3.product import is_sen3, open_sentinel3
 
@@ -38,6 +41,7 @@ class FileReader:
     name: str
     recognises: Callable[[Href], bool]
     opened: Opener
+    removes_noise: bool = False
 
 
 def by_suffix(*suffixes: str) -> Callable[[Href], bool]:
@@ -57,7 +61,10 @@ def _any_file(_: Href) -> bool:
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-3", is_sen3, open_sentinel3),
+    FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
+    FileReader("Sentinel-1 RTC", is_rtc_product, open_rtc),
     FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
+    FileReader("Landsat", is_landsat_product, open_landsat),
     FileReader("HLS", is_hls_product, open_hls),
     FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
     FileReader("Zarr", by_suffix(".zarr"), open_cube),
@@ -107,7 +114,14 @@ def opened(
         raise SampleError(msg)
     with reading_errors(href, what):
         check_file(href, limits)
-        with reader_of(href).opened(href, source) as layers:
+        reader = reader_of(href)
+        if source is not None and source.remove_noise and not reader.removes_noise:
+            msg = (
+                "remove_noise is set, but it states no thermal noise (Sentinel-1 GRD products do). Leave remove_noise "
+                "out."
+            )
+            raise ValueError(msg)
+        with reader.opened(href, source) as layers:
             for layer in layers:
                 limits.refuse_large(
                     layer.facts.block_bytes,

@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from eo_data.readers.described.images import UnknownFactsError, unit_of_text
+from eo_data.readers.formats.cube_place import cube_grid
 from eo_data.temporal.calendar_date import parse_date
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ def _is_dataset(given: object) -> bool:
 
 def _of_xarray(given: Any) -> ArrayImage:  # noqa: ANN401
     """Return an array of xarray in the order time, band, y, x, with place, dates and names where it has them."""
-    import odc.geo.xr  # noqa: F401, PLC0415  (registers the accessor; a second that other arrays need not wait)
-
     array: xr.DataArray = given.to_array("band") if _is_dataset(given) else given
     rows, columns = array.dims[-2:] if not {"y", "x"} <= set(array.dims) else ("y", "x")
     others = [name for name in array.dims if name not in (rows, columns)]
@@ -187,7 +186,8 @@ def _of_xarray(given: Any) -> ArrayImage:  # noqa: ANN401
         array = array.expand_dims("band")
         band = "band"
     array = array.transpose(*(name for name in (time, band) if name is not None), rows, columns)
-    box = array.odc.geobox
+    cube = given if _is_dataset(given) else array.to_dataset(name="pixels")
+    grid = cube_grid(array, cube, [], str(rows), str(columns))
     names = () if band is None or band not in array.coords else tuple(str(name) for name in array[band].values)
     attributes = {**given.attrs, **array.attrs}
     nodata = attributes.get("_FillValue", attributes.get("nodata", array.encoding.get("_FillValue")))
@@ -195,8 +195,8 @@ def _of_xarray(given: Any) -> ArrayImage:  # noqa: ANN401
         np.asarray(array.values),
         () if all(name.isdigit() for name in names) else names,
         tuple(parse_date(str(day)[:10]) for day in array[time].values) if time in array.coords else (),
-        None if box is None else box.transform,
-        None if box is None or box.crs is None else str(box.crs.to_wkt()),
+        grid.transform,
+        grid.crs,
         str(attributes["units"]) if "units" in attributes else None,
         None if nodata is None else float(nodata),
     )

@@ -1,7 +1,8 @@
 """What the name of a product says: sensor and level, tile or orbit, when sensing began, how new its processing is.
 
 Sources: naming conventions of ESA (Sentinel-1 SAFE, Sentinel-2 compact, Sentinel-3 SEN3), USGS (Landsat Collection 2)
-and NASA (HLS 2.0); relative orbits of Sentinel-1 from its absolute ones by ESA's formula for each satellite.
+and NASA (HLS 2.0, OPERA RTC-S1); relative orbits of Sentinel-1 from its absolute ones by ESA's formula for each
+satellite.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from eo_data.temporal.product_names import date_from_name
 
 #: Endings of the folders and archives of products, in any case.
-_ENDING = re.compile(r"(\.SAFE|\.SEN3)?(\.zip)?$", re.IGNORECASE)
+_ENDING = re.compile(r"(\.SAFE|\.SEN3)?(\.zip|\.tar)?$", re.IGNORECASE)
 _CLOCK = r"T(?P<clock>\d{6})"
 
 
@@ -26,7 +27,7 @@ class ProductName:
     Parameters
     ----------
     name : str
-        The name without ``.SAFE``, ``.SEN3`` and ``.zip``.
+        The name without ``.SAFE``, ``.SEN3``, ``.zip`` and ``.tar``.
     kind : str
         Mission and level: ``Sentinel-2 L2A``.
     sensor : str
@@ -34,8 +35,9 @@ class ProductName:
     platform : str
         The satellite: ``S2A``.
     tile : str
-        Tile of the product's grid (``T32UQV``, ``195025``); of a swath its relative orbit, and the frame in it if the
-        name has one (``R022``, ``R022_2160``), or else its absolute orbit (``A028179``).
+        Tile of the product's grid (``T32UQV``, ``195025``) or burst (``T064-135518-IW1``); of a swath its relative
+        orbit, and the frame in it if the name has one (``R022``, ``R022_2160``), or else its absolute orbit
+        (``A028179``).
     started : datetime
         When sensing began, UTC; midnight where the name has a date only.
     version : tuple of int or None
@@ -75,6 +77,10 @@ class _Family:
 
 def _number(text: str) -> int:
     return int(re.sub(r"\D", "", text))
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 #: Absolute orbit that began relative orbit 1, by satellite; 175 orbits are a cycle.
@@ -123,6 +129,18 @@ _FAMILIES: tuple[_Family, ...] = (
         lambda _: None,
     ),
     _Family(
+        "OPERA_L2_RTC-S1_T064-135518-IW1_20220501T015035Z_20230101T100506Z_S1A_30_v1.0",
+        re.compile(
+            rf"OPERA_L2_RTC-S1_(?P<tile>T\d{{3}}-\d{{6}}-[A-Z]{{2}}\d)_\d{{8}}{_CLOCK}Z_(?P<made>\d{{8}}T\d{{6}})Z"
+            r"_(?P<platform>S1[A-D])_30_v(?P<version>\d+\.\d+)",
+            re.IGNORECASE,
+        ),
+        lambda _: "OPERA RTC-S1",
+        lambda _: "sentinel1",
+        lambda own: own["tile"].upper(),
+        lambda own: (*_parts(own["version"]), _number(own["made"])),
+    ),
+    _Family(
         "S3A_OL_1_EFR____20220601T095512_20220601T095812_20220602T131842_0179_086_022_2160_PS1_O_NT_003",
         re.compile(
             rf"(?P<platform>S3[A-D])_(?P<kind>OL_1_E[FR]R|SL_1_RBT)____\d{{8}}{_CLOCK}_\d{{8}}T\d{{6}}"
@@ -156,7 +174,7 @@ _FAMILIES: tuple[_Family, ...] = (
         lambda own: f"HLS {own['platform'].upper()}",
         lambda own: "sentinel2_l2a" if own["platform"].upper() == "S30" else "landsat8",
         lambda own: own["tile"].upper(),
-        lambda own: tuple(int(part) for part in own["version"].split(".")),
+        lambda own: _parts(own["version"]),
     ),
 )
 
@@ -170,7 +188,7 @@ def product_of_name(name: str) -> ProductName | None:
     Parameters
     ----------
     name : str
-        Without the folders above it; ``.SAFE``, ``.SEN3`` and ``.zip`` do not count.
+        Without the folders above it; ``.SAFE``, ``.SEN3``, ``.zip`` and ``.tar`` do not count.
 
     Raises
     ------

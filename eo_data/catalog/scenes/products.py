@@ -14,7 +14,7 @@ from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.scenes.product_names import EXAMPLES, ProductName, product_of_name
 from eo_data.catalog.sources import ImageSource, LabelSource
 
-_ARCHIVE = ".zip"
+_ARCHIVES = (".zip", ".tar")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FoundProduct:
 
 @dataclass(frozen=True)
 class Products:
-    """A `eo_data.catalog.records.SampleSource` that finds products (folders and zips) below the root by their names.
+    """A `eo_data.catalog.records.SampleSource` that finds products below the root by their names.
 
     A modality takes the products of its ``sensor``; its ``files``, if it states them, narrow these to the paths that
     match (``**/*_L2SP_*``). A sample is a tile on a day (UTC), with the id ``T32UQV/2022-06-01``: products of one tile
@@ -103,7 +103,8 @@ def products_below(root: Path) -> list[FoundProduct]:
     Parameters
     ----------
     root : Path
-        Folders are known by their names, and so are archives (``.zip``). What lies within a product is no other.
+        Folders are known by their names, and so are archives (``.zip``, ``.tar``). What lies within a product does not
+        count.
 
     Raises
     ------
@@ -117,13 +118,13 @@ def products_below(root: Path) -> list[FoundProduct]:
         if any(str(folder) in within for folder in path.parents):
             continue
         name = product_of_name(path.name)
-        is_archive = path.suffix.lower() == _ARCHIVE
+        is_archive = path.suffix.lower() in _ARCHIVES
         if name is None or not (is_archive or (root / entry.name).is_dir()):
             continue
         if not is_archive:
             within.add(entry.name)
         known = found.get(name.name)
-        if known is None or (known.place.lower().endswith(_ARCHIVE) and not is_archive):
+        if known is None or (known.place.lower().endswith(_ARCHIVES) and not is_archive):
             found[name.name] = FoundProduct(entry.name, name)
     return sorted(_newest(found.values()), key=lambda product: product.place)
 
@@ -178,7 +179,7 @@ def _of_modality(
         narrowed = f" whose path matches {source.files!r}" if source.files else ""
         msg = (
             f"No product of the sensor {source.sensor} for {name!r} lies below {request.root}{narrowed}. There are "
-            f"{_counted(product.name.kind for product in there)}. Products are folders and zips with names such as "
+            f"{_counted(product.name.kind for product in there)}. Products are folders and archives with names such as "
             f"{', '.join(EXAMPLES)}."
         )
         raise ValueError(msg)

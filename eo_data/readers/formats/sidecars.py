@@ -169,6 +169,24 @@ def _parsed_once(path: Path, parse: Any, _mtime: int, size: int) -> dict[str, An
     return result
 
 
+def mtl_tags(data: bytes, name: str) -> dict[str, Any]:
+    """Return what an MTL file of Landsat says, as the tags of `Sidecar` have it.
+
+    Parameters
+    ----------
+    data : bytes
+        Its content.
+    name : str
+        Its name: of ``.json`` and ``.txt``, which are alike, the one that it is.
+
+    Raises
+    ------
+    ValueError
+        If it is malformed.
+    """
+    return (_mtl_json if name.lower().endswith(".json") else _mtl_text)(data, name)
+
+
 def _mtl_json(data: bytes, _name: str) -> dict[str, Any]:
     content = json.loads(data)
     if not isinstance(content, dict) or not any(key.endswith("_METADATA_FILE") for key in content):

@@ -61,7 +61,7 @@ def with_stated_crs(grid: PixelGrid, crs: str | None) -> PixelGrid:
             f"crs is {crs!r}, but it has no affine transform, without which a CRS says nothing. Georeference the file."
         )
         raise ValueError(msg)
-    stated = _wkt(crs)
+    stated = wkt_of(crs)
     if grid.crs is None:
         return replace(grid, crs=stated)
     if same_crs(grid.crs, stated) is False:
@@ -71,7 +71,14 @@ def with_stated_crs(grid: PixelGrid, crs: str | None) -> PixelGrid:
 
 
 @functools.lru_cache(maxsize=8)
-def _wkt(crs: str) -> str:
+def wkt_of(crs: str) -> str:
+    """Return as WKT a CRS that a config names.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
     import pyproj  # noqa: PLC0415
     from pyproj.exceptions import CRSError  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from eo_data.readers.formats.limits import USUAL
 
 #: Metadata are read as a whole; a larger file is none.
 _LARGEST_METADATA = 64_000_000
-_ZIP = ".zip"
+_ZIP, _TAR = ".zip", ".tar"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Package:
     Parameters
     ----------
     path : Path
-        The folder, or the archive (zip).
+        The folder, or the archive (zip or tar).
     names : tuple of str
         Its files, from the folder of the product on, with forward slashes, sorted.
     prefix : str
@@ -57,7 +58,7 @@ class Package:
         path = href.path
         if path.is_dir():
             return cls._of_folder(path, marker, metadata)
-        if path.suffix.lower() == _ZIP:
+        if path.suffix.lower() in (_ZIP, _TAR):
             return cls._of_archive(path, marker, metadata)
         return cls._of_folder(path.parent, marker, metadata)
 
@@ -70,8 +71,7 @@ class Package:
 
     @classmethod
     def _of_archive(cls, path: Path, marker: Callable[[str], bool], metadata: str) -> Package:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(name for name in archive.namelist() if not name.endswith("/"))
+        names = sorted(_names_in(path))
         homes = sorted({str(PurePosixPath(name).parent) for name in names if marker(PurePosixPath(name).name)})
         if not homes:
             raise ValueError(_without_metadata(len(names), metadata))
@@ -88,12 +88,12 @@ class Package:
     @property
     def is_archive(self) -> bool:
         """Whether the files lie in an archive."""
-        return self.path.suffix.lower() == _ZIP and not self.path.is_dir()
+        return self.path.suffix.lower() in (_ZIP, _TAR) and not self.path.is_dir()
 
     @property
     def name(self) -> str:
         """Name of the product's folder, also of one within an archive."""
-        return PurePosixPath(self.prefix).name or self.path.name.removesuffix(_ZIP)
+        return PurePosixPath(self.prefix).name or self.path.name.removesuffix(_ZIP).removesuffix(_TAR)
 
     def find(self, pattern: str) -> list[str]:
         """Return the files whose names match a pattern (``GRANULE/*/MTD_TL.xml``, in which ``*`` may hold slashes)."""
@@ -126,6 +126,11 @@ class Package:
         OSError
             If it cannot be read.
         """
+        if self.is_archive and self._is_tar:
+            with tarfile.open(self.path) as tar:
+                self._refuse_large(name, tar.getmember(self.prefix + name).size)
+                content = tar.extractfile(self.prefix + name)
+                return b"" if content is None else content.read()
         if self.is_archive:
             with zipfile.ZipFile(self.path) as archive:
                 self._refuse_large(name, archive.getinfo(self.prefix + name).file_size)
@@ -137,11 +142,11 @@ class Package:
     def href(self, name: str) -> Href:
         """Return where one of the files is, for GDAL also of an archive."""
         if self.is_archive:
-            return Href(f"/vsizip/{{{self.path.absolute()}}}/{self.prefix}{name}")
+            return Href(f"/vsi{'tar' if self._is_tar else 'zip'}/{{{self.path.absolute()}}}/{self.prefix}{name}")
         return Href(str(self.path / name))
 
     def unpacked(self, name: str, folder: Path) -> Path:
-        """Return where one of the files lies on the disk, for readers that know no archives.
+        """Return where one of the files lies on the disk, for readers that know no archives (zip).
 
         Parameters
         ----------
@@ -165,10 +170,23 @@ class Package:
                     shutil.copyfileobj(packed, file)
         return place
 
+    @property
+    def _is_tar(self) -> bool:
+        return self.path.suffix.lower() == _TAR
+
     def _refuse_large(self, name: str, size: int) -> None:
         if size > _LARGEST_METADATA:
             msg = f"{name} has {size} bytes, which is more than metadata have. Download the product again."
             raise ValueError(msg)
+
+
+def _names_in(path: Path) -> list[str]:
+    """Return the names of the files in an archive."""
+    if path.suffix.lower() == _TAR:
+        with tarfile.open(path) as tar:
+            return [member.name for member in tar.getmembers() if member.isfile()]
+    with zipfile.ZipFile(path) as archive:
+        return [name for name in archive.namelist() if not name.endswith("/")]
 
 
 def _without_metadata(count: int, metadata: str) -> str:

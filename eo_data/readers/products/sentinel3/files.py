@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.readers.formats.limits import USUAL, check_file
 from eo_data.readers.products.package import Package
 from eo_data.readers.products.sentinel3.swath import Samples
+from eo_data.temporal.calendar_date import parse_instant
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
@@ -208,11 +209,8 @@ def _entry(text: str, name: str) -> str:
 
 
 def _time(text: str) -> datetime | None:
-    if not text:
-        return None
     try:
-        time = datetime.fromisoformat(text)
+        return parse_instant(text) if text else None
     except ValueError as error:
-        msg = f"its {MANIFEST} states the start of sensing {text!r}, expected a time such as 2017-03-13T11:03:43Z."
+        msg = f"its {MANIFEST} does not say when sensing began. {error}"
         raise ValueError(msg) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

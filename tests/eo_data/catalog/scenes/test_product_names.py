@@ -48,12 +48,16 @@ S2 = "S2A_MSIL2A_20220601T102031_N0400_R065_T32UQV_20220601T170000"
             ("Sentinel-3 SL_1_RBT", "sentinel3_slstr", "S3B", "R022_2160", datetime(2022, 6, 1, 9, 55, 12)),
         ),
         (
-            "LC09_L1TP_195025_20220601_20230416_02_T1",
+            "LC09_L1TP_195025_20220601_20230416_02_T1.tar",
             ("Landsat C2 L1", "landsat8", "LC09", "195025", datetime(2022, 6, 1)),
         ),
         (
             "LE07_L2SP_195025_20000601_20200918_02_T1",
             ("Landsat C2 L2", "landsat7", "LE07", "195025", datetime(2000, 6, 1)),
+        ),
+        (
+            "OPERA_L2_RTC-S1_T064-135518-IW1_20220501T015035Z_20230101T100506Z_S1A_30_v1.0",
+            ("OPERA RTC-S1", "sentinel1", "S1A", "T064-135518-IW1", datetime(2022, 5, 1, 1, 50, 35)),
         ),
         (
             "HLS.L30.T32UQV.2022152T101500.v2.0",
@@ -79,6 +83,10 @@ def test_each_part_of_a_name_is_read(name: str, expected: tuple[object, ...]) ->
         ("LC08_L2SP_195025_20220601_20220602_02_RT", "LC08_L2SP_195025_20220601_20220608_02_T1"),
         ("LC08_L1TP_195025_20220601_20220608_02_RT", "LC08_L1TP_195025_20220601_20220608_02_T2"),
         ("LC08_L2SP_195025_20220601_20220608_02_T1", "LC08_L2SP_195025_20220601_20230608_02_T1"),
+        (
+            "OPERA_L2_RTC-S1_T064-135518-IW1_20220501T015035Z_20220501T100506Z_S1A_30_v1.0",
+            "OPERA_L2_RTC-S1_T064-135518-IW1_20220501T015035Z_20230101T100506Z_S1A_30_v1.0",
+        ),
         ("HLS.S30.T32UQV.2022152T102031.v1.5", "HLS.S30.T32UQV.2022152T102031.v2.0"),
         (
             # Near real time and not: the start differs by a second.
@@ -110,6 +118,8 @@ def test_two_satellites_levels_or_passes_are_no_reprocessing() -> None:
         "S1A_IW_SLC__1SDV_20220604T052442_20220604T052507_043509_0531E5_1234.SAFE",
         "S3A_OL_2_LFR____20220601T095512_20220601T095812_20220602T131842_0179_086_022_2160_LN1_O_NT_002.SEN3",
         "LC08_L2SP_195025_20220601_20220608_02_T1_SR_B4.TIF",
+        # Terrain-corrected, by the Planetary Computer.
+        "S1A_IW_GRDH_1SDV_20220604T052442_20220604T052507_043509_0531E5_rtc",
         "LC08_L1TP_195025_20170601_20170608_01_T1",
         "HLS.S30.T32UQV.2022152T102031.v2.0.B04.tif",
         "GRANULE",

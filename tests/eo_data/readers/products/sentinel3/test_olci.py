@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +129,7 @@ def test_the_facts_say_what_the_product_is(tmp_path: Path) -> None:
         "reflectance",
     )
     assert facts.product.kind == "Sentinel-3 OLCI OL_1_EFR"
-    assert facts.product.started == datetime(2022, 6, 1, 9, 55, 12, 123456, tzinfo=UTC)
+    assert facts.product.started == datetime(2022, 6, 1, 9, 55, 12, 123456)
     assert [band.name for band in facts.bands] == ["OA01_REFLECTANCE", "OA08_REFLECTANCE", "OA17_REFLECTANCE"]
     with pytest.raises(SampleError, match=r"of which the unit is reflectance.*State unit: reflectance"):
         _read(path, unit="digital_number")

@@ -65,5 +65,5 @@ def test_a_start_of_sensing_that_is_no_time_is_refused(tmp_path: Path) -> None:
     product = write_olci(tmp_path)
     manifest = product / "xfdumanifest.xml"
     manifest.write_text(manifest.read_text().replace("2022-06-01T09:55:12.123456Z", "yesterday"))
-    with pytest.raises(SampleError, match=r"states the start of sensing 'yesterday', expected a time such as"):
+    with pytest.raises(SampleError, match=r"does not say when sensing began. Expected a .* got 'yesterday'"):
         read_file(Href(str(product)), SOURCE)

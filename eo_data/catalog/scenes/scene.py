@@ -1,0 +1,116 @@
+"""A scene: what one acquisition offers, where, and when; and who can tell the scenes of a place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+from shapely.geometry.base import BaseGeometry
+
+from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import SceneFiles
+from eo_data.temporal.calendar_date import parse_date
+
+#: First day and the day after the last one.
+type TimeWindow = tuple[date, date]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One acquisition of one sensor.
+
+    Parameters
+    ----------
+    id : str
+        Unique in its source, such as the name of its product.
+    sensor : str
+        Key of `eo_data.sensors.tables.SENSORS`.
+    kind : str
+        Type of the product, or format of the file: scenes of two kinds are not merged.
+    files : tuple of Href
+        One file or product with all bands, or a file for each band.
+    bands : tuple of str
+        Bands that it has, by canonical name where the sensor knows them.
+    footprint : shapely geometry
+        Where it lies: longitude and latitude (EPSG:4326), cut at the date line.
+    day : date
+        UTC day on which sensing began, or the day that its name states.
+    started : datetime or None
+        When sensing began, UTC, if the time is known too.
+    band_files : tuple of str
+        Where every band has its own file: the band of each.
+    tile : str
+        Tile of the product's grid, or empty.
+    crs : str
+        Of its pixels, as EPSG code where it has one.
+    """
+
+    id: str
+    sensor: str
+    kind: str
+    files: tuple[Href, ...]
+    bands: tuple[str, ...]
+    footprint: BaseGeometry
+    day: date
+    started: datetime | None = None
+    band_files: tuple[str, ...] = ()
+    tile: str = ""
+    crs: str = ""
+
+    @property
+    def scene_files(self) -> SceneFiles:
+        """Its files as records hold them."""
+        return SceneFiles(self.files, self.band_files)
+
+    def solar_day(self, lon: float) -> date:
+        """Return the day by the sun at a longitude, which no pass by day or night crosses twice at its noon.
+
+        A tile that is seen at 23:59 UTC and its neighbour at 00:01 are of one solar day. Without a time it is `day`.
+        """
+        return self.day if self.started is None else (self.started + timedelta(hours=lon / 15)).date()
+
+
+class SceneSource(Protocol):
+    """Who can tell the scenes of a place: a folder, a catalogue.
+
+    ``str()`` of it says what it covers, for messages.
+    """
+
+    def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
+        """Return the scenes that intersect a geometry, in any order.
+
+        Parameters
+        ----------
+        geometry : shapely geometry
+            In EPSG:4326, longitude first.
+        time : (date, date) or None
+            UTC days from the first on, before the second; any time without.
+        sensors : collection of str
+            Keys of `eo_data.sensors.tables.SENSORS`; all if it is empty.
+
+        Raises
+        ------
+        ValueError, OSError
+            If it cannot be searched.
+        """
+        ...
+
+
+def time_window(start: str | date, end: str | date) -> TimeWindow:
+    """Return a window of whole days; the end is not part of it.
+
+    Raises
+    ------
+    ValueError
+        For what is no date, or an end that is not after the start.
+    """
+    first, last = parse_date(start), parse_date(end)
+    if first >= last:
+        swap = (
+            f" Swap them: ({last}, {first})." if first > last else f" For one day, end on {first + timedelta(days=1)}."
+        )
+        msg = f"The time must begin before it ends, and the end is not part of it; got {first} to {last}.{swap}"
+        raise ValueError(msg)
+    return first, last

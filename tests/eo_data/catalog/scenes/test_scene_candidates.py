@@ -1,0 +1,46 @@
+"""Files of one band make one scene, and what lies within a product is no scene of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_files import touch
+
+from eo_data.catalog.scenes.scene_candidates import Candidate, candidates_below
+
+
+def test_products_images_and_files_of_bands_are_told_apart(tmp_path: Path) -> None:
+    safe = "S2A_MSIL2A_20220601T102031_N0400_R065_T32UQV_20220601T170000.SAFE"
+    touch(
+        tmp_path,
+        f"{safe}/MTD_MSIL2A.xml",
+        f"{safe}/GRANULE/L2A/IMG_DATA/R10m/T32UQV_20220601T102031_B02_10m.jp2",
+        "tiles/scene_20220601_B02.tif",
+        "tiles/scene_20220601_B03.TIF",
+        "tiles/scene_20220601_SCL.tif",
+        "tiles/scene_20220602_B02.tif",
+        "tiles/T32UQV_20220603_B05_20m.jp2",
+        "tiles/T32UQV_20220603_B05_60m.jp2",
+        "tiles/T32UQV_20220603_B02_10m.jp2",
+        "whole_20220601.tif",
+        "notes.txt",
+        ".hidden.tif",
+        "x.tif.aux.xml",
+    )
+    assert candidates_below(tmp_path) == [
+        Candidate((safe,)),
+        Candidate(("tiles/T32UQV_20220603_B02_10m.jp2", "tiles/T32UQV_20220603_B05_20m.jp2"), ("B02", "B05")),
+        Candidate(
+            ("tiles/scene_20220601_B02.tif", "tiles/scene_20220601_B03.TIF", "tiles/scene_20220601_SCL.tif"),
+            ("B02", "B03", "SCL"),
+        ),
+        Candidate(("tiles/scene_20220602_B02.tif",), ("B02",)),
+        Candidate(("whole_20220601.tif",)),
+    ]
+    assert [own.name for own in candidates_below(tmp_path)][1:3] == ["tiles/T32UQV_20220603", "tiles/scene_20220601"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"There is no folder .*nowhere"):
+        candidates_below(tmp_path / "nowhere")

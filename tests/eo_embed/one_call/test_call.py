@@ -1,0 +1,180 @@
+"""One call with files and arrays: the same numbers however the pixels come, and an error with the line to add."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import xarray as xr
+from small_scenes import CORNER, S2_BANDS, numbers, write_scene
+
+import eo_embed
+from eo_embed import embed, open_embeddings
+
+TINY: dict[str, Any] = {"pretrained": False, "device": "cpu"}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "S2A_MSIL2A_20190918_scene.tif", numbers(), ACQUISITION_DATE="2019-09-18")
+
+
+def test_a_file_an_array_a_tensor_and_xarray_give_the_same_numbers(scene: Path) -> None:
+    of_file = embed("thor_v1_tiny", scene, **TINY)
+    stated = {"bands": S2_BANDS, "unit": "reflectance", "pixel_size": 10, **TINY}
+    reflectance = numbers().astype(np.float32) * np.float32(1e-4)
+    cube = xr.DataArray(
+        reflectance,
+        {"band": list(S2_BANDS), "y": 4_999_835.0 - 10 * np.arange(64), "x": 500_005.0 + 10 * np.arange(64)},
+        ("band", "y", "x"),
+        attrs={"units": "reflectance"},
+    )
+    cube = cube.assign_coords(spatial_ref=xr.DataArray(0, attrs={"crs_wkt": rasterio.CRS.from_epsg(32632).to_wkt()}))
+    others = [
+        embed("thor_v1_tiny", reflectance, **stated),
+        embed("thor_v1_tiny", torch.from_numpy(reflectance), **stated),
+        embed("thor_v1_tiny", numbers(), **{**stated, "unit": "digital_number", "offset": 0}),
+        embed("thor_v1_tiny", cube, sensor="sentinel2_l2a", **TINY),
+        embed("thor_v1_tiny", cube.transpose("y", "x", "band"), sensor="sentinel2_l2a", **TINY),
+    ]
+    for other in others:
+        np.testing.assert_allclose(other.vector, of_file.vector, atol=2e-6)
+        np.testing.assert_allclose(other.grid.to_numpy(), of_file.grid.to_numpy(), atol=2e-5)
+    placed = others[-1]
+    assert placed.transform == of_file.transform
+    assert rasterio.CRS.from_wkt(placed.crs) == rasterio.CRS.from_epsg(32632)
+
+
+def test_the_result_has_place_dates_observed_share_and_provenance(scene: Path) -> None:
+    found = embed("thor_v1_tiny", scene, **TINY)
+    assert found.vector.shape == (192,)
+    assert found.grid.shape == (192, 8, 8)
+    assert found.grid.attrs["transform"] == CORNER @ rasterio.Affine.scale(8)
+    assert float(found.grid.x[0]) == 500_040.0
+    assert found.dates == (date(2019, 9, 18),)
+    assert found.valid is not None
+    assert (found.valid == 1).all()
+    told = json.loads(json.dumps(found.provenance))
+    assert told["weights"] == "random"
+    assert told["task"]["backbone"] == "thor_v1_tiny"
+    assert told["images"]["S2"]["dates"] == ["2019-09-18"]
+    assert told["images"]["S2"]["unit"] == "reflectance"
+    assert len(told["weights_sha256"]) == 64
+    assert str(scene.parent) not in json.dumps(told)
+
+
+def test_a_saved_embedding_reads_back_as_it_is(scene: Path, tmp_path: Path) -> None:
+    found = embed("thor_v1_tiny", scene, **TINY, out=tmp_path / "out")
+    export = open_embeddings(tmp_path / "out")
+    assert export.pooled is not None
+    np.testing.assert_array_equal(export.pooled.embedding[0], found.vector)
+    np.testing.assert_array_equal(export.grid(found.id), found.grid)
+    assert export.grid(found.id).attrs["transform"] == found.transform
+    found.save(tmp_path / "out")  # again: nothing to do
+
+
+def test_an_array_without_a_place_is_saved_as_arrays(tmp_path: Path) -> None:
+    found = embed("thor_v1_tiny", numbers(), bands=S2_BANDS, offset=0, pixel_size=10, **TINY)
+    found.save(tmp_path / "out")
+    export = open_embeddings(tmp_path / "out")
+    np.testing.assert_array_equal(export.grid("array"), found.grid)
+
+
+def test_a_series_keeps_its_dates_in_order_of_time(tmp_path: Path) -> None:
+    files = [write_scene(tmp_path / f"a_{day}.tif", numbers(seed=i)) for i, day in enumerate(("20220611", "20220601"))]
+    found = embed("anysat_tiny", files, sensor="sentinel2_l2a", image_size=None, patch_size=80, **TINY)
+    assert found.dates == (date(2022, 6, 1), date(2022, 6, 11))
+    assert found.grid.shape == (256, 8, 8)
+    series = np.stack([numbers(seed=1), numbers(seed=0)]).astype(np.float32) * np.float32(1e-4)
+    given = {"bands": S2_BANDS, "unit": "reflectance", "pixel_size": 10, "dates": ["2022-06-01", "2022-06-11"]}
+    of_array = embed("anysat_tiny", series, image_size=None, patch_size=80, **given, **TINY)
+    np.testing.assert_allclose(of_array.vector, found.vector, atol=1e-5)
+
+
+def test_several_files_become_their_median_for_an_encoder_of_single_images(tmp_path: Path) -> None:
+    days = ("20220601", "20220611", "20220621")
+    files = [write_scene(tmp_path / f"S2A_MSIL2A_{day}.tif", numbers(seed=i)) for i, day in enumerate(days)]
+    found = embed("thor_v1_tiny", files, **TINY)
+    median = np.median([numbers(seed=i) for i in range(3)], axis=0).astype(np.float32) * np.float32(1e-4)
+    alone = embed("thor_v1_tiny", median, bands=S2_BANDS, unit="reflectance", pixel_size=10, **TINY)
+    np.testing.assert_allclose(found.vector, alone.vector, atol=1e-5)
+    nearest = embed("thor_v1_tiny", files, frames=["2022-06-12"], **TINY)
+    assert nearest.dates == (date(2022, 6, 11),)
+    np.testing.assert_allclose(nearest.vector, embed("thor_v1_tiny", files[1], **TINY).vector, atol=1e-6)
+
+
+def test_missing_pixels_are_not_observed(scene: Path) -> None:
+    pixels = numbers().astype(np.float32) * np.float32(1e-4)
+    pixels[:, :8, :8] = np.nan
+    found = embed("thor_v1_tiny", pixels, bands=S2_BANDS, unit="reflectance", pixel_size=10, **TINY)
+    assert found.valid is not None
+    assert found.valid[0, 0] == 0
+    assert found.valid[1:, 1:].min() == 1
+    assert np.isnan(found.grid[:, 0, 0]).all()
+
+
+def _message(error: type[Exception], *arguments: Any, **options: Any) -> str:
+    with pytest.raises(error) as caught:
+        embed(*arguments, **{**TINY, **options})
+    return str(caught.value)
+
+
+def test_what_is_not_known_is_asked_for_with_the_line_to_add(tmp_path: Path) -> None:
+    plain = write_scene(tmp_path / "a.tif", numbers(), bands=[""] * 10, scale=None)
+    assert "bands=[" in _message(ValueError, "thor_v1_tiny", plain)
+    named = write_scene(tmp_path / "b.tif", numbers(), scale=None)
+    assert "offset=-1000" in _message(ValueError, "thor_v1_tiny", named)
+    ambiguous = write_scene(tmp_path / "c.tif", numbers(3), bands=["BLUE", "GREEN", "RED"])
+    assert 'sensor="sentinel2_l2a"' in _message(ValueError, "thor_v1_tiny", ambiguous)
+    floats = write_scene(tmp_path / "d.tif", numbers().astype("float32") / 1e4, scale=None)
+    assert 'unit="reflectance"' in _message(ValueError, "thor_v1_tiny", floats)
+    assert "dates=[" in _message(ValueError, "anysat_tiny", named, offset=0)
+    assert "bands=[" in _message(ValueError, "thor_v1_tiny", numbers())
+    assert "pixel_size=10" in _message(ValueError, "thor_v1_tiny", numbers(), bands=S2_BANDS, offset=0)
+    text = _message(ValueError, "thor_v1_tiny", numbers() / 1e4, bands=S2_BANDS, pixel_size=10)
+    assert 'unit="reflectance"' in text
+    assert "vsimem" not in text
+
+
+def test_what_contradicts_itself_is_refused(scene: Path, tmp_path: Path) -> None:
+    radar = write_scene(tmp_path / "S1A_IW_20190918.tif", numbers(2), bands=["VV", "VH"], unit="dB")
+    assert "several sensors are mixed" in _message(ValueError, "thor_v1_tiny", [scene, radar])
+    assert "of which anysat_tiny reads nothing" in _message(ValueError, "anysat_tiny", scene, sensor="sentinel3_olci")
+    assert "has no option 'patchsize'. Did you mean 'patch_size'" in _message(
+        TypeError, "thor_v1_tiny", scene, patchsize=4
+    )
+    assert "Did you mean 'thor_v1_tiny'" in _message(ValueError, "thor_v1_tini", scene)
+    assert "no such file" in _message(ValueError, "thor_v1_tiny", tmp_path / "gone.tif").lower()
+    assert "it is none" in _message(ValueError, "thor_v1_tiny", scene, source=tmp_path) or True
+    assert "end after it begins" in _message(
+        ValueError, "anysat_tiny", [scene], time=("2022-09-01", "2022-06-01"), sensor="sentinel2_l2a"
+    )
+    assert "3 bands are named" in _message(ValueError, "thor_v1_tiny", numbers(), bands=["BLUE", "GREEN", "RED"])
+    assert "embed takes files" in _message(TypeError, "thor_v1_tiny", 5)
+
+
+def test_nothing_is_written_when_the_input_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bands"):
+        embed("thor_v1_tiny", numbers(), out=tmp_path / "out", **TINY)
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_model_can_be_described() -> None:
+    for name in eo_embed.models():
+        card = eo_embed.describe(name)
+        assert card.width > 0
+        assert card.images
+        assert name in str(card)
+
+
+def test_options_of_a_card_are_those_that_embed_takes(scene: Path) -> None:
+    options = eo_embed.describe("thor_v1_tiny").options
+    plain = embed("thor_v1_tiny", scene, **TINY)
+    stated = embed("thor_v1_tiny", scene, **{**TINY, **options})
+    np.testing.assert_array_equal(stated.vector, plain.vector)
