@@ -15,6 +15,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Proj, Transformer
 
+from eo_data.catalog.scenes.places import crs_of
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.local_crs import local_crs
@@ -104,11 +105,18 @@ class Swath:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right and top of the samples' centres on the map."""
+        """Left, bottom, right and top of the samples' centres on the map; a little more if some at the edge have none."""
         border: list[tuple[slice | int, slice | int]] = [(0, ALL), (-1, ALL), (ALL, 0), (ALL, -1)]
-        edges = [self._on_map(rows, columns) for rows, columns in border] + [self._coarse]
-        x, y = (np.concatenate([edge[axis].ravel() for edge in edges]) for axis in (0, 1))
-        return float(np.nanmin(x)), float(np.nanmin(y)), float(np.nanmax(x)), float(np.nanmax(y))
+        edges = [self._on_map(rows, columns) for rows, columns in border]
+        # Where the outermost samples have no place, others between those that are looked at may be the outermost.
+        more = self._reach / 2 if any(np.isnan(x).any() for x, _ in edges) else 0.0
+        x, y = (np.concatenate([edge[axis].ravel() for edge in (*edges, self._coarse)]) for axis in (0, 1))
+        return (
+            float(np.nanmin(x)) - more,
+            float(np.nanmin(y)) - more,
+            float(np.nanmax(x)) + more,
+            float(np.nanmax(y)) + more,
+        )
 
     @property
     def stretch(self) -> float:
@@ -208,7 +216,7 @@ def map_of(longitude: np.ndarray, latitude: np.ndarray, source: ImageSource | No
         If no sample has a place, or the stated CRS cannot be read or is in degrees without ``resample_to``.
     """
     if source is not None and source.crs is not None:
-        system = CRS.from_user_input(source.crs)
+        system = crs_of(source.crs)
         if system.is_geographic and source.resample_to is None:
             msg = f"crs is {source.crs}, in degrees. State resample_to, the size of pixels in degrees, too."
             raise ValueError(msg)

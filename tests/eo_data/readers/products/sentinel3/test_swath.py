@@ -91,6 +91,27 @@ def test_a_window_is_the_same_part_of_the_whole() -> None:
         np.testing.assert_array_equal(own, expected)
 
 
+def test_a_window_far_from_the_corner_of_a_large_swath_has_its_own_samples() -> None:
+    values = np.arange(200 * 220, dtype=np.float32).reshape(200, 220)
+    layer = _layer(values)
+    whole = layer.stored([0], _whole(layer.facts.grid))[0]
+    part = Part(170, 150, 10, 12)
+    own = layer.stored([0], part)[0]
+    assert np.isfinite(own).all()
+    np.testing.assert_array_equal(own, whole[170:180, 150:162])
+
+
+def test_edges_without_a_place_do_not_cut_the_samples_inside() -> None:
+    longitude, latitude = swath(*SHAPE, SIZE)
+    latitude[[0, 1, -1, -2]] = longitude[:, [0, 1, 2, -1]] = np.nan
+    own = Swath(longitude, latitude, map_of(longitude, latitude, None))
+    (grid,) = swath_grids([own], [SIZE], None)
+    samples = own.nearest(grid, _whole(grid))
+    assert samples.there.sum() == pytest.approx(56 * 66, rel=0.03)
+    assert {*samples.rows} == {*range(2, 58)}
+    assert {*samples.columns} == {*range(3, 69)}
+
+
 def test_samples_without_a_place_leave_a_gap_instead_of_a_neighbour_far_away() -> None:
     longitude, latitude = swath(*SHAPE, SIZE)
     latitude[20:40, 20:40] = np.nan
@@ -159,6 +180,8 @@ def test_bad_geolocation_is_refused() -> None:
         Swath(longitude[:5], latitude, "EPSG:32632")
     with pytest.raises(ValueError, match="State resample_to, the size of pixels in degrees"):
         map_of(longitude, latitude, _source(crs="EPSG:4326"))
+    with pytest.raises(ValueError, match="EPSG:1"):
+        map_of(longitude, latitude, _source(crs="EPSG:1"))
     across = swath(20, 20, 300.0, (180.0, 0.0))
     source = _source(crs="EPSG:4326", resample_to=0.003)
     with pytest.raises(ValueError, match="crosses the date line"):
