@@ -126,7 +126,8 @@ def _kind(sensor: str, name: str) -> ImageKind:
     modality, table = MODALITIES[name], SENSORS[sensor]
     bands = tuple(table.canonical(band) or band for band in modality.bands if band != RATIO)
     unit = InputUnit.NATIVE.value if sensor in _NATIVE else None
-    return ImageKind(name, bands, (), True, modality.is_series, unit, modality.pixel_metres)
+    frames = AnySatPreprocess.frames if modality.is_series else None
+    return ImageKind(name, bands, (), True, modality.is_series, unit, modality.pixel_metres, frames)
 
 
 PRESET = AnySatPreset()

@@ -95,7 +95,8 @@ def fault_of_file(path: str | os.PathLike[str]) -> str:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""
     kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a disk"}
-    return f"it is {kinds.get(stat.S_IFMT(mode), 'no file')}; only regular files (and folders of Zarr) are read"
+    found = kinds.get(stat.S_IFMT(mode), "no file")
+    return f"it is {found}; only regular files (and folders of Zarr or of products) are read"
 
 
 def fault_of_name(name: str, suffix: str = "") -> str:

@@ -1,4 +1,12 @@
-"""``eo``: one command for all that is done without a config of TerraTorch."""
+"""Earth-observation embeddings: from files, products and places to vectors and maps.
+
+Examples
+--------
+  eo embed thor_v1_base scene.tif --out out/scene
+  eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
+  eo map out/place
+  eo inspect --facts scene.tif
+"""
 
 from __future__ import annotations
 
@@ -20,21 +28,15 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "config": ("eo_finetune.config", "main", "a config of TerraTorch with its includes"),
     }
 )
-_EXAMPLES = """examples:
-  eo embed thor_v1_base scene.tif --out out/scene
-  eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
-  eo map out/place
-  eo inspect --facts scene.tif
-"""
 
 
 def usage() -> str:
     """Return what `eo --help` prints."""
     rows = "\n".join(f"  {name:<11} {text}" for name, (_, _, text) in COMMANDS.items())
+    summary, _, examples = (__doc__ or "").partition("\n\n")
     return (
-        "usage: eo COMMAND ...\n\nEarth-observation embeddings: from files, products and places to vectors and maps."
-        f"\n\ncommands:\n{rows}\n\n`eo COMMAND --help` says more. Training and large exports: `terratorch fit` and "
-        f"`terratorch predict`.\n\n{_EXAMPLES}"
+        f"usage: eo COMMAND ...\n\n{summary}\n\ncommands:\n{rows}\n\n`eo COMMAND --help` says more. Training and "
+        f"large exports: `terratorch fit` and `terratorch predict`.\n\n{examples}"
     )
 
 

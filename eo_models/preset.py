@@ -41,6 +41,9 @@ class ImageKind:
         `eo_data.sensors.units.InputUnit`.
     pixel_size : float or None
         Metres that pixels must have; ``None`` for any.
+    frames : int or None
+        Of a series over a window of time, the number of equal parts with a composite each that the encoder is used
+        with; ``None`` for all acquisitions.
     """
 
     modality: str
@@ -50,6 +53,7 @@ class ImageKind:
     series: bool = False
     unit: str | None = None
     pixel_size: float | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -255,3 +259,24 @@ def refuse_unknown_options(encoder: str, given: Mapping[str, Any], valid: Sequen
             hint = f" Did you mean {near[0]!r}?" if near else ""
             msg = f"{encoder} has no option {name!r}.{hint} Valid: {', '.join(valid)}."
             raise TypeError(msg)
+
+
+def models() -> tuple[str, ...]:
+    """Return the names of the encoders that `eo_embed.embed` knows."""
+    return tuple(presets())
+
+
+def describe(encoder: str) -> EncoderCard:
+    """Return what an encoder takes and gives: bands, units, sizes, dates, weights, licence; ``print`` it to read it.
+
+    Parameters
+    ----------
+    encoder : str
+        One of `models`.
+
+    Raises
+    ------
+    ValueError
+        For any other name; the message lists the valid ones.
+    """
+    return find_preset(encoder).card(encoder)

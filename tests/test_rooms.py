@@ -33,8 +33,9 @@ FLOORS = (
     ("thor_terratorch_ext.model", "anysat_ext.model"),
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
+    ("eo_embed.reading",),
     ("eo_embed.export",),
-    ("eo_embed.probing", "eo_embed.pictures", "eo_embed.reading"),
+    ("eo_embed.probing", "eo_embed.pictures"),
     ("eo_embed.map", "eo_embed.one_call"),
     ("eo_embed", "eo_finetune"),
 )

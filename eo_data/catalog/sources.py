@@ -31,7 +31,8 @@ class ImageSource:
     ----------
     files : str
         See `FilePattern`. GeoTIFF and what else GDAL reads, NetCDF (``.nc``), Zarr (``.zarr``), HDF5 (``.h5``),
-        NumPy (``.npy``, without georeference). Empty when an index lists the files.
+        NumPy (``.npy``, without georeference), and products as the agencies ship them, such as ``{id}.SAFE``. Empty
+        when an index lists the files.
     bands : sequence of str
         The bands to hand on, by name, in this order.
     sensor : str, optional
@@ -64,7 +65,8 @@ class ImageSource:
         Products of which only points or coordinates of the pixels say where they lie are brought to it; without, to
         the local UTM zone.
     resample_to : float, optional
-        Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read.
+        Bring all bands to a grid of this pixel size, in the unit of the CRS, when the file is read. Without it, bands
+        of a product come to the finest grid among them.
     resampling : {'bilinear', 'nearest', 'cubic', 'average'}
         How values between pixels are found then.
     dated : bool

@@ -26,8 +26,8 @@ _FAMILIES: tuple[re.Pattern[str], ...] = tuple(
     for pattern in (
         # S2A_MSIL1C_<sensing>_N0213_R108_T32UNC_<processing>
         rf"S2[A-D]_MSIL\d[A-Z]_{_DAY}T\d{{6}}",
-        # S2A_OPER_PRD_MSIL1C_PDMC_<processing>_R022_V<sensing start>_<sensing stop>
-        rf"S2[A-D]_\w{{4}}_PRD_MSIL\d[A-Z]_\w+?_V{_DAY}T\d{{6}}",
+        # S2A_OPER_PRD_MSIL1C_PDMC_<processing>_R022_V<sensing start>_<sensing stop>, and its metadata: MTD_SAFL1C
+        rf"S2[A-D]_\w{{4}}_(?:PRD_MSI|MTD_SAF)L\d[A-Z]_\w+?_V{_DAY}T\d{{6}}",
         # Earth Engine, Sentinel-2: <sensing>_<processing or granule time>_T32UNC
         rf"{_DAY}T\d{{6}}_\d{{8}}T\d{{6}}_T\d{{2}}[A-Z]{{3}}",
         # S1A_IW_GRDH_1SDV_<start>_<stop>_..., and with '-' for the measurement files inside

@@ -248,6 +248,10 @@ class Exporter:
         run.counts += Counts(done=len(done), area_m2=sum(sample.area for sample in done))
         run.progress.update(run.batches, run.counts.done, run.counts.area_m2)
 
+    def fail(self, item: str, reason: str) -> None:
+        """List an item that cannot be read as a failure."""
+        self._opened().failures.add(item, reason)
+
     def _named(self, sample: SampleGrid) -> SampleGrid:
         """Return a sample whose files are named as manifest, tables and tags shall name them."""
         if not self.settings.absolute_paths:

@@ -7,7 +7,7 @@ import functools
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from pyproj import CRS
 from rasterio.errors import RasterioError
 
 from eo_embed.export.manifest import COMPLETE, Manifest
+from eo_embed.reading.questions import Questions
+from eo_embed.reading.vectors import chosen_layer
 from eo_embed.writers.embedding import StoredGrid
 from eo_embed.writers.formats import FORMATS, Format, format_of
 from eo_embed.writers.geoparquet import part_files
@@ -36,7 +38,7 @@ _AGAIN = "Run the export again: damaged files are made again."
 
 
 @dataclass(frozen=True, eq=False)
-class Export:
+class Export(Questions):
     """An export, or one file of it. Nothing but the manifest is read before it is asked for.
 
     Parameters
@@ -165,6 +167,13 @@ class Export:
             raise ValueError(msg)
         form, file = found
         return _as_array(_read(form, file))
+
+    def grids_of(self, layer: str = "") -> dict[str, Callable[[], xr.DataArray]]:
+        """Return by id what reads the grids of a layer, sorted; the layer may be left out where there is only one."""
+        wanted = chosen_layer(self.layers, layer)
+        return {
+            name: functools.partial(self.grid, name, wanted) for name, known in sorted(self._grids) if known == wanted
+        }
 
 
 def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Export:

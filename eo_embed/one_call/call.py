@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eo_embed.export.failures import OnError
 from eo_embed.export.opening import Export
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
+from eo_embed.one_call.exports import embedded_one_by_one, exported
 from eo_embed.one_call.files import prepared_files
 from eo_embed.one_call.options import EncoderOptions, Frames, Precision, Request, TimeWindow
-from eo_embed.one_call.places import are_places, embed_places
+from eo_embed.one_call.places import are_places, is_one, prepared_places, refuse_none, table_of_places
 from eo_embed.one_call.prepared import IMAGE_FIELDS
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
@@ -28,7 +29,7 @@ def embed(
     given: Any,  # noqa: ANN401  (a file, files, an array, a product, a place or places: see below)
     *,
     bands: Sequence[str] | None = None,
-    sensor: str | None = None,
+    sensor: str | Sequence[str] | None = None,
     unit: str | None = None,
     offset: float | None = None,
     pixel_size: float | None = None,
@@ -53,6 +54,8 @@ def embed(
     progress: bool = True,
     max_memory: int | str | None = None,
     id: str = "",  # noqa: A002  (the word of every export's column)
+    id_column: str | None = None,
+    buffer_m: float | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Embedded | EmbeddedPlaces | Export:
     """Return the embedding of an image, a series or a place; of many places, one each.
@@ -75,8 +78,9 @@ def embed(
         - many places: a list, a GeoDataFrame, or the path of a GeoPackage, GeoJSON, GeoParquet or Shapefile.
     bands : sequence of str, optional
         Names of the bands in the order of the file or array, where it does not name them.
-    sensor : str, optional
-        Key of `eo_data.sensors.tables.SENSORS`, where neither names nor tags tell.
+    sensor : str or sequence of str, optional
+        Key of `eo_data.sensors.tables.SENSORS`, where neither names nor tags tell; of places, which sensors to take
+        where the source has several.
     unit : str, optional
         ``digital_number``, ``reflectance``, ``decibel``, ``linear_power``, ``kelvin`` or ``native``, where the file
         does not say.
@@ -128,6 +132,10 @@ def embed(
         Memory that one image may take, such as ``"4GB"``.
     id : str
         Name of the result; by default that of the first file, or of the place.
+    id_column : str, optional
+        Of many places in a table: the column that names them; the number of the row by default.
+    buffer_m : float, optional
+        Of points in a table: half the side of the squares around them, in metres.
     **options
         Options of the encoder's preprocessing (``patch_size``, ``image_size``, ``resize_mode``, ``normalization`` ...,
         see `eo_embed.describe`), and fields of `eo_data.datamodules.ImageSource` for what files do not say (``scale``,
@@ -163,7 +171,18 @@ def embed(
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time)
     if are_places(given):
-        return embed_places(given, request, stated, source, out, progress=progress, max_memory=max_memory)
+        table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
+        refuse_none(table)
+        prepared, failures = prepared_places(table, request, stated, source)
+        if not prepared.records:
+            msg = f"{failures[0].id}: {failures[0].reason}"
+            raise ValueError(msg)
+        run = Run(prepared, request, max_memory=max_memory)
+        if is_one(given):
+            return _saved(run.embedded(0), out)
+        if out is None:
+            return embedded_one_by_one(run, failures, progress=progress)
+        return exported(run, Path(out), failures, progress=progress)
     _refuse_source(source, given)
     if is_array(given):
         found = _of_array(given, request, stated, dates, id, max_memory)
@@ -171,6 +190,10 @@ def embed(
         days = [dates] if isinstance(dates, str | date) else dates
         prepared = prepared_files(_lists(given), request, stated, days, id)
         found = Run(prepared, request, max_memory=max_memory).embedded(0)
+    return _saved(found, out)
+
+
+def _saved(found: Embedded, out: File | None) -> Embedded:
     if out is not None:
         found.save(os.fspath(out))
     return found

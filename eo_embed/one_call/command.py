@@ -1,4 +1,18 @@
-"""``eo embed``: `eo_embed.embed` on the command line."""
+"""Embeddings of files, products or places, written to a folder.
+
+Examples
+--------
+  eo embed thor_v1_base S2A_MSIL2A_20220601T...SAFE --out out/one
+  eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
+  eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
+  eo embed anysat_base --places fields.gpkg --time 2022-01-01 2023-01-01 --source scenes --out out/fields
+  eo embed thor_v1_base scene.tif --bands BLUE GREEN RED NIR_BROAD --unit reflectance --option patch_size=4 --out out/x
+  eo embed --models
+  eo embed thor_v1_base --describe
+
+Options of the encoder and of the image are given by --option NAME=VALUE; --describe lists those of the encoder. The
+folder is read by eo_embed.open_embeddings, and shown by `eo map`.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +25,6 @@ from typing import Any, get_args
 import yaml
 
 from eo_core.arguments import from_text
-
-_EXAMPLES = """
-examples:
-  eo embed thor_v1_base S2A_MSIL2A_20220601T...SAFE --out out/one
-  eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
-  eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
-  eo embed anysat_base --places fields.gpkg --time 2022-01-01 2023-01-01 --source scenes --out out/fields
-  eo embed thor_v1_base scene.tif --bands BLUE GREEN RED NIR_BROAD --unit reflectance --option patch_size=4 --out out/x
-  eo embed --models
-  eo embed thor_v1_base --describe
-
-Options of the encoder and of the image are given by --option NAME=VALUE; --describe lists those of the encoder. The
-folder is read by eo_embed.open_embeddings, and shown by `eo map`.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _answer(given: argparse.Namespace) -> tuple[str, int]:
     """Return what is printed, and how many places failed."""
-    from eo_embed.one_call.cards import describe, models  # noqa: PLC0415  (--help need not wait)
+    from eo_models.preset import describe, models  # noqa: PLC0415  (--help need not wait)
 
     if given.models:
         return "\n".join(models()), 0
@@ -117,8 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="eo embed",
-        description="Embeddings of files, products or places, written to a folder.",
-        epilog=_EXAMPLES,
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
-from pathlib import PurePath
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.scenes.places import BBox, PointBuffer, Region
-from eo_embed.export.opening import Export
-from eo_embed.one_call.options import Request
-from eo_embed.one_call.result import Embedded, EmbeddedPlaces
+from eo_data.catalog.scenes.place_grids import grid_of_place
+from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
+from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window
+from eo_data.catalog.sources import ImageSource
+from eo_data.raster.footprint import footprint_of_grid
+from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.readers.described.scenes import folder_of_scenes
+from eo_data.temporal.calendar_date import parse_date
+from eo_embed.one_call.options import Request, policy_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of
+from eo_models.preset import ImageFacts, ImageKind, find_preset
 
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
+#: Metres by which the outline of a place may be off while scenes are looked for.
+_ROUGHLY = 10.0
+#: How many places are asked again, and how many dates are listed, where no scene was found.
+_ASKED = 4
+_DESCRIBED = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
 
 
 def are_places(given: object) -> bool:
@@ -28,14 +44,236 @@ def are_places(given: object) -> bool:
     return isinstance(given, list | tuple) and bool(given) and all(isinstance(one, _ONE) for one in given)
 
 
-def embed_places(
-    given: Any,  # noqa: ANN401
+def is_one(given: object) -> bool:
+    """Whether places are one, of which one embedding is expected."""
+    return isinstance(given, _ONE)
+
+
+def table_of_places(given: Any, *, name: str, id_column: str | None, buffer_m: float | None) -> PlaceTable:  # noqa: ANN401
+    """Return the places that somebody means.
+
+    Parameters
+    ----------
+    given : place, sequence of place, GeoDataFrame or path
+        See `eo_embed.embed`.
+    name : str
+        Id of a single place.
+    id_column : str, optional
+        Column with the ids.
+    buffer_m : float, optional
+        Half the side of squares around points.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or a file cannot be read.
+    """
+    if isinstance(given, _ONE):
+        place = _place(given)
+        return places_from(replace(place, id=name or place.id or "place"))
+    if isinstance(given, list | tuple):
+        return places_from([_place(one) for one in given])
+    return places_from(given, id_column=id_column, buffer_m=buffer_m)
+
+
+def _place(given: Any) -> Place:  # noqa: ANN401
+    return Region(given) if isinstance(given, BaseGeometry) else given
+
+
+def prepared_places(
+    table: PlaceTable,
     request: Request,
     stated: Mapping[str, Any],
     source: Any,  # noqa: ANN401
-    out: str | os.PathLike[str] | None,
-    *,
-    progress: bool,
-    max_memory: int | str | None,
-) -> Embedded | EmbeddedPlaces | Export:
-    raise NotImplementedError
+) -> tuple[Prepared, tuple[PlaceFailure, ...]]:
+    """Return how scenes of places are read for an encoder, and the places without.
+
+    Parameters
+    ----------
+    table : PlaceTable
+        The places.
+    request : Request
+        What is asked for; it must have a window of time.
+    stated : mapping
+        What the caller states of the images, as for files; ``sensor`` may name several.
+    source : str, Path or SceneSource
+        Where scenes are looked for.
+
+    Raises
+    ------
+    ValueError
+        If nothing says where to look or when, or which sensor is meant.
+    """
+    if request.time is None:
+        msg = 'A place needs a window of time: add time=("2022-06-01", "2022-09-01"), the end excluded.'
+        raise ValueError(msg)
+    asked = stated.get("sensor")
+    sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
+    scenes, root = _scenes(source, stated, sensors)
+    search = _Search(scenes, table.places, request, sensors)
+    kinds = find_preset(request.encoder.name).images(request.encoder.name)
+    sources: dict[str, ImageSource] = {}
+    chosen: dict[str, ImageKind] = {}
+    for scene in search.examples(kinds):
+        found = _described(scene, stated)
+        kind = kind_for(request.encoder.name, kinds, found, scene.id)
+        if kind.modality in sources:
+            msg = (
+                f"Scenes of {sources[kind.modality].sensor} and of {scene.sensor} show the places, which "
+                f'{request.encoder.name} both takes for {kind.modality!r}. State one: sensor="{scene.sensor}".'
+            )
+            raise ValueError(msg)
+        chosen[kind.modality] = kind
+        sources[kind.modality] = source_of(found, kind, _image_fields(stated), dated=True)
+    sources = _on_one_grid(sources, chosen)
+    facts = {modality: facts_of_source(modality, own) for modality, own in sources.items()}
+    series = any(kind.series for kind in chosen.values())
+    usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
+    policy = policy_of(request.frames, request.time, series=series, usual=usual)
+    placed = _records(table, scenes, sources, facts, request)
+    return Prepared(root, placed.records, sources, facts, policy, series), (*table.failures, *placed.failures)
+
+
+def _records(
+    table: PlaceTable,
+    scenes: SceneSource,
+    sources: Mapping[str, ImageSource],
+    facts: Mapping[str, ImageFacts],
+    request: Request,
+) -> PlaceRecords:
+    encoder = request.encoder
+    size = next(iter(facts.values())).pixel_size
+    metres = find_preset(encoder.name).patch_metres(facts, encoder.own)
+    start, end = request.time or ("", "")
+    options = PlaceOptions(time_window(start, end), size, max(1, math.ceil(metres / size - 1e-6)))
+    return records_of_places(table.places, scenes, sources, options)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Looks for one scene of each sensor that shows a place."""
+
+    scenes: SceneSource
+    places: Sequence[Place]
+    request: Request
+    sensors: Collection[str]
+
+    def examples(self, kinds: Mapping[str, ImageKind]) -> list[Scene]:
+        """Return a scene of each sensor that counts, by the first place that has some.
+
+        Raises
+        ------
+        ValueError
+            If no place has any, or several sensors show it and none was asked for.
+        """
+        wanted = self.sensors or tuple(kinds)
+        window = time_window(*(self.request.time or ("", "")))
+        with_scenes = ((place, found) for place in self.places if (found := self._of(place, wanted, window)))
+        place, found = next(with_scenes, (None, {}))
+        if not found:
+            raise ValueError(self._nothing(wanted))
+        missing = [sensor for sensor in self.sensors if sensor not in found]
+        if missing:
+            msg = f"No scene of {', '.join(missing)} shows {place}. Looked for in {self.scenes}."
+            raise ValueError(msg)
+        if not self.sensors and len(found) > 1:
+            names = ", ".join(f'"{name}"' for name in found)
+            msg = (
+                f"Scenes of several sensors show {place}: {', '.join(found)}. State which to take, such as "
+                f'sensor="{next(iter(found))}", or sensor=({names}) for all.'
+            )
+            raise ValueError(msg)
+        return list(found.values())
+
+    def _of(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> dict[str, Scene]:
+        """Return the first scene of each sensor."""
+        order = list(wanted)
+        first: dict[str, Scene] = {}
+        for scene in sorted(self._found(place, wanted, window), key=lambda own: (order.index(own.sensor), own.id)):
+            first.setdefault(scene.sensor, scene)
+        return first
+
+    def _found(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> list[Scene]:
+        try:
+            outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
+        except ValueError:
+            return []  # it is listed as a failure when its record is made
+        return self.scenes.search(outline, window, wanted)
+
+    def _nothing(self, wanted: Collection[str]) -> str:
+        """Say why no place has a scene: there are none at all, or none in the time."""
+        start, end = self.request.time or ("", "")
+        where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
+        days = {scene.day for place in self.places[:_ASKED] for scene in self._found(place, wanted, None)}
+        if not days:
+            return (
+                f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
+                "latitude, their order, and the source."
+            )
+        first = parse_date(start)
+        nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
+        return (
+            f"No acquisition shows {where} from {start} on and before {end}. The nearest of {len(days)} days are "
+            f"{', '.join(map(str, nearest))}. Widen the time."
+        )
+
+
+def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> tuple[SceneSource, Path]:  # noqa: ANN401
+    """Return where scenes are looked for, and the folder that files are named from.
+
+    Raises
+    ------
+    ValueError
+        If nothing says where.
+    """
+    if source is None:
+        msg = (
+            'A place needs a source of scenes: add source="folder", in which products or files lie, or an object with '
+            "the method search (eo_data.catalog.scenes.scene.SceneSource)."
+        )
+        raise ValueError(msg)
+    if not isinstance(source, str | os.PathLike):
+        return source, Path(getattr(source, "folder", Path()))
+    own = Stated(_bands(stated), sensors[0] if len(sensors) == 1 else None, *(stated.get(n) for n in _DESCRIBED[1:]))
+    return folder_of_scenes(Path(source), own), Path(source)
+
+
+def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
+    """Describe a scene by its first file."""
+    own = Stated(_bands(stated), scene.sensor, *(stated.get(name) for name in _DESCRIBED[1:]))
+    if not scene.band_files:
+        return describe_image(scene.files[0], own)
+    found = describe_image(scene.files[0], replace(own, bands=(scene.band_files[0],)))
+    return replace(found, bands=scene.bands, file_bands=None, pixel_size=None)
+
+
+def _bands(stated: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return tuple(stated["bands"]) if stated.get("bands") else None
+
+
+def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
+
+
+def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:
+    """Return sources with the pixel size that places are read with: the encoder's, or the finest of all."""
+    sizes = {name: facts_of_source(name, source).pixel_size for name, source in sources.items()}
+    finest = min(sizes.values())
+    return {
+        name: replace(source, pixel_size=kinds[name].pixel_size or finest, resample_to=None)
+        for name, source in sources.items()
+    }
+
+
+def refuse_none(table: PlaceTable) -> None:
+    """Refuse places of which none can be used.
+
+    Raises
+    ------
+    ValueError
+        With the first reason.
+    """
+    if not table.places:
+        first = table.failures[0]
+        msg = f"None of {len(table.failures)} places can be used; first: {first.id}: {first.reason}"
+        raise UnknownFactsError(msg)

@@ -182,7 +182,7 @@ class Embedded:
         ValueError
             If there is no grid.
         """
-        from eo_embed.one_call.plotting import plot  # noqa: PLC0415
+        from eo_embed.pictures.plot import plot  # noqa: PLC0415
 
         return plot(self.grid, self.id, self.dates)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from eo_core.fingerprint import plain_values
 from eo_data.catalog.hrefs import Href
@@ -18,10 +20,12 @@ from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.items import items_of
+from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
 from eo_embed.one_call.result import Embedded, Encoded
+from eo_models.contract import Features
 from eo_models.preset import Recipe
 
 
@@ -94,7 +98,9 @@ class Run:
                 raise ValueError(msg)
             layers[name] = replace(item.embedding, sources=sources or self._named(place.sources))
         facts = self.facts()
-        encoded = Encoded(batch, features, self.encoder, request, facts, self.prepared.root)
+        encoded = Encoded(
+            _without_pixels(batch), _compact(features, settings), self.encoder, request, facts, self.prepared.root
+        )
         more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
         return Embedded(layers, self._provenance(facts, sample, more), encoded)
 
@@ -133,3 +139,17 @@ def _described(recipe: Recipe, image: Image) -> dict[str, object]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has warned when it prepared the image
         return recipe.preprocess.describe(image)
+
+
+def _without_pixels(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a batch without its pixels, of which only the size counts from here on."""
+    height, width = image_size(batch["image"])
+    return {**batch, "image": torch.zeros(1).expand(1, 1, height, width)}
+
+
+def _compact(features: Sequence[Features], settings: ExportSettings) -> list[Features]:
+    """Return features without what has gone into the vector: tokens are as large as the grid once more."""
+    return [
+        replace(own, tokens=own.tokens[:, :1] if settings.pooling == "cls" else own.pooled(settings.pooling)[:, None])
+        for own in features
+    ]

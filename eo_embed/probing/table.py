@@ -14,6 +14,7 @@ from eo_embed.export.opening import Export
 from eo_embed.probing.groups import rasters_of
 from eo_embed.probing.ids import match_ids
 from eo_embed.probing.names import TASKS, Task
+from eo_embed.reading.vectors import rows_of_layer
 
 TRAIN, TEST = "train", "test"
 #: Words in a split column, in small letters, and what they mean; rows that are neither are left out.
@@ -127,7 +128,7 @@ def join(export: Export, table: pd.DataFrame, columns: Columns, task: Task, laye
         If columns or vectors are missing, labels do not suit the task, or ids are ambiguous, have several different
         labels, or match none of the export.
     """
-    pooled = _pooled(export, layer)
+    pooled = pd.DataFrame(rows_of_layer(export.pooled, layer, export.path))
     rows = _rows(table, columns)
     counts = {"labels": len(rows), "embeddings": len(pooled)}
     rows["label"] = _classes(rows["label"]) if task == TASKS[0] else _values(rows["label"])
@@ -157,19 +158,6 @@ def join(export: Export, table: pd.DataFrame, columns: Columns, task: Task, laye
         counts,
         tuple(_notes(counts)),
     )
-
-
-def _pooled(export: Export, layer: str) -> pd.DataFrame:
-    pooled = export.pooled
-    if pooled is None:
-        msg = f"{export.path} holds no pooled vectors to probe. Export with output: pooled or both."
-        raise ValueError(msg)
-    layers = sorted(set(pooled["layer"]))
-    wanted = layers[0] if not layer and len(layers) == 1 else layer
-    if wanted not in layers:
-        msg = f"Expected one of the layers {', '.join(map(repr, layers))}, got {layer!r}. State it as layer."
-        raise ValueError(msg)
-    return pd.DataFrame(pooled[pooled["layer"] == wanted])
 
 
 def _rows(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:

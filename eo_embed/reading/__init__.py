@@ -1,1 +1,1 @@
-"""What one does with an export: sample, find similar places, cluster, compare."""
+"""Questions to the vectors and grids of an export: what is at a place, what is alike, which groups, how two differ."""

@@ -31,6 +31,13 @@ _PRODUCT = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
             <PRODUCT_TYPE>S2MSI{level}</PRODUCT_TYPE>
             <PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>
             <GENERATION_TIME>2023-08-24T12:47:59.000000Z</GENERATION_TIME>
+            <Datatake datatakeIdentifier="GS2B_{date}T095559_033753_N{baseline}">
+                <SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME>
+                <DATATAKE_SENSING_START>{day}T09:55:59.024Z</DATATAKE_SENSING_START>
+            </Datatake>
+            <Query_Options completeSingleTile="true">
+                <PRODUCT_FORMAT>SAFE_COMPACT</PRODUCT_FORMAT>
+            </Query_Options>
             <Product_Organisation>
                 <Granule_List>
                     <Granule granuleIdentifier="S2B_OPER_MSI_L{level}_TL_2BPS_T32UQV" imageFormat="JPEG2000">
@@ -127,6 +134,7 @@ def write_metadata(product: Path, level: str, baseline: str, granule: str, image
     date = product.name.split("_")[2]
     (product / f"MTD_MSIL{level}.xml").write_text(
         _PRODUCT.format(
+            date=date,
             day=f"{date[:4]}-{date[4:6]}-{date[6:8]}",
             level=level,
             baseline=baseline,

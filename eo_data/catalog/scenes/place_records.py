@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
-from eo_data.catalog.scenes.places import Place, centre_of
+from eo_data.catalog.scenes.places import Place, PointBuffer, centre_of
 from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint, footprint_of_grid
@@ -146,7 +146,8 @@ def _record(place: Place, grid: PlaceGrid, sizes: Mapping[str, float], search: _
         dates={name: tuple(day[0].solar_day(lon) for day in found) for name, found in days.items()},
         grids={name: grid.at(sizes[name]) for name in days},
         frames=frames,
-        region=shapely.to_wkt(grid.region, rounding_precision=3),
+        # A point with its surroundings stands for the whole of its grid.
+        region="" if isinstance(place, PointBuffer) else shapely.to_wkt(grid.region, rounding_precision=3),
     )
 
 

@@ -21,7 +21,7 @@ from eo_data.readers.files import facts_of
 from eo_data.readers.formats.facts import FileFacts
 from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
 from eo_data.sensors.bands import band_order
-from eo_data.sensors.quality_names import CloudKind
+from eo_data.sensors.quality_names import CloudKind, kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2, sentinel2_offset
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
@@ -160,9 +160,15 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
         unit,
         _offset(href, layers, given, beside, sensor, unit),
         measured_pixel_size(finest.grid, sensor, bands),
+        *_quality(bands),
         series=any(own.frames is not None for own in layers),
         dates=_dates(href, layers, given),
     )
+
+
+def _quality(bands: Sequence[str]) -> tuple[str | None, CloudKind | None]:
+    """Return the band whose name is that of a quality layer, and what such a layer holds."""
+    return next(((band, kind) for band in bands if (kind := kind_of_name(band)) is not None), (None, None))
 
 
 def _dates(href: Href, layers: Sequence[FileFacts], given: Stated) -> tuple[date, ...]:

@@ -12,7 +12,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.conversion import target_unit
 from eo_data.readers.files import opened
-from eo_data.readers.formats.facts import BandFacts, FileFacts
+from eo_data.readers.formats.facts import BandFacts, FileFacts, ProductFacts
 from eo_data.readers.formats.file_raster import BandOrigin
 from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.readers.image_bands import origins_of
@@ -102,11 +102,24 @@ def describe_file(href: Href, source: ImageSource | None = None) -> Iterator[str
     with opened(href, source) as layers:
         facts = [layer.facts for layer in layers]
     yield f"file      {href}"
+    for product in dict.fromkeys(own.product for own in facts if own.product is not None):
+        yield from _lines_of_product(product)
     for own in facts:
         yield from _lines_of_layer(own)
     beside = sidecar_of(href.path) if href.is_local else None
     if beside is not None:
         yield f"  beside    {beside.path.name}: {_some(dict(beside.tags))}"
+
+
+def _lines_of_product(product: ProductFacts) -> Iterator[str]:
+    """Yield what to state for a product, and what it warns of."""
+    tile = f", tile {product.tile}" if product.tile else ""
+    began = "" if product.started is None else f", sensing began {product.started:%Y-%m-%d %H:%M:%S} UTC"
+    yield f"  product   {product.name} ({product.kind}{tile}{began})"
+    clouds = f", cloud_band: {product.quality_band}, cloud_kind: {product.quality_kind}" if product.quality_band else ""
+    yield f"  state     sensor: {product.sensor}, unit: {product.unit}{clouds}"
+    for note in product.notes:
+        yield f"  note      {note}"
 
 
 def _lines_of_layer(facts: FileFacts) -> Iterator[str]:

@@ -100,7 +100,7 @@ def test_the_layer_must_be_clear(opened: Callable[..., Export]) -> None:
 
 
 def test_an_export_without_vectors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no pooled vectors to probe. Export with output: pooled or both"):
+    with pytest.raises(ValueError, match="holds no pooled vectors. Export with output: pooled or both"):
         _joined(Export(tmp_path, {}), {"id": ["x"], "label": ["y"]})
 
 

@@ -21,8 +21,11 @@ SENSORS = {"S30": "sentinel2_l2a", "L30": "landsat8"}
 
 
 def raster(product: Path, *bands: str, **options: Any) -> Raster:
-    options = {"sensor": SENSORS[product.name[4:7]], "pixel_size": 30} | options
-    return image_reader(bands=list(bands), **options).read(record_of(product)).raster
+    return (
+        image_reader(bands=list(bands), sensor=SENSORS[product.name[4:7]], pixel_size=30, **options)
+        .read(record_of(product))
+        .raster
+    )
 
 
 def constant(value: int) -> np.ndarray:

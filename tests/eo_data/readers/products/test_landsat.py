@@ -170,6 +170,14 @@ def test_what_a_product_lacks_is_named(tmp_path: Path, damage: Callable[[Path], 
         read(path, bands("BLUE", "RED"))
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_half_an_archive_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"{LEVEL2}{suffix}"
+    path.write_bytes(tarred(write_landsat(tmp_path)).read_bytes()[:300])
+    with pytest.raises(SampleError, match=f"{LEVEL2}{suffix} cannot be read: .*truncated"):
+        read(path, bands("RED"))
+
+
 def test_a_band_that_nobody_wants_may_be_missing(tmp_path: Path) -> None:
     path = write_landsat(tmp_path)
     (path / f"{LEVEL2}_SR_B7.TIF").unlink()

@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.crs import CRS
 from rasters import vrt_band, write_vrt
 from small_files import image_reader, read, record_of
 from small_products import LEFT, SIDE, SIZES, TOP, write_jp2, write_sentinel2, zipped
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
+from eo_data.catalog.records import SceneFiles, TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.inspect import main as inspect
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
-from eo_data.readers.files import facts_of, reader_of
+from eo_data.readers.files import facts_of, opened, reader_of
+from eo_data.readers.formats.facts import Part
+from eo_data.sensors.tables import SENSORS
 from eo_data.temporal.frame_policy import FramePolicy
 
 RANDOM = np.random.default_rng(15)
@@ -176,6 +180,26 @@ def test_a_raster_that_lies_elsewhere_than_its_product_says_is_refused(tmp_path:
         reflectance(product, "BLUE")
 
 
+@pytest.mark.parametrize("of_level", ["1C", "2A"])
+def test_bands_and_places_are_those_of_gdals_own_driver(tmp_path: Path, of_level: str) -> None:
+    product = write_sentinel2(tmp_path, of_level, pixels={number: noise(number) for number in SIZES})
+    table = SENSORS[level(product)]
+    compared = set()
+    with opened(Href(str(product)), None) as layers:
+        for layer in layers:
+            grid, size = layer.facts.grid, SIDE // layer.facts.grid.height
+            address = f"SENTINEL2_L{of_level}:{product}/MTD_MSIL{of_level}.xml:{size}m:EPSG_32632"
+            with rasterio.open(address) as file:
+                theirs = {table.canonical((text or "").split(",")[0]): i for i, text in enumerate(file.descriptions, 1)}
+                assert (file.transform, file.crs) == (grid.transform, CRS.from_wkt(grid.crs or ""))
+                for i, band in enumerate(layer.facts.bands):
+                    if band.name in table.band_names:
+                        (ours,) = layer.stored([i], Part(0, 0, grid.height, grid.width))
+                        np.testing.assert_array_equal(ours, file.read(theirs[band.name]))
+                        compared.add(band.name)
+    assert compared == set(table.band_names)
+
+
 # Kinds of products
 
 
@@ -304,7 +328,11 @@ def truncated(product: Path) -> None:
 
 
 def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
-    return lambda product: (product / name).write_text((product / name).read_text().replace(old, new)) and None
+    def harm(product: Path) -> None:
+        file = product / name
+        file.write_text(file.read_text().replace(old, new))
+
+    return harm
 
 
 @pytest.mark.parametrize(
@@ -393,6 +421,17 @@ def test_a_data_module_takes_products_where_it_takes_files(tmp_path: Path) -> No
     assert sample.images["S2"].dates == (date(2023, 8, 23),)
 
 
+def test_on_the_grid_of_a_place_aligned_pixels_are_those_of_the_product(tmp_path: Path) -> None:
+    own = {number: noise(number) for number in ("B02", "B05")}
+    product = write_sentinel2(tmp_path, pixels=own)
+    (whole, *_) = (layer.grid for layer in facts_of(Href(str(product))))
+    place = whole.window(20, 30, 40, 40)
+    record = record_of(product, grids={"S2": place}, frames={"S2": ((SceneFiles((Href(str(product)),)),),)})
+    image = image_reader(bands=["B02", "B05"], resampling="nearest").read(record)
+    expected = [np.kron(own[number], np.ones((times, times))) for number, times in (("B02", 1), ("B05", 2))]
+    np.testing.assert_allclose(image.raster.pixels, (np.stack(expected)[:, 20:60, 30:70] - 1000) / 10000, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["folder", "metadata", "zip"])
 def test_a_changed_band_file_is_a_changed_input(tmp_path: Path, kind: str) -> None:
     product = write_sentinel2(tmp_path)
@@ -411,6 +450,8 @@ def test_the_report_on_files_shows_the_product(tmp_path: Path, capsys: pytest.Ca
     product = write_sentinel2(tmp_path)
     inspect(["--facts", str(product)])
     shown = capsys.readouterr().out
+    assert f"{product.stem} (Sentinel-2 L2A, tile T32UQV, sensing began 2023-08-23 09:55:59 UTC)" in shown
+    assert "sensor: sentinel2_l2a, unit: digital_number, cloud_band: SCL, cloud_kind: scl" in shown
     assert "Sentinel-2 L2A, 120 x 120 px, 4 bands" in shown
     assert "1 RED_EDGE_1" in shown
     assert "EPSG:32632, pixels of 60 x 60, corner 600000, 5700000" in shown

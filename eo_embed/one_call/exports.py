@@ -1,0 +1,122 @@
+"""Embeddings of one record after another: one bad place never costs the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tqdm import tqdm
+
+from eo_data.catalog.scenes.place_tables import PlaceFailure
+from eo_data.dataset.batch import collate
+from eo_embed.export.exporter import Exporter
+from eo_embed.export.facts import run_provenance
+from eo_embed.export.opening import Export, open_embeddings
+from eo_embed.one_call.result import Embedded, EmbeddedPlaces
+from eo_embed.one_call.run import Run
+
+if TYPE_CHECKING:
+    from eo_embed.export.review import DataSet
+
+
+def embedded_one_by_one(run: Run, failures: Sequence[PlaceFailure], *, progress: bool) -> EmbeddedPlaces:
+    """Return the embeddings of all records, in memory.
+
+    Parameters
+    ----------
+    run : Run
+        The records and the encoder.
+    failures : sequence of PlaceFailure
+        Places that have no record.
+    progress : bool
+        Whether to show a bar.
+
+    Raises
+    ------
+    ValueError
+        Under ``on_error: raise`` for the first that cannot be used, or if none can.
+    """
+    lost = {failure.id: failure.reason for failure in failures}
+    strict = run.request.settings.on_error == "raise"
+    _refuse_lost(lost, strict=strict)
+    entries: list[Embedded] = []
+    for index in _shown(run, progress=progress):
+        try:
+            entries.append(run.embedded(index))
+        except (ValueError, OSError) as error:
+            if strict:
+                raise
+            lost[run.dataset.records[index].id] = str(error)
+    _report(lost, len(entries))
+    return EmbeddedPlaces(tuple(entries), lost)
+
+
+def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progress: bool) -> Export:
+    """Write the embeddings of all records to a folder, or what of them is missing there, and return the export.
+
+    Parameters
+    ----------
+    run, failures, progress
+        As in `embedded_one_by_one`.
+    folder : Path
+        Of the export.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another export; under ``on_error: raise`` when all is written, if some failed.
+    """
+    settings, dataset = run.request.settings, run.dataset
+    provenance = run_provenance(run.request.encoder.ckpt, None, run.prepared.root)
+    exporter = Exporter(folder, run.encoder, settings, run.facts(), provenance, root=run.prepared.root)
+    try:
+        exporter.open(
+            len(dataset), [("predict", failure.id, failure.reason) for failure in failures], cast("DataSet", dataset)
+        )
+        for index in _shown(run, progress=progress):
+            name = dataset.records[index].id
+            try:
+                batch = {"id": [name]} if name in dataset.finished else collate([dataset[index]])
+            except (ValueError, OSError) as error:
+                exporter.fail(name, str(error))
+                continue
+            exporter.add(batch)
+        exporter.complete(exporter.close())
+    finally:
+        exporter.release()
+    exporter.raise_if_failed()
+    export = open_embeddings(folder)
+    _report({entry["id"]: entry["reason"] for entry in export.manifest["failures"]}, len(dataset))
+    return export
+
+
+def _shown(run: Run, *, progress: bool) -> Iterator[int]:
+    yield from tqdm(
+        range(len(run.dataset)), desc="embedding", unit="place", disable=not progress or len(run.dataset) < 2
+    )
+
+
+def _refuse_lost(lost: dict[str, str], *, strict: bool) -> None:
+    if strict and lost:
+        name, reason = next(iter(lost.items()))
+        msg = f"{name}: {reason}"
+        raise ValueError(msg)
+
+
+def _report(lost: dict[str, str], done: int) -> None:
+    """Say what failed.
+
+    Raises
+    ------
+    ValueError
+        If nothing worked.
+    """
+    if not lost:
+        return
+    name, reason = next(iter(lost.items()))
+    if not done:
+        msg = f"No embedding was made: all {len(lost)} places failed; first: {name}: {reason}"
+        raise ValueError(msg)
+    warnings.warn(f"{len(lost)} of {len(lost) + done} places failed; first: {name}: {reason}", stacklevel=4)
