@@ -24,7 +24,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, ProductFacts
 from eo_data.readers.products.sentinel3.files import Sen3
 from eo_data.readers.products.sentinel3.sun import between_ties, flux_of_detectors
-from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, map_of, note_on_place, swath_grids
+from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, note_on_place, swath_grids
 from eo_data.sensors.tables import SOLAR_FLUX
 from eo_data.sensors.units import InputUnit, toa_reflectance
 
@@ -56,8 +56,8 @@ def open_olci(product: Sen3, source: ImageSource | None) -> Sequence[OpenLayer]:
         msg = "it has no file of radiance (Oa01_radiance.nc): the product is incomplete. Download or unpack it again."
         raise ValueError(msg)
     longitude, latitude = product.read(_GEO, "longitude"), product.read(_GEO, "latitude")
-    swath = Swath(longitude, latitude, map_of(longitude, latitude, source))
-    (grid,) = swath_grids([swath], [OLCI_KINDS[product.kind]], source)
+    (grid,) = swath_grids([(longitude, latitude)], [OLCI_KINDS[product.kind]], source)
+    swath = Swath(longitude, latitude, str(grid.crs))
     notes = [note_on_place(swath)]
     if not product.has(_DETECTORS):
         notes.append(f"no {_DETECTORS}: solar flux of a table, at the mean distance to the sun (up to 3.4 % off)")

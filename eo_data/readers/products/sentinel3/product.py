@@ -32,7 +32,7 @@ def open_sentinel3(href: Href, source: ImageSource | None = None) -> Iterator[Se
         The folder, an archive (zip) of one product, or the manifest in the folder.
     source : ImageSource, optional
         ``crs`` and ``resample_to`` choose the grid that the swath comes to, see
-        `eo_data.readers.products.sentinel3.swath.map_of` and `swath_grids`.
+        `eo_data.readers.products.sentinel3.swath.swath_grids`.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.facts import BandFacts, FileFacts, OpenLayer, ProductFacts
 from eo_data.readers.products.sentinel3.files import Sen3
 from eo_data.readers.products.sentinel3.sun import between_ties, flux_of_detectors
-from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, map_of, note_on_place, swath_grids
+from eo_data.readers.products.sentinel3.swath import Samples, Swath, SwathLayer, note_on_place, swath_grids
 from eo_data.sensors.tables import SOLAR_FLUX
 from eo_data.sensors.units import InputUnit, toa_reflectance
 
@@ -67,6 +67,11 @@ class _View:
     def file(self, channel: str) -> str:
         """Name of the file of a channel, without suffix, and of the variable in it."""
         return f"{channel}_{self.quantity}_{self.ending}"
+
+    def places(self, product: Sen3) -> tuple[np.ndarray, np.ndarray]:
+        """Return longitudes and latitudes of the samples."""
+        file = f"geodetic_{self.ending}.nc"
+        return product.read(file, f"longitude_{self.ending}"), product.read(file, f"latitude_{self.ending}")
 
     def channels(self, product: Sen3) -> list[str]:
         """Return the channels that are there."""
@@ -119,13 +124,9 @@ def open_slstr(product: Sen3, source: ImageSource | None) -> Sequence[OpenLayer]
         raise ValueError(msg)
     for view in views:
         product.require(view.needed)
-    longitudes, latitudes = (
-        [product.read(f"geodetic_{view.ending}.nc", f"{name}_{view.ending}") for view in views]
-        for name in ("longitude", "latitude")
-    )
-    crs = map_of(longitudes[0], latitudes[0], source)
-    swaths = [Swath(*place, crs) for place in zip(longitudes, latitudes, strict=True)]
-    grids = swath_grids(swaths, [view.size for view in views], source)
+    places = [view.places(product) for view in views]
+    grids = swath_grids(places, [view.size for view in views], source)
+    swaths = [Swath(*place, str(grid.crs)) for place, grid in zip(places, grids, strict=True)]
     return [
         SwathLayer(
             FileFacts(

@@ -7,19 +7,19 @@ that a radiance and its flags stay together; the place of a value is within half
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from affine import Affine
 from pyproj import CRS, Proj, Transformer
 
-from eo_data.catalog.scenes.places import crs_of
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.raster.local_crs import local_crs
+from eo_data.raster.raster import scaled
 from eo_data.readers.formats.facts import FileFacts, Part, mark_missing
+from eo_data.readers.grids.local_grid import grid_over
+from eo_data.readers.grids.regrid import wkt_of
 
 #: Every so many rows and columns a sample is kept by which a part of the swath is found.
 _STRIDE = 16
@@ -88,11 +88,8 @@ class Swath:
 
     def __post_init__(self) -> None:
         """Find out where the swath lies, roughly."""
-        shape = self.latitude.shape
-        if len(shape) != 2 or min(shape) < 2 or self.longitude.shape != shape:
-            msg = f"its latitudes {shape} and longitudes {self.longitude.shape} are not those of one swath."
-            raise ValueError(msg)
-        rows, columns = (np.unique([*range(0, length, _STRIDE), length - 1]) for length in shape)
+        _check_shapes(self.longitude, self.latitude)
+        rows, columns = (np.unique([*range(0, length, _STRIDE), length - 1]) for length in self.latitude.shape)
         object.__setattr__(self, "_every", (rows, columns))
         x, y = self._on_map(rows[:, None], columns)
         object.__setattr__(self, "_coarse", (x, y))
@@ -102,21 +99,6 @@ class Swath:
             msg = f"no part of its swath has a place on the map {CRS.from_wkt(self.crs).name}. Give another crs."
             raise ValueError(msg)
         object.__setattr__(self, "_reach", 2 * max(float(step.max()) for step in steps))
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right and top of the samples' centres on the map; a little more if some at the edge have none."""
-        border: list[tuple[slice | int, slice | int]] = [(0, ALL), (-1, ALL), (ALL, 0), (ALL, -1)]
-        edges = [self._on_map(rows, columns) for rows, columns in border]
-        # Where the outermost samples have no place, others between those that are looked at may be the outermost.
-        more = self._reach / 2 if any(np.isnan(x).any() for x, _ in edges) else 0.0
-        x, y = (np.concatenate([edge[axis].ravel() for edge in (*edges, self._coarse)]) for axis in (0, 1))
-        return (
-            float(np.nanmin(x)) - more,
-            float(np.nanmin(y)) - more,
-            float(np.nanmax(x)) + more,
-            float(np.nanmax(y)) + more,
-        )
 
     @property
     def stretch(self) -> float:
@@ -204,71 +186,68 @@ def _half_diagonals(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * np.sqrt(squares))
 
 
-def map_of(longitude: np.ndarray, latitude: np.ndarray, source: ImageSource | None) -> str:
-    """Return the map that a swath comes to, as WKT: the stated ``crs``, or the local one.
+def swath_grids(
+    places: Sequence[tuple[np.ndarray, np.ndarray]], sizes: Sequence[float], source: ImageSource | None
+) -> list[PixelGrid]:
+    """Return a grid for each of some swaths over one ground, see `eo_data.readers.grids.local_grid.grid_over`.
 
-    That is the one of the swath's centre (`eo_data.raster.local_crs.local_crs`), also for what reaches over its zone:
-    distances are then up to some percent too long at the edges, see `Swath.stretch`.
+    With a ``resample_to`` that is no larger than the samples, pixels have that size at once, so that nothing is
+    resampled twice; larger ones are made of pixels of the size of the samples. The corners of finer pixels are those of
+    the coarser ones, of 480 m those of 960 m, so that the bands of both grids of a product show one ground.
+
+    Parameters
+    ----------
+    places : sequence of (ndarray, ndarray)
+        Longitudes and latitudes ``(rows, columns)`` of each swath in degrees, NaN where they are not known.
+    sizes : sequence of float
+        Size of the samples of each, in metres.
+    source : ImageSource, optional
+        ``crs`` and ``resample_to``, if it states them.
 
     Raises
     ------
     ValueError
-        If no sample has a place, or the stated CRS cannot be read or is in degrees without ``resample_to``.
+        If no sample has a place, or the stated CRS is none for them.
     """
-    if source is not None and source.crs is not None:
-        system = crs_of(source.crs)
-        if system.is_geographic and source.resample_to is None:
-            msg = f"crs is {source.crs}, in degrees. State resample_to, the size of pixels in degrees, too."
-            raise ValueError(msg)
-        return str(system.to_wkt())
-    known = np.isfinite(latitude[::_STRIDE, ::_STRIDE]) & np.isfinite(longitude[::_STRIDE, ::_STRIDE])
-    if not known.any():
+    ends = [_ends(*place) for place in places]
+    longitudes, latitudes = (np.concatenate([own[axis] for own in ends]) for axis in (0, 1))
+    if not longitudes.size:
         msg = "no sample of its swath has a latitude and a longitude. Download the product again."
         raise ValueError(msg)
-    lon, lat = (np.radians(angle[::_STRIDE, ::_STRIDE][known]) for angle in (longitude, latitude))
-    # The mean of directions: longitudes jump at the date line.
-    x, y, z = (np.cos(lat) * np.cos(lon)).mean(), (np.cos(lat) * np.sin(lon)).mean(), np.sin(lat).mean()
-    east, north = math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
-    return str(CRS.from_epsg(local_crs(east, north)).to_wkt())
+    stated = source.resample_to if source is not None else None
+    crs = source.crs if source is not None else None
+    if source is not None and stated is not None and crs is not None and CRS.from_wkt(wkt_of(crs)).is_geographic:
+        return [grid_over(longitudes, latitudes, stated, source) for _ in sizes]
+    grids = []
+    for size in sizes:
+        pixel = size if stated is None or stated > size else stated
+        times = max(1, round(max(sizes) / pixel))
+        own = None if source is None else replace(source, resample_to=None if stated is None else times * pixel)
+        grids.append(_finer(grid_over(longitudes, latitudes, times * pixel, own), times))
+    return grids
 
 
-def swath_grids(swaths: Sequence[Swath], sizes: Sequence[float], source: ImageSource | None) -> list[PixelGrid]:
-    """Return a grid for each of some swaths over one ground, north up.
+def _ends(longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes of samples that reach as far as all do: the border, or all if that has gaps."""
+    _check_shapes(longitude, latitude)
+    known = np.isfinite(longitude) & np.isfinite(latitude)
+    border = np.zeros(known.shape, dtype=bool)
+    border[[0, -1]] = border[:, [0, -1]] = True
+    wanted = known
+    if known[border].all():
+        border[::_STRIDE, ::_STRIDE] = True
+        wanted = border & known
+    return longitude[wanted], latitude[wanted]
 
-    Corners are multiples of the pixel size. With a ``resample_to`` that is no larger than the samples, pixels have that
-    size at once, so that nothing is resampled twice; larger ones are made of pixels of the size of the samples.
 
-    Parameters
-    ----------
-    swaths : sequence of Swath
-        On one map.
-    sizes : sequence of float
-        Size of the samples of each, in metres.
-    source : ImageSource, optional
-        With what it states.
-    """
-    stated = None if source is None else source.resample_to
-    degrees = CRS.from_wkt(swaths[0].crs).is_geographic
-    pixels = [size if stated is None or (stated > size and not degrees) else stated for size in sizes]
-    step = max(pixels)
-    bounds = [swath.bounds for swath in swaths]
-    half = step / 2
-    left = math.floor((min(own[0] for own in bounds) - half) / step) * step
-    bottom = math.floor((min(own[1] for own in bounds) - half) / step) * step
-    right = math.ceil((max(own[2] for own in bounds) + half) / step) * step
-    top = math.ceil((max(own[3] for own in bounds) + half) / step) * step
-    if degrees and right - left > 180:
-        msg = "it crosses the date line, which a map in degrees cuts. State a projected crs, or none."
+def _check_shapes(longitude: np.ndarray, latitude: np.ndarray) -> None:
+    if latitude.ndim != 2 or min(latitude.shape) < 2 or longitude.shape != latitude.shape:
+        msg = f"its latitudes {latitude.shape} and longitudes {longitude.shape} are not those of one swath."
         raise ValueError(msg)
-    return [
-        PixelGrid(
-            round((top - bottom) / pixel),
-            round((right - left) / pixel),
-            Affine(pixel, 0.0, left, 0.0, -pixel, top),
-            swath.crs,
-        )
-        for swath, pixel in zip(swaths, pixels, strict=True)
-    ]
+
+
+def _finer(grid: PixelGrid, times: int) -> PixelGrid:
+    return PixelGrid(grid.height * times, grid.width * times, scaled(grid.transform, 1 / times, 1 / times), grid.crs)
 
 
 def note_on_place(swath: Swath) -> str:

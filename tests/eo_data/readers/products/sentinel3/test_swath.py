@@ -11,7 +11,7 @@ from small_sentinel3 import swath
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
 from eo_data.readers.formats.facts import BandFacts, FileFacts, Part
-from eo_data.readers.products.sentinel3.swath import Swath, SwathLayer, map_of, note_on_place, swath_grids
+from eo_data.readers.products.sentinel3.swath import Swath, SwathLayer, note_on_place, swath_grids
 
 SHAPE, SIZE = (60, 70), 300.0
 
@@ -23,8 +23,8 @@ def _source(**stated: object) -> ImageSource:
 def _layer(values: np.ndarray, centre: tuple[float, float] = (9.0, 48.0), **stated: object) -> SwathLayer:
     longitude, latitude = swath(*values.shape, SIZE, centre)
     source = _source(**stated) if stated else None
-    own = Swath(longitude, latitude, map_of(longitude, latitude, source))
-    (grid,) = swath_grids([own], [SIZE], source)
+    (grid,) = swath_grids([(longitude, latitude)], [SIZE], source)
+    own = Swath(longitude, latitude, str(grid.crs))
     facts = FileFacts("swath", grid, (BandFacts("a"),))
     return SwathLayer(facts, own, lambda _, samples: samples.of(lambda *part: values[part])[None])
 
@@ -104,8 +104,8 @@ def test_a_window_far_from_the_corner_of_a_large_swath_has_its_own_samples() -> 
 def test_edges_without_a_place_do_not_cut_the_samples_inside() -> None:
     longitude, latitude = swath(*SHAPE, SIZE)
     latitude[[0, 1, -1, -2]] = longitude[:, [0, 1, 2, -1]] = np.nan
-    own = Swath(longitude, latitude, map_of(longitude, latitude, None))
-    (grid,) = swath_grids([own], [SIZE], None)
+    (grid,) = swath_grids([(longitude, latitude)], [SIZE], None)
+    own = Swath(longitude, latitude, str(grid.crs))
     samples = own.nearest(grid, _whole(grid))
     assert samples.there.sum() == pytest.approx(56 * 66, rel=0.03)
     assert {*samples.rows} == {*range(2, 58)}
@@ -115,8 +115,8 @@ def test_edges_without_a_place_do_not_cut_the_samples_inside() -> None:
 def test_samples_without_a_place_leave_a_gap_instead_of_a_neighbour_far_away() -> None:
     longitude, latitude = swath(*SHAPE, SIZE)
     latitude[20:40, 20:40] = np.nan
-    own = Swath(longitude, latitude, map_of(longitude, latitude, None))
-    (grid,) = swath_grids([own], [SIZE], None)
+    (grid,) = swath_grids([(longitude, latitude)], [SIZE], None)
+    own = Swath(longitude, latitude, str(grid.crs))
     samples = own.nearest(grid, _whole(grid))
     lost = (samples.rows >= 20) & (samples.rows < 40) & (samples.columns >= 20) & (samples.columns < 40)
     assert not lost.any()
@@ -147,26 +147,35 @@ def test_the_local_map_is_that_of_the_centre_also_at_the_date_line_and_the_poles
 
 def test_two_swaths_over_one_ground_have_the_same_corners() -> None:
     places = [swath(60, 80, 500.0), swath(30, 40, 1000.0)]
-    crs = map_of(*places[0], None)
-    fine, coarse = swath_grids([Swath(*place, crs) for place in places], [500.0, 1000.0], None)
+    fine, coarse = swath_grids(places, [500.0, 1000.0], None)
     assert (fine.height, fine.width) == (2 * coarse.height, 2 * coarse.width)
     assert (_transform(fine).c, _transform(fine).f) == (_transform(coarse).c, _transform(coarse).f)
-    stated = _source(resample_to=480.0)
-    assert len(set(swath_grids([Swath(*place, crs) for place in places], [500.0, 1000.0], stated))) == 1
+    assert (_transform(fine).a, _transform(coarse).a) == (500, 1000)
+    same = swath_grids(places, [500.0, 1000.0], _source(resample_to=480.0))
+    assert same[0] == same[1]
+    larger = swath_grids(places, [500.0, 1000.0], _source(resample_to=960.0))[1]
+    assert (larger.height * 2, larger.width * 2) == (same[0].height, same[0].width)
+    assert (_transform(larger).c, _transform(larger).f) == (_transform(same[0]).c, _transform(same[0]).f)
 
 
 def test_larger_pixels_than_samples_are_left_to_the_resampling_that_the_config_states() -> None:
-    place = swath(60, 80, 300.0)
-    own = Swath(*place, map_of(*place, None))
-    (grid,) = swath_grids([own], [300.0], _source(resample_to=960.0))
+    (grid,) = swath_grids([swath(60, 80, 300.0)], [300.0], _source(resample_to=960.0))
     assert _transform(grid).a == 300
+
+
+def test_a_map_in_degrees_has_the_stated_size_of_pixels() -> None:
+    layer = _layer(np.ones(SHAPE, np.float32), crs="EPSG:4326", resample_to=0.002)
+    assert _transform(layer.facts.grid).a == 0.002
+    area = np.isfinite(layer.stored([0], _whole(layer.facts.grid))).sum() * (0.002 * 111.2e3) ** 2
+    assert area * np.cos(np.radians(48)) == pytest.approx(np.prod(SHAPE) * SIZE**2, rel=0.03)
 
 
 def test_the_note_says_how_far_the_map_is_off_at_the_edge_of_a_wide_swath() -> None:
     wide = swath(20, 1270, 1000.0)
-    own = Swath(*wide, map_of(*wide, None))
+    (grid,) = swath_grids([wide], [1000.0], None)
+    own = Swath(*wide, str(grid.crs))
     # Of a transverse Mercator projection of the sphere, k = 0.9996 cosh(x / R) at x from the central meridian.
-    x = max(abs(own.bounds[0] - 5e5), abs(own.bounds[2] - 5e5))
+    x = max(abs(_transform(grid).c - 5e5), abs(_transform(grid).c + 1000 * grid.width - 5e5)) - 1500
     expected = 0.9996 * np.cosh(x / 6.38e6 / 0.9996) - 1
     assert own.stretch == pytest.approx(expected, rel=0.02)
     assert f"off by up to {100 * expected:.1f} %" in note_on_place(own)
@@ -175,14 +184,13 @@ def test_the_note_says_how_far_the_map_is_off_at_the_edge_of_a_wide_swath() -> N
 def test_bad_geolocation_is_refused() -> None:
     longitude, latitude = swath(20, 20, 300.0)
     with pytest.raises(ValueError, match="no sample of its swath has a latitude"):
-        map_of(longitude, np.full_like(latitude, np.nan), None)
+        swath_grids([(longitude, np.full_like(latitude, np.nan))], [300.0], None)
     with pytest.raises(ValueError, match="not those of one swath"):
-        Swath(longitude[:5], latitude, "EPSG:32632")
-    with pytest.raises(ValueError, match="State resample_to, the size of pixels in degrees"):
-        map_of(longitude, latitude, _source(crs="EPSG:4326"))
-    with pytest.raises(ValueError, match="EPSG:1"):
-        map_of(longitude, latitude, _source(crs="EPSG:1"))
+        swath_grids([(longitude[:5], latitude)], [300.0], None)
+    with pytest.raises(ValueError, match="State resample_to, in degrees"):
+        swath_grids([(longitude, latitude)], [300.0], _source(crs="EPSG:4326"))
+    with pytest.raises(ValueError, match="crs 'EPSG:1' cannot be read"):
+        swath_grids([(longitude, latitude)], [300.0], _source(crs="EPSG:1"))
     across = swath(20, 20, 300.0, (180.0, 0.0))
-    source = _source(crs="EPSG:4326", resample_to=0.003)
-    with pytest.raises(ValueError, match="crosses the date line"):
-        swath_grids([Swath(*across, map_of(*across, source))], [300.0], source)
+    with pytest.raises(ValueError, match="reaches over the date line"):
+        swath_grids([across], [300.0], _source(crs="EPSG:4326", resample_to=0.003))
