@@ -42,7 +42,7 @@ def page_content(items: Sequence[Shown], made: Thumbnails, k: int) -> dict[str, 
     -------
     dict
         ``ids``, ``dates``; ``rings`` (outer rings of the footprint, longitude and latitude in turn, not cut at the date
-        line: they may go beyond 180), ``corners`` of items with a picture of cells; ``colours`` (or ``None``),
+        line: they may go beyond 180), ``corners`` of items whose cells are drawn on the map; ``colours`` (or ``None``),
         ``explained`` (share of the variance that the colours of vectors show, ``None`` where colours come from cells);
         ``similar`` and ``scores``; ``cells`` and ``looks`` by number of the item.
     """
@@ -50,12 +50,14 @@ def page_content(items: Sequence[Shown], made: Thumbnails, k: int) -> dict[str, 
     usable = np.flatnonzero(comparable(lengths(vectors), "cosine"))
     middle = _middle([item.outline for item in items if item.outline is not None])
     similar, scores = _similar(items, vectors, usable, k)
-    colours, explained = _colours(vectors, made)
+    # Cells are drawn on the map where all items have them: a colour has one meaning there.
+    whole = bool(made.colours) and all(i in made.colours for i in np.flatnonzero(np.isfinite(vectors).all(axis=1)))
+    colours, explained = _of_cells(made, len(items)) if whole else _of_vectors(vectors)
     return {
         "ids": [item.id for item in items],
         "dates": [list(item.dates) for item in items],
         "rings": [[] if item.outline is None else _rings(item.outline, middle) for item in items],
-        "corners": {i: _corners(place, middle) for i in made.cells if (place := items[i].place) is not None},
+        "corners": {i: _corners(place, middle) for i in made.cells if whole and (place := items[i].place) is not None},
         "colours": colours,
         "explained": explained,
         "similar": similar,
@@ -79,10 +81,11 @@ def _similar(
     return similar, scores
 
 
-def _colours(vectors: np.ndarray, made: Thumbnails) -> tuple[list[str | None], float | None]:
-    """Return the colour of each item: that of its cells where grids are drawn, else by its vector."""
-    if made.colours:
-        return [made.colours.get(i) for i in range(len(vectors))], None
+def _of_cells(made: Thumbnails, count: int) -> tuple[list[str | None], float | None]:
+    return [made.colours.get(i) for i in range(count)], None
+
+
+def _of_vectors(vectors: np.ndarray) -> tuple[list[str | None], float | None]:
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.any():
         return [None] * len(vectors), None

@@ -88,7 +88,7 @@ function choose(i, { from = "map", among = 1 } = {}) {
   part("actions").hidden = !shape;
   showPictures(i);
   const found = content.similar[i], shown = score => score.toFixed(digits(content.scores[i]));
-  part("heading").textContent = found.length ? "Most similar places" : "No similar places: its vector cannot be compared";
+  part("heading").textContent = found.length ? "Most similar places" : content.ids.length === 1 ? "There is no other item" : "No similar places: its vector cannot be compared";
   part("similar").replaceChildren(...found.map((j, rank) => row(j, {
     rank: rank + 1, score: shown(content.scores[i][rank]), more: [distance(i, j), days(j)].filter(Boolean).join(" · "),
     act: () => { choose(j, { from: "similar" }); part("name").focus({ preventScroll: true }); part("chosen").scrollIntoView({ block: "nearest" }); },
@@ -135,7 +135,8 @@ function list() {
   const wanted = part("find").value.trim().toLowerCase();
   const found = [];
   searched.forEach((text, i) => { if (text.includes(wanted)) found.push(i); });
-  part("list").replaceChildren(...found.slice(0, SHOWN).map(i => row(i, { more: days(i) + (view.shapes[i] ? "" : " · no georeference"), act: () => choose(i, { from: "list" }) })));
+  part("list").replaceChildren(...found.slice(0, SHOWN).map(i => row(i, { more: days(i) + (view.shapes[i] ? "" : " · no georeference"), 
+    act: () => { choose(i, { from: "list" }); part("chosen").scrollIntoView({ block: "nearest" }); } })));
   const rest = found.length - SHOWN;
   part("more").textContent = !found.length ? "No item has this in its id or dates." : rest > 0 ? `and ${plural(rest, "more item")}: type a part of an id or date to find them.` : "";
   markList();
@@ -215,9 +216,15 @@ function next(step) {
   view.redraw();
 }
 
+// Keys zoom about the item that they have reached.
+function keyZoom(factor) {
+  const shape = view.focused >= 0 && view.seen(view.focused) ? view.shapes[view.focused] : null;
+  view.zoom(factor, ...(shape ? view.toScreen(shape.x, shape.y) : []));
+}
+
 const KEYS = {
   ArrowLeft: () => view.pan(80, 0), ArrowRight: () => view.pan(-80, 0), ArrowUp: () => view.pan(0, 80), ArrowDown: () => view.pan(0, -80),
-  "+": () => view.zoom(1.5), "=": () => view.zoom(1.5), "-": () => view.zoom(1 / 1.5), "0": () => moveTo(view.framing(view.placed)),
+  "+": () => keyZoom(1.5), "=": () => keyZoom(1.5), "-": () => keyZoom(1 / 1.5), "0": () => moveTo(view.framing(view.placed)),
   n: () => next(1), p: () => next(-1), Enter: () => { if (view.focused >= 0) choose(view.focused); }, Escape: letGo,
 };
 
@@ -237,7 +244,8 @@ part("summary").textContent = [plural(count, "item"), ...content.notes.map(note 
 canvas.setAttribute("aria-label", `Map of ${plural(view.placed.length, "item")}`);
 const colours = content.explained === null
   ? "Colours are the first principal components of the cells of all grids; seen from afar, an item has the mean colour of its cells. Like colours mean like embeddings."
-  : `Colours are the first principal components of the vectors, ${Math.round(100 * content.explained)} % of their variance. Like colours mean like embeddings.`;
+  : `Colours are the first principal components of the vectors, ${Math.round(100 * content.explained)} % of their variance. Like colours mean like embeddings.` +
+    (Object.keys(content.cells).length ? " Pictures of cells have colours of their own, alike on all pictures." : "");
 part("about").append(...[
   colours,
   `Similarity is the cosine of the angle between ${content.vectors}: 1 is the same direction. It is compared in full, not approximated.`,

@@ -318,7 +318,7 @@ class View {
     const pen = this.pen, { x, box } = this.shapes[i];
     // The number stands above the item, so that its colours stay in sight.
     const [px, top] = this.toScreen(x, box[1]);
-    const py = Math.max(12, Math.min(top, this.height - 12)), wide = (box[2] - box[0]) * this.scale;
+    const py = Math.max(34, Math.min(top, this.height - 12)), wide = (box[2] - box[0]) * this.scale;
     pen.beginPath();
     pen.arc(px, py, wide > 30 ? 10 : 8, 0, 2 * Math.PI);
     pen.fillStyle = this.colour.alike;

@@ -42,13 +42,13 @@ def embedded_one_by_one(run: Run, failures: Sequence[PlaceFailure], *, progress:
     strict = run.request.settings.on_error == "raise"
     _refuse_lost(lost, strict=strict)
     entries: list[Embedded] = []
-    for index in _shown(run, progress=progress):
+    for index in _shown(len(run), progress=progress):
         try:
             entries.append(run.embedded(index))
         except (ValueError, OSError) as error:
             if strict:
                 raise
-            lost[run.dataset.records[index].id] = str(error)
+            lost[run.ids[index]] = str(error)
     _report(lost, len(entries))
     return EmbeddedPlaces(tuple(entries), lost)
 
@@ -75,7 +75,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         exporter.open(
             len(dataset), [("predict", failure.id, failure.reason) for failure in failures], cast("DataSet", dataset)
         )
-        for index in _shown(run, progress=progress):
+        for index in _shown(len(dataset), progress=progress):
             name = dataset.records[index].id
             try:
                 batch = {"id": [name]} if name in dataset.finished else collate([dataset[index]])
@@ -92,10 +92,8 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     return export
 
 
-def _shown(run: Run, *, progress: bool) -> Iterator[int]:
-    yield from tqdm(
-        range(len(run.dataset)), desc="embedding", unit="place", disable=not progress or len(run.dataset) < 2
-    )
+def _shown(count: int, *, progress: bool) -> Iterator[int]:
+    yield from tqdm(range(count), desc="embedding", disable=not progress or count < 2)
 
 
 def _refuse_lost(lost: dict[str, str], *, strict: bool) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
+from eo_data.catalog.scenes.place_tables import read_place_file
+from eo_data.catalog.scenes.places import LONLAT
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
     #: Points and areas, as a table, the path of a vector file, or pairs of longitude and latitude in degrees.
     type Places = gpd.GeoDataFrame | gpd.GeoSeries | str | Path | Sequence[tuple[float, float]]
-
-_TABLES = (".parquet", ".geoparquet")
-_LONLAT = "EPSG:4326"
 
 
 def place_table(places: Places) -> gpd.GeoDataFrame:
@@ -36,13 +36,13 @@ def place_table(places: Places) -> gpd.GeoDataFrame:
     import geopandas as gpd  # noqa: PLC0415  (a second)
 
     if isinstance(places, str | Path):
-        table = _of_file(Path(places))
+        table = read_place_file(Path(places))
     elif isinstance(places, gpd.GeoDataFrame):
         table = places
     elif isinstance(places, gpd.GeoSeries):
         table = gpd.GeoDataFrame(geometry=places)
     else:
-        table = gpd.GeoDataFrame(geometry=_points(places), crs=_LONLAT)
+        table = gpd.GeoDataFrame(geometry=_points(places), crs=LONLAT)
     if table.crs is None:
         msg = "The places have no CRS. Set the one that their coordinates are in: places.set_crs('EPSG:4326')."
         raise ValueError(msg)
@@ -52,23 +52,6 @@ def place_table(places: Places) -> gpd.GeoDataFrame:
                 f"Expected points or areas, got a {geometry.geom_type} in row {row}. Use places.explode() or .buffer()."
             )
             raise ValueError(msg)
-    return table
-
-
-def _of_file(path: Path) -> gpd.GeoDataFrame:
-    import geopandas as gpd  # noqa: PLC0415
-
-    if not path.is_file():
-        msg = f"Expected a vector file with places (GeoPackage, GeoJSON, GeoParquet ...), there is none at {path}."
-        raise ValueError(msg)
-    try:
-        table = gpd.read_parquet(path) if path.suffix.lower() in _TABLES else gpd.read_file(path)
-    except (RuntimeError, ValueError, OSError) as error:  # of GDAL and pyarrow
-        msg = f"{path} cannot be read as a file of places: {error}. Write it again, or give another one."
-        raise ValueError(msg) from error
-    if not isinstance(table, gpd.GeoDataFrame):
-        msg = f"{path} has no geometry. Expected a vector file with points or areas."
-        raise ValueError(msg)
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Item:
     shape: tuple[int, int]
     read: Callable[[], np.ndarray]
 
-    @property
+    @functools.cached_property
     def outline(self) -> BaseGeometry:
         """Outline of the grid in its CRS."""
         rows, columns = self.shape
@@ -61,30 +61,43 @@ class Item:
         return shapely.Polygon([to_map(self.transform, x, y) for x, y in corners])
 
 
+@dataclass(frozen=True, eq=False)
+class _Used:
+    """Cells of an item that an area has got: their ground counts no more."""
+
+    item: Item
+    window: tuple[slice, slice]
+    cells: np.ndarray
+
+    @functools.cached_property
+    def ground(self) -> BaseGeometry:
+        return shapely.union_all(_outlines(self.item.transform, self.window)[self.cells])
+
+
 @dataclass(eq=False)
 class _Place:
-    """A place on its way: what is still without a vector, and the sums so far."""
+    """A place on its way: itself by CRS, and the sums so far."""
 
-    rest: BaseGeometry
-    crs: str
+    shapes: dict[str, BaseGeometry]
     is_point: bool
     total: np.ndarray | None = None
     weight: float = 0.0
-    open_share: float = 1.0
+    share: float = 0.0
     item: str | None = None
+    used: list[_Used] = field(default_factory=list)
     seen: bool = False
     fault: str = ""
 
     @property
     def done(self) -> bool:
-        return bool(self.fault) or self.open_share <= _ROUNDING
+        return bool(self.fault) or self.share >= 1 - _ROUNDING
 
     def add(self, name: str, vectors: np.ndarray, weights: np.ndarray, share: float) -> None:
-        """Add vectors ``(D, n)`` with weights ``(n,)`` that stand for a share of what was open."""
+        """Add vectors ``(D, n)`` with weights ``(n,)`` that stand for a share of the place."""
         added = vectors.astype(np.float64) @ weights
         self.total = added if self.total is None else self.total + added
         self.weight += float(weights.sum())
-        self.open_share *= 1 - min(share, 1.0)
+        self.share = self.share + share if self.share + share < 1 - _ROUNDING else 1.0
         self.item = self.item or name
 
 
@@ -130,21 +143,16 @@ def sample(table: gpd.GeoDataFrame, items: Sequence[Item]) -> gpd.GeoDataFrame:
     return table.assign(
         item=[place.item for place in places],
         embedding=[None if p.total is None else (p.total / p.weight).astype(np.float32) for p in places],
-        share=[_share(place) for place in places],
+        share=[place.share for place in places],
         note=[_note(place) for place in places],
     )
 
 
 def _begun(geometry: BaseGeometry | None, crs: str) -> _Place:
     if geometry is None or geometry.is_empty:
-        return _Place(shapely.Point(), crs, is_point=True, fault=NO_GEOMETRY)
+        return _Place({}, is_point=True, fault=NO_GEOMETRY)
     fault = "" if geometry.is_valid else f"invalid geometry: {shapely.is_valid_reason(geometry)}"
-    return _Place(shapely.force_2d(geometry), crs, geometry.geom_type == "Point", fault=fault)
-
-
-def _share(place: _Place) -> float:
-    covered = 1 - place.open_share if place.total is not None else 0.0
-    return 1.0 if covered > 1 - _ROUNDING else covered
+    return _Place({crs: shapely.force_2d(geometry)}, geometry.geom_type == "Point", fault=fault)
 
 
 def _note(place: _Place) -> str:
@@ -160,13 +168,14 @@ def _meetings(places: Sequence[_Place], items: Sequence[Item], crs: str) -> Iter
     for target in dict.fromkeys(item.crs for item in items):
         own = [i for i, item in enumerate(items) if item.crs == target]
         tree = shapely.STRtree([items[i].outline for i in own])
-        shapes = _in_crs(np.array([places[i].rest for i in usable], dtype=object), crs, target)
+        shapes = _in_crs(np.array([places[i].shapes[crs] for i in usable], dtype=object), crs, target)
         for row, i in enumerate(usable):
             finite = np.isfinite(shapely.get_coordinates(shapes[row]))
             if not finite.all():
                 # An area that is half beyond the horizon of a projection cannot be weighed.
                 places[i].fault = BEYOND if finite.any() and not places[i].is_point else ""
                 shapes[row] = shapely.Point()
+            places[i].shapes[target] = shapes[row]
         for turn in _turns(target):
             for row, item in tree.query(_moved(shapes, turn), predicate="intersects").T:
                 found.setdefault(own[item], set()).add(usable[row])
@@ -178,8 +187,8 @@ def _take(item: Item, places: Sequence[_Place]) -> None:
     """Give places what an item has for them."""
     values: np.ndarray | None = None
     for place in places:
-        shape = _in_crs(np.array([place.rest], dtype=object), place.crs, item.crs)[0]
-        found = _cell_of_point(item, shape) if place.is_point else _cells_of_area(item, shape)
+        shape = place.shapes[item.crs]
+        found = _cell_of_point(item, shape) if place.is_point else _cells_of_area(item, shape, place.used)
         if found is None:
             continue
         values = item.read() if values is None else values
@@ -189,21 +198,17 @@ def _take(item: Item, places: Sequence[_Place]) -> None:
         if not known.any():
             continue
         weights = found.shares * _square_metres(item, found.window[0])[:, None]
-        cell = abs(item.transform.determinant)
-        covered = 1.0 if place.is_point else float(found.shares[known].sum()) * cell / found.shape.area
-        place.add(item.id, cells[:, known], weights[known], covered)
-        if not place.done:
-            used = shapely.union_all(_outlines(item.transform, found.window)[known])
-            place.rest, place.crs = shapely.difference(found.shape, used), item.crs
+        covered = float(found.shares[known].sum()) * abs(item.transform.determinant)
+        place.add(item.id, cells[:, known], weights[known], 1.0 if place.is_point else covered / shape.area)
+        place.used.append(_Used(item, found.window, known))
 
 
 @dataclass(frozen=True, eq=False)
 class _Met:
-    """The window of cells that a place meets, the share of each that it covers, and the place in their CRS."""
+    """The window of cells that a place meets, and the share of each that it covers."""
 
     window: tuple[slice, slice]
     shares: np.ndarray
-    shape: BaseGeometry
 
 
 def _cell_of_point(item: Item, point: BaseGeometry) -> _Met | None:
@@ -211,20 +216,34 @@ def _cell_of_point(item: Item, point: BaseGeometry) -> _Met | None:
         column, row = to_map(~item.transform, point.x + turn, point.y)
         if 0 <= column < item.shape[1] and 0 <= row < item.shape[0]:
             window = slice(int(row), int(row) + 1), slice(int(column), int(column) + 1)
-            return _Met(window, np.ones((1, 1)), point)
+            return _Met(window, np.ones((1, 1)))
     return None
 
 
-def _cells_of_area(item: Item, area: BaseGeometry) -> _Met | None:
+def _cells_of_area(item: Item, area: BaseGeometry, used: Sequence[_Used]) -> _Met | None:
     # Parts on the other side of the date line are moved to where the grid counts from.
     parts = [_turned(part, item) for part in shapely.get_parts(shapely.make_valid(area)) if part.area > 0]
     shape = shapely.union_all(parts)
-    shares = covered_area(shape, item.transform, item.shape) if parts else np.zeros(item.shape)
+    for earlier in used:
+        if _overlap(earlier.item, item):
+            ground = _in_crs(np.array([earlier.ground]), earlier.item.crs, item.crs)[0]
+            shape = shapely.difference(shape, _turned(ground, item))
+    shares = np.zeros(item.shape) if shape.is_empty else covered_area(shape, item.transform, item.shape)
     if not shares.any():
         return None
     rows, columns = (np.flatnonzero(shares.any(axis=axis)) for axis in (1, 0))
     window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-    return _Met(window, shares[window], shape)
+    return _Met(window, shares[window])
+
+
+@functools.lru_cache(maxsize=4096)
+def _overlap(one: Item, other: Item) -> bool:
+    """Tell whether two items share ground, not an edge alone."""
+    outline = _turned(_in_crs(np.array([one.outline]), one.crs, other.crs)[0], other)
+    if not np.isfinite(shapely.get_coordinates(outline)).all():
+        return False
+    shared = shapely.intersection(shapely.make_valid(outline), other.outline).area
+    return bool(shared > _ROUNDING * other.outline.area)
 
 
 def _outlines(transform: Affine, window: tuple[slice, slice]) -> np.ndarray:

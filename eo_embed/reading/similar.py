@@ -173,13 +173,17 @@ def neighbours(vectors: Vectors, anchors: Sequence[int], k: int) -> Iterator[tup
 
     All vectors must be such that can be compared, and there must be more than ``k`` of them.
     """
-    directions = unit(vectors.rows(slice(None)))
     nothing = np.empty((0, vectors.width), np.float32)
+    long = np.concatenate([lengths(block) for _, block in vectors.blocks()])
     at_once = max(1, _SCORES // len(vectors))
     for start in range(0, len(anchors), at_once):
-        block = anchors[start : start + at_once]
-        scores = directions[block] @ directions.T
-        for row, anchor in enumerate(block):
+        some = anchors[start : start + at_once]
+        directions = unit(vectors.rows(some))
+        scores = np.empty((len(some), len(vectors)), np.float32)
+        for first, block in vectors.blocks():
+            own = slice(first, first + len(block))
+            scores[:, own] = directions @ block.T / long[own]
+        for row, anchor in enumerate(some):
             scores[row, anchor] = -np.inf
             yield _best(vectors, Question(vectors.rows([anchor]), nothing, "cosine"), scores[row], k)
 

@@ -80,7 +80,7 @@ def places_from(
     if isinstance(given, PointBuffer | BBox | Region):
         given = [given]
     if isinstance(given, str | PathLike):
-        table = _with_name(Path(given), _rows(_read(Path(given)), id_column, buffer_m))
+        table = _with_name(Path(given), _rows(read_place_file(Path(given)), id_column, buffer_m))
     elif hasattr(given, "geometry"):
         table = _with_name(None, _rows(given, id_column, buffer_m))
     else:
@@ -100,7 +100,14 @@ def _named(places: Sequence[Place]) -> Iterator[Place]:
         yield place if place.id else replace(place, id=str(i))
 
 
-def _read(path: Path) -> geopandas.GeoDataFrame:
+def read_place_file(path: Path) -> geopandas.GeoDataFrame:
+    """Return the table of a vector file.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it cannot be read or has no geometries.
+    """
     import geopandas  # noqa: PLC0415  (takes a second)
 
     if not path.is_file():

@@ -123,3 +123,24 @@ def test_an_item_without_a_place_stands_in_the_list(tmp_path: Path) -> None:
     export = write_export(tmp_path, [placed("a", None, UTM, pooled=np.eye(3, dtype=np.float32)[0]), nowhere])
     items, _ = shown_items(export, "", 10)
     assert [len(rings) for rings in page_content(items, Thumbnails(), 1)["rings"]] == [1, 0]
+
+
+def test_items_without_a_picture_have_colours_too(tmp_path: Path) -> None:
+    """Then all colours come from the vectors, and no cells are drawn among them, whose colours mean something else."""
+    generator = np.random.default_rng(0)
+    items = [
+        placed(
+            f"s{i}", generator.normal(size=(4, 3, 3)).astype(np.float32), Affine(100, 0, 500_000 + 300 * i, 0, -100, 0)
+        )
+        for i in range(6)
+    ]
+    export = write_export(tmp_path, items)
+    shown_ones, _ = shown_items(export, "", 10)
+    some = page_content(shown_ones, thumbnails(shown_ones, export.grids_of(), QuickLooks(tmp_path), 3), 1)
+    assert len(some["cells"]) == 3
+    assert some["corners"] == {}
+    assert None not in some["colours"]
+    assert some["explained"] is not None
+    every = page_content(shown_ones, thumbnails(shown_ones, export.grids_of(), QuickLooks(tmp_path), 6), 1)
+    assert len(every["corners"]) == 6
+    assert every["explained"] is None

@@ -127,10 +127,11 @@ def test_the_keyboard_alone_reaches_everything(export: Export, path: Path, opene
     assert f"the most similar one is {neighbours(export, name)[0]}" in shown.locator("#status").inner_text()
     before = shown.evaluate("[view.x, view.scale]")
     shown.keyboard.press("ArrowRight")
+    assert shown.evaluate("view.x") > before[0]
+    place = centre(shown, name)
     shown.keyboard.press("+")
-    after = shown.evaluate("[view.x, view.scale]")
-    assert after[0] > before[0]
-    assert after[1] == pytest.approx(1.5 * before[1])
+    assert shown.evaluate("view.scale") == pytest.approx(1.5 * before[1])
+    assert centre(shown, name) == pytest.approx(place)
     shown.keyboard.press("0")
     assert shown.evaluate("[view.x, view.scale]") == pytest.approx(before)
     shown.keyboard.press("Escape")
@@ -155,6 +156,15 @@ def test_the_list_finds_ids_and_dates(path: Path, opened: Opened) -> None:
     shown.fill("#find", "nowhere")
     assert shown.locator("#list button").count() == 0
     assert "No item" in shown.locator("#more").inner_text()
+
+
+def test_one_item_alone_has_a_page_too(tmp_path: Path, opened: Opened) -> None:
+    place = Affine(100, 0, 500_000, 0, -100, 5_000_000)
+    item = placed("alone", None, place, pooled=np.ones(4, np.float32), shape=(8, 8))
+    shown = opened(write_map(write_export(tmp_path / "export", [item]).path)[0])
+    shown.mouse.click(*centre(shown, "alone"))
+    assert shown.locator("#name").inner_text() == "alone"
+    assert shown.locator("#heading").inner_text() == "There is no other item"
 
 
 def test_items_on_each_other_are_chosen_in_turn(tmp_path: Path, opened: Opened) -> None:

@@ -240,10 +240,10 @@ def test_what_cannot_be_asked_is_named(one: Export, written: Written, tmp_path: 
         one.sample(in_utm(shapely.LineString([(0, 0), (1, 1)])))
     with pytest.raises(ValueError, match="column item, which is added here. Rename it"):
         one.sample(place.assign(item=1))
-    with pytest.raises(ValueError, match="there is none at .*nowhere.gpkg"):
+    with pytest.raises(ValueError, match="There is no file .*nowhere.gpkg"):
         one.sample(tmp_path / "nowhere.gpkg")
     (tmp_path / "broken.gpkg").write_bytes(b"no database")
-    with pytest.raises(ValueError, match="broken.gpkg cannot be read as a file of places"):
+    with pytest.raises(ValueError, match="The places .*broken.gpkg cannot be read"):
         one.sample(tmp_path / "broken.gpkg")
     with pytest.raises(ValueError, match="no item of id 'b' with a georeference; nearest ids: a"):
         one.sample(place, ids=["b"])
