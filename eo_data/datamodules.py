@@ -11,9 +11,10 @@ from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
 from eo_data.dataset.facts import describe_inputs
 from eo_data.dataset.split_loaders import SplitLoaders
+from eo_data.readers.described.places import Places
 from eo_data.temporal.frame_policy import FramePolicy
 
-__all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "TimeSeriesDataModule"]
+__all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "Places", "TimeSeriesDataModule"]
 
 #: Splits that a stage of Lightning needs; all of them without a stage.
 _SPLITS_OF: Mapping[str, tuple[Split, ...]] = {

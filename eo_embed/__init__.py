@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from eo_embed.export.settings import ExportSettings
     from eo_embed.guard import ExpectEmbeddings
     from eo_embed.one_call.call import embed
-    from eo_embed.one_call.cards import describe, models
     from eo_embed.one_call.result import Embedded, EmbeddedPlaces
     from eo_embed.task import EmbeddingTask
+    from eo_models.preset import describe, models
 
 __all__ = [
     "BBox",
@@ -51,8 +51,8 @@ __getattr__, __dir__ = lazy_attributes(
         "Region": "eo_data.catalog.scenes.places",
         "Embedded": ".one_call.result",
         "EmbeddedPlaces": ".one_call.result",
-        "describe": ".one_call.cards",
+        "describe": "eo_models.preset",
         "embed": ".one_call.call",
-        "models": ".one_call.cards",
+        "models": "eo_models.preset",
     },
 )

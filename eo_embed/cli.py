@@ -1,6 +1,7 @@
 """Earth-observation embeddings: from files, products and places to vectors and maps.
 
-examples:
+Examples
+--------
   eo embed thor_v1_base scene.tif --out out/scene
   eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
   eo map out/place
@@ -27,6 +28,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "config": ("eo_finetune.config", "main", "a config of TerraTorch with its includes"),
     }
 )
+
+
 def usage() -> str:
     """Return what `eo --help` prints."""
     rows = "\n".join(f"  {name:<11} {text}" for name, (_, _, text) in COMMANDS.items())

@@ -259,3 +259,24 @@ def refuse_unknown_options(encoder: str, given: Mapping[str, Any], valid: Sequen
             hint = f" Did you mean {near[0]!r}?" if near else ""
             msg = f"{encoder} has no option {name!r}.{hint} Valid: {', '.join(valid)}."
             raise TypeError(msg)
+
+
+def models() -> tuple[str, ...]:
+    """Return the names of the encoders that `eo_embed.embed` knows."""
+    return tuple(presets())
+
+
+def describe(encoder: str) -> EncoderCard:
+    """Return what an encoder takes and gives: bands, units, sizes, dates, weights, licence; ``print`` it to read it.
+
+    Parameters
+    ----------
+    encoder : str
+        One of `models`.
+
+    Raises
+    ------
+    ValueError
+        For any other name; the message lists the valid ones.
+    """
+    return find_preset(encoder).card(encoder)

@@ -89,8 +89,8 @@ class Record:
         By modality, the grid that its files are brought to, as of a place; the others are read on the grid that they
         have.
     frames : mapping of str to tuple of tuple of SceneFiles
-        Of modalities with a grid: the scenes of each frame. A pixel comes from the first scene of the frame that has
-        it. By default every file is a frame. ``files`` holds the files of all of them.
+        Of modalities with a grid: the scenes of each frame. The value of a pixel comes, band by band, from the first
+        scene of the frame that has one. By default every file is a frame. ``files`` holds the files of all of them.
     region : str
         WKT of what of the grids is meant, in their CRS; all of it if empty.
     fault : str

@@ -127,8 +127,10 @@ class ImageReader:
         readings: list[FileRaster] = []
         notes: list[str] = []
         for frame, scenes in zip(pixels, groups, strict=True):
-            own = []
+            own: list[FileRaster] = []
             for scene in scenes:
+                if own and np.isfinite(frame).all():
+                    break
                 reading, values, said = self._scene(scene, source, grid, record.window)
                 np.copyto(frame, values, where=~np.isfinite(frame))
                 own.append(reading)

@@ -39,6 +39,7 @@ def embed(
     time: TimeWindow | None = None,
     source: Any = None,  # noqa: ANN401  (a folder, or an object that finds scenes)
     frames: Frames = None,
+    tile: int | None = None,
     output: Output = "both",
     layers: Sequence[int] = (-1,),
     pooling: Pooling = "mean",
@@ -102,6 +103,8 @@ def embed(
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median
         composite each, or those nearest to dates. By default what the encoder is used with.
+    tile : int, optional
+        Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
     layers : sequence of int
@@ -169,7 +172,7 @@ def embed(
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(tuple(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
-    request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time)
+    request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile)
     if are_places(given):
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)

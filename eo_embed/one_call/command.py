@@ -1,6 +1,7 @@
 """Embeddings of files, products or places, written to a folder.
 
-examples:
+Examples
+--------
   eo embed thor_v1_base S2A_MSIL2A_20220601T...SAFE --out out/one
   eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
   eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
@@ -25,6 +26,7 @@ import yaml
 
 from eo_core.arguments import from_text
 
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; faults of the input end it with a message and exit code 2, failed places with 1."""
     parser = _parser()
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _answer(given: argparse.Namespace) -> tuple[str, int]:
     """Return what is printed, and how many places failed."""
-    from eo_embed.one_call.cards import describe, models  # noqa: PLC0415  (--help need not wait)
+    from eo_models.preset import describe, models  # noqa: PLC0415  (--help need not wait)
 
     if given.models:
         return "\n".join(models()), 0

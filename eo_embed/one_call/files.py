@@ -15,7 +15,7 @@ from eo_data.readers.described.images import Description, Stated, UnknownFactsEr
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, tile_of
 from eo_models.preset import ImageKind, find_preset
 
 type Files = Sequence[str | os.PathLike[str]]
@@ -83,9 +83,8 @@ def prepared_files(
         known = days or tuple(day for _, found, _ in images.values() for one in found for day in one.dates)
         policy = _policy(request, known, series=series)
     facts = {modality: facts_of_source(modality, source) for modality, source in sources.items()}
-    return Prepared(
-        _root([href for hrefs in files_of.values() for href in hrefs]), [record], sources, facts, policy, series
-    )
+    root = _root([href for hrefs in files_of.values() for href in hrefs])
+    return Prepared(root, [record], sources, facts, policy, series, tile_of(request, facts))
 
 
 def _refuse_undated(images: Sequence[Sequence[Any]], stated: Mapping[str, Any]) -> None:

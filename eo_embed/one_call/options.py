@@ -75,12 +75,15 @@ class Request:
         How acquisitions become frames; by default what suits the encoder.
     time : tuple of date, optional
         Start and end, the end excluded.
+    tile : int, optional
+        Side of tiles in pixels.
     """
 
     encoder: EncoderOptions
     settings: ExportSettings
     frames: Frames = None
     time: TimeWindow | None = None
+    tile: int | None = None
 
 
 def window_of(time: TimeWindow | None) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from eo_data.readers.described.images import Description, Stated, UnknownFactsEr
 from eo_data.readers.described.scenes import folder_of_scenes
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
 
 #: Files of places.
@@ -131,7 +130,12 @@ def prepared_places(
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
     placed = _records(table, scenes, sources, facts, request)
-    return Prepared(root, placed.records, sources, facts, policy, series), (*table.failures, *placed.failures)
+    tile = tile_of(request, facts)
+    if tile is not None and any(record.region for record in placed.records):
+        msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
+        raise ValueError(msg)
+    prepared = Prepared(root, placed.records, sources, facts, policy, series, tile)
+    return prepared, (*table.failures, *placed.failures)
 
 
 def _records(
@@ -141,11 +145,9 @@ def _records(
     facts: Mapping[str, ImageFacts],
     request: Request,
 ) -> PlaceRecords:
-    encoder = request.encoder
-    size = next(iter(facts.values())).pixel_size
-    metres = find_preset(encoder.name).patch_metres(facts, encoder.own)
     start, end = request.time or ("", "")
-    options = PlaceOptions(time_window(start, end), size, max(1, math.ceil(metres / size - 1e-6)))
+    size = next(iter(facts.values())).pixel_size
+    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts))
     return records_of_places(table.places, scenes, sources, options)
 
 

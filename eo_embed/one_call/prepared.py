@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.preprocess.one_frame import OneFrame
 from eo_data.readers.described.images import Description, UnknownFactsError
 from eo_data.readers.grids.pixel_grid import nominal_pixel_size
+from eo_data.sensors.units import InputUnit
 from eo_data.temporal.frame_policy import FramePolicy
-from eo_models.preset import ImageFacts, ImageKind, Recipe
+from eo_embed.one_call.options import Request
+from eo_models.preset import ImageFacts, ImageKind, Recipe, find_preset
 
 #: Arguments of `embed` that are fields of `ImageSource`, for what files do not say.
 IMAGE_FIELDS = (
@@ -52,6 +55,8 @@ class Prepared:
         How acquisitions become frames; ``None`` for single images.
     series : bool
         Whether the encoder reads series.
+    tile : (int, int) or None
+        Side of tiles in pixels, and of what they start at multiples of; ``None`` for whole images.
     """
 
     root: Path
@@ -60,6 +65,7 @@ class Prepared:
     facts: Mapping[str, ImageFacts]
     policy: FramePolicy | None
     series: bool
+    tile: tuple[int, int] | None = None
 
     def splits(self, recipe: Recipe, *, max_memory: int | str | None = None) -> ChipSplits:
         """Return the data module, as a config would state it."""
@@ -78,6 +84,7 @@ class Prepared:
             "dates_as": recipe.dates_as,
             "georeference": "always",
             "max_memory": max_memory,
+            **({} if self.tile is None else {"tile": self.tile[0], "tile_align": self.tile[1]}),
         }
         if self.policy is None:
             return ChipSplits(preprocess=preprocess, **shared)
@@ -98,15 +105,21 @@ def kind_for(
     if kind is None:
         msg = f"{what} is from {found.sensor}, of which {encoder} reads nothing. It reads {', '.join(kinds)}."
         raise UnknownFactsError(msg)
-    missing = [band for band in kind.bands if band not in found.bands]
+    there = bands_for(found, kind)
+    missing = [band for band in kind.bands if band not in there]
     if (kind.all_needed and missing) or len(missing) == len(kind.bands):
         msg = (
-            f"{what} has the bands {', '.join(found.bands)}; {encoder} needs {'all' if kind.all_needed else 'some'} of "
+            f"{what} has the bands {', '.join(there)}; {encoder} needs {'all' if kind.all_needed else 'some'} of "
             f"{', '.join(kind.bands)}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there. If they "
             'have other names, add bands=["...", ...] in the order of the file.'
         )
         raise UnknownFactsError(msg)
     return kind if modality is None else replace(kind, modality=modality)
+
+
+def bands_for(found: Description, kind: ImageKind) -> tuple[str, ...]:
+    """Return the bands that an encoder can take: of one unit, unless it takes numbers as they are."""
+    return found.all_bands or found.bands if kind.unit == InputUnit.NATIVE else found.bands
 
 
 def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *, dated: bool) -> ImageSource:
@@ -125,7 +138,8 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
     """
     given = dict(stated)
     extra = [band for band in given.pop("extra_bands", ()) if band in kind.optional]
-    bands = [band for band in kind.bands if band in found.bands] + [band for band in extra if band in found.bands]
+    there = bands_for(found, kind)
+    bands = [band for band in (*kind.bands, *extra) if band in there]
     masked = given.pop("clouds", True) and found.quality_band is not None
     quality = {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind} if masked else {}
     size = given.pop("pixel_size", None)
@@ -149,3 +163,27 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
 def facts_of_source(name: str, source: ImageSource) -> ImageFacts:
     """Return what of the images an encoder reads."""
     return ImageFacts(str(source.sensor), tuple(source.bands), nominal_pixel_size(name, source))
+
+
+def patch_pixels(request: Request, facts: Mapping[str, ImageFacts]) -> int:
+    """Return the side in pixels of the first images at whose multiples squares should start, so that patches fit."""
+    encoder = request.encoder
+    metres = find_preset(encoder.name).patch_metres(facts, encoder.own)
+    return max(1, math.ceil(metres / next(iter(facts.values())).pixel_size - 1e-6))
+
+
+def tile_of(request: Request, facts: Mapping[str, ImageFacts]) -> tuple[int, int] | None:
+    """Return the side of tiles and what they start at multiples of; ``None`` for whole images.
+
+    Raises
+    ------
+    ValueError
+        If patches do not divide the tile.
+    """
+    if request.tile is None:
+        return None
+    align = patch_pixels(request, facts)
+    if request.tile < 1 or request.tile % align:
+        msg = f"tile must be a multiple of {align} pixels, so that whole patches fit, got {request.tile}."
+        raise ValueError(msg)
+    return request.tile, align

@@ -64,13 +64,13 @@ class Embedded:
         By name of the layer; an empty name if there is only one.
     provenance : mapping
         What it was made of and by: encoder, weights, input, dates, preprocessing, versions. Plain JSON values.
-    encoded : Encoded
-        For `save`.
+    encoded : sequence of Encoded
+        For `save`: one, or one for each tile.
     """
 
     layers: Mapping[str, Embedding]
     provenance: Mapping[str, Any]
-    encoded: Encoded = field(repr=False)
+    encoded: Sequence[Encoded] = field(repr=False)
 
     def __repr__(self) -> str:
         """Return what there is, in a line."""
@@ -170,9 +170,9 @@ class Embedded:
         ValueError
             If the folder holds another export, or its format cannot hold the grid.
         """
-        from eo_embed.one_call.exports import save  # noqa: PLC0415
+        from eo_embed.one_call.saving import save  # noqa: PLC0415
 
-        return save([self.encoded], Path(folder), settings)
+        return save(self.encoded, Path(folder), settings)
 
     def plot(self) -> Figure:
         """Draw the grid: its three principal components as colours, with coordinates.
@@ -261,9 +261,9 @@ class EmbeddedPlaces(Sequence[Embedded]):
         ValueError
             If there are none, they were made with different settings, or as `Embedded.save`.
         """
-        from eo_embed.one_call.exports import save  # noqa: PLC0415
+        from eo_embed.one_call.saving import save  # noqa: PLC0415
 
-        return save([entry.encoded for entry in self.entries], Path(folder), settings)
+        return save([own for entry in self.entries for own in entry.encoded], Path(folder), settings)
 
 
 def _as_array(own: Embedding) -> xr.DataArray:

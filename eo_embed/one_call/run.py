@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,8 +25,21 @@ from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
 from eo_embed.one_call.result import Embedded, Encoded
+from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
 from eo_models.preset import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One record, encoded."""
+
+    layers: Mapping[str, Embedding]
+    batch: Mapping[str, Any]
+    features: Sequence[Features]
+    sample: Sample
+    sources: tuple[str, ...]
 
 
 class Run:
@@ -47,6 +60,10 @@ class Run:
         self.recipe = recipe_of(request, prepared.facts)
         self.splits = prepared.splits(self.recipe, max_memory=max_memory)
         self.dataset: EoDataset = self.splits.dataset("predict")
+        #: Numbers of the records of each embedding: one, or those of its tiles.
+        self.wholes: dict[str, list[int]] = {}
+        for number, record in enumerate(self.dataset.records):
+            self.wholes.setdefault(record.raster_id or record.id, []).append(number)
         self._encoder: BuiltEncoder | None = None
 
     @property
@@ -63,15 +80,24 @@ class Run:
         task = encoder_facts(options.name, arguments, self.request.settings)
         return export_facts(task, self.encoder.weights_sha256, options.precision, self.splits)
 
+    def __len__(self) -> int:
+        """Return how many embeddings there are; the tiles of an image make one."""
+        return len(self.wholes)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(self.wholes)
+
     def embedded(
         self, index: int, sources: tuple[str, ...] | None = None, shown: Mapping[str, Any] | None = None
     ) -> Embedded:
-        """Read, prepare and encode one record.
+        """Read, prepare and encode one record, or all tiles of one.
 
         Parameters
         ----------
         index : int
-            Which record.
+            Which embedding.
         sources : tuple of str, optional
             What the input is called instead of its files.
         shown : mapping, optional
@@ -82,27 +108,42 @@ class Run:
         ValueError
             If it cannot be used, or its embedding is not finite.
         """
-        dataset, request = self.dataset, self.request
-        state = dataset.state(index)
-        sample = dataset.read(index)
-        entry = dataset.entry(sample, dataset.records[index]) | {"inputs": state}
-        batch = collate([entry])
+        name = self.ids[index]
+        parts = [self._part(number) for number in self.wholes[name]]
+        facts, named = self.facts(), sources or self._named(parts[0].sources)
+        layers = {}
+        for layer in parts[0].layers:
+            tiles = [part.layers[layer] for part in parts]
+            whole = tiles[0] if len(tiles) == 1 else stitched(tiles, name)
+            layers[layer] = replace(whole, sources=named)
+        made = (self.encoder, self.request, facts, self.prepared.root)
+        encoded = tuple(Encoded(part.batch, part.features, *made) for part in parts)
+        more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
+        return Embedded(layers, self._provenance(facts, parts[0].sample, more), encoded)
+
+    def _part(self, number: int) -> _Part:
+        """Encode one record.
+
+        Raises
+        ------
+        ValueError
+            As `embedded`; a tile in which nothing was observed is no fault.
+        """
+        dataset = self.dataset
+        state = dataset.state(number)
+        sample = dataset.read(number)
+        batch = collate([dataset.entry(sample, dataset.records[number]) | {"inputs": state}])
         features = self.encoder(batch["image"], **extras_of(batch))
         (place,) = sample_grids(batch, image_size(batch["image"]), self.prepared.root)
-        settings = replace(request.settings, grid_format="npz", dtype="float32")
+        settings = replace(self.request.settings, grid_format="npz", dtype="float32")
         layers = {}
         for name, feature in zip(settings.layer_names, features, strict=True):
             (item,) = items_of(name, feature, [place], settings)
-            if item.fault:
+            if item.fault and not (place.raster_id and not place.valid.any()):
                 msg = f"{place.id}: {item.fault}"
                 raise ValueError(msg)
-            layers[name] = replace(item.embedding, sources=sources or self._named(place.sources))
-        facts = self.facts()
-        encoded = Encoded(
-            _without_pixels(batch), _compact(features, settings), self.encoder, request, facts, self.prepared.root
-        )
-        more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
-        return Embedded(layers, self._provenance(facts, sample, more), encoded)
+            layers[name] = item.embedding
+        return _Part(layers, _without_pixels(batch), _compact(features, settings), sample, place.sources)
 
     def _named(self, files: Iterable[str]) -> tuple[str, ...]:
         return tuple(Href(file).relative(self.prepared.root.absolute()) for file in files)

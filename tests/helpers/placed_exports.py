@@ -46,7 +46,9 @@ def write_export(folder: Path, items: Sequence[Embedding]) -> Export:
         if one.grid is not None:
             GridWriter(folder, Encoding("float32")).write(one)
     days = [[day.isoformat() for day in one.dates] for one in items]
-    inputs = [{"id": one.id, "layer": one.layer, "dates": own, "sources": []} for one, own in zip(items, days, strict=True)]
+    inputs = [
+        {"id": one.id, "layer": one.layer, "dates": own, "sources": []} for one, own in zip(items, days, strict=True)
+    ]
     manifest.complete({"done": len(items)}, inputs, [])
     return open_embeddings(folder)
 

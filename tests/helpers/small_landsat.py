@@ -89,7 +89,9 @@ def mtl_text(product: str) -> str:
     return "\n".join([*lines, "END_GROUP = LANDSAT_METADATA_FILE", "END", ""])
 
 
-def write_landsat(root: Path, product: str = LEVEL2, numbers: Mapping[str, np.ndarray | int] | None = None) -> Path:
+def write_landsat(
+    root: Path, product: str = LEVEL2, numbers: Mapping[str, np.ndarray | int] | None = None, *, tagged: bool = True
+) -> Path:
     """Write the folder of a product.
 
     Parameters
@@ -100,6 +102,8 @@ def write_landsat(root: Path, product: str = LEVEL2, numbers: Mapping[str, np.nd
         Its id.
     numbers : mapping
         Digital numbers of some rasters by what follows the id (``SR_B4``); the others have 10000.
+    tagged : bool
+        Whether the rasters state their no-data, as those of Collection 2 do.
     """
     folder = root / product
     folder.mkdir(parents=True)
@@ -110,7 +114,7 @@ def write_landsat(root: Path, product: str = LEVEL2, numbers: Mapping[str, np.nd
         values = np.broadcast_to((numbers or {}).get(name, usual), (side, side)).astype(np.uint16)
         profile = {"driver": "GTiff", "height": side, "width": side, "count": 1, "dtype": "uint16"}
         place = {"crs": "EPSG:32632", "transform": Affine(size, 0, LEFT + inset, 0, -size, TOP - inset)}
-        fill = 1 if name == "QA_PIXEL" else 0
+        fill = (1 if name == "QA_PIXEL" else 0) if tagged else None
         with rasterio.open(folder / f"{product}_{name}.TIF", "w", **profile, **place, nodata=fill) as file:
             file.write(values, 1)
     (folder / f"{product}_MTL.txt").write_text(mtl_text(product))

@@ -11,6 +11,8 @@ from typing import Literal
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from eo_core.text import composed
+from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
@@ -78,7 +80,8 @@ def records_of_places(
 ) -> PlaceRecords:
     """Return a record for each place that scenes show.
 
-    Each modality takes the scenes of its sensor. Those of one solar day at the place make one frame: a pixel comes from
+    Each modality takes the scenes of its sensor whose id, such as a path below a folder, matches its ``files``, if it
+    states any. Those of one solar day at the place make one frame: a pixel comes from
     the first scene that has it, in the order of: larger share of the grid covered, tile, start, later name (and so the
     newer processing). Of a tile that was processed several times, only the newest counts.
 
@@ -179,7 +182,12 @@ def _days(where: _Where, name: str, search: _Search) -> list[list[Scene]]:
     time = search.options.time
     # A solar day begins up to 12 hours before or after that of UTC.
     wide = None if time is None else (time[0] - timedelta(days=1), time[1] + timedelta(days=1))
-    found = search.scenes.search(where.grid, wide, sensors)
+    pattern = FilePattern(source.files).regex(source.spellings) if source.files else None
+    found = [
+        scene
+        for scene in search.scenes.search(where.grid, wide, sensors)
+        if pattern is None or pattern.fullmatch(composed(scene.id))
+    ]
     inside = [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
     if not any(_cover(scene, where.own) for scene in inside):
         if source.optional:

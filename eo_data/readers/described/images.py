@@ -109,6 +109,8 @@ class Description:
         Whether the file has a time axis.
     dates : tuple of date
         As far as its name, tags or time axis tell.
+    all_bands : tuple of str
+        Of a product, also the bands whose numbers have another unit.
     """
 
     sensor: str
@@ -121,6 +123,7 @@ class Description:
     quality_kind: CloudKind | None = None
     series: bool = False
     dates: tuple[date, ...] = ()
+    all_bands: tuple[str, ...] = ()
 
 
 def describe_image(href: Href, stated: Stated | None = None) -> Description:
@@ -185,24 +188,32 @@ def _dates(href: Href, layers: Sequence[FileFacts], given: Stated) -> tuple[date
 
 
 def _of_product(layers: Sequence[FileFacts], given: Stated) -> Description:
-    """Describe a product: its first layer with a unit counts, and all layers that have the same."""
-    first = next(own.product for own in layers if own.product is not None)
-    alike = [own for own in layers if own.product is not None and own.product.unit is first.unit]
-    names = [str(band.name) for own in alike for band in own.bands]
-    table = SENSORS[first.sensor]
-    bands = tuple(dict.fromkeys(name for name in names if table.canonical(name)))
-    wanted = {table.canonical(name) or name for name in given.bands or bands}
-    kept = tuple(name for name in bands if name in wanted)
-    finest = max(alike, key=lambda own: own.grid.height * own.grid.width)
+    """Describe a product: the unit is that of the first layer, or of the first that has one of the wanted bands."""
+    own = [(layer, product) for layer in layers if (product := layer.product) is not None]
+    table = SENSORS[own[0][1].sensor]
+    wanted = {table.canonical(name) or name for name in given.bands or ()}
+    first = next((product for layer, product in own if wanted & {band.name for band in layer.bands}), own[0][1])
+    alike = [layer for layer, product in own if product.unit is first.unit]
+    names = tuple(dict.fromkeys(str(band.name) for layer in alike for band in layer.bands))
+    bands = tuple(name for name in names if table.canonical(name) and (not wanted or name in wanted))
+    if not bands:
+        msg = (
+            f"{first.name} ({first.kind}) has none of the bands {', '.join(given.bands or ())}. It has "
+            f"{', '.join(name for name in names if table.canonical(name))}."
+        )
+        raise UnknownFactsError(msg)
+    finest = max(alike, key=lambda layer: layer.grid.height * layer.grid.width)
+    everything = (str(band.name) for layer, _ in own for band in layer.bands)
     return Description(
         first.sensor,
-        kept or bands,
+        bands,
         None,
         first.unit,
         None,
-        measured_pixel_size(finest.grid, first.sensor, kept or bands),
+        measured_pixel_size(finest.grid, first.sensor, bands),
         first.quality_band,
         first.quality_kind,
+        all_bands=tuple(dict.fromkeys(name for name in everything if table.canonical(name))),
     )
 
 

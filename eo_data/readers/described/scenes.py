@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
@@ -40,7 +41,15 @@ def folder_of_scenes(
     """
     given = stated or Stated()
     known = None if index is None else Path(index)
-    return FolderOfScenes(Path(folder), partial(describe_scene, given), known, repr(given))
+    return FolderOfScenes(Path(folder), partial(describe_scene, given), known, f"{given!r} {_version()}")
+
+
+def _version() -> str:
+    """Version of the readers: a later one may know what an earlier one could not use."""
+    try:
+        return version("thor-anysat-terratorch")
+    except PackageNotFoundError:
+        return ""
 
 
 def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequence[str]) -> Scene:

@@ -125,7 +125,7 @@ class Package:
             If it cannot be read.
         """
         if self.is_archive and self._is_tar:
-            with tarfile.open(self.path) as tar:
+            with tarfile.open(self.path, "r:") as tar:
                 self._refuse_large(name, tar.getmember(self.prefix + name).size)
                 content = tar.extractfile(self.prefix + name)
                 return b"" if content is None else content.read()
@@ -156,7 +156,7 @@ class Package:
 def _names_in(path: Path) -> list[str]:
     """Return the names of the files in an archive."""
     if path.suffix.lower() == _TAR:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             return [member.name for member in tar.getmembers() if member.isfile()]
     with zipfile.ZipFile(path) as archive:
         return [name for name in archive.namelist() if not name.endswith("/")]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ def open_sentinel1(href: Href, source: ImageSource | None) -> Iterator[Sequence[
     ValueError
         If it is no GRD of the modes IW and EW, or its annotation is missing or cannot be understood.
     """
-    package = Package.of(href, lambda name: name.lower() == _MANIFEST)
+    package = Package.of(href, lambda name: name.lower() == _MANIFEST, _MANIFEST)
     named = _NAME.match(package.name)
     if named is not None and not named["kind"].upper().startswith("GRD"):
         msg = (
@@ -80,10 +80,10 @@ def open_sentinel1(href: Href, source: ImageSource | None) -> Iterator[Sequence[
     if not found:
         msg = f"it has no annotation of a GRD image (annotation/s1*-grd-*.xml): the product is incomplete. {_AGAIN}"
         raise ValueError(msg)
-    # Both polarisations have one geometry. VV comes before VH, and HH before HV.
-    in_order = sorted(found, key=lambda own: (own[0] != own[1], own))
-    images = {polarisation: _parsed(package, found[polarisation], _image_of) for polarisation in in_order}
-    yield (_Backscatter(package, images, source),)
+    # VV comes before VH, and HH before HV. Both have one geometry.
+    polarisations = sorted(found, key=lambda own: (own[0] != own[1], own))
+    image = _parsed(package, found[polarisations[0]], _image_of)
+    yield (_Backscatter(package, polarisations, image, source),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +103,11 @@ class _Image:
 
 @functools.lru_cache(maxsize=8)
 def _image_of(data: bytes) -> _Image:
-    header = next(elements(data, "adsHeader"), {})
-    size = next(elements(data, "imageInformation"), {})
-    points = list(elements(data, "geolocationGridPoint"))
+    found: dict[str, list[Mapping[str, str]]] = {"adsHeader": [], "imageInformation": [], "geolocationGridPoint": []}
+    for name, inside in elements(data, *found):
+        found[name].append(inside)
+    header, size = ({**next(iter(found[name]), {})} for name in ("adsHeader", "imageInformation"))
+    points = found["geolocationGridPoint"]
     if len(points) < 4:
         msg = f"it has {len(points)} geolocationGridPoint, without which nothing says where its pixels lie"
         raise ValueError(msg)
@@ -129,10 +131,12 @@ def _parsed[T](package: Package, name: str, parse: Callable[[bytes], T]) -> T:
 class _Backscatter:
     """Polarisations of a product on a grid; see `eo_data.readers.formats.facts.OpenLayer`."""
 
-    def __init__(self, package: Package, images: dict[str, _Image], source: ImageSource | None) -> None:
+    def __init__(
+        self, package: Package, polarisations: Sequence[str], image: _Image, source: ImageSource | None
+    ) -> None:
         self._package = package
-        self._polarisations = tuple(images)
-        self._image = image = next(iter(images.values()))
+        self._polarisations = tuple(polarisations)
+        self._image = image
         self._resampling = "bilinear" if source is None else source.resampling
         self._noise = source is not None and source.remove_noise
         if image.mode not in _MODES:
@@ -142,7 +146,7 @@ class _Backscatter:
             self._refuse_old_noise()
         grid = grid_over(image.longitudes, image.latitudes, image.spacing, source)
         self._warp = PointWarp(image.height, image.width, image.lines, image.pixels, image.longitudes, image.latitudes)
-        bands = tuple(BandFacts(f"{image.mode}_{polarisation}") for polarisation in images)
+        bands = tuple(BandFacts(f"{image.mode}_{polarisation}") for polarisation in polarisations)
         tags = {"START_DATETIME": image.started}
         self.facts = FileFacts("Sentinel-1 SAFE", grid, bands, tags, named=True, product=self._product(grid))
 

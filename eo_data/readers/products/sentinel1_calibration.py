@@ -19,15 +19,15 @@ from eo_data.readers.formats.facts import Part
 from eo_data.readers.formats.sidecars import xml_elements
 
 
-def elements(data: bytes, name: str) -> Iterator[Mapping[str, str]]:
-    """Yield what each element of a name holds: the texts of the elements in it by their names.
+def elements(data: bytes, *names: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the elements of some names with what each holds: the texts of the elements in it by their names.
 
     Parameters
     ----------
     data : bytes
         An XML file.
-    name : str
-        Name of the elements, such as ``calibrationVector``.
+    names : str
+        Of the elements, such as ``calibrationVector``.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def elements(data: bytes, name: str) -> Iterator[Mapping[str, str]]:
         msg = f"it is no XML: {error}"
         raise ValueError(msg) from error
     for element, _, text in leaves:
-        if element == name:
-            yield inside
+        if element in names:
+            yield element, inside
             inside = {}
         else:
             inside[element] = text
@@ -89,7 +89,7 @@ class LineTable:
         """
         found = [
             (numbers(vector, "line")[0], numbers(vector, "pixel"), numbers(vector, values))
-            for vector in elements(data, element)
+            for _, vector in elements(data, element)
         ]
         lines = np.array([line for line, *_ in found])
         if not found:
@@ -150,7 +150,7 @@ class Noise:
         if b"<noiseRangeVector>" not in data:
             return cls(LineTable.of(data, "noiseVector", "noiseLut"))
         blocks = []
-        for block in elements(data, "noiseAzimuthVector"):
+        for _, block in elements(data, "noiseAzimuthVector"):
             first, last = (
                 tuple(int(numbers(block, f"{end}{axis}")[0]) for axis in ("AzimuthLine", "RangeSample"))
                 for end in ("first", "last")

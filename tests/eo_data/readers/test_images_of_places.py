@@ -115,21 +115,35 @@ def test_clouds_are_left_out_of_each_scene_before_they_are_merged(
     assert any(note.startswith("SCL of 0.tif: 16 pixels") for note in image.notes)
 
 
-def test_a_scene_of_the_next_zone_lies_where_it_should(write_tif: Callable[..., Path], tmp_path: Path) -> None:
-    """A plane in easting and northing of zone 33, which bilinear values keep, on a grid of zone 32."""
-    to33 = Transformer.from_crs(32632, 32633, always_xy=True)
-    x, y = to33.transform(736000, 5100000)
-    rows, columns = np.mgrid[0:300, 0:300] + 0.5
-    left, top = round(x / 10) * 10 - 1000, round(y / 10) * 10 + 1000
-    plane = np.stack([columns * 10, rows * 10]).astype(np.float32) / 10000
-    path = write_tif(tmp_path / "a.tif", plane, BANDS, corner=(left, top), crs="EPSG:32633")
-    on = PixelGrid(64, 64, Affine(10, 0, 736000, 0, -10, 5100000), CRS.from_epsg(32632).to_wkt())
-    image = image_reader(unit="reflectance").read(place([[path]], on))
-    centre_rows, centre_columns = np.mgrid[0:64, 0:64] + 0.5
-    easting, northing = to33.transform(736000 + 10 * centre_columns, 5100000 - 10 * centre_rows)
-    expected = np.stack([easting - left, top - northing]) / 10000
+@pytest.mark.parametrize(
+    ("lon", "lat", "on", "of", "size"),
+    [
+        (11.99, 46.0, 32632, "EPSG:32633", 10.0),
+        (180.0, -17.0, 32701, "EPSG:32760", 10.0),  # over the date line
+        (12.01, 46.0, 32633, "EPSG:4326", 1.6e-4),
+        (33.0, -85.0, 5042, "EPSG:3031", 10.0),
+        (20.0, 60.0, 32634, "EPSG:3857", 20.0),
+    ],
+)
+def test_a_scene_of_another_crs_lies_where_it_should(
+    write_tif: Callable[..., Path], tmp_path: Path, lon: float, lat: float, on: int, of: str, size: float
+) -> None:
+    """A plane in columns and rows of the scene, which bilinear values keep, on a grid of another CRS."""
+    x, y = Transformer.from_crs(4326, on, always_xy=True).transform(lon, lat)
+    left, top = round(x) - 320, round(y) + 320
+    there = Transformer.from_crs(on, of, always_xy=True)
+    middle = there.transform(x, y)
+    first = middle[0] - 100 * size, middle[1] + 100 * size
+    rows, columns = np.mgrid[0:200, 0:200] + 0.5
+    plane = np.stack([columns, rows]).astype(np.float32) / 1000
+    path = write_tif(tmp_path / "a.tif", plane, BANDS, crs=of, transform=Affine(size, 0, first[0], 0, -size, first[1]))
+    grid = PixelGrid(64, 64, Affine(10, 0, left, 0, -10, top), CRS.from_epsg(on).to_wkt())
+    image = image_reader(unit="reflectance").read(place([[path]], grid))
+    own_rows, own_columns = np.mgrid[0:64, 0:64] + 0.5
+    easting, northing = there.transform(left + 10 * own_columns, top - 10 * own_rows)
+    expected = np.stack([(easting - first[0]) / size, (first[1] - northing) / size]) / 1000
     assert image.raster.valid.all()
-    np.testing.assert_allclose(image.raster.pixels, expected, atol=2e-6)  # 0.02 m of a pixel of 10 m
+    np.testing.assert_allclose(image.raster.pixels, expected, atol=1e-5)  # a hundredth of a pixel
 
 
 def test_classes_of_another_zone_or_size_are_not_interpolated(write_tif: Callable[..., Path], tmp_path: Path) -> None:

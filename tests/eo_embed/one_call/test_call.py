@@ -151,7 +151,7 @@ def test_what_contradicts_itself_is_refused(scene: Path, tmp_path: Path) -> None
         TypeError, "thor_v1_tiny", scene, patchsize=4
     )
     assert "Did you mean 'thor_v1_tiny'" in _message(ValueError, "thor_v1_tini", scene)
-    assert "no such file" in _message(ValueError, "thor_v1_tiny", tmp_path / "gone.tif").lower()
+    assert "there is no file" in _message(ValueError, "thor_v1_tiny", tmp_path / "gone.tif").lower()
     assert "source is for places" in _message(ValueError, "thor_v1_tiny", scene, source=tmp_path)
     assert "end after it begins" in _message(
         ValueError, "anysat_tiny", [scene], time=("2022-09-01", "2022-06-01"), sensor="sentinel2_l2a"

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import SceneFiles
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
-from eo_data.catalog.scenes.places import Place, PointBuffer
+from eo_data.catalog.scenes.places import Place, PointBuffer, Region
 from eo_data.catalog.scenes.scene import Scene, TimeWindow, time_window
 from eo_data.catalog.sources import ImageSource
 
@@ -76,7 +76,13 @@ def test_a_record_has_the_grid_the_dates_and_all_files() -> None:
     assert record.dates == {"S2": (date(2022, 6, 1), date(2022, 6, 11))}
     assert record.grids["S2"] == found.grids["here"].grid
     assert record.grids["S2"].height % 16 == 0
-    assert shapely.from_wkt(record.region).area == pytest.approx(4e6)
+    assert record.region == ""  # a square stands for its grid
+
+
+def test_a_polygon_keeps_its_outline_in_the_grid() -> None:
+    triangle = Region(shapely.Polygon([(500000, 4982000), (501000, 4982000), (500000, 4984000)]), "EPSG:32633", "x")
+    found = records(scene("a", at(1)), place=triangle)
+    assert shapely.from_wkt(found.records[0].region).area == pytest.approx(1e6)
 
 
 def test_the_priority_of_a_day_is_cover_tile_and_newer_name_never_the_order_of_listing() -> None:
@@ -187,3 +193,11 @@ def test_modalities_must_have_pixels_of_a_known_size() -> None:
         records(source=ImageSource(bands=["x"]))
     with pytest.raises(ValueError, match="no modalities"):
         records_of_places([HERE], Listed(()), {}, PlaceOptions())
+
+
+def test_a_pattern_of_files_narrows_the_scenes_of_a_modality() -> None:
+    own = (scene("asc/a", at(1), sensor="sentinel1"), scene("desc/b", at(1), sensor="sentinel1"))
+    radar = ImageSource("asc/*", bands=["VV"], sensor="sentinel1")
+    assert names(records(*own, source=radar)) == [["a"]]
+    everything = ImageSource(bands=["VV"], sensor="sentinel1")
+    assert names(records(*own, source=everything)) == [["b", "a"]]

@@ -55,6 +55,27 @@ def test_a_bright_pixel_comes_to_its_place(warp: PointWarp, crs: str, size: floa
     assert np.hypot(x - expected[0], y - expected[1]) / size < (0.5 if row in (0, 399) else 0.15)
 
 
+def test_a_point_that_terrain_moves_takes_its_pixel_along() -> None:
+    """A polynomial through all points would pass it by."""
+    steps = np.linspace(0, SIDE - 1, 8)
+    rows, columns = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
+    places = np.array([place(row, column) for row, column in zip(rows, columns, strict=True)])
+    moved = 27  # at row and column 171
+    # 500 m further east, which are five pixels
+    places[moved] = GEOD.fwd(float(places[moved, 0]), float(places[moved, 1]), 90.0, 500.0)[:2]
+    pixels = np.zeros((SIDE, SIDE), np.float32)
+    pixels[171, 171] = 1
+    own = PointWarp(SIDE, SIDE, rows, columns, places[:, 0], places[:, 1])
+    grid = around("EPSG:32632", 100.0, 171, 171)
+    found = np.nan_to_num(own.on_grid(pixels, Part(0, 0, SIDE, SIDE), grid, "bilinear"))
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert grid.transform is not None
+    x, y = grid.transform @ (column + 0.5, row + 0.5)
+    expected = Transformer.from_crs(4326, 32632, always_xy=True).transform(*places[moved])
+    assert (rows[moved], columns[moved]) == (171, 171)
+    assert np.abs(np.subtract((x, y), expected)).max() <= 100
+
+
 def test_only_what_is_needed_is_asked_for_and_gives_the_same(warp: PointWarp) -> None:
     pixels = np.random.default_rng(0).uniform(0, 1, (SIDE, SIDE)).astype(np.float32)
     grid = around("EPSG:32632", 100.0, 203, 211)

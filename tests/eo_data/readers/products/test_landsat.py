@@ -54,7 +54,7 @@ def test_level_1_is_reflectance_at_the_top_of_the_atmosphere_with_the_sun(tmp_pa
 def test_level_1_thermal_bands_are_kelvin_by_their_constants(tmp_path: Path) -> None:
     numbers = np.full((SIDE, SIDE), 25000)
     numbers[0, 0] = 0
-    path = write_landsat(tmp_path, LEVEL1, {"B10": numbers})
+    path = write_landsat(tmp_path, LEVEL1, {"B10": numbers}, tagged=False)
     found = image(path, "B10", unit="kelvin")
     # L = 3.342e-4 * 25000 + 0.1 = 8.455; 1321.0789 / ln(774.8853 / 8.455 + 1) = 1321.0789 / 4.528809
     assert found.raster.pixels[0, 1:] == pytest.approx(291.7056, abs=1e-2)
@@ -168,6 +168,14 @@ def test_what_a_product_lacks_is_named(tmp_path: Path, damage: Callable[[Path], 
     damage(path)
     with pytest.raises(SampleError, match=f"{LEVEL2}.*{message}"):
         read(path, bands("BLUE", "RED"))
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_half_an_archive_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"{LEVEL2}{suffix}"
+    path.write_bytes(tarred(write_landsat(tmp_path)).read_bytes()[:300])
+    with pytest.raises(SampleError, match=f"{LEVEL2}{suffix} cannot be read: .*truncated"):
+        read(path, bands("RED"))
 
 
 def test_a_band_that_nobody_wants_may_be_missing(tmp_path: Path) -> None:

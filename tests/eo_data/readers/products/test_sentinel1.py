@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyproj import Transformer
-from small_files import image_reader, read, record_of
+from affine import Affine
+from pyproj import CRS, Transformer
+from small_files import hrefs, image_reader, read, record_of
 from small_sentinel1 import HEIGHT, NAME, WIDTH, noise_xml, place, stem, write_grd, zipped
 
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import TileWindow
+from eo_data.catalog.records import Record, SceneFiles, TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
-from eo_data.raster.sample import SampleError
+from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.files import facts_of, reader_of
 from eo_data.readers.formats.file_raster import FileRaster
 
@@ -163,6 +165,34 @@ def test_a_product_has_its_date_and_decibels_through_the_data_set(tmp_path: Path
     # 10 log10(4) and 10 log10(0.25)
     assert image.raster.pixels[0][inside] == pytest.approx(6.0206, abs=1e-3)
     assert image.raster.pixels[1][inside] == pytest.approx(-6.0206, abs=1e-3)
+
+
+def test_a_place_is_copied_from_the_grid_of_its_zone_and_found_in_another(tmp_path: Path) -> None:
+    numbers = flat(100)
+    numbers[83, 47] = 2000
+    path = write_grd(tmp_path, {"VV": numbers})
+    whole = read(path, radar())
+    x, y = TO_UTM.transform(*place(83, 47))
+    reader = image_reader(bands=["VV"], sensor="sentinel1", unit="linear_power", target_unit="linear_power")
+
+    def at(code: int) -> Image:
+        east, north = Transformer.from_crs(32633, code, always_xy=True).transform(x, y)
+        corner = Affine(10, 0, round(east, -1) - 160, 0, -10, round(north, -1) + 160)
+        on = PixelGrid(32, 32, corner, CRS.from_epsg(code).to_wkt())
+        scene = SceneFiles(hrefs(path))
+        return reader.read(Record("x", {"S2": hrefs(path)}, grids={"S2": on}, frames={"S2": ((scene,),)}))
+
+    own = at(32633)
+    assert whole.transform is not None
+    assert own.raster.transform is not None
+    left, top = (round(part) for part in ~whole.transform @ (own.raster.transform.c, own.raster.transform.f))
+    np.testing.assert_allclose(own.raster.pixels[0], whole.pixels[0, top : top + 32, left : left + 32], atol=0.05)
+    # The corner of the grid is within half a pixel of 16 pixels from the painted one.
+    for image in (own, at(32632)):
+        weight = np.nan_to_num(image.raster.pixels[0] - 0.16).clip(0)
+        rows, columns = np.indices(weight.shape) + 0.5
+        assert (columns * weight).sum() / weight.sum() == pytest.approx(16, abs=0.8)
+        assert (rows * weight).sum() / weight.sum() == pytest.approx(16, abs=0.8)
 
 
 def _without(pattern: str) -> Callable[[Path], None]:

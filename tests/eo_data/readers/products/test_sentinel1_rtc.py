@@ -43,7 +43,7 @@ def write_product(root: Path, name: str, patterns: tuple[str, str], values: tupl
 
 
 def image(path: Path, *bands: str, **options: Any) -> Image:
-    usual = {"sensor": "sentinel1", "unit": "linear_power", "pixel_size": 30}
+    usual: dict[str, Any] = {"sensor": "sentinel1", "unit": "linear_power", "pixel_size": 30}
     return image_reader(bands=bands or ["VV", "VH"], **(usual | options)).read(record_of(path))
 
 

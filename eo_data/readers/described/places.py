@@ -16,8 +16,6 @@ from eo_data.catalog.scenes.scene import time_window
 from eo_data.readers.described.images import Stated
 from eo_data.readers.described.scenes import folder_of_scenes
 
-__all__ = ["BBox", "Places", "PointBuffer"]
-
 
 @dataclass(frozen=True)
 class Places:
@@ -50,7 +48,7 @@ class Places:
     .. code-block:: yaml
 
         samples:
-          class_path: eo_data.places.Places
+          class_path: eo_data.datamodules.Places
           init_args:
             places: fields.gpkg
             folder: scenes

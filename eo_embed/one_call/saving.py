@@ -1,0 +1,70 @@
+"""Embeddings that were made in one call, as an export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eo_embed.export.exporter import Exporter
+from eo_embed.export.facts import encoder_facts, run_provenance
+from eo_embed.export.settings import ExportSettings
+
+if TYPE_CHECKING:
+    from eo_embed.one_call.result import Encoded
+    from eo_models.contract import Features
+
+
+class _Replay:
+    """An encoder that gives what was made before, in the same order."""
+
+    def __init__(self, made: Sequence[Encoded]) -> None:
+        self._features = iter([own.features for own in made])
+
+    def __call__(self, image: object, **_: Any) -> Sequence[Features]:  # noqa: ANN401
+        return next(self._features)
+
+
+def save(made: Sequence[Encoded], folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Write embeddings to a folder as one export.
+
+    Parameters
+    ----------
+    made : sequence of Encoded
+        What was made.
+    folder : Path
+        Of the export.
+    settings : mapping
+        Fields of `ExportSettings` that are about files; without ``grid_format`` GeoTIFF, or npz for grids without a
+        place.
+
+    Raises
+    ------
+    ValueError
+        If there are none, they were made in different ways, or as `Exporter.run`.
+    """
+    if not made:
+        msg = "There is nothing to save: no embedding was made."
+        raise ValueError(msg)
+    if any(own.facts != made[0].facts for own in made):
+        msg = "These embeddings were made with different settings, and one export has one. Save them one by one."
+        raise ValueError(msg)
+    whole = stored_as(made[0].request.settings, settings, place="geotransform" in made[0].batch)
+    facts = {**made[0].facts, "task": task_facts(made[0], whole)}
+    provenance = run_provenance(made[0].request.encoder.ckpt, None, made[0].root, absolute_paths=whole.absolute_paths)
+    exporter = Exporter(folder, _Replay(made), whole, facts, provenance, root=made[0].root)
+    exporter.run([own.batch for own in made])
+    return folder
+
+
+def stored_as(asked: ExportSettings, settings: Mapping[str, Any], *, place: bool) -> ExportSettings:
+    """Return the settings of an export: what was asked of the encoder, and how files are to be."""
+    usual = {} if place or not asked.writes_grids else {"grid_format": "npz"}
+    return replace(asked, **{**usual, **settings})
+
+
+def task_facts(own: Encoded, settings: ExportSettings) -> dict[str, Any]:
+    """Return encoder and settings as `eo_embed.EmbeddingTask` states them."""
+    task = own.facts["task"]
+    return encoder_facts(task["backbone"], task["backbone_args"], settings)
