@@ -253,8 +253,9 @@ class ThorPreprocess:
         if image.is_series:
             msg = (
                 f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Make one frame "
-                "of it: frames: {mode: composites, frames: 1, start: ..., end: ...} in the data module, and around this "
-                "preprocessing class_path: eo_data.preprocess.OneFrame. Or read one file a sample with ChipDataModule."
+                "of it: frames: {mode: composites, frames: 1, start: ..., end: ...} in the data module, and this "
+                "preprocessing within class_path: eo_data.preprocess.OneFrame. Or read one file a sample with "
+                "ChipDataModule."
             )
             raise SampleError(msg)
         if self.missing == "zero":
