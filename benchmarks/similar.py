@@ -7,6 +7,22 @@ Vectors: a mixture of Gaussians on the sphere, as embeddings have groups; pure n
 index has to be built before the first question, and built again for every export: the questions that have to be asked
 until it has paid off are its build time by what it saves a question.
 
+On two shared cores, vectors of 768 numbers, mixture of 1000 groups (faiss-cpu 1.15.1, usearch 2.26.6):
+
+=========== ============= ======= ========= ====== =====================
+vectors     index         build   a query   recall pays after queries
+=========== ============= ======= ========= ====== =====================
+100 000     exact         0.2 s   0.12 s    1      (all at once: 0.05 s)
+100 000     faiss HNSW    26 s    0.0001 s  0.87   210
+100 000     usearch f16   271 s   0.0005 s  1      2200
+1 000 000   exact         9 s     1.5 s     1
+1 000 000   faiss flat    5 s     1.1 s     1      16
+1 000 000   faiss IVF     330 s   0.002 s   1      225
+=========== ============= ======= ========= ====== =====================
+
+(build of exact: the vectors of a table are put side by side, once.) So there is no index: a user who asks a million
+vectors by hand waits a second or two for an exact answer, and waits minutes for an index before the first one.
+
 The libraries are optional and no dependency: `uv pip install --target /tmp/ann faiss-cpu usearch numkong`.
 """
 

@@ -22,6 +22,7 @@ FLOORS = (
     ("eo_data.readers.formats",),
     ("eo_data.readers.grids",),
     ("eo_data.readers.products",),
+    ("eo_data.readers.products.sentinel3",),
     ("eo_data.readers",),
     ("eo_data.readers.described",),
     ("eo_data.preprocess",),

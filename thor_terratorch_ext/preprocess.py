@@ -252,8 +252,10 @@ class ThorPreprocess:
     def _prepared(self, name: str, image: Image, plan: GeometryPlan) -> Image:
         if image.is_series:
             msg = (
-                f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Composite it to "
-                "a file a sample and read that with eo_data.datamodules.ChipDataModule."
+                f"{name!r} is a series of {len(image.raster.pixels)} frames; THOR reads single dates. Make one frame "
+                "of it: frames: {mode: composites, frames: 1, start: ..., end: ...} in the data module, and this "
+                "preprocessing within class_path: eo_data.preprocess.OneFrame. Or read one file a sample with "
+                "ChipDataModule."
             )
             raise SampleError(msg)
         if self.missing == "zero":

@@ -20,6 +20,7 @@ from eo_data.readers.products.landsat import is_landsat_product, open_landsat
 from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
 from eo_data.readers.products.sentinel1_rtc import is_rtc_product, open_rtc
 from eo_data.readers.products.sentinel2 import is_sentinel2_product, open_sentinel2
+from eo_data.readers.products.sentinel3.product import is_sen3, open_sentinel3
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def _any_file(_: Href) -> bool:
 #: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
+    FileReader("Sentinel-3", is_sen3, open_sentinel3),
     FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
     FileReader("Sentinel-1 RTC", is_rtc_product, open_rtc),
     FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),

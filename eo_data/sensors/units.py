@@ -268,15 +268,17 @@ def _contradiction(unit: InputUnit, low: float, middle: float, high: float, frac
     return next((looks for wrong, looks in rules[unit] if wrong), None)
 
 
-def toa_reflectance(radiance: np.ndarray, solar_flux: Sequence[float], cos_sza: np.ndarray | float) -> np.ndarray:
+def toa_reflectance(
+    radiance: np.ndarray, solar_flux: Sequence[float] | np.ndarray, cos_sza: np.ndarray | float
+) -> np.ndarray:
     """Top-of-atmosphere reflectance ``pi L / (F0 cos(SZA))`` of Sentinel-3 radiance.
 
     Parameters
     ----------
     radiance : ndarray
         L in mW m-2 sr-1 nm-1, ``(..., C, H, W)``.
-    solar_flux : sequence of float
-        F0 per band in mW m-2 nm-1, see `SOLAR_FLUX`.
+    solar_flux : sequence of float or ndarray
+        F0 per band in mW m-2 nm-1, see `SOLAR_FLUX`; or of every pixel, ``(C, H, W)``, NaN where it is not known.
     cos_sza : ndarray or float
         Cosine of the sun's zenith angle, one number or ``(H, W)``; taken as 0.01 where it is less.
 
@@ -292,11 +294,14 @@ def toa_reflectance(radiance: np.ndarray, solar_flux: Sequence[float], cos_sza: 
     """
     values = as_float32(radiance)
     flux = np.asarray(solar_flux, dtype=np.float32)
-    if values.ndim < 3 or flux.shape != values.shape[-3:-2] or not (flux > 0).all():
+    fits = values.ndim >= 3 and flux.shape in (values.shape[-3:-2], values.shape[-3:])
+    if not fits or (flux <= 0).any() or (flux.ndim == 1 and np.isnan(flux).any()):
+        shown = flux.tolist() if flux.ndim < 2 else f"fluxes {flux.shape}"
         msg = (
             f"Expected radiance (..., C, H, W) and one positive solar flux per band, got shape {values.shape} and "
-            f"{flux.tolist()}. Take the fluxes from eo_data.sensors.tables.SOLAR_FLUX by band name."
+            f"{shown}. Take the fluxes from eo_data.sensors.tables.SOLAR_FLUX by band name."
         )
         raise ValueError(msg)
     cosine = np.clip(np.asarray(cos_sza, dtype=np.float32), 0.01, 1)
-    return np.clip(np.float32(np.pi) * values / (flux[:, None, None] * cosine), 0, 2)
+    of_pixels = flux[:, None, None] if flux.ndim == 1 else flux
+    return np.clip(np.float32(np.pi) * values / (of_pixels * cosine), 0, 2)

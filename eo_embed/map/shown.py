@@ -94,14 +94,13 @@ def _dates(export: Export, layer: str) -> Mapping[str, tuple[str, ...]]:
 def _of_rows(export: Export, layer: str, chosen: set[str], dates: Mapping[str, tuple[str, ...]]) -> Iterator[Shown]:
     rows = rows_of_layer(export.pooled, layer, export.path)
     places = places_of_rows(rows)
-    for row in rows.to_dict("records"):
+    for row in rows[rows["id"].isin(chosen)].to_dict("records"):
         name = row["id"]
-        if name in chosen:
-            stated = (row.get("start_datetime"), row.get("end_datetime"))
-            days = tuple(dict.fromkeys(f"{day:%Y-%m-%d}" for day in stated if day is not None and day == day))  # noqa: PLR0124 (NaT)
-            source = row.get("source")
-            files = tuple(source) if source is not None else ()
-            yield Shown(name, row["embedding"], row["geometry"], places.get(name), dates.get(name) or days, files)
+        stated = (row.get("start_datetime"), row.get("end_datetime"))
+        days = tuple(dict.fromkeys(f"{day:%Y-%m-%d}" for day in stated if day is not None and day == day))  # noqa: PLR0124 (NaT)
+        source = row.get("source")
+        files = tuple(source) if source is not None else ()
+        yield Shown(name, row["embedding"], row["geometry"], places.get(name), dates.get(name) or days, files)
 
 
 def _of_grids(export: Export, layer: str, chosen: list[str], dates: Mapping[str, tuple[str, ...]]) -> Iterator[Shown]:

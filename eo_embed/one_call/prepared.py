@@ -23,6 +23,7 @@ from eo_models.preset import ImageFacts, ImageKind, Recipe, find_preset
 IMAGE_FIELDS = (
     *("scale", "nodata", "crs", "pixel_size", "resample_to", "resampling", "variables", "dataset", "products"),
     *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind", "transform"),
+    "remove_noise",
 )
 
 

@@ -19,6 +19,8 @@ Metric = Literal["cosine", "euclidean"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 #: Numbers that are worked on at once: 32 MB of float32.
 _BLOCK_VALUES = 1 << 23
+#: Ids among which the nearest one to a wrong one is looked for.
+_MOST_COMPARED = 50_000
 
 
 def rows_of_layer(pooled: gpd.GeoDataFrame | None, layer: str, where: object) -> gpd.GeoDataFrame:
@@ -127,7 +129,9 @@ class Vectors:
         try:
             return self.ids.index(name)
         except ValueError:
-            nearest = ", ".join(difflib.get_close_matches(name, self.ids, 3, 0.3)) or ", ".join(self.ids[:3])
+            # Among a million ids the nearest one would take minutes to find.
+            near = difflib.get_close_matches(name, self.ids, 3, 0.3) if len(self) < _MOST_COMPARED else []
+            nearest = ", ".join(near) or ", ".join(self.ids[:3])
             msg = f"There is no vector of id {name!r} among {len(self)}; nearest ids: {nearest}."
             raise ValueError(msg) from None
 

@@ -20,7 +20,7 @@ _FOLDERS = re.compile(
 _ZARR = ".zarr"
 #: Metadata that stand for the whole product in whose folder they lie, when they are named as the file to read.
 _METADATA = re.compile(
-    r"MTD_MSIL(?:1C|2A)\.xml|S2[A-D]_\w{4}_MTD_SAFL(?:1C|2A)\w*\.xml|manifest\.safe|L[CEMOT]\d{2}_\w+_MTL\.(?:json|txt)"
+    r"MTD_MSIL(?:1C|2A)\.xml|S2[A-D]_\w{4}_MTD_SAFL(?:1C|2A)\w*\.xml|manifest\.safe|xfdumanifest\.xml|L[CEMOT]\d{2}_\w+_MTL\.(?:json|txt)"
 )
 
 

@@ -100,7 +100,7 @@ class Description:
     unit : InputUnit
         What its numbers are.
     offset : str or None
-        ``auto`` where the name or metadata of a product has the offset.
+        ``auto`` where the name or metadata of a product tells the offset.
     pixel_size : float or None
         Metres, where they are not those of the sensor's bands.
     quality_band, quality_kind : str or None
@@ -343,4 +343,5 @@ def _offset(
             "offset=0 for older ones and where it has been taken off (harmonized collections)."
         )
         raise UnknownFactsError(msg)
-    return "auto" if offset else None
+    # Also where it is 0: the next file of a series may have the other one.
+    return None if offset is None else "auto"

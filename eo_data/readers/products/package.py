@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from eo_data.catalog.hrefs import Href
+from eo_data.readers.formats.limits import USUAL
 
 #: Metadata are read as a whole; a larger file is none.
 _LARGEST_METADATA = 64_000_000
@@ -142,6 +144,31 @@ class Package:
         if self.is_archive:
             return Href(f"/vsi{'tar' if self._is_tar else 'zip'}/{{{self.path.absolute()}}}/{self.prefix}{name}")
         return Href(str(self.path / name))
+
+    def unpacked(self, name: str, folder: Path) -> Path:
+        """Return where one of the files lies on the disk, for readers that know no archives (zip).
+
+        Parameters
+        ----------
+        name : str
+            The file.
+        folder : Path
+            Where it is unpacked to, once, if it lies in an archive.
+
+        Raises
+        ------
+        ValueError
+            If it would be larger than what may be read at once.
+        """
+        if not self.is_archive:
+            return self.path / name
+        place = folder / PurePosixPath(name).name
+        if not place.exists():
+            with zipfile.ZipFile(self.path) as archive:
+                USUAL.refuse_large(archive.getinfo(self.prefix + name).file_size, f"{name}, unpacked,")
+                with archive.open(self.prefix + name) as packed, place.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+        return place
 
     @property
     def _is_tar(self) -> bool:

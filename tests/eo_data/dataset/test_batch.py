@@ -21,11 +21,13 @@ from eo_data.dataset.batch import (
     image_tensors,
     input_place,
     metadata,
+    region_metadata,
     target,
     tile_metadata,
 )
 from eo_data.dataset.contract import METADATA_KEYS, SampleEntry
 from eo_data.dataset.sample_grid import sample_grids
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit
@@ -65,15 +67,17 @@ def test_what_is_written_is_what_is_read_back() -> None:
 
 def test_the_contract_names_every_key_and_no_other() -> None:
     """A key that is not among METADATA_KEYS would be handed to a model that does not take it."""
-    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4)), raster_id="big")
+    grids = {"S": PixelGrid(4, 4, None, None)}
+    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4)), raster_id="big", grids=grids)
     given = sample()
     written = metadata(given) | tile_metadata(record, given, given) | input_place(given, given)
+    written |= region_metadata(record)
     assert set(written) | {"inputs"} == set(METADATA_KEYS)
     assert set(SampleEntry.__annotations__) == {*METADATA_KEYS, "image", "filename", "mask", "label"}
     nowhere = metadata(sample(transform=None))
     assert set(METADATA_KEYS) - set(nowhere) == {
         *("inputs", "crs", "bounds", "geotransform", "raster_shape"),
-        *("core", "raster_id", "raster_hw", "raster_geotransform", "to_input", "input_shape"),
+        *("core", "raster_id", "raster_hw", "raster_geotransform", "to_input", "input_shape", "region"),
     }
 
 

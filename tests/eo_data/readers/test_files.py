@@ -12,6 +12,7 @@ import pytest
 from small_files import constant_bands, level2a, read
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.product_names import EXAMPLES
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import READERS, FileReader, reader_of
@@ -115,6 +116,15 @@ def test_an_empty_array_holds_no_pixels(tmp_path: Path) -> None:
 )
 def test_the_suffix_of_a_path_chooses_the_reader(text: str, name: str) -> None:
     assert reader_of(Href(text)).name == name
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_product_that_the_catalogue_knows_has_a_reader_also_as_an_archive(name: str) -> None:
+    suffix = {"S1": ".SAFE", "S2": ".SAFE", "S3": ".SEN3"}.get(name[:2], "")
+    found = {reader_of(Href(f"in/{name}{end}")).name for end in (suffix, ".zip", f"{suffix}.zip")}
+    others = {"GDAL", "NetCDF", "Zarr", "HDF5", "NumPy"}
+    assert len(found) == 1
+    assert not found & others
 
 
 def test_a_product_is_recognised_by_a_test_of_its_own_before_its_suffix_is_looked_at() -> None:

@@ -286,6 +286,12 @@ def test_radiance_becomes_reflectance_by_the_flux_of_its_band() -> None:
     np.testing.assert_allclose(result[:, 0], expected, rtol=1e-6)
 
 
+def test_each_pixel_may_have_a_flux_of_its_own() -> None:
+    radiance, flux = np.full((1, 1, 3), 50.0), np.array([[[1000.0, 2000.0, np.nan]]])
+    expected = [np.pi * 50 / 500, np.pi * 50 / 1000, np.nan]
+    np.testing.assert_allclose(toa_reflectance(radiance, flux, 0.5).ravel(), expected, rtol=1e-6)
+
+
 def test_a_low_sun_does_not_blow_reflectance_up() -> None:
     result = toa_reflectance(np.array([[[1.0, 9999.0, -3.0]]]), [1000.0], np.array([[-0.2, 0.001, 1.0]]))
     np.testing.assert_allclose(result.ravel(), [np.pi / 10, 2, 0], rtol=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from placed_exports import placed, write_export, write_vectors
+from pyproj import Transformer
 from shapely.geometry import MultiPolygon, box
 
 from eo_embed.map.content import page_content
@@ -86,6 +88,19 @@ def test_pictures_of_cells_have_a_pixel_for_each_cell_and_holes_where_no_data_is
     own = [int(made.colours[0][k : k + 2], 16) for k in (1, 3, 5)]
     np.testing.assert_allclose(own, mean, atol=0.51)
     assert page_content(items, made, 1)["colours"] == [made.colours[0], made.colours[1]]
+
+
+def test_cells_at_the_date_line_lie_within_their_outline(tmp_path: Path) -> None:
+    x, y = Transformer.from_crs(4326, 32660, always_xy=True).transform(180, 10)
+    place = Affine(1000, 0, x - 2500, 0, -1000, y)
+    grid = np.random.default_rng(0).normal(size=(4, 5, 5)).astype(np.float32)
+    export = write_export(tmp_path, [placed("a", grid, place, crs="EPSG:32660")])
+    items, _ = shown_items(export, "", 10)
+    content = page_content(items, thumbnails(items, export.grids_of(), QuickLooks(tmp_path), 10), 1)
+    (ring,) = content["rings"][0]
+    ends = [(min(one[::2]), max(one[::2])) for one in (ring, content["corners"][0])]
+    assert ends[0] == pytest.approx(ends[1], abs=1e-3)
+    assert ends[0][1] - ends[0][0] == pytest.approx(5 / 111.32 / math.cos(math.radians(10)), rel=0.02)
 
 
 def test_grids_without_pooled_vectors_stand_for_themselves_by_their_mean(tmp_path: Path) -> None:

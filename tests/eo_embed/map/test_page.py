@@ -6,18 +6,21 @@ import math
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from affine import Affine
 from placed_exports import placed, write_export
-from playwright.sync_api import Page
 
 from eo_embed import Export, open_embeddings
 from eo_embed.map.command import write_map
 from eo_embed.map.page import Tiles, page
 
-Opened = Callable[..., Page]
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Opened = Callable[..., "Page"]
 SIDE, COLUMNS, ROWS = 8, 5, 4
 
 

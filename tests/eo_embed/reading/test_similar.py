@@ -84,6 +84,15 @@ def test_nearly_equal_vectors_are_told_apart_in_float64(tmp_path: Path) -> None:
     assert found["id"].tolist() == ["s001", "s003", "s002", "s000"]
 
 
+def test_the_best_of_nearly_equal_vectors_are_not_lost_by_float32(tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+    base = generator.normal(size=256)
+    values = (base + 1e-4 * generator.normal(size=(200, 256))).astype(np.float32)
+    expected = np.argsort(-cosines(values, base.astype(np.float32)), kind="stable")[:5]
+    found = write_vectors(tmp_path, values).similar(base.astype(np.float32), 5)
+    assert found["id"].tolist() == [f"s{i:03d}" for i in expected]
+
+
 def test_vectors_without_a_direction_are_never_found(tmp_path: Path) -> None:
     values = np.array([[1, 0], [0, 0], [np.nan, 1], [0, 1], [np.inf, 0]], np.float32)
     export = write_vectors(tmp_path, values)
