@@ -24,7 +24,8 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
-from eo_embed.one_call.result import Embedded, Encoded
+from eo_embed.one_call.result import Embedded
+from eo_embed.one_call.saving import Encoded
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features

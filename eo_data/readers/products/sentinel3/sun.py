@@ -20,7 +20,7 @@ def between_ties(ties: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.
     ndarray
         ``(N,)``, bilinear; NaN where the sun is not above the horizon.
     """
-    from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]  # noqa: PLC0415
+    from scipy.ndimage import map_coordinates  # noqa: PLC0415
 
     cosine = map_coordinates(ties, [rows, columns], order=1, mode="nearest", output=np.float64)
     return np.where(cosine > 0, cosine, np.nan)

@@ -127,7 +127,7 @@ class Swath:
         return Samples(there, rows[there], columns[there], self.latitude.shape)
 
     def _nearest(self, window: PixelGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        from scipy.spatial import cKDTree  # type: ignore[import-untyped]  # noqa: PLC0415
+        from scipy.spatial import cKDTree  # noqa: PLC0415
 
         x, y = _centres(window)
         around = self._around(x, y)
