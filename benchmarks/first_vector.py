@@ -42,7 +42,6 @@ _RUN = """
 import sys, time
 start = time.perf_counter()
 from eo_embed import embed
-import eo_embed.one_call.call
 imported = time.perf_counter()
 found = embed("thor_v1_tiny", sys.argv[1], pretrained=False, device="cpu")
 vector = found.vector

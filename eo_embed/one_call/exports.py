@@ -88,7 +88,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         exporter.release()
     exporter.raise_if_failed()
     export = open_embeddings(folder)
-    _report({entry["id"]: entry["reason"] for entry in export.manifest["failures"]}, len(dataset))
+    _report(export.failures, len(dataset))
     return export
 
 
