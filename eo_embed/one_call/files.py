@@ -17,7 +17,7 @@ from eo_data.readers.files import READERS, reader_of
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, tile_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, stated_of, tile_of
 from eo_models.preset import ImageKind, find_preset
 
 type Files = Sequence[str | os.PathLike[str]]
@@ -77,7 +77,7 @@ def prepared_files(
     sources = {}
     for modality, (_, found, kind) in images.items():
         dated = series or several or bool(days or found[0].dates or stated.get("fallback_date"))
-        source = source_of(found[0], kind, _image_fields(stated), dated=dated)
+        source = source_of(found[0], kind, stated, dated=dated)
         sources[modality] = replace(source, static=series and not kind.series)
     files_of = {modality: hrefs for modality, (hrefs, *_) in images.items()}
     first = next(iter(files_of.values()))[0]
@@ -127,8 +127,7 @@ def _described(hrefs: Sequence[Href], stated: Mapping[str, Any]) -> list[Descrip
     UnknownFactsError
         If one is of another sensor.
     """
-    names = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
-    own = Stated(tuple(stated["bands"]) if stated.get("bands") else None, *(stated.get(name) for name in names))
+    own = stated_of(stated, stated.get("sensor"))
     found = [_description(href, own) for href in hrefs]
     for href, other in zip(hrefs, found, strict=True):
         if other.sensor != found[0].sensor:
@@ -160,11 +159,6 @@ def _description(href: Href, stated: Stated) -> Description:
             f'are scenes, embed a place: embed(..., PointBuffer(lon, lat, metres), time=(start, end), source="{href}").'
         )
         raise SampleError(msg) from error
-
-
-def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a caller states beyond what describes the image."""
-    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
 
 
 def _href(file: str | os.PathLike[str]) -> Href:

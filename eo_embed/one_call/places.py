@@ -17,11 +17,11 @@ from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
 from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
-from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.readers.described.images import Description, UnknownFactsError, describe_image
 from eo_data.readers.described.scenes import folder_of_scenes
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, tile_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
 
 #: Files of places.
@@ -31,7 +31,6 @@ _ONE = (PointBuffer, BBox, Region, BaseGeometry)
 _ROUGHLY = 10.0
 #: How many places are asked again, and how many dates are listed, where no scene was found.
 _ASKED = 4
-_DESCRIBED = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
 
 
 def are_places(given: object) -> bool:
@@ -123,7 +122,7 @@ def prepared_places(
             )
             raise ValueError(msg)
         chosen[kind.modality] = kind
-        sources[kind.modality] = source_of(found, kind, _image_fields(stated), dated=True)
+        sources[kind.modality] = source_of(found, kind, stated, dated=True)
     sources = _on_one_grid(sources, chosen)
     facts = {modality: facts_of_source(modality, own) for modality, own in sources.items()}
     series = any(kind.series for kind in chosen.values())
@@ -236,25 +235,17 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
         return source, Path(getattr(source, "folder", Path()))
-    own = Stated(_bands(stated), sensors[0] if len(sensors) == 1 else None, *(stated.get(n) for n in _DESCRIBED[1:]))
+    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
     return folder_of_scenes(Path(source), own), Path(source)
 
 
 def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
     """Describe a scene by its first file."""
-    own = Stated(_bands(stated), scene.sensor, *(stated.get(name) for name in _DESCRIBED[1:]))
+    own = stated_of(stated, scene.sensor)
     if not scene.band_files:
         return describe_image(scene.files[0], own)
     found = describe_image(scene.files[0], replace(own, bands=(scene.band_files[0],)))
     return replace(found, bands=scene.bands, file_bands=None, pixel_size=None)
-
-
-def _bands(stated: Mapping[str, Any]) -> tuple[str, ...] | None:
-    return tuple(stated["bands"]) if stated.get("bands") else None
-
-
-def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
 
 
 def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:
