@@ -13,8 +13,8 @@ from shapely.geometry.base import BaseGeometry
 from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
-from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
@@ -200,13 +200,17 @@ class _Search:
             outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
         except ValueError:
             return []  # it is listed as a failure when its record is made
-        return self.scenes.search(outline, window, wanted)
+        return scenes_on_solar_days(self.scenes, outline, centre_of(place)[0], window, wanted)
 
     def _nothing(self, wanted: Collection[str]) -> str:
         """Say why no place has a scene: there are none at all, or none in the time."""
         start, end = self.request.time or ("", "")
         where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        days = {scene.day for place in self.places[:_ASKED] for scene in self._found(place, wanted, None)}
+        days = {
+            scene.solar_day(centre_of(place)[0])
+            for place in self.places[:_ASKED]
+            for scene in self._found(place, wanted, None)
+        }
         if not days:
             return (
                 f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
