@@ -10,15 +10,18 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
+from eo_data.catalog.records import SceneFiles
 from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
-from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, UnknownFactsError, describe_image
 from eo_data.readers.described.scenes import folder_of_scenes
+from eo_data.sensors.sentinel2 import is_sentinel2
+from eo_data.sensors.units import InputUnit
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
@@ -128,7 +131,8 @@ def prepared_places(
     series = any(kind.series for kind in chosen.values())
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
-    placed = _records(table, scenes, sources, facts, request)
+    known = Stated(_bands(stated), None, *(stated.get(name) for name in _DESCRIBED[1:]))
+    placed = _with_known_scenes(_records(table, scenes, sources, facts, request), sources, known)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
@@ -148,6 +152,37 @@ def _records(
     size = next(iter(facts.values())).pixel_size
     options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts))
     return records_of_places(table.places, scenes, sources, options)
+
+
+def _with_known_scenes(placed: PlaceRecords, sources: Mapping[str, ImageSource], own: Stated) -> PlaceRecords:
+    """Leave out places of which a scene does not say what the one that was looked at does, such as an offset."""
+    # Digital numbers of other sensors have one scale, and other units need none.
+    asked = [
+        name
+        for name, source in sources.items()
+        if source.unit is InputUnit.DIGITAL_NUMBER and is_sentinel2(source.sensor) and source.offset is None
+    ]
+    faults: dict[SceneFiles, str] = {}
+    records, failures = [], list(placed.failures)
+    for record in placed.records:
+        scenes = [(name, scene) for name in asked for day in record.frames.get(name, ()) for scene in day]
+        for name, scene in scenes:
+            if scene not in faults:
+                faults[scene] = _fault_of(scene, replace(own, sensor=sources[name].sensor))
+        reason = next((faults[scene] for _, scene in scenes if faults[scene]), "")
+        if reason:
+            failures.append(PlaceFailure(record.id, reason))
+        else:
+            records.append(record)
+    return replace(placed, records=tuple(records), failures=tuple(failures))
+
+
+def _fault_of(scene: SceneFiles, own: Stated) -> str:
+    try:
+        describe_image(scene.files[0], replace(own, bands=(scene.bands[0],)) if scene.bands else own)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -199,13 +234,17 @@ class _Search:
             outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
         except ValueError:
             return []  # it is listed as a failure when its record is made
-        return self.scenes.search(outline, window, wanted)
+        return scenes_on_solar_days(self.scenes, outline, centre_of(place)[0], window, wanted)
 
     def _nothing(self, wanted: Collection[str]) -> str:
         """Say why no place has a scene: there are none at all, or none in the time."""
         start, end = self.request.time or ("", "")
         where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        days = {scene.day for place in self.places[:_ASKED] for scene in self._found(place, wanted, None)}
+        days = {
+            scene.solar_day(centre_of(place)[0])
+            for place in self.places[:_ASKED]
+            for scene in self._found(place, wanted, None)
+        }
         if not days:
             return (
                 f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "

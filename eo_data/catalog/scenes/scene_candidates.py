@@ -12,8 +12,10 @@ from eo_data.catalog.patterns.folder_walk import Found, files_below
 from eo_data.catalog.patterns.product_folders import is_product_folder
 from eo_data.sensors.tables import SENSORS
 
-#: Suffixes of images and archives of products; any other file is no scene.
-_SUFFIXES = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img", ".nc", ".nc4", ".h5", ".he5", ".zarr", ".zip")
+#: Suffixes of images of which each may hold one band.
+_IMAGES = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img")
+#: Those of all images, and of archives of products; any other file is no scene.
+_SUFFIXES = (*_IMAGES, ".nc", ".nc4", ".h5", ".he5", ".zarr", ".zip", ".tar")
 #: Quality layers that lie beside bands in files of their own.
 _QUALITY = ("SCL", "QA_PIXEL", "Fmask", "QA60")
 
@@ -92,7 +94,7 @@ class _BandName:
     def find(cls, file: str) -> _BandName | None:
         path = PurePosixPath(file)
         match = _pattern().fullmatch(path.stem)
-        if match is None or path.suffix.lower() not in _SUFFIXES[:7]:
+        if match is None or path.suffix.lower() not in _IMAGES:
             return None
         return cls(file, str(path.parent / match["scene"]), match["band"], int(match["size"] or 0))
 

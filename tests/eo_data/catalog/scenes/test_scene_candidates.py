@@ -24,11 +24,13 @@ def test_products_images_and_files_of_bands_are_told_apart(tmp_path: Path) -> No
         "tiles/T32UQV_20220603_B05_60m.jp2",
         "tiles/T32UQV_20220603_B02_10m.jp2",
         "whole_20220601.tif",
+        "LC08_L2SP_195025_20220601_20220608_02_T1.tar",
         "notes.txt",
         ".hidden.tif",
         "x.tif.aux.xml",
     )
     assert candidates_below(tmp_path) == [
+        Candidate(("LC08_L2SP_195025_20220601_20220608_02_T1.tar",)),
         Candidate((safe,)),
         Candidate(("tiles/T32UQV_20220603_B02_10m.jp2", "tiles/T32UQV_20220603_B05_20m.jp2"), ("B02", "B05")),
         Candidate(
@@ -38,7 +40,7 @@ def test_products_images_and_files_of_bands_are_told_apart(tmp_path: Path) -> No
         Candidate(("tiles/scene_20220602_B02.tif",), ("B02",)),
         Candidate(("whole_20220601.tif",)),
     ]
-    assert [own.name for own in candidates_below(tmp_path)][1:3] == ["tiles/T32UQV_20220603", "tiles/scene_20220601"]
+    assert [own.name for own in candidates_below(tmp_path)][2:4] == ["tiles/T32UQV_20220603", "tiles/scene_20220601"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

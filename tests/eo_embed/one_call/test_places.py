@@ -1,0 +1,46 @@
+"""Which scenes places are embedded from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rasterio
+from affine import Affine
+from small_scenes import numbers, write_scene
+
+from eo_embed import PointBuffer, embed
+
+#: Around 178 degrees east, 18 degrees south.
+FIJI = Affine(10.0, 0.0, 600_000.0, 0.0, -10.0, 8_000_000.0)
+
+
+def test_the_window_counts_in_solar_days_as_the_dates_of_the_frames_do(tmp_path: Path) -> None:
+    """At 178 degrees east, 22:20 UTC is the morning of the next day: only that day has an acquisition."""
+    write_scene(tmp_path / "S2A_20220101T222000_SR.tif", numbers() + 1000, transform=FIJI, crs="EPSG:32760")
+    place = PointBuffer(177.9475, -18.0893, 80)
+    found = embed(
+        "thor_v1_tiny",
+        place,
+        source=tmp_path,
+        time=("2022-01-02", "2022-01-03"),
+        sensor="sentinel2_l2a",
+        pretrained=False,
+        offset=0,
+    )
+    assert [str(day) for day in found.dates] == ["2022-01-02"]
+
+
+def test_every_scene_must_say_its_offset_not_only_the_first(tmp_path: Path) -> None:
+    """The second would be read without the offset that the tags of the first state, and be 0.1 too bright."""
+    first = write_scene(tmp_path / "S2A_20220101T222000_SR.tif", numbers() + 1000, transform=FIJI, crs="EPSG:32760")
+    with rasterio.open(first, "r+") as file:
+        file.offsets = [-0.1] * file.count
+    place = PointBuffer(177.9475, -18.0893, 80)
+    options: dict[str, Any] = {"source": tmp_path, "time": ("2022-01-01", "2022-02-01"), "sensor": "sentinel2_l2a"}
+    embed("thor_v1_tiny", place, pretrained=False, **options)
+    later = tmp_path / "S2A_20220106T222000_SR.tif"
+    write_scene(later, numbers() + 1000, transform=FIJI, crs="EPSG:32760", scale=None)
+    with pytest.raises(ValueError, match=f"{later.name}.*offset=-1000"):
+        embed("thor_v1_tiny", place, pretrained=False, **options)
