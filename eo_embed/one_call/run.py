@@ -20,7 +20,7 @@ from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
-from eo_embed.export.items import items_of
+from eo_embed.export.items import items_of, of_length_one
 from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
@@ -118,13 +118,29 @@ class Run:
         facts, named = self.facts, sources or self._named(parts[0].sources)
         layers = {}
         for layer in parts[0].layers:
-            tiles = [part.layers[layer] for part in parts]
-            whole = tiles[0] if len(tiles) == 1 else stitched(tiles, name)
-            layers[layer] = replace(whole, sources=named)
+            layers[layer] = replace(self._whole([part.layers[layer] for part in parts], name), sources=named)
         made = (self.encoder, self.request, facts, self.prepared.root)
         encoded = tuple(Encoded(part.batch, part.features, *made) for part in parts)
         more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
         return Embedded(layers, self._provenance(facts, parts[0].sample, more), encoded)
+
+    def _whole(self, tiles: Sequence[Embedding], name: str) -> Embedding:
+        """Return the embedding of an image from those of its tiles, or of itself.
+
+        Raises
+        ------
+        ValueError
+            If nothing was observed, or the tiles do not lie on one grid.
+        """
+        settings = self.request.settings
+        if not any(tile.valid_fraction for tile in tiles):
+            msg = f"{name}: nothing of it was observed. Choose another time or place, or look at its masks of clouds."
+            raise ValueError(msg)
+        whole = replace(tiles[0], id=name) if len(tiles) == 1 else stitched(tiles, name, settings.pooling)
+        if not settings.l2_normalise:
+            return whole
+        vector, grid = (None if own is None else of_length_one(own) for own in (whole.pooled, whole.grid))
+        return replace(whole, pooled=vector, grid=grid)
 
     def _part(self, number: int) -> _Part:
         """Encode one record.
@@ -140,7 +156,7 @@ class Run:
         batch = collate([dataset.entry(sample, dataset.records[number]) | {"inputs": state}])
         features = self.encoder(batch["image"], **extras_of(batch))
         (place,) = sample_grids(batch, image_size(batch["image"]), self.prepared.root)
-        settings = replace(self.request.settings, grid_format="npz", dtype="float32")
+        settings = replace(self.request.settings, grid_format="npz", dtype="float32", l2_normalise=False)
         layers = {}
         for name, feature in zip(settings.layer_names, features, strict=True):
             (item,) = items_of(name, feature, [place], settings)
