@@ -18,7 +18,7 @@ from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, cent
 from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
-from eo_data.readers.described.images import Description, UnknownFactsError, describe_image
+from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
 from eo_data.readers.described.scenes import folder_of_scenes
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.units import InputUnit
@@ -131,8 +131,8 @@ def prepared_places(
     series = any(kind.series for kind in chosen.values())
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
-    known = Stated(_bands(stated), None, *(stated.get(name) for name in _DESCRIBED[1:]))
-    placed = _with_known_scenes(_records(table, scenes, sources, facts, request), sources, known)
+    found_records = _records(table, scenes, sources, facts, request)
+    placed = _with_known_scenes(found_records, sources, stated_of(stated, None))
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
