@@ -72,6 +72,12 @@ def stitched(tiles: Sequence[Embedding], name: str, pooling: str = "mean") -> Em
 
 def _place(tile: Embedding, common: PixelGrid) -> tuple[int, int]:
     """Return row and column of a tile in cells of the common grid."""
+    if tile.transform is None:
+        msg = (
+            f"{tile.id} does not say where it lies in its image, which has no place. State one, such as "
+            "transform=(10, 0, 0, 0, -10, 0) for pixels of 10 m, or leave tile out."
+        )
+        raise ValueError(msg)
     place = place_of_tile(PixelGrid(*tile.shape, tile.transform, tile.crs), common)
     if place is None:
         msg = (

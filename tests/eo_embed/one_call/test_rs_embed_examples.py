@@ -1,36 +1,48 @@
 """What the pages of rs-embed show, as lines of `embed`: each is run over local scenes, and compared by plain numpy.
 
-``place`` is ``PointBuffer(121.5, 31.2, 2048)``, ``season`` is ``time=("2022-06-01", "2022-09-01")``, ``year`` is
-``time=("2022-01-01", "2023-01-01")``; all lines have ``source="scenes/"``.
+``place`` is ``PointBuffer(121.5, 31.2, 2048)``, ``season`` is ``{"time": ("2022-06-01", "2022-09-01"), "source":
+"scenes/"}``, ``year`` the same with ``("2022-01-01", "2023-01-01")``; ``thor`` and ``anysat`` are names of encoders.
 
-| rs-embed | line |
-|---|---|
-| 1 thor | ``embed("thor_v1_base", place, **season)`` |
-| 2 ``modality="s1"`` | ``embed("thor_v1_base", place, sensor="sentinel1", normalization="log1p_p99", **season)`` |
-| 3 ``variant="large"`` | ``embed("thor_v1_large", place, **season)`` |
-| 4 grid, ``variant="small"`` | ``embed("thor_v1_small", place, output="grid", **season)`` |
-| 5 ``RESIZE_MODE NORMALIZE GROUP_MERGE IMG PATCH_SIZE`` | ``embed("thor_v1_base", place, resize_mode="native_snap", normalization="thor_stats", group_merge="mean", image_size=288, patch_size=8, **season)`` |
-| 6 ``SHAPE_ADJUST SHAPE_TOL_PX MAX_NATIVE_SIDE MAX_NATIVE_TOKENS`` | ``embed("thor_v1_base", array, bands=..., shape_adjust="crop", shape_tol_px=8, max_native_side=384, max_native_tokens=3000)`` |
-| 7-9 ``IMG=288 PATCH_SIZE=4``, ``12``, ``IMG=280 PATCH_SIZE=10`` | ``embed("thor_v1_base", place, image_size=280, patch_size=10, **season)`` |
-| 10 ``input_prep=tile, tile_size=288`` | ``embed("thor_v1_base", PointBuffer(121.5, 31.2, 4096), tile=288, input_prep="tile", **season)`` |
-| 11 ``GROUP_MERGE=concat``, ``sum`` | ``embed("thor_v1_base", place, group_merge="concat", **season)`` |
-| 12 anysat | ``embed("anysat_base", place, **year)`` |
-| 13 ``FRAMES NORM IMG scale_m``, ``max`` | ``embed("anysat_base", place, frames=4, normalization="unit_scale", image_size=48, patch_size=20, pooling="max", **year)`` |
-| 14 arrays | ``embed("anysat_base", array, bands=..., offset=0, pixel_size=10, dates=[...])`` |
-| 15 what to record | ``e.provenance`` |
+== ================================================== ==================================================================
+#  rs-embed                                           line
+== ================================================== ==================================================================
+1  thor                                               ``embed("thor_v1_base", place, **season)``
+2  ``modality="s1"``                                  ``embed(thor, place, sensor="sentinel1",
+                                                      normalization="log1p_p99", **season)``
+3  ``variant="large"``                                ``embed("thor_v1_large", place, **season)``
+4  grid, ``variant="small"``                          ``embed("thor_v1_small", place, output="grid", **season)``
+5  ``RESIZE_MODE NORMALIZE GROUP_MERGE IMG            ``embed(thor, place, resize_mode="native_snap",
+   PATCH_SIZE``                                       normalization="thor_stats", group_merge="mean", image_size=288,
+                                                      patch_size=8, **season)``
+6  ``SHAPE_ADJUST SHAPE_TOL_PX MAX_NATIVE_SIDE        ``embed(thor, array, bands=..., shape_adjust="crop",
+   MAX_NATIVE_TOKENS``                                shape_tol_px=8, max_native_side=384, max_native_tokens=3000)``
+7  ``IMG=288 PATCH_SIZE=4``                           ``embed(thor, place, image_size=288, patch_size=4, **season)``
+8  ``IMG=288 PATCH_SIZE=12``                          ``embed(thor, place, image_size=288, patch_size=12, **season)``
+9  ``IMG=280 PATCH_SIZE=10``                          ``embed(thor, place, image_size=280, patch_size=10, **season)``
+10 ``input_prep=tile, tile_size=288``                 ``embed(thor, PointBuffer(121.5, 31.2, 4096), tile=288,
+                                                      input_prep="tile", **season)``
+11 ``GROUP_MERGE=concat``, ``sum``                    ``embed(thor, place, group_merge="concat", **season)``
+12 anysat                                             ``embed("anysat_base", place, **year)``
+13 ``FRAMES NORM IMG scale_m``, ``max``               ``embed(anysat, place, frames=4, normalization="unit_scale",
+                                                      image_size=48, patch_size=20, pooling="max", **year)``
+14 arrays                                             ``embed(anysat, array, bands=..., offset=0, pixel_size=10,
+                                                      dates=[...])``
+15 what to record                                     ``e.provenance``
+== ================================================== ==================================================================
 
 Where the results differ, and why:
 
-- A place is a square of whole patches on the pixels of the local UTM zone; rs-embed takes one of Web Mercator's, which is
-  as many pixels but less ground away from the equator. Its sides are therefore up to two patches longer here.
-- Clouds are masked per pixel by the product's own layer, where rs-embed leaves out scenes with more than 30 % of them.
-- A part of the time without an acquisition is a masked frame; rs-embed fills in the composite of the whole time:
-  ``frames=FramePolicy(mode="composites", frames=8, start=..., end=..., empty="whole_window")`` does that.
-- Missing pixels are the mean of a normalised band; rs-embed takes the number 0: ``missing="zero"``.
+- A place is a square of whole patches on the pixels of the local UTM zone. Its sides are up to two patches longer than
+  those of rs-embed's square, so that scenes are copied and not resampled.
+- Clouds are masked per pixel by the product's own layer; rs-embed leaves out scenes with more than 30 % of them.
+- A part of the time without an acquisition is a masked frame; rs-embed fills in the composite of the whole time, as
+  does ``frames=FramePolicy(mode="composites", frames=8, start=..., end=..., empty="whole_window")``.
+- Missing pixels are the mean of a normalised band; rs-embed takes the number 0, as does ``missing="zero"`` (THOR).
+- Images that are not square are padded for THOR, and refused for AnySat; rs-embed 0.3.1 stretches them, as does ``non_square="stretch"``.
 - Tiles start at whole patches, and an image is not resampled where a few pixels are left over.
-- Arrays need dates: an array is one frame a date, and none is invented. rs-embed's eight frames of one image are
-  ``embed("anysat_base", np.repeat(array[None], 8, axis=0), dates=[...])`` with the middles of the parts of its time.
-- AnySat's ``raw`` numbers are reflectance, as everywhere here; rs-embed's are digital numbers, 10000 times as large.
+- Arrays need dates: a frame is one date, and none is invented. rs-embed's eight frames of one image are
+  ``np.repeat(array[None], 8, axis=0)`` with the middles of the parts of its time as ``dates``.
+- AnySat's ``raw`` numbers are reflectance; rs-embed's are digital numbers, 10000 times as large.
 """
 
 from __future__ import annotations
@@ -53,6 +65,7 @@ from rasterio.windows import Window
 from small_scenes import S2_BANDS, numbers, write_scene
 
 from anysat_ext import AnySatPreprocess
+from eo_data.datamodules import FramePolicy
 from eo_embed import Embedded, PointBuffer, embed, models
 from eo_embed.one_call import run as run_module
 from eo_models.contract import Features
@@ -314,6 +327,16 @@ def test_12_anysat_takes_eight_composites_of_the_year(
     np.testing.assert_allclose(recorder.images[0], expected, atol=1e-4)
     assert recorder.days == list(days) == [22, 68, 113, 159, 205, 250, 296, 342]
     assert [day.timetuple().tm_yday - 1 for day in found.dates] == recorder.days
+
+
+def test_12_a_part_without_an_acquisition_can_be_filled_in(line: Callable[..., Embedded], recorder: Recorder) -> None:
+    """As rs-embed does; the export says so."""
+    window = ("2022-01-01", "2022-03-01")
+    policy = FramePolicy(mode="composites", frames=4, start=window[0], end=window[1], empty="whole_window")
+    line("anysat_base", SMALL, window, frames=policy, normalization="raw")
+    first, january, third, february = recorder.images[0]
+    np.testing.assert_allclose(first, (january + february) / 2, atol=1e-5)
+    np.testing.assert_array_equal(third, first)
 
 
 @pytest.mark.parametrize("normalization", ["per_tile_zscore", "unit_scale", "raw"])
