@@ -24,13 +24,16 @@ from eo_embed.export.items import items_of, of_length_one
 from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
-from eo_embed.one_call.prepared import Prepared
+from eo_embed.one_call.prepared import Prepared, patch_pixels
 from eo_embed.one_call.result import Embedded
 from eo_embed.one_call.saving import Encoded
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
 from eo_models.preset import Recipe
+
+#: Longest side in pixels of what is encoded as one image: 20 km at 10 m, where encoders were trained with 1 to 4 km.
+_LONGEST = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +145,38 @@ class Run:
         vector, grid = (None if own is None else of_length_one(own) for own in (whole.pooled, whole.grid))
         return replace(whole, pooled=vector, grid=grid)
 
+    def entry(self, number: int) -> dict[str, Any]:
+        """Return a record as the encoder's batches have it.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be used.
+        """
+        self._refuse_large(number)
+        return self.dataset[number]
+
+    def _refuse_large(self, number: int) -> None:
+        """Refuse what is no single image, such as all of a product, unless somebody asks for that.
+
+        Raises
+        ------
+        ValueError
+            With what to ask for.
+        """
+        if self.request.tile is not None or "image_size" in self.request.encoder.own:
+            return
+        record = self.dataset.records[number]
+        height, width = self.dataset.reader.size(record)
+        if max(height, width) > _LONGEST:
+            align = patch_pixels(self.request, self.prepared.facts)
+            msg = (
+                f"{record.id} has {height} x {width} pixels, which are too many for one image: they would be resampled "
+                f"and taken for much less ground. Add tile=... to encode it by parts (a multiple of {align} pixels), "
+                "embed a place of it (PointBuffer, time, source), or add image_size=... to have one image all the same."
+            )
+            raise ValueError(msg)
+
     def _part(self, number: int) -> _Part:
         """Encode one record.
 
@@ -151,6 +186,7 @@ class Run:
             As `embedded`; a tile in which nothing was observed is no fault.
         """
         dataset = self.dataset
+        self._refuse_large(number)
         state = dataset.state(number)
         sample = dataset.read(number)
         batch = collate([dataset.entry(sample, dataset.records[number]) | {"inputs": state}])

@@ -159,6 +159,23 @@ def test_a_folder_that_is_no_product_is_told_what_folders_are_for(scenes: Path) 
     assert "as a list" in text
 
 
+def test_all_of_a_product_is_no_single_image(
+    scene: Path, fields: Callable[..., Path], scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """110 km became 288 pixels, which THOR took for 2.9 km; there was only a warning."""
+    monkeypatch.setattr(run_module, "_LONGEST", 64)
+    text = refusal(scene)
+    assert "96 x 96 pixels" in text
+    assert "tile=... to encode it by parts (a multiple of 16 pixels)" in text
+    assert embed("thor_v1_tiny", scene, tile=48, **TINY).grid.shape == (192, 12, 12)
+    with pytest.warns(UserWarning, match="resamples"):
+        asked = embed("thor_v1_tiny", scene, image_size=48, max_native_side=64, **TINY)
+    assert asked.grid.shape == (192, 6, 6)
+    wide = PointBuffer(*lonlat(48, 48), 400, id="wide")
+    assert "wide has 96 x 96" in refusal(wide, time=SUMMER, source=scenes)
+    assert len(embed("thor_v1_tiny", fields(2), time=SUMMER, source=scenes, **TINY)) == 2
+
+
 def test_what_there_is_not_is_told_before_anything_is_written(scene: Path, tmp_path: Path) -> None:
     out = {"out": tmp_path / "out"}
     assert "gone.pt" in refusal(scene, ckpt=tmp_path / "gone.pt", **out)
@@ -223,7 +240,7 @@ def test_one_bad_geometry_of_hundreds_costs_nothing_but_itself(
     stand_in: StandIn, fields: Callable[..., Path], scenes: Path, tmp_path: Path
 ) -> None:
     path = fields(300, BOWTIE)
-    options = {**TINY, "time": SUMMER, "source": scenes, "id_column": "name"}
+    options = {**TINY, "time": ("2022-06-01", "2022-06-10"), "source": scenes, "id_column": "name", "output": "pooled"}
     with pytest.warns(UserWarning, match=r"1 of 300 places failed; first: f150: "):
         export = embed("thor_v1_tiny", path, out=tmp_path / "out", **options)
     assert len(export.ids) == 299

@@ -38,7 +38,8 @@ Where the results differ, and why:
 - A part of the time without an acquisition is a masked frame; rs-embed fills in the composite of the whole time, as
   does ``frames=FramePolicy(mode="composites", frames=8, start=..., end=..., empty="whole_window")``.
 - Missing pixels are the mean of a normalised band; rs-embed takes the number 0, as does ``missing="zero"`` (THOR).
-- Images that are not square are padded for THOR, and refused for AnySat; rs-embed 0.3.1 stretches them, as does ``non_square="stretch"``.
+- Images that are not square are padded for THOR, and refused for AnySat;
+  rs-embed 0.3.1 stretches them, as does ``non_square="stretch"``.
 - Tiles start at whole patches, and an image is not resampled where a few pixels are left over.
 - Arrays need dates: a frame is one date, and none is invented. rs-embed's eight frames of one image are
   ``np.repeat(array[None], 8, axis=0)`` with the middles of the parts of its time as ``dates``.
