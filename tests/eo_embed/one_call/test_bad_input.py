@@ -152,6 +152,18 @@ def test_a_product_that_is_not_whole_is_named_with_what_it_lacks(tmp_path: Path)
     assert "Download" in text
 
 
+def test_a_product_without_the_file_of_a_band_is_no_product_of_fewer_bands(tmp_path: Path) -> None:
+    """A broken download was encoded without its red band, and nothing said so."""
+    product = write_sentinel2(tmp_path)
+    for file in product.rglob("*B04_*.jp2"):
+        file.unlink()
+    text = refusal(product)
+    assert product.name in text
+    assert "lists the bands RED, but their files are not there" in text
+    found = embed("thor_v1_tiny", product, bands=["BLUE", "GREEN", "NIR_BROAD"], **TINY)
+    assert found.provenance["images"]["S2"]["bands"] == ["BLUE", "GREEN", "NIR_BROAD"]
+
+
 def test_a_folder_that_is_no_product_is_told_what_folders_are_for(scenes: Path) -> None:
     """It was "not recognized as being in a supported file format. Copy it again"."""
     text = refusal(scenes)
