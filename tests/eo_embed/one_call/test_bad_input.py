@@ -188,7 +188,13 @@ def test_all_of_a_product_is_no_single_image(
     assert len(embed("thor_v1_tiny", fields(2), time=SUMMER, source=scenes, **TINY)) == 2
 
 
-def test_what_there_is_not_is_told_before_anything_is_written(scene: Path, tmp_path: Path) -> None:
+def test_what_there_is_not_is_told_before_anything_is_written(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     out = {"out": tmp_path / "out"}
     assert "gone.pt" in refusal(scene, ckpt=tmp_path / "gone.pt", **out)
     assert "There is no device 'gpu'. Valid: auto, cpu" in refusal(scene, device="gpu", **out)

@@ -16,7 +16,6 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
-from huggingface_hub import constants
 from pyproj import CRS, Transformer
 from small_products import write_sentinel2
 from small_scenes import S2_BANDS, write_scene
@@ -112,6 +111,7 @@ def test_the_lines_of_the_readme_run_as_they_are_written(
     root: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import matplotlib as mpl
+    from huggingface_hub import constants  # not before the tests are set offline
 
     mpl.use("Agg")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
