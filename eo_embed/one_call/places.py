@@ -20,7 +20,9 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
 from eo_data.readers.described.scenes import folder_of_scenes
+from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
+from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
@@ -280,12 +282,28 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
 
 
 def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
-    """Describe a scene by its first file."""
+    """Describe a scene by its first file, and the size of its pixels by the finest of its bands."""
     own = Stated(_bands(stated), scene.sensor, *(stated.get(name) for name in _DESCRIBED[1:]))
     if not scene.band_files:
         return describe_image(scene.files[0], own)
-    found = describe_image(scene.files[0], replace(own, bands=(scene.band_files[0],)))
-    return replace(found, bands=scene.bands, file_bands=None, pixel_size=None)
+    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
+    files = zip(scene.bands, scene.band_files, scene.files, strict=True)
+    each = {
+        name: describe_image(href, replace(own, bands=(written,))) for name, written, href in files if name in usual
+    }
+    if not each:
+        msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."
+        raise UnknownFactsError(msg)
+    finest = min(found.pixel_size or usual[name] for name, found in each.items())
+    quality = next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
+    return replace(
+        next(iter(each.values())),
+        bands=scene.bands,
+        file_bands=None,
+        pixel_size=None if finest == min(usual.values()) else finest,
+        quality_band=quality[0],
+        quality_kind=quality[1],
+    )
 
 
 def _bands(stated: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -22,6 +22,7 @@ from eo_data.readers.described.images import Stated, UnknownFactsError, describe
 from eo_data.readers.files import facts_of
 from eo_data.readers.grids.differences import refuse_unplaced
 from eo_data.sensors.quality_names import kind_of_name
+from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 
 
@@ -103,7 +104,7 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
         found.sensor,
         product.kind if product else "file",
         tuple(files),
-        tuple(bands) or found.bands,
+        tuple(SENSORS[found.sensor].canonical(band) or band for band in bands) or found.bands,
         _footprint(files[0], grid),
         day,
         started if started is None or started.tzinfo else started.replace(tzinfo=UTC),

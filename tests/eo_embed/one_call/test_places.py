@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import Transformer
+from small_products import LEFT, TOP, write_hls
 from small_scenes import numbers, write_scene
 
 from eo_embed import PointBuffer, embed
@@ -30,6 +34,26 @@ def test_the_window_counts_in_solar_days_as_the_dates_of_the_frames_do(tmp_path:
         offset=0,
     )
     assert [str(day) for day in found.dates] == ["2022-01-02"]
+
+
+def test_files_of_bands_give_what_their_product_gives_without_its_clouds(tmp_path: Path) -> None:
+    """HLS as it is downloaded, a file for each band: the numbers of the bands, and the quality layer among them."""
+    fmask = np.full((20, 20), 64, np.uint8)
+    fmask[8:10, 8:10] = 66  # bit 1: cloud
+    product = write_hls(tmp_path / "whole", pixels={"Fmask": fmask})
+    (tmp_path / "flat").mkdir()
+    for file in product.glob("*.B*.tif"):
+        shutil.copy(file, tmp_path / "flat")
+    shutil.copy(product / f"{product.name}.Fmask.tif", tmp_path / "flat")
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT + 300, TOP - 300)
+    options: dict[str, Any] = {"time": ("2022-06-01", "2022-07-01"), "pretrained": False}
+    whole, flat = (
+        embed("thor_v1_tiny", PointBuffer(lon, lat, 160), source=tmp_path / name, **options)
+        for name in ("whole", "flat")
+    )
+    assert float(whole.valid.mean()) < 1
+    np.testing.assert_array_equal(flat.valid, whole.valid)
+    np.testing.assert_allclose(flat.vector, whole.vector, atol=2e-6)
 
 
 def test_every_scene_must_say_its_offset_not_only_the_first(tmp_path: Path) -> None:

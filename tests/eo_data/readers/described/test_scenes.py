@@ -49,8 +49,23 @@ def test_files_of_bands_are_one_scene(write_tif: Callable[..., Path], tmp_path: 
         write_tif(tmp_path / f"T32UQV_20220601_{band}.tif", np.ones((1, 8, 8), np.uint16))
     (scene,) = folder_of_scenes(tmp_path).scenes
     assert (scene.id, scene.sensor) == ("T32UQV_20220601", "sentinel2_l2a")
-    assert scene.bands == scene.band_files == ("B02", "B03", "B8A", "SCL")
+    assert scene.bands == ("BLUE", "GREEN", "NIR_NARROW", "SCL")
+    assert scene.band_files == ("B02", "B03", "B8A", "SCL")
     assert [href.name for href in scene.files] == [f"T32UQV_20220601_{band}.tif" for band in scene.band_files]
+
+
+def test_files_that_are_named_after_bands_are_dated_by_their_folder_if_asked(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By itself, the date of a folder may be that of the download."""
+    folder = tmp_path / "S2A_32UQV_20220601_0_L2A"
+    for band in ("B02", "SCL"):
+        write_tif(folder / f"{band}.tif", np.ones((1, 8, 8), np.uint16))
+    (lost,) = folder_of_scenes(tmp_path, Stated(sensor="sentinel2_l2a")).unusable
+    assert "date_pattern" in lost.reason
+    stated = Stated(sensor="sentinel2_l2a", date_pattern=r"_(?P<date>\d{8})_")
+    (scene,) = folder_of_scenes(tmp_path, stated).scenes
+    assert (scene.id, scene.day, scene.bands) == (folder.name, date(2022, 6, 1), ("BLUE", "SCL"))
 
 
 def test_a_name_that_ends_in_a_band_may_be_an_image_of_several(write_tif: Callable[..., Path], tmp_path: Path) -> None:
