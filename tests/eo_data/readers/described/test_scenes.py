@@ -54,6 +54,24 @@ def test_files_of_bands_are_one_scene(write_tif: Callable[..., Path], tmp_path: 
     assert [href.name for href in scene.files] == [f"T32UQV_20220601_{band}.tif" for band in scene.band_files]
 
 
+def test_files_of_bands_have_kind_tile_and_time_of_their_product(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Else level 1 and 2, which lie side by side, would be merged: both are reflectance of Landsat 8."""
+    ids = [f"LC08_{level}_195025_20220601_20220608_02_T1" for level in ("L1TP", "L2SP")]
+    for name in (f"{ids[0]}_B4", f"{ids[1]}_SR_B4", "HLS.S30.T32UQV.2022152T102031.v2.0.B04"):
+        write_tif(tmp_path / f"{name}.tif", np.ones((1, 8, 8), np.uint16))
+    hls, *landsat = folder_of_scenes(tmp_path).scenes
+    assert [(own.id, own.kind, own.tile) for own in landsat] == [
+        (ids[0], "Landsat C2 L1", "195025"),
+        (ids[1], "Landsat C2 L2", "195025"),
+    ]
+    # Midnight is no time of day: west of Greenwich it would be of the solar day before.
+    assert [own.started for own in landsat] == [None, None]
+    assert (hls.kind, hls.tile) == ("HLS S30", "T32UQV")
+    assert hls.started == datetime(2022, 6, 1, 10, 20, 31, tzinfo=UTC)
+
+
 def test_files_that_are_named_after_bands_are_dated_by_their_folder_if_asked(
     write_tif: Callable[..., Path], tmp_path: Path
 ) -> None:
