@@ -135,7 +135,8 @@ def prepared_places(
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
     known = Stated(_bands(stated), None, *(stated.get(name) for name in _DESCRIBED[1:]))
-    placed = _with_known_scenes(_records(table, scenes, sources, facts, request), sources, known)
+    masked = bool(stated.get("clouds", True)) and stated.get("cloud_band") is None
+    placed = _with_known_scenes(_records(table, scenes, sources, facts, request), sources, known, masked=masked)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
@@ -157,8 +158,10 @@ def _records(
     return records_of_places(table.places, scenes, sources, options)
 
 
-def _with_known_scenes(placed: PlaceRecords, sources: Mapping[str, ImageSource], own: Stated) -> PlaceRecords:
-    """Leave out places of which a scene does not say what the one that was looked at does, such as an offset."""
+def _with_known_scenes(
+    placed: PlaceRecords, sources: Mapping[str, ImageSource], own: Stated, *, masked: bool
+) -> PlaceRecords:
+    """Leave out places of which a scene does not say what the one that was looked at does: an offset, or clouds."""
     # Digital numbers of other sensors have one scale, and other units need none.
     asked = [
         name
@@ -171,7 +174,7 @@ def _with_known_scenes(placed: PlaceRecords, sources: Mapping[str, ImageSource],
         scenes = [(name, scene) for name in asked for day in record.frames.get(name, ()) for scene in day]
         for name, scene in scenes:
             if scene not in faults:
-                faults[scene] = _fault_of(scene, replace(own, sensor=sources[name].sensor))
+                faults[scene] = _fault_of(scene, sources[name], own, masked=masked)
         reason = next((faults[scene] for _, scene in scenes if faults[scene]), "")
         if reason:
             failures.append(PlaceFailure(record.id, reason))
@@ -180,12 +183,20 @@ def _with_known_scenes(placed: PlaceRecords, sources: Mapping[str, ImageSource],
     return replace(placed, records=tuple(records), failures=tuple(failures))
 
 
-def _fault_of(scene: SceneFiles, own: Stated) -> str:
+def _fault_of(scene: SceneFiles, source: ImageSource, own: Stated, *, masked: bool) -> str:
+    stated = replace(own, sensor=source.sensor)
     try:
-        describe_image(scene.files[0], replace(own, bands=(scene.bands[0],)) if scene.bands else own)
+        found = describe_image(scene.files[0], replace(stated, bands=(scene.bands[0],)) if scene.bands else stated)
     except ValueError as error:
         return str(error)
-    return ""
+    quality = next(filter(kind_of_name, scene.bands), None) if scene.bands else found.quality_band
+    if not masked or quality == source.cloud_band:
+        return ""
+    has, others = (f"the quality layer {band}" if band else "no quality layer" for band in (quality, source.cloud_band))
+    return (
+        f"{scene.files[0]} has {has}, another scene {others}: clouds would be left in some of them. Add clouds=False "
+        "to leave them in all, or narrow time to scenes of one kind."
+    )
 
 
 @dataclass(frozen=True)

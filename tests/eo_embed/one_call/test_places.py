@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 from pyproj import Transformer
-from small_products import LEFT, TOP, write_hls
+from small_products import LEFT, TOP, write_hls, write_sentinel2
 from small_scenes import numbers, write_scene
 
 from eo_embed import PointBuffer, embed
@@ -68,3 +68,15 @@ def test_every_scene_must_say_its_offset_not_only_the_first(tmp_path: Path) -> N
     write_scene(later, numbers() + 1000, transform=FIJI, crs="EPSG:32760", scale=None)
     with pytest.raises(ValueError, match=f"{later.name}.*offset=-1000"):
         embed("thor_v1_tiny", place, pretrained=False, **options)
+
+
+def test_clouds_are_left_out_of_all_scenes_or_of_none(tmp_path: Path) -> None:
+    """Level 1C has a mask from baseline 04.00 on: by the first scene, which has none, the second would go unmasked."""
+    write_sentinel2(tmp_path, "1C", "02.14", date="20200823")
+    write_sentinel2(tmp_path, "1C", "05.09", date="20230823")
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT + 600, TOP - 600)
+    place = PointBuffer(lon, lat, 160)
+    options: dict[str, Any] = {"source": tmp_path, "time": ("2020-01-01", "2024-01-01"), "pretrained": False}
+    with pytest.raises(ValueError, match="N0509.*MSK_CLASSI_OPAQUE.*no quality layer.*clouds=False"):
+        embed("thor_v1_tiny", place, **options)
+    assert embed("thor_v1_tiny", place, clouds=False, **options).vector.shape == (192,)
