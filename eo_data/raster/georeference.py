@@ -13,6 +13,7 @@ Distances are counted in pixels, so that one tolerance serves metres and degrees
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -190,8 +191,11 @@ def same_crs(one: str | None, other: str | None) -> bool | None:
     """
     if one is None or other is None:
         return None
-    if one == other:
-        return True
+    return one == other or _equal_crs(one, other)
+
+
+@functools.lru_cache(maxsize=64)  # to compare two takes longer than to read a small image
+def _equal_crs(one: str, other: str) -> bool:
     from pyproj import CRS  # noqa: PLC0415
     from pyproj.exceptions import CRSError  # noqa: PLC0415
 

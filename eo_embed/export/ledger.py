@@ -19,7 +19,7 @@ from eo_core.file_state import FileState, Verify, file_state
 from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
 from eo_embed.export.manifest import Manifest, read_manifest
-from eo_embed.export.review import STATED_DATES, Fate, InputCheck, InputsOf, OutputCheck, Review
+from eo_embed.export.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 
 #: Folder of the entries of finished batches.
@@ -227,6 +227,7 @@ class Ledger:
             own["sources"] = [{"path": str(path), **_plain_state(path)} for path in item.get("sources", ())]
         else:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
+            own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
         written = {file: states[file] for file in files}
         entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
         return entry

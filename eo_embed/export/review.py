@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 _NAMED = 3
 #: Key of an entry for the dates that an index states; version 0.1 did not record them.
 STATED_DATES = "stated_dates"
+#: Key of an entry for the grid of a place, where a sample is read on one.
+STATED_PLACE = "stated_place"
 
 Fate = Literal["kept", "changed", "damaged", "gone"]
 
@@ -120,7 +122,7 @@ class InputCheck:
 
     def fate(self, entry: Mapping[str, Any]) -> Fate:
         """Tell whether an item would be made of the same. Layers of a sample are compared once."""
-        made_of = (entry["sources"], entry.get(STATED_DATES))
+        made_of = (entry["sources"], entry.get(STATED_DATES), entry.get(STATED_PLACE))
         before = self._of_samples.get(entry["id"])
         if before is None or before[0] != made_of:
             self._of_samples.clear()  # layers of one sample come together
@@ -135,7 +137,7 @@ class InputCheck:
             return "gone"
         sources = [{**source, "path": self._from_root(source, entry)} for source in entry["sources"]]
         if STATED_DATES in entry:
-            state = {"files": sources, "dates": entry[STATED_DATES]}
+            state = {"files": sources, "dates": entry[STATED_DATES], "place": entry.get(STATED_PLACE, "")}
             same = inputs.unchanged_since(state, self.verify, moved=self.before is not None)
         else:
             same = all(self._same_as_in_0_1(source, inputs) for source in sources)

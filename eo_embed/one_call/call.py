@@ -34,6 +34,7 @@ def embed(
     offset: float | None = None,
     pixel_size: float | None = None,
     dates: Sequence[str | date] | str | date | None = None,
+    transform: Sequence[float] | None = None,
     clouds: bool = True,
     extra_bands: Sequence[str] = (),
     time: TimeWindow | None = None,
@@ -91,6 +92,8 @@ def embed(
         In metres, of what has no place on the map.
     dates : date or sequence of date, optional
         One a file or frame, where names and tags tell none.
+    transform : affine.Affine or six numbers, optional
+        Of an array: from (column, row) of its pixels to map coordinates, with ``crs``.
     clouds : bool
         Whether pixels that the product's quality layer calls clouds count as missing.
     extra_bands : sequence of str
@@ -186,9 +189,12 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    _refuse_source(source, given)
+    _refuse_for_files(source, given)
+    if transform is not None and not is_array(given):
+        msg = "transform is for arrays: a file states its own place, or crs= of it."
+        raise ValueError(msg)
     if is_array(given):
-        found = _of_array(given, request, stated, dates, id, max_memory)
+        found = _of_array(given, request, {**stated, "transform": transform}, dates, id, max_memory)
     else:
         days = [dates] if isinstance(dates, str | date) else dates
         prepared = prepared_files(_lists(given), request, stated, days, id)
@@ -245,7 +251,7 @@ def _lists(given: Any) -> dict[str, list[File]]:  # noqa: ANN401
     return lists
 
 
-def _refuse_source(source: object, given: object) -> None:
+def _refuse_for_files(source: object, given: object) -> None:
     if source is not None:
         msg = f"source is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
         raise ValueError(msg)

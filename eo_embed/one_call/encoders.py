@@ -94,11 +94,30 @@ def _built(
 
 
 def _device(asked: str) -> str:
-    if asked != "auto":
-        return asked
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """Return the device that is meant.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch knows none of the name, or it is not here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next((name for name, here in there.items() if here), "cpu")
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        msg = f"There is no device {asked!r}. Valid: auto, cpu, cuda, cuda:1 (the second one), mps."
+        raise ValueError(msg) from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not there.get(device.type, True) or (device.index or 0) >= count:
+        found = ", ".join(["cpu", *(name for name, here in there.items() if here)])
+        msg = (
+            f'device={asked!r} is not here: PyTorch finds {found}. Use device="auto" for the best of them, or '
+            "install a build of PyTorch and a driver for the one that you mean."
+        )
+        raise ValueError(msg)
+    return asked
 
 
 def _to(value: Any, device: torch.device) -> Any:  # noqa: ANN401  (entries of a batch are of any kind)

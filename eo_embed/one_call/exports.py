@@ -12,7 +12,6 @@ from tqdm import tqdm
 from eo_data.catalog.scenes.place_tables import PlaceFailure
 from eo_data.dataset.batch import collate
 from eo_embed.export.exporter import Exporter
-from eo_embed.export.facts import run_provenance
 from eo_embed.export.opening import Export, open_embeddings
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
@@ -69,8 +68,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         If the folder holds another export; under ``on_error: raise`` when all is written, if some failed.
     """
     settings, dataset = run.request.settings, run.dataset
-    provenance = run_provenance(run.request.encoder.ckpt, None, run.prepared.root)
-    exporter = Exporter(folder, run.encoder, settings, run.facts(), provenance, root=run.prepared.root)
+    exporter = Exporter(folder, run.encoder, settings, run.facts, run.provenance, root=run.prepared.root)
     try:
         exporter.open(
             len(dataset), [("predict", failure.id, failure.reason) for failure in failures], cast("DataSet", dataset)
@@ -88,7 +86,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         exporter.release()
     exporter.raise_if_failed()
     export = open_embeddings(folder)
-    _report({entry["id"]: entry["reason"] for entry in export.manifest["failures"]}, len(dataset))
+    _report(export.failures, len(dataset))
     return export
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
+from eo_data.raster.sample import SampleError
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.readers.files import READERS, reader_of
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, tile_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, stated_of, tile_of
 from eo_models.preset import ImageKind, find_preset
 
 type Files = Sequence[str | os.PathLike[str]]
@@ -67,13 +69,15 @@ def prepared_files(
         images[kind.modality] = (hrefs, found, kind)
     days = tuple(parse_date(day) for day in dates or ())
     several = any(len(hrefs) > 1 or found[0].series for hrefs, found, _ in images.values())
+    # A single image, too, must lie in the time, and is what frames make of it.
+    several = several or request.time is not None or request.frames not in (None, 1, "median")
     series = any(kind.series for *_, kind in images.values())
     if (series or several) and not days:
         _refuse_undated([own for *own, kind in images.values() if kind.series or several], stated)
     sources = {}
     for modality, (_, found, kind) in images.items():
         dated = series or several or bool(days or found[0].dates or stated.get("fallback_date"))
-        source = source_of(found[0], kind, _image_fields(stated), dated=dated)
+        source = source_of(found[0], kind, stated, dated=dated)
         sources[modality] = replace(source, static=series and not kind.series)
     files_of = {modality: hrefs for modality, (hrefs, *_) in images.items()}
     first = next(iter(files_of.values()))[0]
@@ -123,9 +127,8 @@ def _described(hrefs: Sequence[Href], stated: Mapping[str, Any]) -> list[Descrip
     UnknownFactsError
         If one is of another sensor.
     """
-    names = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
-    own = Stated(tuple(stated["bands"]) if stated.get("bands") else None, *(stated.get(name) for name in names))
-    found = [describe_image(href, own) for href in hrefs]
+    own = stated_of(stated, stated.get("sensor"))
+    found = [_description(href, own) for href in hrefs]
     for href, other in zip(hrefs, found, strict=True):
         if other.sensor != found[0].sensor:
             msg = (
@@ -136,9 +139,26 @@ def _described(hrefs: Sequence[Href], stated: Mapping[str, Any]) -> list[Descrip
     return found
 
 
-def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a caller states beyond what describes the image."""
-    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
+def _description(href: Href, stated: Stated) -> Description:
+    """Describe a file.
+
+    Raises
+    ------
+    SampleError
+        As `describe_image`; of a folder that is no product, with what folders are for.
+    """
+    try:
+        return describe_image(href, stated)
+    except UnknownFactsError:
+        raise
+    except SampleError as error:
+        if not (href.is_local and href.path.is_dir() and reader_of(href) is READERS[-1]):
+            raise
+        msg = (
+            f"{href} is a folder, and none of a product that embed knows. Give the files in it as a list; or, if they "
+            f'are scenes, embed a place: embed(..., PointBuffer(lon, lat, metres), time=(start, end), source="{href}").'
+        )
+        raise SampleError(msg) from error
 
 
 def _href(file: str | os.PathLike[str]) -> Href:

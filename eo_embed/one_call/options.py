@@ -77,6 +77,11 @@ class Request:
         Start and end, the end excluded.
     tile : int, optional
         Side of tiles in pixels.
+
+    Raises
+    ------
+    ValueError
+        If the time is no pair of dates, or ends before it begins.
     """
 
     encoder: EncoderOptions
@@ -84,6 +89,9 @@ class Request:
     frames: Frames = None
     time: TimeWindow | None = None
     tile: int | None = None
+
+    def __post_init__(self) -> None:
+        window_of(self.time)
 
 
 def window_of(time: TimeWindow | None) -> tuple[str, str] | None:
@@ -99,7 +107,11 @@ def window_of(time: TimeWindow | None) -> tuple[str, str] | None:
     if isinstance(time, str) or len(time) != 2:
         msg = f'time must be a window such as ("2022-06-01", "2022-09-01"), the end excluded, got {time!r}.'
         raise ValueError(msg)
-    start, end = (parse_date(day) for day in time)
+    try:
+        start, end = (parse_date(day) for day in time)
+    except ValueError as error:
+        msg = f'time must be a window such as ("2022-06-01", "2022-09-01"), got {time!r}: {error}'
+        raise ValueError(msg) from error
     if end <= start:
         msg = f"time must end after it begins, got {start} .. {end}. Exchange them; the end itself is excluded."
         raise ValueError(msg)

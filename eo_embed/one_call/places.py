@@ -26,7 +26,7 @@ from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, tile_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
 
 #: Files of places.
@@ -36,7 +36,6 @@ _ONE = (PointBuffer, BBox, Region, BaseGeometry)
 _ROUGHLY = 10.0
 #: How many places are asked again, and how many dates are listed, where no scene was found.
 _ASKED = 4
-_DESCRIBED = ("sensor", "unit", "offset", "scale", "date_pattern", "date_format")
 
 
 def are_places(given: object) -> bool:
@@ -128,15 +127,15 @@ def prepared_places(
             )
             raise ValueError(msg)
         chosen[kind.modality] = kind
-        sources[kind.modality] = source_of(found, kind, _image_fields(stated), dated=True)
+        sources[kind.modality] = source_of(found, kind, stated, dated=True)
     sources = _on_one_grid(sources, chosen)
     facts = {modality: facts_of_source(modality, own) for modality, own in sources.items()}
     series = any(kind.series for kind in chosen.values())
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
-    known = Stated(_bands(stated), None, *(stated.get(name) for name in _DESCRIBED[1:]))
     masked = bool(stated.get("clouds", True)) and stated.get("cloud_band") is None
-    placed = _with_known_scenes(_records(table, scenes, sources, facts, request), sources, known, masked=masked)
+    found_records = _records(table, scenes, sources, facts, request)
+    placed = _with_known_scenes(found_records, sources, stated_of(stated, None), masked=masked)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
@@ -288,13 +287,13 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
         return source, Path(getattr(source, "folder", Path()))
-    own = Stated(_bands(stated), sensors[0] if len(sensors) == 1 else None, *(stated.get(n) for n in _DESCRIBED[1:]))
+    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
     return folder_of_scenes(Path(source), own), Path(source)
 
 
 def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
     """Describe a scene by its first file, and the size of its pixels by the finest of its bands."""
-    own = Stated(_bands(stated), scene.sensor, *(stated.get(name) for name in _DESCRIBED[1:]))
+    own = stated_of(stated, scene.sensor)
     if not scene.band_files:
         return describe_image(scene.files[0], own)
     usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
@@ -315,14 +314,6 @@ def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
         quality_band=quality[0],
         quality_kind=quality[1],
     )
-
-
-def _bands(stated: Mapping[str, Any]) -> tuple[str, ...] | None:
-    return tuple(stated["bands"]) if stated.get("bands") else None
-
-
-def _image_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
 
 
 def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.preprocess.one_frame import OneFrame
-from eo_data.readers.described.images import Description, UnknownFactsError
+from eo_data.readers.described.images import Description, Stated, UnknownFactsError
 from eo_data.readers.grids.pixel_grid import nominal_pixel_size
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.frame_policy import FramePolicy
@@ -22,9 +23,26 @@ from eo_models.preset import ImageFacts, ImageKind, Recipe, find_preset
 #: Arguments of `embed` that are fields of `ImageSource`, for what files do not say.
 IMAGE_FIELDS = (
     *("scale", "nodata", "crs", "pixel_size", "resample_to", "resampling", "variables", "dataset", "products"),
-    *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind", "transform"),
-    "remove_noise",
+    *("date_pattern", "date_format", "fallback_date", "cloud_band", "cloud_kind", "remove_noise"),
 )
+
+
+#: Arguments of `embed` that say what images are, beside their bands and sensor.
+_DESCRIBING = ("unit", "offset", "scale", "date_pattern", "date_format")
+
+
+def stated_of(given: Mapping[str, Any], sensor: str | None) -> Stated:
+    """Return what a caller states of images, as far as it describes them.
+
+    Parameters
+    ----------
+    given : mapping
+        Arguments of `embed`.
+    sensor : str, optional
+        The sensor, where it is known.
+    """
+    bands = tuple(given["bands"]) if given.get("bands") else None
+    return Stated(bands, sensor, *(given.get(name) for name in _DESCRIBING))
 
 
 @dataclass(frozen=True)
@@ -133,11 +151,11 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
     kind : ImageKind
         What the encoder takes of them.
     stated : mapping
-        Fields of `ImageSource` that the caller states, and ``offset``, ``extra_bands``, ``clouds``.
+        Arguments of `embed` that the caller states: what describes the images has been used.
     dated : bool
         Whether their dates are wanted.
     """
-    given = dict(stated)
+    given = {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
     extra = [band for band in given.pop("extra_bands", ()) if band in kind.optional]
     there = bands_for(found, kind)
     bands = [band for band in (*kind.bands, *extra) if band in there]
@@ -147,6 +165,12 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
     own: dict[str, Any] = {"offset": found.offset, "resampling": "nearest", **quality, **given}
     if kind.pixel_size is not None and found.pixel_size not in (None, kind.pixel_size):
         own.setdefault("resample_to", kind.pixel_size)
+        if kind.unit != InputUnit.NATIVE:  # of those, the encoder was trained on resampled pixels
+            warnings.warn(
+                f"{found.sensor}: pixels of {found.pixel_size:g} m are resampled to the {kind.pixel_size:g} m that the "
+                "encoder reads.",
+                stacklevel=2,
+            )
     if "resample_to" in own:
         size = size or own["resample_to"]
     return ImageSource(

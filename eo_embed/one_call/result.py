@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eo_embed.one_call.saving import Encoded, save
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import cell_centres
 
@@ -20,38 +21,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from affine import Affine
     from matplotlib.figure import Figure
-
-    from eo_embed.one_call.encoders import BuiltEncoder
-    from eo_embed.one_call.options import Request
-    from eo_models.contract import Features
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """What an embedding was made of and by, which `Embedded.save` needs.
-
-    Parameters
-    ----------
-    batch : mapping
-        Of one sample.
-    features : sequence of Features
-        What the encoder gave, by layer.
-    encoder : BuiltEncoder
-        The encoder.
-    request : Request
-        What was asked for.
-    facts : mapping
-        All that changes the numbers, see `eo_embed.export.facts.export_facts`.
-    root : Path
-        Folder that files are named from.
-    """
-
-    batch: Mapping[str, Any]
-    features: Sequence[Features]
-    encoder: BuiltEncoder
-    request: Request
-    facts: Mapping[str, Any]
-    root: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +139,6 @@ class Embedded:
         ValueError
             If the folder holds another export, or its format cannot hold the grid.
         """
-        from eo_embed.one_call.saving import save  # noqa: PLC0415
-
         return save(self.encoded, Path(folder), settings)
 
     def plot(self) -> Figure:
@@ -261,8 +228,6 @@ class EmbeddedPlaces(Sequence[Embedded]):
         ValueError
             If there are none, they were made with different settings, or as `Embedded.save`.
         """
-        from eo_embed.one_call.saving import save  # noqa: PLC0415
-
         return save([own for entry in self.entries for own in entry.encoded], Path(folder), settings)
 
 

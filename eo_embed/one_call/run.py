@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared
-from eo_embed.one_call.result import Embedded, Encoded
+from eo_embed.one_call.result import Embedded
+from eo_embed.one_call.saving import Encoded
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
@@ -64,17 +66,20 @@ class Run:
         self.wholes: dict[str, list[int]] = {}
         for number, record in enumerate(self.dataset.records):
             self.wholes.setdefault(record.raster_id or record.id, []).append(number)
-        self._encoder: BuiltEncoder | None = None
 
-    @property
+    @functools.cached_property
     def encoder(self) -> BuiltEncoder:
         """The encoder, built when it is first needed: input that cannot be used is refused before."""
-        if self._encoder is None:
-            self._encoder = encoder_for(self.request, self.recipe)
-        return self._encoder
+        return encoder_for(self.request, self.recipe)
 
+    @functools.cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What a reader wants to know besides: checkpoint, versions."""
+        return run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
+
+    @functools.cached_property
     def facts(self) -> dict[str, Any]:
-        """Return all that changes the numbers, as `eo_embed.EmbeddingTask` states it."""
+        """All that changes the numbers, as `eo_embed.EmbeddingTask` states it."""
         options = self.request.encoder
         arguments = {**self.recipe.arguments, **options.weights}
         task = encoder_facts(options.name, arguments, self.request.settings)
@@ -110,7 +115,7 @@ class Run:
         """
         name = self.ids[index]
         parts = [self._part(number) for number in self.wholes[name]]
-        facts, named = self.facts(), sources or self._named(parts[0].sources)
+        facts, named = self.facts, sources or self._named(parts[0].sources)
         layers = {}
         for layer in parts[0].layers:
             tiles = [part.layers[layer] for part in parts]
@@ -150,7 +155,6 @@ class Run:
 
     def _provenance(self, facts: Mapping[str, Any], sample: Sample, more: Mapping[str, Any]) -> dict[str, Any]:
         report = self.encoder.extractor.backbone.load_report
-        own = run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
         images = {}
         for name, image in sample.images.items():
             described = image if self.prepared.series else single(name, image)
@@ -171,8 +175,8 @@ class Run:
             "images": images,
             "weights": weights,
             **facts,
-            "checkpoint_sha256": own["checkpoint_sha256"],
-            "software": own["software"],
+            "checkpoint_sha256": self.provenance["checkpoint_sha256"],
+            "software": self.provenance["software"],
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,37 @@ from eo_embed.export.facts import encoder_facts, run_provenance
 from eo_embed.export.settings import ExportSettings
 
 if TYPE_CHECKING:
-    from eo_embed.one_call.result import Encoded
+    from eo_embed.one_call.encoders import BuiltEncoder
+    from eo_embed.one_call.options import Request
     from eo_models.contract import Features
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What an embedding was made of and by, which `Embedded.save` needs.
+
+    Parameters
+    ----------
+    batch : mapping
+        Of one sample.
+    features : sequence of Features
+        What the encoder gave, by layer.
+    encoder : BuiltEncoder
+        The encoder.
+    request : Request
+        What was asked for.
+    facts : mapping
+        All that changes the numbers, see `eo_embed.export.facts.export_facts`.
+    root : Path
+        Folder that files are named from.
+    """
+
+    batch: Mapping[str, Any]
+    features: Sequence[Features]
+    encoder: BuiltEncoder
+    request: Request
+    facts: Mapping[str, Any]
+    root: Path
 
 
 class _Replay:
