@@ -83,7 +83,11 @@ def _outer(root: Path, entries: list[Found]) -> Iterator[Found]:
 
 @dataclass(frozen=True)
 class _BandName:
-    """The name of a file of one band: ``T32UQV_20220601_B02_10m.jp2`` is of the scene ``T32UQV_20220601``."""
+    """The name of a file of one band.
+
+    ``T32UQV_20220601_B02_10m.jp2`` is of the scene ``T32UQV_20220601``, ``S2A_32UQV_20220601_0_L2A/B02.tif`` of the one
+    that its folder is named after.
+    """
 
     file: str
     scene: str
@@ -96,7 +100,8 @@ class _BandName:
         match = _pattern().fullmatch(path.stem)
         if match is None or path.suffix.lower() not in _IMAGES:
             return None
-        return cls(file, str(path.parent / match["scene"]), match["band"], int(match["size"] or 0))
+        scene = path.parent / (match["scene"] or "")
+        return cls(file, str(scene), match["band"], int(match["size"] or 0)) if scene.name else None
 
     @classmethod
     def of(cls, file: str) -> _BandName:
@@ -107,4 +112,5 @@ class _BandName:
 def _pattern() -> re.Pattern[str]:
     names = {name for table in SENSORS.values() for band in table.bands for name in (band.name, *band.aliases)}
     known = "|".join(re.escape(name) for name in sorted(names | set(_QUALITY), key=len, reverse=True))
-    return re.compile(rf"(?P<scene>.+)[_.-](?P<band>{known})(?:[_-](?P<size>\d+)m)?", re.IGNORECASE)
+    # As much as may be is the band: ``SR_B2`` and ``QA_PIXEL`` of Landsat are of one scene.
+    return re.compile(rf"(?:(?P<scene>.+?)[_.-])?(?P<band>{known})(?:[_-](?P<size>\d+)m)?", re.IGNORECASE)
