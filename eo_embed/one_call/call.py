@@ -217,7 +217,7 @@ def _of_array(
     max_memory: int | str | None,
 ) -> Embedded:
     image = array_image(given, stated.get("bands"), dates, stated.get("transform"), stated.get("crs"))
-    own = {key: value for key, value in stated_of_array(image, stated).items() if key != "transform"}
+    own = stated_of_array(image, stated)
     with image.files() as files:
         try:
             prepared = prepared_files({"": files}, request, own, image.dates or None, name or "array")
