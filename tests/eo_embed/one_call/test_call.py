@@ -179,3 +179,24 @@ def test_options_of_a_card_are_those_that_embed_takes(scene: Path) -> None:
     plain = embed("thor_v1_tiny", scene, **TINY)
     stated = embed("thor_v1_tiny", scene, **{**TINY, **options})
     np.testing.assert_array_equal(stated.vector, plain.vector)
+
+
+@pytest.mark.parametrize("setting", [{"pooling": "max"}, {"layers": (0,)}, {"group_merge": "concat"}])
+def test_saving_cannot_state_what_the_numbers_were_not_made_with(
+    scene: Path, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    found = embed("thor_v1_tiny", scene, **TINY)
+    with pytest.raises(ValueError, match=f"{next(iter(setting))}.*to embed, not to save"):
+        found.save(tmp_path / "out", **setting)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(TypeError, match="Did you mean 'overwrite'"):
+        found.save(tmp_path / "out", overwrit=True)
+
+
+def test_one_layer_is_saved_alone(scene: Path, tmp_path: Path) -> None:
+    found = embed("thor_v1_tiny", scene, layers=(0, -1), **TINY).layer("layer_0")
+    export = open_embeddings(found.save(tmp_path / "out"))
+    assert export.pooled is not None
+    assert len(export.pooled) == 1
+    np.testing.assert_array_equal(export.pooled.embedding[0], found.vector)
+    assert export.manifest["facts"]["task"]["layers"] == [0]
