@@ -8,6 +8,11 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+from eo_core.arguments import one_of
+from eo_data.sensors.tables import SENSORS
+from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
 from eo_embed.export.opening import Export
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
@@ -42,7 +47,7 @@ def embed(
     frames: Frames = None,
     tile: int | None = None,
     output: Output = "both",
-    layers: Sequence[int] = (-1,),
+    layers: Sequence[int] | int = (-1,),
     pooling: Pooling = "mean",
     group_merge: GroupMerge = "mean",
     l2_normalise: bool = False,
@@ -110,7 +115,7 @@ def embed(
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
-    layers : sequence of int
+    layers : int or sequence of int
         Which layers of the encoder; -1 is the last.
     pooling : {'mean', 'max', 'cls'}
         How tokens become a vector. Of a polygon or box, the mean over its cells, weighted by the area that it covers.
@@ -159,6 +164,8 @@ def embed(
     TypeError
         For an option that the encoder does not have.
     """
+    # Numbers of numpy are no values of a config.
+    options = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     fields = {name: options.pop(name) for name in IMAGE_FIELDS if name in options}
     stated = {
         name: value
@@ -172,8 +179,9 @@ def embed(
         }.items()
         if value is not None
     } | {"clouds": clouds, "extra_bands": tuple(extra_bands)}
+    _refuse_unknown_names(encoder, stated)
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
-    settings = ExportSettings(tuple(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
+    settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile)
     if are_places(given):
@@ -200,6 +208,32 @@ def embed(
         prepared = prepared_files(_lists(given), request, stated, days, id)
         found = Run(prepared, request, max_memory=max_memory).embedded(0)
     return _saved(found, out)
+
+
+def _layers(layers: Sequence[int] | int) -> tuple[int, ...]:
+    return (layers,) if isinstance(layers, int) else tuple(layers)
+
+
+def _refuse_unknown_names(encoder: str, stated: Mapping[str, Any]) -> None:
+    """Refuse a sensor, a unit and further bands that nobody knows.
+
+    Raises
+    ------
+    ValueError
+        With the valid ones.
+    """
+    sensors = stated.get("sensor", ())
+    for sensor in (sensors,) if isinstance(sensors, str) else sensors:
+        one_of("sensor", sensor, tuple(SENSORS))
+    if "unit" in stated:
+        one_of("unit", stated["unit"], tuple(InputUnit))
+    kinds = find_preset(encoder).images(encoder).values()
+    known = dict.fromkeys(band for kind in kinds for band in (*kind.optional, *kind.bands))
+    for band in stated["extra_bands"]:
+        if band not in known:
+            optional = dict.fromkeys(band for kind in kinds for band in kind.optional)
+            msg = f"{encoder} reads no band {band!r} on request. Valid: {', '.join(optional) or 'none'}."
+            raise ValueError(msg)
 
 
 def _saved(found: Embedded, out: File | None) -> Embedded:

@@ -154,10 +154,18 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
         Arguments of `embed` that the caller states: what describes the images has been used.
     dated : bool
         Whether their dates are wanted.
+
+    Raises
+    ------
+    UnknownFactsError
+        If bands that are asked for are not there.
     """
     given = {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
     extra = [band for band in given.pop("extra_bands", ()) if band in kind.optional]
     there = bands_for(found, kind)
+    if absent := [band for band in extra if band not in there]:
+        msg = f"extra_bands asks for {', '.join(absent)}, and the {found.sensor} images have {', '.join(there)}."
+        raise UnknownFactsError(msg)
     bands = [band for band in (*kind.bands, *extra) if band in there]
     masked = given.pop("clouds", True) and found.quality_band is not None
     quality = {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind} if masked else {}

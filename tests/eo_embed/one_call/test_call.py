@@ -200,3 +200,20 @@ def test_one_layer_is_saved_alone(scene: Path, tmp_path: Path) -> None:
     assert len(export.pooled) == 1
     np.testing.assert_array_equal(export.pooled.embedding[0], found.vector)
     assert export.manifest["facts"]["task"]["layers"] == [0]
+
+
+def test_names_that_nobody_knows_are_refused_with_the_valid_ones(scene: Path) -> None:
+    for stated, valid in (
+        ({"extra_bands": ["COASTAL_AEROSOLS"]}, "'COASTAL_AEROSOLS'.*Valid: COASTAL_AEROSOL, WATER_VAPOR"),
+        ({"extra_bands": ["WATER_VAPOR"]}, "extra_bands asks for WATER_VAPOR, .* images have BLUE"),
+        ({"sensor": "sentinel2"}, "sensor must be one of sentinel2_l1c, sentinel2_l2a"),
+        ({"unit": "reflectence"}, "unit must be one of digital_number, reflectance"),
+    ):
+        with pytest.raises(ValueError, match=valid):
+            embed("thor_v1_tiny", scene, **stated, **TINY)
+
+
+def test_numbers_of_numpy_and_one_layer_are_options_as_any(scene: Path) -> None:
+    expected = embed("thor_v1_tiny", scene, patch_size=4, layers=(0,), **TINY)
+    found = embed("thor_v1_tiny", scene, patch_size=np.int64(4), layers=0, **TINY)
+    np.testing.assert_array_equal(found.vector, expected.vector)
