@@ -118,7 +118,7 @@ def kind_for(
     Raises
     ------
     UnknownFactsError
-        If the encoder reads no images of the sensor, or none or not all of the bands that it needs are there.
+        If the encoder reads no images of the sensor, or not in their unit, or not enough of the bands are there.
     """
     kind = kinds.get(found.sensor)
     if kind is None:
@@ -131,6 +131,12 @@ def kind_for(
             f"{what} has the bands {', '.join(there)}; {encoder} needs {'all' if kind.all_needed else 'some'} of "
             f"{', '.join(kind.bands)}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there. If they "
             'have other names, add bands=["...", ...] in the order of the file.'
+        )
+        raise UnknownFactsError(msg)
+    if kind.native is not None and found.unit not in (InputUnit.NATIVE, kind.native):
+        msg = (
+            f"{what} holds {found.unit}, and {encoder} takes the numbers of {found.sensor} as they are, which must be "
+            f'{kind.native}. Convert them, or state unit="native" if they are what the encoder was trained with.'
         )
         raise UnknownFactsError(msg)
     return kind if modality is None else replace(kind, modality=modality)

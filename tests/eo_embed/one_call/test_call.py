@@ -217,3 +217,20 @@ def test_numbers_of_numpy_and_one_layer_are_options_as_any(scene: Path) -> None:
     expected = embed("thor_v1_tiny", scene, patch_size=4, layers=(0,), **TINY)
     found = embed("thor_v1_tiny", scene, patch_size=np.int64(4), layers=0, **TINY)
     np.testing.assert_array_equal(found.vector, expected.vector)
+
+
+def test_aerial_pictures_reach_anysat_and_other_numbers_than_it_was_trained_with_are_refused() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (4, 100, 100)).astype(np.uint8)
+    stated: dict[str, Any] = {
+        "bands": ["B", "G", "R", "NIR"],
+        "sensor": "aerial",
+        "pixel_size": 0.2,
+        "dates": "2019-07-01",
+    }
+    found = embed("anysat_tiny", picture, patch_size=10, **stated, **TINY)
+    turned = embed(
+        "anysat_tiny", picture[[2, 1, 0, 3]], patch_size=10, **{**stated, "bands": ["R", "G", "B", "NIR"]}, **TINY
+    )
+    np.testing.assert_array_equal(found.vector, turned.vector)
+    with pytest.raises(ValueError, match="must be digital_number.*unit=.native"):
+        embed("anysat_tiny", picture / np.float32(255), patch_size=10, unit="reflectance", **stated, **TINY)
