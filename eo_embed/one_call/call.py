@@ -33,11 +33,11 @@ def embed(
     encoder: str,
     given: Any,  # noqa: ANN401  (a file, files, an array, a product, a place or places: see below)
     *,
-    bands: Sequence[str] | None = None,
-    sensor: str | Sequence[str] | None = None,
-    unit: str | None = None,
-    offset: float | None = None,
-    pixel_size: float | None = None,
+    bands: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    sensor: str | Sequence[str] | Mapping[str, str] | None = None,
+    unit: str | Mapping[str, str] | None = None,
+    offset: float | Mapping[str, float] | None = None,
+    pixel_size: float | Mapping[str, float] | None = None,
     dates: Sequence[str | date] | str | date | None = None,
     transform: Sequence[float] | None = None,
     clouds: bool = True,
@@ -79,7 +79,8 @@ def embed(
 
         - a file that GDAL, h5netcdf or zarr reads, or a product as its agency ships it (Sentinel-2 ``.SAFE``, ...);
         - a list of dated files or products: a series, or a composite for an encoder of single images;
-        - a mapping of lists, for images of several sensors of one ground: ``{"s2": [...], "s1": [...]}``;
+        - a mapping of lists, for images of several sensors of one ground: ``{"s2": [...], "s1": [...]}``; what is
+          stated of one of them is a mapping, too: ``unit={"s1": "decibel"}``;
         - an array of numpy, torch or xarray, ``(C, H, W)`` or ``(T, C, H, W)``, with ``bands`` and ``unit``;
         - a place (`PointBuffer`, `BBox`, a shapely polygon in longitude and latitude), with ``source`` and ``time``;
         - many places: a list, a GeoDataFrame, or the path of a GeoPackage, GeoJSON, GeoParquet or Shapefile.
@@ -185,6 +186,9 @@ def embed(
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile)
     if are_places(given):
+        if dates is not None:
+            msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."
+            raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
         prepared, failures = prepared_places(table, request, stated, source)
@@ -197,7 +201,7 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    _refuse_for_files(source, given)
+    _refuse_for_files(given, source=source, id_column=id_column, buffer_m=buffer_m)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
         raise ValueError(msg)
@@ -222,11 +226,10 @@ def _refuse_unknown_names(encoder: str, stated: Mapping[str, Any]) -> None:
     ValueError
         With the valid ones.
     """
-    sensors = stated.get("sensor", ())
-    for sensor in (sensors,) if isinstance(sensors, str) else sensors:
-        one_of("sensor", sensor, tuple(SENSORS))
-    if "unit" in stated:
-        one_of("unit", stated["unit"], tuple(InputUnit))
+    for name, valid in (("sensor", tuple(SENSORS)), ("unit", tuple(InputUnit))):
+        asked = stated.get(name, ())
+        for value in asked.values() if isinstance(asked, Mapping) else (asked,) if isinstance(asked, str) else asked:
+            one_of(name, value, valid)
     kinds = find_preset(encoder).images(encoder).values()
     known = dict.fromkeys(band for kind in kinds for band in (*kind.optional, *kind.bands))
     for band in stated["extra_bands"]:
@@ -285,7 +288,8 @@ def _lists(given: Any) -> dict[str, list[File]]:  # noqa: ANN401
     return lists
 
 
-def _refuse_for_files(source: object, given: object) -> None:
-    if source is not None:
-        msg = f"source is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
-        raise ValueError(msg)
+def _refuse_for_files(given: object, **of_places: object) -> None:
+    for name, value in of_places.items():
+        if value is not None:
+            msg = f"{name} is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
+            raise ValueError(msg)

@@ -234,3 +234,23 @@ def test_aerial_pictures_reach_anysat_and_other_numbers_than_it_was_trained_with
     np.testing.assert_array_equal(found.vector, turned.vector)
     with pytest.raises(ValueError, match="must be digital_number.*unit=.native"):
         embed("anysat_tiny", picture / np.float32(255), patch_size=10, unit="reflectance", **stated, **TINY)
+
+
+def test_what_is_stated_of_one_of_two_sensors_is_not_stated_of_the_other(tmp_path: Path) -> None:
+    optical = write_scene(tmp_path / "optical.tif", numbers())
+    decibels = np.random.default_rng(1).uniform(-25, -5, (2, 64, 64)).astype(np.float32)
+    radar = write_scene(tmp_path / "radar.tif", decibels, ("VV", "VH"), scale=None)
+    both: dict[str, Any] = {"s2": [optical], "s1": [radar]}
+    stated = {"sensor": {"s2": "sentinel2_l2a"}, "unit": {"s1": "decibel"}, "offset": {"s2": 0}}
+    told = embed("thor_v1_tiny", both, **stated, **TINY).provenance["images"]
+    assert {name: image["unit"] for name, image in told.items()} == {"S2": "reflectance", "S1": "decibel"}
+    with pytest.raises(ValueError, match="unit is stated for 'S1'; images are 's2', 's1'"):
+        embed("thor_v1_tiny", both, **{**stated, "unit": {"S1": "decibel"}}, **TINY)
+
+
+def test_what_is_for_places_is_refused_with_a_file_and_dates_are_refused_with_places(scene: Path) -> None:
+    for stated in ({"id_column": "name"}, {"buffer_m": 100.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(stated))} is for places"):
+            embed("thor_v1_tiny", scene, **stated, **TINY)
+    with pytest.raises(ValueError, match="dates are of files and arrays"):
+        embed("thor_v1_tiny", eo_embed.PointBuffer(9, 45, 100), dates=["2022-06-01"], **TINY)
