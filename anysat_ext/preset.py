@@ -24,8 +24,13 @@ _MODALITY_OF: Mapping[str, str] = {
     "landsat8": "l8",
     "aerial": "aerial",
 }
-#: Sensors of which AnySat takes numbers as they are: reflectance beside temperatures, and pictures of 8 bits.
-_NATIVE = ("landsat7", "landsat8", "aerial")
+#: Sensors of which AnySat takes numbers as they are, and what they are: reflectance beside temperatures, and pictures
+#: of 8 bits.
+_NATIVE: Mapping[str, str] = {
+    "landsat7": InputUnit.REFLECTANCE.value,
+    "landsat8": InputUnit.REFLECTANCE.value,
+    "aerial": InputUnit.DIGITAL_NUMBER.value,
+}
 #: Settings of `AnySatPreprocess` that are for arrays without dates.
 _NOT_OPTIONS = ("frames", "start", "end", "ratio")
 #: Arguments of the backbone that are options, too.
@@ -127,7 +132,9 @@ def _kind(sensor: str, name: str) -> ImageKind:
     bands = tuple(table.canonical(band) or band for band in modality.bands if band != RATIO)
     unit = InputUnit.NATIVE.value if sensor in _NATIVE else None
     frames = AnySatPreprocess.frames if modality.is_series else None
-    return ImageKind(name, bands, (), True, modality.is_series, unit, modality.pixel_metres, frames)
+    return ImageKind(
+        name, bands, (), True, modality.is_series, unit, modality.pixel_metres, frames, _NATIVE.get(sensor)
+    )
 
 
 PRESET = AnySatPreset()

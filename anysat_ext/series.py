@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
 from anysat_ext.model.modalities import MODALITIES, Modality, select_modalities
-from eo_data.sensors.tables import SENTINEL1, SENTINEL2, find_band, spelling
+from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor, find_band, spelling
 
 DATE = "DATE"
 #: Value of the date plane of a frame that is not to be used, as `eo_data.dataset.dataset` writes it.
@@ -222,6 +223,10 @@ def _by_source(argument: str, given: object, sources: Mapping[str, str]) -> dict
     return {either[name]: value for name, value in given.items()}
 
 
+#: Sensors whose canonical names of bands count, too.
+_TABLES: Mapping[str, Sensor] = MappingProxyType({"l7": LANDSAT7, "l8": LANDSAT8, "aerial": AERIAL})
+
+
 def _canonical(modality: Modality, name: str) -> str:
     """Name of a band in AnySat's table."""
     if modality.name == "s2":
@@ -229,7 +234,11 @@ def _canonical(modality: Modality, name: str) -> str:
     upper = name.strip().upper()
     if modality.name in ("s1", "s1-asc") and "/" not in upper:
         return find_band(name, [SENTINEL1]).name.removeprefix("IW_")
-    return next((band for band in modality.bands if band.upper() == upper), name)
+    literal = next((band for band in modality.bands if band.upper() == upper), None)
+    table = _TABLES.get(modality.name)
+    if literal is not None or table is None or (known := table.canonical(name)) is None:
+        return literal or name
+    return next((band for band in modality.bands if table.canonical(band) == known), name)
 
 
 def _channels(source: str, modality: Modality, bands: object, default_day: object) -> Channels:

@@ -22,7 +22,7 @@ from eo_data.catalog.known.tables import KNOWN_INDICES
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m eo_data.index", description="Write the index of a data set.")
+    parser = argparse.ArgumentParser(prog="eo index", description="Write the index of a data set.")
     commands = parser.add_subparsers(dest="kind", required=True)
     for known in KNOWN_INDICES:
         command = commands.add_parser(known.name, help=known.summary)

@@ -258,7 +258,7 @@ def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m eo_data.inspect", description="Show what happens to a sample.")
+    parser = argparse.ArgumentParser(prog="eo inspect", description="Show what happens to a sample.")
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--config", action="append", help="may be given several times, as in terratorch")
     wanted.add_argument(

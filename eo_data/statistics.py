@@ -182,7 +182,7 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eo_data.statistics",
+        prog="eo statistics",
         description="Mean, standard deviation and range per band of a data set, as YAML. Missing pixels do not count.",
     )
     parser.add_argument("files", nargs="+", help="raster files, or patterns in quotes: 'images/**/*_S2.tif'")

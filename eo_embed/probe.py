@@ -29,7 +29,7 @@ __getattr__, __dir__ = lazy_attributes(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eo_embed.probe",
+        prog="eo probe",
         description="Score small models on the pooled vectors of an export, with confidence intervals.",
     )
     parser.add_argument("export", type=Path, help="folder of the export, with output: pooled or both")

@@ -80,7 +80,7 @@ def move(data: dict[str, Any], root: str) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the config of a checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m eo_finetune.config", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="eo config", description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", help="a checkpoint of eo_finetune.BestCheckpoint, such as best.ckpt")
     parser.add_argument("--root", help="another folder of data")
     parser.add_argument("--out", help="file to write; printed without")

@@ -44,6 +44,8 @@ class ImageKind:
     frames : int or None
         Of a series over a window of time, the number of equal parts with a composite each that the encoder is used
         with; ``None`` for all acquisitions.
+    native : str or None
+        Of ``unit: native``, what the numbers of most bands are: images of another unit are refused.
     """
 
     modality: str
@@ -54,6 +56,7 @@ class ImageKind:
     unit: str | None = None
     pixel_size: float | None = None
     frames: int | None = None
+    native: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class EncoderCard:
         lines += [f"{name:<9} {text}" for name, text in rows.items()]
         for sensor, kind in self.images.items():
             needed = "all of" if kind.all_needed else "any of"
-            unit = f"; {kind.unit}" if kind.unit else ""
+            unit = f"; {kind.native or kind.unit}, not converted" if kind.unit else ""
             size = f"; pixels of {kind.pixel_size:g} m" if kind.pixel_size else ""
             what = "dated series" if kind.series else "single images"
             lines.append(f"{sensor:<16} {what}{unit}{size}; {needed} {', '.join(kind.bands)}")

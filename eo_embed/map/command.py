@@ -96,7 +96,7 @@ def write_map(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eo_embed.map",
+        prog="eo map",
         description="Write an export as one HTML page: a map, pictures, and the most similar places of each item. The "
         "page holds all that it needs; only with --tiles it asks an address for a background.",
         epilog="example: python -m eo_embed.map output/embed_quickstart --out map.html",

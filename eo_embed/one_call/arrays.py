@@ -9,7 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,20 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from eo_data.readers.described.images import UnknownFactsError, unit_of_text
+from eo_data.readers.described.images import UnknownFactsError
 from eo_data.readers.formats.cube_place import cube_grid
 from eo_data.temporal.calendar_date import parse_date
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rasterio.io import DatasetWriter
 
 _BAND_AXES = ("band", "bands", "channel", "channels", "c", "variable")
 _TIME_AXES = ("time", "t", "date", "dates")
 #: Types of numbers that no GeoTIFF holds, and what holds the same numbers.
 _HELD_AS = {"float16": "float32", "bool": "uint8"}
+#: Attributes that state the number of missing pixels.
+_MISSING = ("_FillValue", "missing_value", "nodata")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +50,9 @@ class ArrayImage:
         From (column, row) of the pixels to map coordinates.
     crs : str or None
         Code or WKT.
-    unit : str or None
-        What its attributes say.
-    nodata : float or None
-        Number of missing pixels that its attributes state; NaN is always missing.
+    attributes : sequence of mapping
+        What is said of each channel, as CF names it: ``units``, ``scale_factor``, ``add_offset``, ``_FillValue``. It
+        becomes the tags of the file, so that a caller who states something else is refused. NaN is always missing.
     """
 
     pixels: np.ndarray
@@ -58,8 +60,7 @@ class ArrayImage:
     dates: tuple[date, ...] = ()
     transform: Affine | None = None
     crs: str | None = None
-    unit: str | None = None
-    nodata: float | None = None
+    attributes: Sequence[Mapping[str, Any]] = field(default=())
 
     @property
     def sha256(self) -> str:
@@ -84,7 +85,31 @@ class ArrayImage:
         ) as file:
             file.write(held)
             file.descriptions = self.bands
+            self._tag(file)
         return str(memory.name)
+
+    def _tag(self, file: DatasetWriter) -> None:
+        if not self.attributes:
+            return
+        file.units = [str(own.get("units", "")) for own in self.attributes]
+        file.scales = [float(own.get("scale_factor", 1)) for own in self.attributes]
+        file.offsets = [float(own.get("add_offset", 0)) for own in self.attributes]
+        nodata = {float(own[key]) for own in self.attributes for key in _MISSING if own.get(key) is not None}
+        nodata = {value for value in nodata if _holds(file.dtypes[0], value)}
+        if len(nodata) > 1:
+            msg = (
+                f"The variables of the array mark missing pixels by different numbers ({sorted(nodata)}). Open the "
+                "cube with mask_and_scale=True, which makes them NaN."
+            )
+            raise ValueError(msg)
+        file.nodata = next(iter(nodata), None)
+
+
+def _holds(dtype: str, value: float) -> bool:
+    """Whether pixels of a type can have a value; that NaN is missing need not be said."""
+    if np.dtype(dtype).kind == "f":
+        return not np.isnan(value)
+    return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
 def is_array(given: object) -> bool:
@@ -148,6 +173,8 @@ def array_image(
         msg = f"{len(days)} dates are given for {len(pixels)} frames. Give one a frame, in their order."
         raise ValueError(msg)
     place = image.transform if transform is None else Affine(*tuple(transform)[:6])
+    if place is not None and place.e > 0 and not place.b and not place.d:  # encoders have seen north up
+        place, pixels = place @ Affine(1, 0, 0, 0, -1, pixels.shape[-2]), pixels[..., ::-1, :]
     return replace(image, pixels=pixels, bands=names, dates=days, transform=place, crs=crs or image.crs)
 
 
@@ -161,6 +188,8 @@ def _as_numpy(given: Any) -> np.ndarray:  # noqa: ANN401
     if hasattr(given, "detach"):  # a tensor, which may be on another device or of a type that numpy does not have
         held = given.detach().cpu()
         return np.asarray(held.float() if str(held.dtype) == "torch.bfloat16" else held)
+    if np.ma.is_masked(given) and given.dtype.kind in "iufb":
+        return np.ma.filled(given.astype(np.promote_types(given.dtype, np.float32)), np.nan)
     return np.asarray(given)
 
 
@@ -170,7 +199,8 @@ def _is_dataset(given: object) -> bool:
 
 def _of_xarray(given: Any) -> ArrayImage:  # noqa: ANN401
     """Return an array of xarray in the order time, band, y, x, with place, dates and names where it has them."""
-    array: xr.DataArray = given.to_array("band") if _is_dataset(given) else given
+    own = _planes(given) if _is_dataset(given) else None
+    array: xr.DataArray = given if own is None else own.to_array("band")
     rows, columns = array.dims[-2:] if not {"y", "x"} <= set(array.dims) else ("y", "x")
     others = [name for name in array.dims if name not in (rows, columns)]
     band = next((name for name in others if str(name).lower() in _BAND_AXES), None)
@@ -186,37 +216,45 @@ def _of_xarray(given: Any) -> ArrayImage:  # noqa: ANN401
         array = array.expand_dims("band")
         band = "band"
     array = array.transpose(*(name for name in (time, band) if name is not None), rows, columns)
-    cube = given if _is_dataset(given) else array.to_dataset(name="pixels")
+    cube = given if own is not None else array.to_dataset(name="pixels")
     grid = cube_grid(array, cube, [], str(rows), str(columns))
-    names = () if band is None or band not in array.coords else tuple(str(name) for name in array[band].values)
-    attributes = {**given.attrs, **array.attrs}
-    nodata = attributes.get("_FillValue", attributes.get("nodata", array.encoding.get("_FillValue")))
+    days = array.coords.get("time") if time is None else array.coords.get(time)
+    count = 1 if band is None else array.sizes[band]
     return ArrayImage(
         np.asarray(array.values),
-        () if all(name.isdigit() for name in names) else names,
-        tuple(parse_date(str(day)[:10]) for day in array[time].values) if time in array.coords else (),
+        _names(array, band),
+        () if days is None else tuple(parse_date(str(day)[:10]) for day in np.atleast_1d(days.values)),
         grid.transform,
         grid.crs,
-        str(attributes["units"]) if "units" in attributes else None,
-        None if nodata is None else float(nodata),
+        [array.attrs] * count if own is None else [{**given.attrs, **variable.attrs} for variable in own.values()],
     )
 
 
+def _planes(cube: xr.Dataset) -> xr.Dataset:
+    """Return a cube without variables that are no images, such as that of its CRS."""
+    return cube[[name for name, variable in cube.data_vars.items() if variable.ndim > 1]]
+
+
+def _names(array: xr.DataArray, band: Any) -> tuple[str, ...]:  # noqa: ANN401  (any hashable)
+    """Return the names of the bands: those of their coordinate, or as rioxarray has them; none for numbers."""
+    found = array[band].values if band is not None and band in array.coords else ()
+    names = tuple(str(name) for name in found)
+    if not all(name.isdigit() for name in names):
+        return names
+    described = array.attrs.get("long_name")
+    one_each = isinstance(described, list | tuple) and len(described) == (1 if band is None else array.sizes[band])
+    return tuple(map(str, described)) if one_each and described is not None else ()
+
+
 def stated_of_array(image: ArrayImage, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is stated of an array, with what its attributes say.
+    """Return what is stated of an array, without its place, which its file has.
 
     Raises
     ------
     UnknownFactsError
         If its pixel size is not known.
     """
-    own = dict(stated) | {"bands": image.bands}
-    if own.get("nodata") is None and image.nodata is not None:
-        own["nodata"] = image.nodata
-    if own.get("unit") is None:
-        own["unit"] = unit_of_text(image.unit)
-    if image.transform is None and own.get("pixel_size") is None:
+    if (image.transform is None or image.crs is None) and stated.get("pixel_size") is None:
         msg = "An array does not say how large its pixels are. Add pixel_size=10 (metres), or transform and crs."
         raise UnknownFactsError(msg)
-    own.pop("crs", None)
-    return own
+    return {key: value for key, value in stated.items() if key not in ("crs", "transform")} | {"bands": image.bands}

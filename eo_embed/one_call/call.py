@@ -8,6 +8,11 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+from eo_core.arguments import one_of
+from eo_data.sensors.tables import SENSORS
+from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
 from eo_embed.export.opening import Export
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
@@ -28,11 +33,11 @@ def embed(
     encoder: str,
     given: Any,  # noqa: ANN401  (a file, files, an array, a product, a place or places: see below)
     *,
-    bands: Sequence[str] | None = None,
-    sensor: str | Sequence[str] | None = None,
-    unit: str | None = None,
-    offset: float | None = None,
-    pixel_size: float | None = None,
+    bands: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    sensor: str | Sequence[str] | Mapping[str, str] | None = None,
+    unit: str | Mapping[str, str] | None = None,
+    offset: float | Mapping[str, float] | None = None,
+    pixel_size: float | Mapping[str, float] | None = None,
     dates: Sequence[str | date] | str | date | None = None,
     transform: Sequence[float] | None = None,
     clouds: bool = True,
@@ -42,7 +47,7 @@ def embed(
     frames: Frames = None,
     tile: int | None = None,
     output: Output = "both",
-    layers: Sequence[int] = (-1,),
+    layers: Sequence[int] | int = (-1,),
     pooling: Pooling = "mean",
     group_merge: GroupMerge = "mean",
     l2_normalise: bool = False,
@@ -74,7 +79,8 @@ def embed(
 
         - a file that GDAL, h5netcdf or zarr reads, or a product as its agency ships it (Sentinel-2 ``.SAFE``, ...);
         - a list of dated files or products: a series, or a composite for an encoder of single images;
-        - a mapping of lists, for images of several sensors of one ground: ``{"s2": [...], "s1": [...]}``;
+        - a mapping of lists, for images of several sensors of one ground: ``{"s2": [...], "s1": [...]}``; what is
+          stated of one of them is a mapping, too: ``unit={"s1": "decibel"}``;
         - an array of numpy, torch or xarray, ``(C, H, W)`` or ``(T, C, H, W)``, with ``bands`` and ``unit``;
         - a place (`PointBuffer`, `BBox`, a shapely polygon in longitude and latitude), with ``source`` and ``time``;
         - many places: a list, a GeoDataFrame, or the path of a GeoPackage, GeoJSON, GeoParquet or Shapefile.
@@ -110,7 +116,7 @@ def embed(
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
-    layers : sequence of int
+    layers : int or sequence of int
         Which layers of the encoder; -1 is the last.
     pooling : {'mean', 'max', 'cls'}
         How tokens become a vector. Of a polygon or box, the mean over its cells, weighted by the area that it covers.
@@ -159,6 +165,8 @@ def embed(
     TypeError
         For an option that the encoder does not have.
     """
+    # Numbers of numpy are no values of a config.
+    options = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     fields = {name: options.pop(name) for name in IMAGE_FIELDS if name in options}
     stated = {
         name: value
@@ -172,11 +180,15 @@ def embed(
         }.items()
         if value is not None
     } | {"clouds": clouds, "extra_bands": tuple(extra_bands)}
+    _refuse_unknown_names(encoder, stated)
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
-    settings = ExportSettings(tuple(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
+    settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile)
     if are_places(given):
+        if dates is not None:
+            msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."
+            raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
         prepared, failures = prepared_places(table, request, stated, source)
@@ -189,7 +201,7 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    _refuse_for_files(source, given)
+    _refuse_for_files(given, source=source, id_column=id_column, buffer_m=buffer_m)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
         raise ValueError(msg)
@@ -200,6 +212,31 @@ def embed(
         prepared = prepared_files(_lists(given), request, stated, days, id)
         found = Run(prepared, request, max_memory=max_memory).embedded(0)
     return _saved(found, out)
+
+
+def _layers(layers: Sequence[int] | int) -> tuple[int, ...]:
+    return (layers,) if isinstance(layers, int) else tuple(layers)
+
+
+def _refuse_unknown_names(encoder: str, stated: Mapping[str, Any]) -> None:
+    """Refuse a sensor, a unit and further bands that nobody knows.
+
+    Raises
+    ------
+    ValueError
+        With the valid ones.
+    """
+    for name, valid in (("sensor", tuple(SENSORS)), ("unit", tuple(InputUnit))):
+        asked = stated.get(name, ())
+        for value in asked.values() if isinstance(asked, Mapping) else (asked,) if isinstance(asked, str) else asked:
+            one_of(name, value, valid)
+    kinds = find_preset(encoder).images(encoder).values()
+    known = dict.fromkeys(band for kind in kinds for band in (*kind.optional, *kind.bands))
+    for band in stated["extra_bands"]:
+        if band not in known:
+            optional = dict.fromkeys(band for kind in kinds for band in kind.optional)
+            msg = f"{encoder} reads no band {band!r} on request. Valid: {', '.join(optional) or 'none'}."
+            raise ValueError(msg)
 
 
 def _saved(found: Embedded, out: File | None) -> Embedded:
@@ -217,7 +254,7 @@ def _of_array(
     max_memory: int | str | None,
 ) -> Embedded:
     image = array_image(given, stated.get("bands"), dates, stated.get("transform"), stated.get("crs"))
-    own = {key: value for key, value in stated_of_array(image, stated).items() if key != "transform"}
+    own = stated_of_array(image, stated)
     with image.files() as files:
         try:
             prepared = prepared_files({"": files}, request, own, image.dates or None, name or "array")
@@ -251,7 +288,8 @@ def _lists(given: Any) -> dict[str, list[File]]:  # noqa: ANN401
     return lists
 
 
-def _refuse_for_files(source: object, given: object) -> None:
-    if source is not None:
-        msg = f"source is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
-        raise ValueError(msg)
+def _refuse_for_files(given: object, **of_places: object) -> None:
+    for name, value in of_places.items():
+        if value is not None:
+            msg = f"{name} is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
+            raise ValueError(msg)

@@ -6,7 +6,8 @@ Examples
   eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
   eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
   eo embed anysat_base --places fields.gpkg --time 2022-01-01 2023-01-01 --source scenes --out out/fields
-  eo embed thor_v1_base scene.tif --bands BLUE GREEN RED NIR_BROAD --unit reflectance --option patch_size=4 --out out/x
+  eo embed thor_v1_base scene.tif --bands BLUE GREEN RED --sensor sentinel2_l2a --unit reflectance --out out/x
+  eo embed thor_v1_base scene.tif --option patch_size=4 --option l2_normalise=true --out out/y
   eo embed --models
   eo embed thor_v1_base --describe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,9 @@ from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, stated_of, tile_of
 from eo_models.preset import ImageKind, find_preset
+
+#: What may be stated of each of several images.
+_OF_EACH = ("bands", "sensor", "unit", "offset", "pixel_size", "scale")
 
 type Files = Sequence[str | os.PathLike[str]]
 
@@ -55,9 +58,11 @@ def prepared_files(
     encoder = request.encoder.name
     kinds = find_preset(encoder).images(encoder)
     images: dict[str, tuple[tuple[Href, ...], list[Description], ImageKind]] = {}
+    stated_of_kind: dict[str, Mapping[str, Any]] = {}
     for key, files in given.items():
         hrefs = tuple(_href(file) for file in files)
-        found = _described(hrefs, stated)
+        own_stated = _stated_of_image(stated, key, given)
+        found = _described(hrefs, own_stated)
         asked = key if any(kind.modality == key for kind in kinds.values()) else None
         kind = kind_for(encoder, kinds, found[0], hrefs[0], asked)
         if kind.modality in images:
@@ -67,6 +72,7 @@ def prepared_files(
             )
             raise ValueError(msg)
         images[kind.modality] = (hrefs, found, kind)
+        stated_of_kind[kind.modality] = own_stated
     days = tuple(parse_date(day) for day in dates or ())
     several = any(len(hrefs) > 1 or found[0].series for hrefs, found, _ in images.values())
     # A single image, too, must lie in the time, and is what frames make of it.
@@ -77,7 +83,7 @@ def prepared_files(
     sources = {}
     for modality, (_, found, kind) in images.items():
         dated = series or several or bool(days or found[0].dates or stated.get("fallback_date"))
-        source = source_of(found[0], kind, stated, dated=dated)
+        source = source_of(found[0], kind, stated_of_kind[modality], dated=dated)
         sources[modality] = replace(source, static=series and not kind.series)
     files_of = {modality: hrefs for modality, (hrefs, *_) in images.items()}
     first = next(iter(files_of.values()))[0]
@@ -89,6 +95,26 @@ def prepared_files(
     facts = {modality: facts_of_source(modality, source) for modality, source in sources.items()}
     root = _root([href for hrefs in files_of.values() for href in hrefs])
     return Prepared(root, [record], sources, facts, policy, series, tile_of(request, facts))
+
+
+def _stated_of_image(stated: Mapping[str, Any], key: str, keys: Collection[str]) -> dict[str, Any]:
+    """Return what is stated of one of several images: of a mapping, what it says of that one.
+
+    Raises
+    ------
+    ValueError
+        If a mapping names an image that is not given.
+    """
+    own: dict[str, Any] = {}
+    for name, value in stated.items():
+        if name not in _OF_EACH or not isinstance(value, Mapping):
+            own[name] = value
+        elif unknown := [other for other in value if other not in keys]:
+            msg = f"{name} is stated for {', '.join(map(repr, unknown))}; images are {', '.join(map(repr, keys))}."
+            raise ValueError(msg)
+        elif key in value:
+            own[name] = value[key]
+    return own
 
 
 def _refuse_undated(images: Sequence[Sequence[Any]], stated: Mapping[str, Any]) -> None:

@@ -118,7 +118,7 @@ def kind_for(
     Raises
     ------
     UnknownFactsError
-        If the encoder reads no images of the sensor, or none or not all of the bands that it needs are there.
+        If the encoder reads no images of the sensor, or not in their unit, or not enough of the bands are there.
     """
     kind = kinds.get(found.sensor)
     if kind is None:
@@ -137,6 +137,12 @@ def kind_for(
             f"{what} has the bands {', '.join(there)}; {encoder} needs {'all' if kind.all_needed else 'some'} of "
             f"{', '.join(kind.bands)}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there. If they "
             'have other names, add bands=["...", ...] in the order of the file.'
+        )
+        raise UnknownFactsError(msg)
+    if kind.native is not None and found.unit not in (InputUnit.NATIVE, kind.native):
+        msg = (
+            f"{what} holds {found.unit}, and {encoder} takes the numbers of {found.sensor} as they are, which must be "
+            f'{kind.native}. Convert them, or state unit="native" if they are what the encoder was trained with.'
         )
         raise UnknownFactsError(msg)
     return kind if modality is None else replace(kind, modality=modality)
@@ -160,10 +166,18 @@ def source_of(found: Description, kind: ImageKind, stated: Mapping[str, Any], *,
         Arguments of `embed` that the caller states: what describes the images has been used.
     dated : bool
         Whether their dates are wanted.
+
+    Raises
+    ------
+    UnknownFactsError
+        If bands that are asked for are not there.
     """
     given = {name: value for name, value in stated.items() if name not in ("bands", "sensor", "unit")}
     extra = [band for band in given.pop("extra_bands", ()) if band in kind.optional]
     there = bands_for(found, kind)
+    if absent := [band for band in extra if band not in there]:
+        msg = f"extra_bands asks for {', '.join(absent)}, and the {found.sensor} images have {', '.join(there)}."
+        raise UnknownFactsError(msg)
     bands = [band for band in (*kind.bands, *extra) if band in there]
     masked = given.pop("clouds", True) and found.quality_band is not None
     quality = {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind} if masked else {}

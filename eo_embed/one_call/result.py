@@ -117,7 +117,8 @@ class Embedded:
         if name not in self.layers:
             msg = f"There is no layer {name!r}; there are {', '.join(map(repr, self.layers))}."
             raise ValueError(msg)
-        return replace(self, layers={name: self.layers[name]})
+        number = list(self.layers).index(name)
+        return replace(self, layers={name: self.layers[name]}, encoded=[own.of_layer(number) for own in self.encoded])
 
     def save(self, folder: str | Path, **settings: Any) -> Path:  # noqa: ANN401
         """Write the embedding to a folder, as an export that `eo_embed.open_embeddings` reads.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import encoder_facts, run_provenance
 from eo_embed.export.settings import ExportSettings
+from eo_models.preset import refuse_unknown_options
 
 if TYPE_CHECKING:
     from eo_embed.one_call.encoders import BuiltEncoder
     from eo_embed.one_call.options import Request
     from eo_models.contract import Features
+
+#: Settings that only the encoder can change.
+_MADE_WITH = ("layers", "pooling", "group_merge")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,12 @@ class Encoded:
     request: Request
     facts: Mapping[str, Any]
     root: Path
+
+    def of_layer(self, number: int) -> Encoded:
+        """Return what the embedding of one layer was made of."""
+        settings = self.request.settings
+        one = replace(settings, layers=(settings.layers[number],))
+        return replace(self, features=[self.features[number]], request=replace(self.request, settings=one))
 
 
 class _Replay:
@@ -88,7 +98,21 @@ def save(made: Sequence[Encoded], folder: Path, settings: Mapping[str, Any]) -> 
 
 
 def stored_as(asked: ExportSettings, settings: Mapping[str, Any], *, place: bool) -> ExportSettings:
-    """Return the settings of an export: what was asked of the encoder, and how files are to be."""
+    """Return the settings of an export: what was asked of the encoder, and how files are to be.
+
+    Raises
+    ------
+    ValueError
+        If they say that the embedding was made in another way than it was.
+    TypeError
+        For a setting that there is not.
+    """
+    refuse_unknown_options("save", settings, [own.name for own in fields(ExportSettings)])
+    for name in _MADE_WITH:
+        made = getattr(asked, name)
+        if settings.get(name, made) != made:
+            msg = f"The embedding was made with {name}={made!r}. Give {name}={settings[name]!r} to embed, not to save."
+            raise ValueError(msg)
     usual = {} if place or not asked.writes_grids else {"grid_format": "npz"}
     return replace(asked, **{**usual, **settings})
 

@@ -248,7 +248,7 @@ def fitting(text: str, width: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eo_embed.pictures",
+        prog="eo pictures",
         description="Draw the grids of an export as colours, beside their source.",
     )
     parser.add_argument("folder", type=Path, help="of the export")

@@ -7,6 +7,7 @@ import torch
 
 from anysat_ext.series import DATE, SeriesSpec
 
+L8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 RADAR = {"s1-asc": ["VH", DATE, "VV"]}
 
 
@@ -37,3 +38,18 @@ def test_a_mask_of_the_batch_goes_before_that_of_the_plane() -> None:
     given = torch.tensor([[True, False]])
     data = spec.match(torch.ones(1, 3, 2, 4, 4), {"s1-asc_mask": given})
     assert data["s1-asc_mask"] is given
+
+
+@pytest.mark.parametrize(
+    ("modality", "names", "order"),
+    [
+        ("aerial", ["BLUE", "GREEN", "RED", "NIR_BROAD"], (2, 1, 0, 3)),
+        ("l7", ["SWIR_2", "SWIR_1", "NIR_BROAD", "RED", "GREEN", "BLUE"], (5, 4, 3, 2, 1, 0)),
+        ("l8", [*L8, "PANCHROMATIC", "CIRRUS", "THERMAL_INFRARED_1", "B11"], (7, 0, 1, 2, 3, 4, 5, 6, 8, 9, 10)),
+    ],
+)
+def test_bands_of_landsat_and_aerial_images_go_by_their_canonical_names(
+    modality: str, names: list[str], order: tuple[int, ...]
+) -> None:
+    (channels,) = SeriesSpec.parse([modality], {modality: names}, None).images
+    assert channels.order == order

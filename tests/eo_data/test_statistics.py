@@ -214,7 +214,7 @@ def test_the_command_runs_as_a_module_without_torch(root: Path) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
-    assert "python -m eo_data.statistics" in done.stdout
+    assert "eo statistics" in done.stdout
 
 
 def test_a_place_that_cannot_be_written_to_is_known_before_reading(capsys: pytest.CaptureFixture[str]) -> None:

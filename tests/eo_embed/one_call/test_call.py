@@ -179,3 +179,78 @@ def test_options_of_a_card_are_those_that_embed_takes(scene: Path) -> None:
     plain = embed("thor_v1_tiny", scene, **TINY)
     stated = embed("thor_v1_tiny", scene, **{**TINY, **options})
     np.testing.assert_array_equal(stated.vector, plain.vector)
+
+
+@pytest.mark.parametrize("setting", [{"pooling": "max"}, {"layers": (0,)}, {"group_merge": "concat"}])
+def test_saving_cannot_state_what_the_numbers_were_not_made_with(
+    scene: Path, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    found = embed("thor_v1_tiny", scene, **TINY)
+    with pytest.raises(ValueError, match=f"{next(iter(setting))}.*to embed, not to save"):
+        found.save(tmp_path / "out", **setting)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(TypeError, match="Did you mean 'overwrite'"):
+        found.save(tmp_path / "out", overwrit=True)
+
+
+def test_one_layer_is_saved_alone(scene: Path, tmp_path: Path) -> None:
+    found = embed("thor_v1_tiny", scene, layers=(0, -1), **TINY).layer("layer_0")
+    export = open_embeddings(found.save(tmp_path / "out"))
+    assert export.pooled is not None
+    assert len(export.pooled) == 1
+    np.testing.assert_array_equal(export.pooled.embedding[0], found.vector)
+    assert export.manifest["facts"]["task"]["layers"] == [0]
+
+
+def test_names_that_nobody_knows_are_refused_with_the_valid_ones(scene: Path) -> None:
+    for stated, valid in (
+        ({"extra_bands": ["COASTAL_AEROSOLS"]}, "'COASTAL_AEROSOLS'.*Valid: COASTAL_AEROSOL, WATER_VAPOR"),
+        ({"extra_bands": ["WATER_VAPOR"]}, "extra_bands asks for WATER_VAPOR, .* images have BLUE"),
+        ({"sensor": "sentinel2"}, "sensor must be one of sentinel2_l1c, sentinel2_l2a"),
+        ({"unit": "reflectence"}, "unit must be one of digital_number, reflectance"),
+    ):
+        with pytest.raises(ValueError, match=valid):
+            embed("thor_v1_tiny", scene, **stated, **TINY)
+
+
+def test_numbers_of_numpy_and_one_layer_are_options_as_any(scene: Path) -> None:
+    expected = embed("thor_v1_tiny", scene, patch_size=4, layers=(0,), **TINY)
+    found = embed("thor_v1_tiny", scene, patch_size=np.int64(4), layers=0, **TINY)
+    np.testing.assert_array_equal(found.vector, expected.vector)
+
+
+def test_aerial_pictures_reach_anysat_and_other_numbers_than_it_was_trained_with_are_refused() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (4, 100, 100)).astype(np.uint8)
+    stated: dict[str, Any] = {
+        "bands": ["B", "G", "R", "NIR"],
+        "sensor": "aerial",
+        "pixel_size": 0.2,
+        "dates": "2019-07-01",
+    }
+    found = embed("anysat_tiny", picture, patch_size=10, **stated, **TINY)
+    turned = embed(
+        "anysat_tiny", picture[[2, 1, 0, 3]], patch_size=10, **{**stated, "bands": ["R", "G", "B", "NIR"]}, **TINY
+    )
+    np.testing.assert_array_equal(found.vector, turned.vector)
+    with pytest.raises(ValueError, match="must be digital_number.*unit=.native"):
+        embed("anysat_tiny", picture / np.float32(255), patch_size=10, unit="reflectance", **stated, **TINY)
+
+
+def test_what_is_stated_of_one_of_two_sensors_is_not_stated_of_the_other(tmp_path: Path) -> None:
+    optical = write_scene(tmp_path / "optical.tif", numbers())
+    decibels = np.random.default_rng(1).uniform(-25, -5, (2, 64, 64)).astype(np.float32)
+    radar = write_scene(tmp_path / "radar.tif", decibels, ("VV", "VH"), scale=None)
+    both: dict[str, Any] = {"s2": [optical], "s1": [radar]}
+    stated = {"sensor": {"s2": "sentinel2_l2a"}, "unit": {"s1": "decibel"}, "offset": {"s2": 0}}
+    told = embed("thor_v1_tiny", both, **stated, **TINY).provenance["images"]
+    assert {name: image["unit"] for name, image in told.items()} == {"S2": "reflectance", "S1": "decibel"}
+    with pytest.raises(ValueError, match="unit is stated for 'S1'; images are 's2', 's1'"):
+        embed("thor_v1_tiny", both, **{**stated, "unit": {"S1": "decibel"}}, **TINY)
+
+
+def test_what_is_for_places_is_refused_with_a_file_and_dates_are_refused_with_places(scene: Path) -> None:
+    for stated in ({"id_column": "name"}, {"buffer_m": 100.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(stated))} is for places"):
+            embed("thor_v1_tiny", scene, **stated, **TINY)
+    with pytest.raises(ValueError, match="dates are of files and arrays"):
+        embed("thor_v1_tiny", eo_embed.PointBuffer(9, 45, 100), dates=["2022-06-01"], **TINY)
