@@ -86,7 +86,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         exporter.release()
     exporter.raise_if_failed()
     export = open_embeddings(folder)
-    _report(export.failures, len(dataset))
+    _report(export.failures, len(export.ids))
     return export
 
 
