@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from pyproj import Transformer
 from small_products import LEFT, TOP, write_hls, write_sentinel2
@@ -80,3 +82,24 @@ def test_clouds_are_left_out_of_all_scenes_or_of_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="N0509.*MSK_CLASSI_OPAQUE.*no quality layer.*clouds=False"):
         embed("thor_v1_tiny", place, **options)
     assert embed("thor_v1_tiny", place, clouds=False, **options).vector.shape == (192,)
+
+
+def test_an_export_counts_places_once_and_says_when_none_was_made(tmp_path: Path) -> None:
+    """A place that has scenes, of which none shows its shape, is a record and a failure: it is one place."""
+    write_scene(tmp_path / "s" / "S2A_20220101T222000_SR.tif", numbers(), transform=FIJI, crs="EPSG:32760")
+    left, top = FIJI.c, FIJI.f
+    around = shapely.union_all(
+        [
+            shapely.box(left - 300, top - 300, left - 200, top + 300),
+            shapely.box(left - 300, top + 200, left + 300, top + 300),
+        ]
+    )
+    inside = shapely.box(left + 100, top - 300, left + 300, top - 100)
+    table = geopandas.GeoDataFrame(geometry=[around, inside], crs="EPSG:32760")
+    options: dict[str, Any] = {
+        "source": tmp_path / "s", "time": ("2022-01-01", "2022-02-01"), "sensor": "sentinel2_l2a", "pretrained": False
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match=r"1 of 2 places failed; first: 0: nothing of it was observed"):
+        embed("thor_v1_tiny", table, out=tmp_path / "out", **options)
+    with pytest.raises(ValueError, match="all 1 places failed"):
+        embed("thor_v1_tiny", table[:1], out=tmp_path / "none", **options)
