@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         text, failed = _answer(given)
     except (ValueError, TypeError, OSError, argparse.ArgumentError) as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: error: {error}\n")  # the usage would hide what to do
     sys.stdout.write(f"{text}\n")
     if failed:
         sys.exit(1)
