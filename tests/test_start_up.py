@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from small_scenes import numbers, write_scene
 
 #: Each takes from a third of a second to many seconds to import.
 HEAVY = (
@@ -57,3 +58,15 @@ def test_rasters_and_exports_are_looked_at_without_pytorch(root: Path) -> None:
     run = [sys.executable, "-c", f"import sys, {names}; print('torch' in sys.modules)"]
     done = subprocess.run(run, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "False"
+
+
+def test_the_first_vector_loads_nothing_but_pytorch(root: Path, tmp_path: Path) -> None:
+    """One chip by THOR tiny takes two to three seconds; TerraTorch alone takes ten to import."""
+    file = write_scene(tmp_path / "S2A_MSIL2A_20220603.tif", numbers(side=128))
+    call = "from eo_embed import embed; found = embed('thor_v1_tiny', sys.argv[1], pretrained=False, device='cpu')"
+    code = f"import sys; {call}; print(found.vector.shape); print(*sys.modules)"
+    run = [sys.executable, "-c", code, str(file)]
+    done = subprocess.run(run, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
+    shape, _, loaded = done.stdout.partition("\n")
+    assert shape == "(192,)"
+    assert not set(loaded.split()) & ({*HEAVY, "torch._dynamo"} - {"torch"})

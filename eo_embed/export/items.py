@@ -129,8 +129,8 @@ def _embedding(
     rows, columns = sample.cells(whole) if covered is None else _window(covered)
     share = sample.valid_share(whole)[rows, columns]
     if settings.l2_normalise:
-        pooled = None if pooled is None else pooled / max(float(np.linalg.norm(pooled)), _SHORTEST)
-        grid = None if grid is None else grid / np.maximum(np.linalg.norm(grid, axis=0), _SHORTEST)
+        pooled = None if pooled is None else of_length_one(pooled)
+        grid = None if grid is None else of_length_one(grid)
     wanted = grid[:, rows, columns] if grid is not None and settings.writes_grids else None
     if wanted is not None and settings.format.needs_place:
         _check_place(sample, settings.grid_format)
@@ -150,6 +150,12 @@ def _embedding(
         sample.sources,
         float(sample.valid.mean()) if covered is None else _weighted(sample.valid_share(whole), covered),
     )
+
+
+def of_length_one(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors ``(D, ...)`` scaled to length one along the first axis."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=0), _SHORTEST)
+    return scaled
 
 
 def pooled_over(grid: np.ndarray, covered: np.ndarray, observed: np.ndarray, how: str) -> np.ndarray:

@@ -126,6 +126,11 @@ class Export(Questions):
         return tuple(sorted({*pooled, *(key[0] for key in self._grids)}))
 
     @functools.cached_property
+    def failures(self) -> dict[str, str]:
+        """Reason by id of the samples that could not be exported."""
+        return {entry["id"]: entry["reason"] for entry in self.manifest["failures"]}
+
+    @functools.cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, sorted; one empty name if there was only one."""
         pooled = [] if self.pooled is None else self.pooled["layer"].tolist()

@@ -56,9 +56,10 @@ def _answer(given: argparse.Namespace) -> tuple[str, int]:
         msg = "Say where the embeddings go: --out FOLDER."
         raise ValueError(msg)
     from eo_embed.one_call.call import embed  # noqa: PLC0415  (imports PyTorch)
+    from eo_embed.one_call.result import Embedded  # noqa: PLC0415
 
     found = embed(given.encoder, _what(given), **_options(given))
-    failures = getattr(found, "failures", {})
+    failures = {} if isinstance(found, Embedded) else found.failures
     lines = [f"{found!r} in {given.out}"]
     lines += [f"failed: {name}: {reason}" for name, reason in list(failures.items())[:5]]
     lines += [f"... {len(failures)} in all, see {given.out}"] if len(failures) > 5 else []

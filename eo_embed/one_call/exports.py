@@ -76,7 +76,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         for index in _shown(len(dataset), progress=progress):
             name = dataset.records[index].id
             try:
-                batch = {"id": [name]} if name in dataset.finished else collate([dataset[index]])
+                batch = {"id": [name]} if name in dataset.finished else collate([run.entry(index)])
             except (ValueError, OSError) as error:
                 exporter.fail(name, str(error))
                 continue
@@ -86,7 +86,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
         exporter.release()
     exporter.raise_if_failed()
     export = open_embeddings(folder)
-    _report({entry["id"]: entry["reason"] for entry in export.manifest["failures"]}, len(dataset))
+    _report(export.failures, len(export.ids))
     return export
 
 

@@ -124,6 +124,12 @@ def kind_for(
     if kind is None:
         msg = f"{what} is from {found.sensor}, of which {encoder} reads nothing. It reads {', '.join(kinds)}."
         raise UnknownFactsError(msg)
+    if absent := [band for band in kind.bands if band in found.absent]:
+        msg = (
+            f"{what} lists the bands {', '.join(absent)}, but their files are not there: the product is incomplete. "
+            f'Download it again, as a whole, or state which bands to take: bands=["{found.bands[0]}", ...].'
+        )
+        raise UnknownFactsError(msg)
     there = bands_for(found, kind)
     missing = [band for band in kind.bands if band not in there]
     if (kind.all_needed and missing) or len(missing) == len(kind.bands):

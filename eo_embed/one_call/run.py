@@ -20,17 +20,20 @@ from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
-from eo_embed.export.items import items_of
+from eo_embed.export.items import items_of, of_length_one
 from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
-from eo_embed.one_call.prepared import Prepared
+from eo_embed.one_call.prepared import Prepared, patch_pixels
 from eo_embed.one_call.result import Embedded
 from eo_embed.one_call.saving import Encoded
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
 from eo_models.preset import Recipe
+
+#: Longest side in pixels of what is encoded as one image: 20 km at 10 m, where encoders were trained with 1 to 4 km.
+_LONGEST = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +121,61 @@ class Run:
         facts, named = self.facts, sources or self._named(parts[0].sources)
         layers = {}
         for layer in parts[0].layers:
-            tiles = [part.layers[layer] for part in parts]
-            whole = tiles[0] if len(tiles) == 1 else stitched(tiles, name)
-            layers[layer] = replace(whole, sources=named)
+            layers[layer] = replace(self._whole([part.layers[layer] for part in parts], name), sources=named)
         made = (self.encoder, self.request, facts, self.prepared.root)
         encoded = tuple(Encoded(part.batch, part.features, *made) for part in parts)
         more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
         return Embedded(layers, self._provenance(facts, parts[0].sample, more), encoded)
+
+    def _whole(self, tiles: Sequence[Embedding], name: str) -> Embedding:
+        """Return the embedding of an image from those of its tiles, or of itself.
+
+        Raises
+        ------
+        ValueError
+            If nothing was observed, or the tiles do not lie on one grid.
+        """
+        settings = self.request.settings
+        if not any(tile.valid_fraction for tile in tiles):
+            msg = f"{name}: nothing of it was observed. Choose another time or place, or look at its masks of clouds."
+            raise ValueError(msg)
+        whole = replace(tiles[0], id=name) if len(tiles) == 1 else stitched(tiles, name, settings.pooling)
+        if not settings.l2_normalise:
+            return whole
+        vector, grid = (None if own is None else of_length_one(own) for own in (whole.pooled, whole.grid))
+        return replace(whole, pooled=vector, grid=grid)
+
+    def entry(self, number: int) -> dict[str, Any]:
+        """Return a record as the encoder's batches have it.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be used.
+        """
+        self._refuse_large(number)
+        return self.dataset[number]
+
+    def _refuse_large(self, number: int) -> None:
+        """Refuse what is no single image, such as all of a product, unless somebody asks for that.
+
+        Raises
+        ------
+        ValueError
+            With what to ask for.
+        """
+        if self.request.tile is not None or "image_size" in self.request.encoder.own:
+            return
+        record = self.dataset.records[number]
+        height, width = self.dataset.reader.size(record)
+        if max(height, width) > _LONGEST:
+            align = patch_pixels(self.request, self.prepared.facts)
+            msg = (
+                f"{record.id} has {height} x {width} pixels, which are too many for one image: they would be resampled "
+                f"and taken for much less ground. Add tile=... to encode it by parts (a multiple of {align} pixels), "
+                "embed a place of it (PointBuffer, time, source), or add image_size=... to have one image all the same."
+            )
+            raise ValueError(msg)
 
     def _part(self, number: int) -> _Part:
         """Encode one record.
@@ -135,12 +186,13 @@ class Run:
             As `embedded`; a tile in which nothing was observed is no fault.
         """
         dataset = self.dataset
+        self._refuse_large(number)
         state = dataset.state(number)
         sample = dataset.read(number)
         batch = collate([dataset.entry(sample, dataset.records[number]) | {"inputs": state}])
         features = self.encoder(batch["image"], **extras_of(batch))
         (place,) = sample_grids(batch, image_size(batch["image"]), self.prepared.root)
-        settings = replace(self.request.settings, grid_format="npz", dtype="float32")
+        settings = replace(self.request.settings, grid_format="npz", dtype="float32", l2_normalise=False)
         layers = {}
         for name, feature in zip(settings.layer_names, features, strict=True):
             (item,) = items_of(name, feature, [place], settings)

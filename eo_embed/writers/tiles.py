@@ -12,7 +12,7 @@ from eo_data.raster.raster import shifted
 from eo_embed.writers.embedding import Embedding
 
 
-def stitched(tiles: Sequence[Embedding], name: str) -> Embedding:
+def stitched(tiles: Sequence[Embedding], name: str, pooling: str = "mean") -> Embedding:
     """Return the embedding of an image from those of its tiles, which stand for disjoint parts of it.
 
     Parameters
@@ -21,12 +21,14 @@ def stitched(tiles: Sequence[Embedding], name: str) -> Embedding:
         At least one; their grids are cells of one lattice.
     name : str
         Id of the image.
+    pooling : {'mean', 'max', 'cls'}
+        How the vectors of the tiles were made.
 
     Returns
     -------
     Embedding
         Its grid holds the cells of all tiles. Its vector is the mean of theirs, weighted by the number of cells that
-        each stands for and the share of them that was observed.
+        each stands for and the share of them that was observed; of maxima it is the maximum.
 
     Raises
     ------
@@ -52,8 +54,10 @@ def stitched(tiles: Sequence[Embedding], name: str) -> Embedding:
     weights = np.array([tile.valid.sum() if tile.valid is not None else 1.0 for tile in tiles], dtype=np.float64)
     pooled = None
     if first.pooled is not None:
-        vectors = np.stack([tile.pooled for tile in tiles if tile.pooled is not None])
-        pooled = np.average(vectors, axis=0, weights=weights).astype(np.float32)
+        vectors = np.stack([tile.pooled for tile in tiles if tile.pooled is not None])[weights > 0]
+        seen = weights[weights > 0]
+        pooled = vectors.max(axis=0) if pooling == "max" else np.average(vectors, axis=0, weights=seen)
+        pooled = pooled.astype(np.float32)
     return replace(
         first,
         id=name,
@@ -68,6 +72,12 @@ def stitched(tiles: Sequence[Embedding], name: str) -> Embedding:
 
 def _place(tile: Embedding, common: PixelGrid) -> tuple[int, int]:
     """Return row and column of a tile in cells of the common grid."""
+    if tile.transform is None:
+        msg = (
+            f"{tile.id} does not say where it lies in its image, which has no place. State one, such as "
+            "transform=(10, 0, 0, 0, -10, 0) for pixels of 10 m, or leave tile out."
+        )
+        raise ValueError(msg)
     place = place_of_tile(PixelGrid(*tile.shape, tile.transform, tile.crs), common)
     if place is None:
         msg = (

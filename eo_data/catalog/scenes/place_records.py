@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import PurePosixPath
 from typing import Literal
 
 import shapely
@@ -17,7 +18,7 @@ from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
 from eo_data.catalog.scenes.places import Place, PointBuffer, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint, footprint_of_grid
 
@@ -179,16 +180,12 @@ def _days(where: _Where, name: str, search: _Search) -> list[list[Scene]]:
     """
     source, lon = search.sources[name], where.lon
     sensors = [] if source.sensor is None else [source.sensor]
-    time = search.options.time
-    # A solar day begins up to 12 hours before or after that of UTC.
-    wide = None if time is None else (time[0] - timedelta(days=1), time[1] + timedelta(days=1))
     pattern = FilePattern(source.files).regex(source.spellings) if source.files else None
-    found = [
+    inside = [
         scene
-        for scene in search.scenes.search(where.grid, wide, sensors)
+        for scene in scenes_on_solar_days(search.scenes, where.grid, lon, search.options.time, sensors)
         if pattern is None or pattern.fullmatch(composed(scene.id))
     ]
-    inside = [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
     if not any(_cover(scene, where.own) for scene in inside):
         if source.optional:
             return []
@@ -217,7 +214,8 @@ def _groups(scenes: Sequence[Scene], lon: float, merge: Merge) -> list[list[Scen
 
 def _by_priority(scenes: Sequence[Scene], grid: BaseGeometry) -> list[Scene]:
     """Scenes of a frame, the first to take pixels from first; of one acquisition of a tile, the newest processing."""
-    later = sorted(scenes, key=lambda own: own.id, reverse=True)
+    # Folders above a product say nothing of its processing.
+    later = sorted(scenes, key=lambda own: (PurePosixPath(own.id).name, own.id), reverse=True)
     order = sorted(later, key=lambda own: (-round(_cover(own, grid), _DECIMALS), own.tile, str(own.started or own.day)))
     newest: dict[object, Scene] = {}
     for scene in order:

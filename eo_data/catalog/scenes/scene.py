@@ -98,6 +98,28 @@ class SceneSource(Protocol):
         ...
 
 
+def scenes_on_solar_days(
+    source: SceneSource, geometry: BaseGeometry, lon: float, time: TimeWindow | None, sensors: Collection[str]
+) -> list[Scene]:
+    """Return the scenes that intersect a geometry, in a window of days by the sun at a longitude.
+
+    Parameters
+    ----------
+    source : SceneSource
+        Where they are looked for, by days in UTC.
+    geometry, sensors
+        As in `SceneSource.search`.
+    lon : float
+        Degrees east.
+    time : (date, date) or None
+        Solar days from the first on, before the second; any without.
+    """
+    # A solar day begins up to 12 hours before or after that of UTC.
+    wide = None if time is None else (time[0] - timedelta(days=1), time[1] + timedelta(days=1))
+    found = source.search(geometry, wide, sensors)
+    return [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
+
+
 def time_window(start: str | date, end: str | date) -> TimeWindow:
     """Return a window of whole days; the end is not part of it.
 

@@ -12,8 +12,10 @@ from eo_data.catalog.patterns.folder_walk import Found, files_below
 from eo_data.catalog.patterns.product_folders import is_product_folder
 from eo_data.sensors.tables import SENSORS
 
-#: Suffixes of images and archives of products; any other file is no scene.
-_SUFFIXES = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img", ".nc", ".nc4", ".h5", ".he5", ".zarr", ".zip")
+#: Suffixes of images of which each may hold one band.
+_IMAGES = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img")
+#: Those of all images, and of archives of products; any other file is no scene.
+_SUFFIXES = (*_IMAGES, ".nc", ".nc4", ".h5", ".he5", ".zarr", ".zip", ".tar")
 #: Quality layers that lie beside bands in files of their own.
 _QUALITY = ("SCL", "QA_PIXEL", "Fmask", "QA60")
 
@@ -81,7 +83,11 @@ def _outer(root: Path, entries: list[Found]) -> Iterator[Found]:
 
 @dataclass(frozen=True)
 class _BandName:
-    """The name of a file of one band: ``T32UQV_20220601_B02_10m.jp2`` is of the scene ``T32UQV_20220601``."""
+    """The name of a file of one band.
+
+    ``T32UQV_20220601_B02_10m.jp2`` is of the scene ``T32UQV_20220601``, ``S2A_32UQV_20220601_0_L2A/B02.tif`` of the one
+    that its folder is named after.
+    """
 
     file: str
     scene: str
@@ -92,9 +98,10 @@ class _BandName:
     def find(cls, file: str) -> _BandName | None:
         path = PurePosixPath(file)
         match = _pattern().fullmatch(path.stem)
-        if match is None or path.suffix.lower() not in _SUFFIXES[:7]:
+        if match is None or path.suffix.lower() not in _IMAGES:
             return None
-        return cls(file, str(path.parent / match["scene"]), match["band"], int(match["size"] or 0))
+        scene = path.parent / (match["scene"] or "")
+        return cls(file, str(scene), match["band"], int(match["size"] or 0)) if scene.name else None
 
     @classmethod
     def of(cls, file: str) -> _BandName:
@@ -105,4 +112,5 @@ class _BandName:
 def _pattern() -> re.Pattern[str]:
     names = {name for table in SENSORS.values() for band in table.bands for name in (band.name, *band.aliases)}
     known = "|".join(re.escape(name) for name in sorted(names | set(_QUALITY), key=len, reverse=True))
-    return re.compile(rf"(?P<scene>.+)[_.-](?P<band>{known})(?:[_-](?P<size>\d+)m)?", re.IGNORECASE)
+    # As much as may be is the band: ``SR_B2`` and ``QA_PIXEL`` of Landsat are of one scene.
+    return re.compile(rf"(?:(?P<scene>.+?)[_.-])?(?P<band>{known})(?:[_-](?P<size>\d+)m)?", re.IGNORECASE)

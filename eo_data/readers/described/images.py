@@ -112,6 +112,8 @@ class Description:
         As far as its name, tags or time axis tell.
     all_bands : tuple of str
         Of a product, also the bands whose numbers have another unit.
+    absent : tuple of str
+        Of a product, bands that it lists, but whose files are not there; none where bands are stated.
     """
 
     sensor: str
@@ -125,6 +127,7 @@ class Description:
     series: bool = False
     dates: tuple[date, ...] = ()
     all_bands: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def describe_image(href: Href, stated: Stated | None = None) -> Description:
@@ -215,6 +218,7 @@ def _of_product(layers: Sequence[FileFacts], given: Stated) -> Description:
         first.quality_band,
         first.quality_kind,
         all_bands=tuple(dict.fromkeys(name for name in everything if table.canonical(name))),
+        absent=() if wanted else first.absent,
     )
 
 

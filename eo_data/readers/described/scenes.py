@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.product_names import product_of_name
 from eo_data.catalog.scenes.scene import Scene
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
 from eo_data.raster.footprint import crs_name, footprint_of_grid
@@ -22,6 +23,7 @@ from eo_data.readers.described.images import Stated, UnknownFactsError, describe
 from eo_data.readers.files import facts_of
 from eo_data.readers.grids.differences import refuse_unplaced
 from eo_data.sensors.quality_names import kind_of_name
+from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 
 
@@ -97,18 +99,20 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
     product = next((own.product for own in layers if own.product is not None), None)
     grid = max((own.grid for own in layers), key=lambda own: own.height * own.width)
     day = found.dates[0]
-    started = product.started if product else _started(files[0].name, day)
+    # Files of bands are named after their product.
+    named = product or (product_of_name(PurePosixPath(name).name) if bands else None)
+    started = product.started if product else _started(name if named else files[0].name, day)
     return Scene(
         name,
         found.sensor,
-        product.kind if product else "file",
+        named.kind if named else "file",
         tuple(files),
-        tuple(bands) or found.bands,
+        tuple(SENSORS[found.sensor].canonical(band) or band for band in bands) or found.bands,
         _footprint(files[0], grid),
         day,
         started if started is None or started.tzinfo else started.replace(tzinfo=UTC),
         tuple(bands),
-        product.tile if product else "",
+        named.tile if named else "",
         crs_name(grid.crs or ""),
     )
 
@@ -120,8 +124,8 @@ def _sensor(href: Href, bands: Sequence[str]) -> str | None:
 
 
 def _started(name: str, day: date) -> datetime | None:
-    """Time that stands behind the date in a name, as in those of products: ``20220601T102031``."""
-    match = re.search(rf"(?<!\d){day:%Y%m%d}T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)(?!\d)", name)
+    """Time that stands behind the date in a name, as in those of products: ``20220601T102031``, ``2022152T102031``."""
+    match = re.search(rf"(?<!\d)(?:{day:%Y%m%d}|{day:%Y%j})T((?:[01]\d|2[0-3])[0-5]\d[0-5]\d)(?!\d)", name)
     return None if match is None else datetime.combine(day, time.fromisoformat(match[1]), UTC)
 
 

@@ -84,6 +84,8 @@ class ProductFacts:
         When sensing began, UTC.
     notes : tuple of str
         What a user must know of the values or their place; recorded with every image.
+    absent : tuple of str
+        Bands that it lists, but whose files are not there.
     """
 
     kind: str
@@ -95,6 +97,7 @@ class ProductFacts:
     tile: str = ""
     started: datetime | None = None
     notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

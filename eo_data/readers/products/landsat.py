@@ -188,7 +188,8 @@ def _facts(product: _Product, has_quality: bool) -> ProductFacts:  # noqa: FBT00
     day, clock = (product.text(name) for name in ("DATE_ACQUIRED", "SCENE_CENTER_TIME"))
     path, row = (product.text(name) for name in ("WRS_PATH", "WRS_ROW"))
     return ProductFacts(
-        f"Landsat {int(product.id[2:4])} level {product.level}",
+        # Landsat 8 and 9 are one kind, as they are one sensor: scenes of both may be merged.
+        f"Landsat C{int(product.id.split('_')[5])} L{product.level}",
         product.id,
         product.sensor,
         InputUnit.DIGITAL_NUMBER,

@@ -218,7 +218,7 @@ def _layers(product: _Product, source: ImageSource | None) -> list[OpenLayer]:
     """Return the bands by the size of their pixels, the finest first."""
     there, listed = product.images(product.package.names), product.images(product.metadata.images)
     layers: dict[int, list[tuple[BandFacts, BandFile]]] = {}
-    notes = []
+    notes, absent = [], []
     wanted = wanted_bands(source, product.sensor)
     for name, number in _bands(product):
         size = _chosen(there.get(number, {}), number)
@@ -226,6 +226,7 @@ def _layers(product: _Product, source: ImageSource | None) -> list[OpenLayer]:
         if size is None:
             if name in wanted:
                 raise ValueError(_without(name, listed.get(number, {}).get(best or 0), product, number))
+            absent += [name] if best else []
             continue
         if size != best:
             notes.append(f"{name} has pixels of {size} m, as its file of {best} m is not in the product")
@@ -236,7 +237,7 @@ def _layers(product: _Product, source: ImageSource | None) -> list[OpenLayer]:
         of_classi = [BandFile(product.package.href(classi), i) for i in range(len(_CLASSI))]
         both = zip((BandFacts(name, "uint8") for name in _CLASSI), of_classi, strict=True)
         layers.setdefault(_CLASSI_SIZE, []).extend(both)
-    facts_of_product = _facts(product, {str(facts.name) for own in layers.values() for facts, _ in own}, notes)
+    facts_of_product = _facts(product, {str(facts.name) for own in layers.values() for facts, _ in own}, notes, absent)
     return [_layer(product, facts_of_product, size, layers[size]) for size in sorted(layers)]
 
 
@@ -283,7 +284,7 @@ def _measured(name: str, number: str, metadata: _Metadata) -> BandFacts:
     return BandFacts(name, "uint16", None, scale, shift, missing)
 
 
-def _facts(product: _Product, bands: set[str], notes: Sequence[str]) -> ProductFacts:
+def _facts(product: _Product, bands: set[str], notes: Sequence[str], absent: Sequence[str]) -> ProductFacts:
     kinds: dict[str, CloudKind] = {_SCL: "scl", _CLASSI[0]: "msk_classi"}
     quality = next((band for band in kinds if band in bands), None)
     start = product.metadata.texts.get("PRODUCT_START_TIME")
@@ -298,6 +299,7 @@ def _facts(product: _Product, bands: set[str], notes: Sequence[str]) -> ProductF
         tile=product.granule.tile,
         started=None if start is None else parse_instant(start),
         notes=tuple(notes),
+        absent=tuple(absent),
     )
 
 

@@ -152,6 +152,18 @@ def test_a_product_that_is_not_whole_is_named_with_what_it_lacks(tmp_path: Path)
     assert "Download" in text
 
 
+def test_a_product_without_the_file_of_a_band_is_no_product_of_fewer_bands(tmp_path: Path) -> None:
+    """A broken download was encoded without its red band, and nothing said so."""
+    product = write_sentinel2(tmp_path)
+    for file in product.rglob("*B04_*.jp2"):
+        file.unlink()
+    text = refusal(product)
+    assert product.name in text
+    assert "lists the bands RED, but their files are not there" in text
+    found = embed("thor_v1_tiny", product, bands=["BLUE", "GREEN", "NIR_BROAD"], **TINY)
+    assert found.provenance["images"]["S2"]["bands"] == ["BLUE", "GREEN", "NIR_BROAD"]
+
+
 def test_a_folder_that_is_no_product_is_told_what_folders_are_for(scenes: Path) -> None:
     """It was "not recognized as being in a supported file format. Copy it again"."""
     text = refusal(scenes)
@@ -159,7 +171,30 @@ def test_a_folder_that_is_no_product_is_told_what_folders_are_for(scenes: Path) 
     assert "as a list" in text
 
 
-def test_what_there_is_not_is_told_before_anything_is_written(scene: Path, tmp_path: Path) -> None:
+def test_all_of_a_product_is_no_single_image(
+    scene: Path, fields: Callable[..., Path], scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """110 km became 288 pixels, which THOR took for 2.9 km; there was only a warning."""
+    monkeypatch.setattr(run_module, "_LONGEST", 64)
+    text = refusal(scene)
+    assert "96 x 96 pixels" in text
+    assert "tile=... to encode it by parts (a multiple of 16 pixels)" in text
+    assert embed("thor_v1_tiny", scene, tile=48, **TINY).grid.shape == (192, 12, 12)
+    with pytest.warns(UserWarning, match="resamples"):
+        asked = embed("thor_v1_tiny", scene, image_size=48, max_native_side=64, **TINY)
+    assert asked.grid.shape == (192, 6, 6)
+    wide = PointBuffer(*lonlat(48, 48), 400, id="wide")
+    assert "wide has 96 x 96" in refusal(wide, time=SUMMER, source=scenes)
+    assert len(embed("thor_v1_tiny", fields(2), time=SUMMER, source=scenes, **TINY)) == 2
+
+
+def test_what_there_is_not_is_told_before_anything_is_written(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     out = {"out": tmp_path / "out"}
     assert "gone.pt" in refusal(scene, ckpt=tmp_path / "gone.pt", **out)
     assert "There is no device 'gpu'. Valid: auto, cpu" in refusal(scene, device="gpu", **out)
@@ -223,7 +258,7 @@ def test_one_bad_geometry_of_hundreds_costs_nothing_but_itself(
     stand_in: StandIn, fields: Callable[..., Path], scenes: Path, tmp_path: Path
 ) -> None:
     path = fields(300, BOWTIE)
-    options = {**TINY, "time": SUMMER, "source": scenes, "id_column": "name"}
+    options = {**TINY, "time": ("2022-06-01", "2022-06-10"), "source": scenes, "id_column": "name", "output": "pooled"}
     with pytest.warns(UserWarning, match=r"1 of 300 places failed; first: f150: "):
         export = embed("thor_v1_tiny", path, out=tmp_path / "out", **options)
     assert len(export.ids) == 299

@@ -97,6 +97,13 @@ def test_the_priority_of_a_day_is_cover_tile_and_newer_name_never_the_order_of_l
     assert names(records(*own)) == names(records(*reversed(own))) == expected
 
 
+def test_the_newest_processing_counts_whatever_folder_it_lies_in() -> None:
+    """A path is no version: ``old_downloads`` comes after ``new`` in the alphabet."""
+    new = scene("new/S2A_20220601_N0510_T33BBB_20230101", at(1), tile="T33BBB")
+    old = scene("old_downloads/S2A_20220601_N0400_T33BBB_20220601", at(1), tile="T33BBB")
+    assert names(records(new, old)) == [["S2A_20220601_N0510_T33BBB_20230101"]]
+
+
 def test_scenes_of_one_solar_day_are_one_frame_also_over_midnight_utc() -> None:
     """At 178 degrees east the pass of 22:10 to 00:10 UTC is one of the morning of 2 June."""
     fiji = PointBuffer(178, -17, 1000, id="fiji")

@@ -49,8 +49,41 @@ def test_files_of_bands_are_one_scene(write_tif: Callable[..., Path], tmp_path: 
         write_tif(tmp_path / f"T32UQV_20220601_{band}.tif", np.ones((1, 8, 8), np.uint16))
     (scene,) = folder_of_scenes(tmp_path).scenes
     assert (scene.id, scene.sensor) == ("T32UQV_20220601", "sentinel2_l2a")
-    assert scene.bands == scene.band_files == ("B02", "B03", "B8A", "SCL")
+    assert scene.bands == ("BLUE", "GREEN", "NIR_NARROW", "SCL")
+    assert scene.band_files == ("B02", "B03", "B8A", "SCL")
     assert [href.name for href in scene.files] == [f"T32UQV_20220601_{band}.tif" for band in scene.band_files]
+
+
+def test_files_of_bands_have_kind_tile_and_time_of_their_product(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Else level 1 and 2, which lie side by side, would be merged: both are reflectance of Landsat 8."""
+    ids = [f"LC08_{level}_195025_20220601_20220608_02_T1" for level in ("L1TP", "L2SP")]
+    for name in (f"{ids[0]}_B4", f"{ids[1]}_SR_B4", "HLS.S30.T32UQV.2022152T102031.v2.0.B04"):
+        write_tif(tmp_path / f"{name}.tif", np.ones((1, 8, 8), np.uint16))
+    hls, *landsat = folder_of_scenes(tmp_path).scenes
+    assert [(own.id, own.kind, own.tile) for own in landsat] == [
+        (ids[0], "Landsat C2 L1", "195025"),
+        (ids[1], "Landsat C2 L2", "195025"),
+    ]
+    # Midnight is no time of day: west of Greenwich it would be of the solar day before.
+    assert [own.started for own in landsat] == [None, None]
+    assert (hls.kind, hls.tile) == ("HLS S30", "T32UQV")
+    assert hls.started == datetime(2022, 6, 1, 10, 20, 31, tzinfo=UTC)
+
+
+def test_files_that_are_named_after_bands_are_dated_by_their_folder_if_asked(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By itself, the date of a folder may be that of the download."""
+    folder = tmp_path / "S2A_32UQV_20220601_0_L2A"
+    for band in ("B02", "SCL"):
+        write_tif(folder / f"{band}.tif", np.ones((1, 8, 8), np.uint16))
+    (lost,) = folder_of_scenes(tmp_path, Stated(sensor="sentinel2_l2a")).unusable
+    assert "date_pattern" in lost.reason
+    stated = Stated(sensor="sentinel2_l2a", date_pattern=r"_(?P<date>\d{8})_")
+    (scene,) = folder_of_scenes(tmp_path, stated).scenes
+    assert (scene.id, scene.day, scene.bands) == (folder.name, date(2022, 6, 1), ("BLUE", "SCL"))
 
 
 def test_a_name_that_ends_in_a_band_may_be_an_image_of_several(write_tif: Callable[..., Path], tmp_path: Path) -> None:

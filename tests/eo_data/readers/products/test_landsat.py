@@ -121,6 +121,13 @@ def test_the_date_is_that_of_the_metadata_where_the_name_has_none(tmp_path: Path
     assert product.started.isoformat() == "2013-07-07T10:17:41.559088"
 
 
+def test_landsat_8_and_9_are_one_kind_that_a_place_may_show(tmp_path: Path) -> None:
+    """Else a place that both saw, as every place, would be refused."""
+    kinds = {name: products(write_landsat(tmp_path, name))[0].kind for name in (LEVEL2, LEVEL2.replace("LC08", "LC09"))}
+    assert len(set(kinds.values())) == 1
+    assert products(write_landsat(tmp_path, LEVEL1))[0].kind not in kinds.values()
+
+
 def test_products_are_samples_of_a_data_set(tmp_path: Path) -> None:
     write_landsat(tmp_path)
     write_landsat(tmp_path, LEVEL2.replace("20130707", "20130723"), {"SR_B4": 20000})

@@ -1,0 +1,82 @@
+"""Which scenes places are embedded from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from pyproj import Transformer
+from small_products import LEFT, TOP, write_hls, write_sentinel2
+from small_scenes import numbers, write_scene
+
+from eo_embed import PointBuffer, embed
+
+#: Around 178 degrees east, 18 degrees south.
+FIJI = Affine(10.0, 0.0, 600_000.0, 0.0, -10.0, 8_000_000.0)
+
+
+def test_the_window_counts_in_solar_days_as_the_dates_of_the_frames_do(tmp_path: Path) -> None:
+    """At 178 degrees east, 22:20 UTC is the morning of the next day: only that day has an acquisition."""
+    write_scene(tmp_path / "S2A_20220101T222000_SR.tif", numbers() + 1000, transform=FIJI, crs="EPSG:32760")
+    place = PointBuffer(177.9475, -18.0893, 80)
+    found = embed(
+        "thor_v1_tiny",
+        place,
+        source=tmp_path,
+        time=("2022-01-02", "2022-01-03"),
+        sensor="sentinel2_l2a",
+        pretrained=False,
+        offset=0,
+    )
+    assert [str(day) for day in found.dates] == ["2022-01-02"]
+
+
+def test_files_of_bands_give_what_their_product_gives_without_its_clouds(tmp_path: Path) -> None:
+    """HLS as it is downloaded, a file for each band: the numbers of the bands, and the quality layer among them."""
+    fmask = np.full((20, 20), 64, np.uint8)
+    fmask[8:10, 8:10] = 66  # bit 1: cloud
+    product = write_hls(tmp_path / "whole", pixels={"Fmask": fmask})
+    (tmp_path / "flat").mkdir()
+    for file in product.glob("*.B*.tif"):
+        shutil.copy(file, tmp_path / "flat")
+    shutil.copy(product / f"{product.name}.Fmask.tif", tmp_path / "flat")
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT + 300, TOP - 300)
+    options: dict[str, Any] = {"time": ("2022-06-01", "2022-07-01"), "pretrained": False}
+    whole, flat = (
+        embed("thor_v1_tiny", PointBuffer(lon, lat, 160), source=tmp_path / name, **options)
+        for name in ("whole", "flat")
+    )
+    assert float(whole.valid.mean()) < 1
+    np.testing.assert_array_equal(flat.valid, whole.valid)
+    np.testing.assert_allclose(flat.vector, whole.vector, atol=2e-6)
+
+
+def test_every_scene_must_say_its_offset_not_only_the_first(tmp_path: Path) -> None:
+    """The second would be read without the offset that the tags of the first state, and be 0.1 too bright."""
+    first = write_scene(tmp_path / "S2A_20220101T222000_SR.tif", numbers() + 1000, transform=FIJI, crs="EPSG:32760")
+    with rasterio.open(first, "r+") as file:
+        file.offsets = [-0.1] * file.count
+    place = PointBuffer(177.9475, -18.0893, 80)
+    options: dict[str, Any] = {"source": tmp_path, "time": ("2022-01-01", "2022-02-01"), "sensor": "sentinel2_l2a"}
+    embed("thor_v1_tiny", place, pretrained=False, **options)
+    later = tmp_path / "S2A_20220106T222000_SR.tif"
+    write_scene(later, numbers() + 1000, transform=FIJI, crs="EPSG:32760", scale=None)
+    with pytest.raises(ValueError, match=f"{later.name}.*offset=-1000"):
+        embed("thor_v1_tiny", place, pretrained=False, **options)
+
+
+def test_clouds_are_left_out_of_all_scenes_or_of_none(tmp_path: Path) -> None:
+    """Level 1C has a mask from baseline 04.00 on: by the first scene, which has none, the second would go unmasked."""
+    write_sentinel2(tmp_path, "1C", "02.14", date="20200823")
+    write_sentinel2(tmp_path, "1C", "05.09", date="20230823")
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT + 600, TOP - 600)
+    place = PointBuffer(lon, lat, 160)
+    options: dict[str, Any] = {"source": tmp_path, "time": ("2020-01-01", "2024-01-01"), "pretrained": False}
+    with pytest.raises(ValueError, match="N0509.*MSK_CLASSI_OPAQUE.*no quality layer.*clouds=False"):
+        embed("thor_v1_tiny", place, **options)
+    assert embed("thor_v1_tiny", place, clouds=False, **options).vector.shape == (192,)
