@@ -98,6 +98,9 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
+    if twice := [name for name in own if name in stated]:
+        msg = f"{twice[0]} is given twice, by its own argument and by --option. Leave one out."
+        raise ValueError(msg)
     if given.random_weights:
         stated["pretrained"] = False
     if given.frames is not None:
