@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         text, failed = _answer(given)
     except (ValueError, TypeError, OSError, argparse.ArgumentError) as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: error: {error}\n")  # the usage would hide what to do
     sys.stdout.write(f"{text}\n")
     if failed:
         sys.exit(1)
@@ -98,6 +98,9 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
+    if twice := [name for name in own if name in stated]:
+        msg = f"{twice[0]} is given twice, by its own argument and by --option. Leave one out."
+        raise ValueError(msg)
     if given.random_weights:
         stated["pretrained"] = False
     if given.frames is not None:

@@ -5,6 +5,7 @@ What cannot be known is never guessed: the error says which argument to add.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
 from eo_data.sensors.bands import band_order
 from eo_data.sensors.quality_names import CloudKind, kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2, sentinel2_offset
-from eo_data.sensors.tables import SENSORS
+from eo_data.sensors.tables import SENSORS, Sensor
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.dates import resolve_date
 
@@ -303,11 +304,22 @@ def _bands(href: Href, layers: Sequence[FileFacts], given: Stated, sensor: str) 
     if all(own.named for own in layers):
         return tuple(table.canonical(str(band.name)) or str(band.name) for own in layers for band in own.bands)
     descriptions = [band.name for own in layers for band in own.bands]
+    _refuse_misspelt(given.bands or (), table)
     try:
         return band_order(len(descriptions), descriptions, given.bands, str(href), table)
     except ValueError as error:
         msg = str(error).replace("file_bands: [...]", 'bands=["...", "..."]')
         raise UnknownFactsError(msg) from error
+
+
+def _refuse_misspelt(stated: Sequence[str], table: Sensor) -> None:
+    """Refuse a stated name that is nearly that of a band: the band would be left out as one that nobody knows."""
+    names = [band.name for band in table.bands]
+    for name in stated:
+        near = difflib.get_close_matches(str(name).upper(), names, n=1, cutoff=0.8)
+        if near and table.canonical(str(name)) is None:
+            msg = f"{table.name} has no band {name!r}. Did you mean {near[0]!r}? Its bands: {', '.join(names)}."
+            raise UnknownFactsError(msg)
 
 
 def _unit(href: Href, layers: Sequence[FileFacts]) -> InputUnit:

@@ -254,3 +254,12 @@ def test_what_is_for_places_is_refused_with_a_file_and_dates_are_refused_with_pl
             embed("thor_v1_tiny", scene, **stated, **TINY)
     with pytest.raises(ValueError, match="dates are of files and arrays"):
         embed("thor_v1_tiny", eo_embed.PointBuffer(9, 45, 100), dates=["2022-06-01"], **TINY)
+
+
+def test_a_misspelt_band_is_not_left_out_as_one_that_nobody_knows() -> None:
+    pixels = np.full((3, 32, 32), 0.1, np.float32)
+    stated: dict[str, Any] = {"sensor": "sentinel2_l2a", "unit": "reflectance", "pixel_size": 10, **TINY}
+    with pytest.raises(ValueError, match="no band 'GREN'. Did you mean 'GREEN'"):
+        embed("thor_v1_tiny", pixels, bands=["BLUE", "GREN", "RED"], **stated)
+    told = embed("thor_v1_tiny", pixels, bands=["B02", "CLOUDS", "RED"], **stated).provenance["images"]["S2"]
+    assert told["bands"] == ["BLUE", "RED"]

@@ -142,7 +142,7 @@ def test_encoders_are_listed_and_described(run: Callable[..., tuple[int, str, st
         (("thor_v1_tiny", "gone.tif", "--out", "o"), "There is no file"),
         (("thor_v1_tiny", "x.tif", "--option", "patch_size", "--out", "o"), "--option takes NAME=VALUE"),
         (("thor_v1_tiny", "x.tif", "--option", "patchsize=4", "--out", "o"), "Did you mean 'patch_size'"),
-        (("thor_v1_tiny", "x.tif", "--option", "bands=a", "--bands", "b", "--out", "o"), "bands"),
+        (("thor_v1_tiny", "x.tif", "--option", "bands=a", "--bands", "b", "--out", "o"), "bands is given twice"),
         (("thor_v1_tiny", "--point", "9", "45", "160", "--source", ".", "--out", "o"), "add time="),
         (("thor_v1_tiny", "--point", "9", "45", "-1", "--time", "2022-06-01", "2022-07-01", "--out", "o"), "buffer_m"),
         (("thor_v1_tiny", "x.tif", "--device", "gpu0", "--out", "o"), "There is no"),
