@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -26,6 +26,7 @@ from eo_data.readers.image_bands import grid_of, read_bands, read_file
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.dates import DateWithSource
 from eo_data.temporal.frame_policy import FramePolicy
+from eo_data.temporal.frames import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,19 +127,28 @@ class ImageReader:
         pixels = np.full(shape, np.nan, dtype=np.float32)
         readings: list[FileRaster] = []
         notes: list[str] = []
-        for frame, scenes in zip(pixels, groups, strict=True):
+        seen = np.zeros(len(groups), dtype=bool)
+        for i, (frame, scenes) in enumerate(zip(pixels, groups, strict=True)):
             own: list[FileRaster] = []
             for scene in scenes:
                 if own and np.isfinite(frame).all():
                     break
                 reading, values, said = self._scene(scene, source, grid, record.window)
-                np.copyto(frame, values, where=~np.isfinite(frame))
                 own.append(reading)
                 notes += said
+                if values is not None:
+                    seen[i] = True
+                    np.copyto(frame, values, where=~np.isfinite(frame))
             readings.append(own[0])
         of_frames = replace(record, files={self.name: tuple(scenes[0].files[0] for scenes in groups)}, bands={})
         dates = self._dates(of_frames, readings, len(groups))
-        return _Acquired(pixels, dates, None, readings[0], tuple(dict.fromkeys(notes)))
+        first = readings[0]
+        # Footprints are those of the files: at the edge of a swath, nothing of the place may be in them. Tiles of one
+        # place need the same frames.
+        if record.window is None and seen.any() and not seen.all() and dates:
+            notes += listed("nothing of the place is in", [day.date for day, own in _pairs(dates, seen) if not own])
+            pixels, dates = pixels[seen], [day for day, own in _pairs(dates, seen) if own]
+        return _Acquired(pixels, dates, None, first, tuple(dict.fromkeys(notes)))
 
     def _scenes(self, record: Record) -> list[SceneFiles]:
         files, bands = record.files[self.name], record.bands.get(self.name)
@@ -146,8 +156,10 @@ class ImageReader:
 
     def _scene(
         self, scene: SceneFiles, source: ImageSource, grid: PixelGrid, window: TileWindow | None
-    ) -> tuple[FileRaster, np.ndarray, Sequence[str]]:
+    ) -> tuple[FileRaster, np.ndarray | None, Sequence[str]]:
         """Read a scene on a grid, ``(C, H, W)`` in physical units without clouds, and what is to be known of it.
+
+        ``None`` stands for pixels of a scene that shows nothing there, not even clouds.
 
         Scenes are converted one by one, before they are merged: each may have its own scale, offset and no-data.
         """
@@ -164,7 +176,7 @@ class ImageReader:
             )
             raise SampleError(msg)
         if not np.isfinite(stored[:, :count]).any():
-            return reading, stored[0, :count], ()
+            return reading, None, ()
         clear = clear_pixels(self.name, source, source.bands, stored)
         pixels, notes = convert_frames(self.name, self.source, stored, [reading], scene.files)
         if clear is not None:
@@ -275,6 +287,10 @@ class ImageReader:
             return image
         msg = f"{self.name!r} ({image.paths[0]}) has no valid pixel: all are no-data, NaN or infinite."
         raise SampleError(msg)
+
+
+def _pairs(dates: Sequence[DateWithSource], seen: np.ndarray) -> Iterator[tuple[DateWithSource, bool]]:
+    return zip(dates, seen.tolist(), strict=True)
 
 
 def _any_band(pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from eo_core.arguments import one_of
+from eo_data.catalog.scenes.place_records import Merge
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
@@ -45,6 +46,7 @@ def embed(
     time: TimeWindow | None = None,
     source: Any = None,  # noqa: ANN401  (a folder, or an object that finds scenes)
     frames: Frames = None,
+    merge: Merge = "day",
     tile: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
@@ -112,6 +114,9 @@ def embed(
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median
         composite each, or those nearest to dates. By default what the encoder is used with.
+    merge : {'day', 'pass'}
+        Of places: one frame is made of all scenes of a solar day, or of those that began within an hour of each other,
+        so that an ascending and a descending pass of one day stay apart.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
@@ -184,7 +189,9 @@ def embed(
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
-    request = Request(EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile)
+    request = Request(
+        EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile, merge
+    )
     if are_places(given):
         if dates is not None:
             msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."

@@ -153,7 +153,7 @@ def _records(
 ) -> PlaceRecords:
     start, end = request.time or ("", "")
     size = next(iter(facts.values())).pixel_size
-    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts))
+    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts), request.merge)
     return records_of_places(table.places, scenes, sources, options)
 
 

@@ -85,6 +85,7 @@ def open_hls(href: Href, source: ImageSource | None = None) -> Iterator[Sequence
         "fmask" if _FMASK in there else None,
         match["tile"],
         datetime.strptime(f"{match['day']}{match['time']}", "%Y%j%H%M%S"),
+        absent=tuple(name for name in numbers if name not in there and name != _FMASK),
     )
     # With one that no product has, all are opened, so that the error can name them.
     chosen = wanted if source is not None and wanted <= there.keys() else there.keys()

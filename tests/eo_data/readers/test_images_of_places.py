@@ -238,3 +238,21 @@ def test_a_place_of_many_frames_is_refused_before_it_fills_the_memory(
 def test_a_record_without_a_grid_is_read_as_it_was(write_tif: Callable[..., Path], tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", constant_bands(1000, 2000, side=6), BANDS)
     assert image_reader().read(record_of(path)).raster.pixels.shape == (2, 6, 6)
+
+
+def test_an_acquisition_that_shows_nothing_of_the_place_is_no_frame(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Its footprint reaches over the place, its swath does not: the nearest date would have no pixel."""
+    empty, full = constant_bands(0, 0, side=20), constant_bands(1000, 2000, side=20)
+    days = date(2022, 6, 1), date(2022, 6, 11)
+    paths = [
+        [write_tif(tmp_path / f"{day:%Y%m%d}.tif", pixels, BANDS, nodata=0)]
+        for day, pixels in zip(days, (empty, full), strict=True)
+    ]
+    record = place(paths, grid(3, 5, 12), dates={"S2": days})
+    reader = replace(image_reader(), frames=FramePolicy(mode="nearest", dates=["2022-06-02"]))
+    image = reader.read(record)
+    assert image.dates == (days[1],)
+    np.testing.assert_allclose(image.raster.pixels[0, 0], 0.1, rtol=1e-6)
+    assert any("2022-06-01" in note for note in image.notes)

@@ -90,8 +90,7 @@ def lines(readme: Path) -> str:
     text = readme.read_text(encoding="utf-8").partition("\n## In one call\n")[2]
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
-    # Four bands fit several sensors: the line must name one.
-    return code[1].replace('"NIR_BROAD"], unit=', '"NIR_BROAD"], sensor="sentinel2_l2a", unit=')
+    return code[1]
 
 
 def run(code: str, names: dict[str, Any]) -> list[Any]:
