@@ -162,6 +162,15 @@ def _described(hrefs: Sequence[Href], stated: Mapping[str, Any]) -> list[Descrip
                 'mixed. Give each sensor its own list: {"s2": [...], "s1": [...]}.'
             )
             raise UnknownFactsError(msg)
+        if not other.placed and not any(stated.get(name) for name in ("pixel_size", "crs")):
+            msg = f"{href} has no place on the map and does not say how large its pixels are. Add pixel_size=10."
+            raise UnknownFactsError(msg)
+        if other.unit is not found[0].unit:
+            msg = (
+                f"{hrefs[0]} is in {found[0].unit}, {href} in {other.unit}. Files of one series need one unit: state "
+                "unit= if one of them says it wrong, or convert them."
+            )
+            raise UnknownFactsError(msg)
     return found
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
+from eo_data.catalog.scenes.place_records import Merge
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
@@ -77,6 +78,8 @@ class Request:
         Start and end, the end excluded.
     tile : int, optional
         Side of tiles in pixels.
+    merge : {'day', 'pass'}
+        Of places: what one frame is made of, see `eo_data.catalog.scenes.place_records.PlaceOptions`.
 
     Raises
     ------
@@ -89,9 +92,11 @@ class Request:
     frames: Frames = None
     time: TimeWindow | None = None
     tile: int | None = None
+    merge: Merge = "day"
 
     def __post_init__(self) -> None:
         window_of(self.time)
+        one_of("merge", self.merge, get_args(Merge))
 
 
 def window_of(time: TimeWindow | None) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ import torch
 
 from eo_core.fingerprint import plain_values
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.records import Record
 from eo_data.dataset.batch import collate
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
@@ -65,6 +66,7 @@ class Run:
         self.recipe = recipe_of(request, prepared.facts)
         self.splits = prepared.splits(self.recipe, max_memory=max_memory)
         self.dataset: EoDataset = self.splits.dataset("predict")
+        self.dataset.records = [_whole(record) for record in self.dataset.records]
         #: Numbers of the records of each embedding: one, or those of its tiles.
         self.wholes: dict[str, list[int]] = {}
         for number, record in enumerate(self.dataset.records):
@@ -230,6 +232,14 @@ class Run:
             "checkpoint_sha256": self.provenance["checkpoint_sha256"],
             "software": self.provenance["software"],
         }
+
+
+def _whole(record: Record) -> Record:
+    """Return a tile that is larger than its image as the image itself, which is not cut."""
+    window = record.window
+    if window is None or max(window.of) > window.side:
+        return record
+    return replace(record, id=record.raster_id, raster_id="", window=None)
 
 
 def _described(recipe: Recipe, image: Image) -> dict[str, object]:

@@ -114,6 +114,8 @@ class Description:
         Of a product, also the bands whose numbers have another unit.
     absent : tuple of str
         Of a product, bands that it lists, but whose files are not there; none where bands are stated.
+    placed : bool
+        Whether transform and CRS tell where its pixels lie, and so how large they are.
     """
 
     sensor: str
@@ -128,6 +130,7 @@ class Description:
     dates: tuple[date, ...] = ()
     all_bands: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    placed: bool = True
 
 
 def describe_image(href: Href, stated: Stated | None = None) -> Description:
@@ -170,6 +173,7 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
         *_quality(bands),
         series=any(own.frames is not None for own in layers),
         dates=_dates(href, layers, given),
+        placed=finest.grid.transform is not None and finest.grid.crs is not None,
     )
 
 
@@ -206,13 +210,17 @@ def _of_product(layers: Sequence[FileFacts], given: Stated) -> Description:
             f"{', '.join(name for name in names if table.canonical(name))}."
         )
         raise UnknownFactsError(msg)
+    unit = first.unit if given.unit is None else InputUnit(given.unit)
+    if unit not in (first.unit, InputUnit.NATIVE):
+        msg = f"{first.name} is a product ({first.kind}) in {first.unit}, and {unit} is stated. Leave unit out."
+        raise UnknownFactsError(msg)
     finest = max(alike, key=lambda layer: layer.grid.height * layer.grid.width)
     everything = (str(band.name) for layer, _ in own for band in layer.bands)
     return Description(
         first.sensor,
         bands,
         None,
-        first.unit,
+        unit,
         None,
         measured_pixel_size(finest.grid, first.sensor, bands),
         first.quality_band,

@@ -263,3 +263,24 @@ def test_a_misspelt_band_is_not_left_out_as_one_that_nobody_knows() -> None:
         embed("thor_v1_tiny", pixels, bands=["BLUE", "GREN", "RED"], **stated)
     told = embed("thor_v1_tiny", pixels, bands=["B02", "CLOUDS", "RED"], **stated).provenance["images"]["S2"]
     assert told["bands"] == ["BLUE", "RED"]
+
+
+def test_a_tile_larger_than_the_image_leaves_it_whole(scene: Path) -> None:
+    whole, cut = (embed("thor_v1_tiny", scene, tile=tile, **TINY) for tile in (None, 960))
+    assert cut.id == whole.id
+    np.testing.assert_array_equal(cut.vector, whole.vector)
+
+
+def test_files_of_one_series_in_two_units_are_not_taken_for_one(tmp_path: Path) -> None:
+    numbers_file = write_scene(tmp_path / "S2A_MSIL2A_20220601.tif", numbers())
+    reflectance = numbers().astype(np.float32) / 10000
+    values = write_scene(tmp_path / "S2A_MSIL2A_20220611.tif", reflectance, scale=None, unit="reflectance")
+    assert "need one unit" in _message(ValueError, "anysat_tiny", [numbers_file, values])
+
+
+def test_the_pixel_size_of_a_file_without_a_place_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "S2A_MSIL2A_20220601.npy"
+    np.save(path, numbers().astype(np.float32) / 10000)
+    stated = {"bands": S2_BANDS, "unit": "reflectance"}
+    assert "pixel_size=10" in _message(ValueError, "thor_v1_tiny", path, **stated)
+    assert embed("thor_v1_tiny", path, pixel_size=10, **stated, **TINY).grid.shape == (192, 8, 8)
