@@ -121,7 +121,8 @@ def opened(
                 "out."
             )
             raise ValueError(msg)
-        with reader.opened(replace(href, cache=limits.remote_cache), source) as layers:
+        cached = href if limits.remote_cache is None else replace(href, cache=limits.remote_cache)
+        with reader.opened(cached, source) as layers:
             for layer in layers:
                 limits.refuse_large(
                     layer.facts.block_bytes,

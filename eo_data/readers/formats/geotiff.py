@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid, fault_of_transform
+from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
 from eo_data.readers.formats.facts import (
     BandFacts,
     FileFacts,
@@ -29,7 +30,6 @@ from eo_data.readers.formats.facts import (
     stated_scale,
 )
 from eo_data.readers.formats.limits import NO_NETWORK, disguise_of
-from eo_data.remote.opener import gdal_patience, open_remote, reads_ranges
 
 #: Drivers of GDAL by the suffix of a file on this machine: a file of another kind under such a name is refused. Of
 #: those for JPEG 2000, the first that is installed.

@@ -22,14 +22,14 @@ from rasterio.windows import Window
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.remote.opener import open_remote
+from eo_data.raster.remote.requests import Patience
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import Part
 from eo_data.readers.formats.geotiff import open_dataset
 from eo_data.readers.formats.limits import Limits
 from eo_data.readers.image_bands import read_file
-from eo_data.remote.opener import open_remote
-from eo_data.remote.requests import Patience
 
 _QUICK = Patience(timeout=0.5, waits=(0.01, 0.02, 0.04), longest_wait=3.0)
 _SIDE, _TILE = 512, 128

@@ -19,9 +19,9 @@ from rasterio.env import get_gdal_config
 from rasterio.errors import RasterioIOError
 
 from eo_data.catalog.hrefs import Href
-from eo_data.remote.cache import RangeCache
-from eo_data.remote.remote_file import RemoteFile
-from eo_data.remote.requests import USUAL, Patience, RemoteError
+from eo_data.raster.remote.cache import RangeCache
+from eo_data.raster.remote.remote_file import RemoteFile
+from eo_data.raster.remote.requests import USUAL, Patience, RemoteError
 
 _T = TypeVar("_T")
 #: Files beside a raster that count, by what follows its name (statistics and no-data, masks, overviews) or its stem
