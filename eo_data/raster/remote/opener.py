@@ -7,6 +7,7 @@ slow an unknown format. It still reads what names it (``/vsicurl/...``, ``/vsis3
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.env import get_gdal_config
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.cache import RangeCache
@@ -24,14 +25,20 @@ from eo_data.raster.remote.remote_file import RemoteFile
 from eo_data.raster.remote.requests import USUAL, Patience, RemoteError
 
 _T = TypeVar("_T")
+_MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
 #: Files beside a raster that count, by what follows its name (statistics and no-data, masks, overviews) or its stem
 #: (world files and RPCs).
 _APPENDED = (".aux.xml", ".msk", ".ovr")
 _OF_STEM = (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".j2w", "_rpc.txt", "_RPC.TXT")
 #: Answers for files that are not there; without the right to list, stores refuse what does not exist.
 _NOT_THERE = (400, 401, 403, 404, 410)
-#: Kinds of files that name others by paths that GDAL must follow.
-_OF_PARTS = (".vrt", ".zarr", ".zip", ".tar", ".gz", ".tgz")
+#: Drivers by suffix of what is read here. Other drivers may open a file anew in threads of their own, of which
+#: rasterio's opener knows nothing: GDAL then gives whatever lies in the memory, without an error.
+_DRIVERS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys((".tif", ".tiff", ".gtiff"), "GTiff") | {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG"}
+)
+#: Hence no threads of these either.
+_ONE_THREAD: Mapping[str, str] = MappingProxyType({"GDAL_NUM_THREADS": "1"})
 #: Options by which users of GDAL sign in; where one is set, GDAL reads.
 _SIGN_IN = tuple(
     f"GDAL_{name}"
@@ -55,7 +62,7 @@ _GDAL_PATIENCE: Mapping[str, str] = MappingProxyType(
 def reads_ranges(href: Href) -> bool:
     """Whether a file is read by `open_remote`, and not by GDAL alone."""
     is_address = href.text.lower().startswith(("http://", "https://"))
-    return is_address and href.suffix not in _OF_PARTS and not any(get_gdal_config(name) for name in _SIGN_IN)
+    return is_address and href.suffix in _DRIVERS and not any(get_gdal_config(name) for name in _SIGN_IN)
 
 
 def gdal_patience() -> dict[str, str]:
@@ -83,8 +90,14 @@ def open_remote(href: Href, patience: Patience = USUAL) -> Iterator[Any]:
     folder = _RemoteFolder(href, cache, patience)
     try:
         folder.connect()
-        with rasterio.open(folder.name, opener=folder) as file:
+        with (
+            rasterio.Env(**_ONE_THREAD),
+            rasterio.open(folder.name, driver=_DRIVERS.get(href.suffix), opener=folder) as file,
+        ):
             yield file
+    except RasterioError as error:
+        # rasterio opens it under a name with random characters, of which nobody knows what they are.
+        raise RasterioIOError(_MOUNT.sub("", str(error.__cause__ or error))) from None
     finally:
         if cache is not None:
             cache.tidy()

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from rasterio.windows import Window
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.remote.opener import open_remote
+from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
 from eo_data.raster.remote.requests import Patience
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
@@ -299,3 +300,74 @@ def test_a_process_that_is_killed_leaves_a_cache_that_serves_others(server: Rang
     for i, expected in enumerate(truth):
         with open_dataset(Href(address.replace("x.tif", f"{i}.tif"), cache)) as file:
             np.testing.assert_array_equal(file.read(), expected)
+
+
+def test_what_is_no_raster_is_named_without_the_random_name_under_which_rasterio_opens_it(server: RangeServer) -> None:
+    """Else the list of failures differs from run to run."""
+    (server.folder / "x.tif").write_text("<html>Sign in</html>")
+    with pytest.raises(RasterioIOError, match="^'x.tif' not recognized"):
+        _read(_href(server))
+
+
+def test_a_damaged_raster_is_an_error(server: RangeServer, pixels: np.ndarray) -> None:
+    path = server.folder / "x.tif"
+    path.write_bytes(path.read_bytes()[:60_000])
+    with pytest.raises(RasterioIOError) as raised:
+        _read(_href(server))
+    assert "vsiriopener" not in str(raised.value)
+    assert pixels.any()
+
+
+def test_where_a_user_of_gdal_signs_in_by_its_options_gdal_reads(server: RangeServer) -> None:
+    """They would be lost, and with them the right to read."""
+    assert reads_ranges(_href(server))
+    with rasterio.Env(GDAL_HTTP_HEADERS="Authorization: Bearer x"):
+        assert not reads_ranges(_href(server))
+    assert not reads_ranges(Href(f"/vsicurl/http://{server.host}/x.tif"))
+
+
+def test_gdal_too_is_patient_unless_its_user_says_otherwise() -> None:
+    with rasterio.Env(GDAL_HTTP_MAX_RETRY="9"):
+        options = gdal_patience()
+    assert "GDAL_HTTP_MAX_RETRY" not in options
+    assert options["GDAL_HTTP_CONNECTTIMEOUT"] == "30"
+    assert "GDAL_HTTP_MAX_RETRY" in gdal_patience()
+
+
+def test_a_file_of_another_kind_than_its_suffix_says_is_not_opened(server: RangeServer) -> None:
+    """A driver that opens files in threads of its own would give what lies in the memory."""
+    with rasterio.open(server.folder / "x.png", "w", driver="PNG", count=1, height=8, width=8, dtype="uint8") as file:
+        file.write(np.ones((1, 8, 8), "uint8"))
+    (server.folder / "x.png").rename(server.folder / "x.tif")
+    with pytest.raises(RasterioIOError, match="not recognized as being in a supported file format"):
+        _read(_href(server))
+    assert not reads_ranges(Href(f"http://{server.host}/x.png"))
+
+
+def test_threads_read_at_once(server: RangeServer, pixels: np.ndarray, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(_read, [_href(server, tmp_path / "cache")] * 8))
+    for read in found:
+        np.testing.assert_array_equal(read, _part(pixels))
+
+
+@pytest.mark.parametrize("good", range(1, 4))
+def test_jpeg_2000_is_whole_or_an_error_whatever_threads_gdal_may_use(server: RangeServer, good: int) -> None:
+    """Its driver opens the file again in each thread; where that fails it gives what lies in the memory, silently."""
+    pixels = np.random.default_rng(0).integers(300, 5000, (1, 256, 256), dtype="uint16")
+    place = {"crs": "EPSG:32631", "transform": Affine(10, 0, 500_000, 0, -10, 4_000_000)}
+    options = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES", "blockxsize": 64, "blockysize": 64}
+    with rasterio.open(
+        server.folder / "x.jp2", "w", count=1, height=256, width=256, dtype="uint16", **options, **place
+    ) as file:
+        file.write(pixels)
+    href = Href(f"http://{server.host}/x.jp2")
+
+    def read() -> np.ndarray:
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), open_remote(href, _QUICK) as file:
+            return np.asarray(file.read())
+
+    np.testing.assert_array_equal(read(), pixels)
+    server.faults = [*[Fault()] * good, *[Fault(truncated=True)] * 99]
+    with pytest.raises(RasterioIOError, match="ended early"):
+        read()
