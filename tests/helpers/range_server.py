@@ -33,6 +33,8 @@ class RangeServer:
     folder: Path
     host: str = ""
     signature: str = ""
+    #: Names of files that nobody may read.
+    refused: set[str] = field(default_factory=set)
     ranges: bool = True
     etags: bool = True
     faults: list[Fault] = field(default_factory=list)
@@ -77,6 +79,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         state.asked.append(url.path)
         path = state.folder / url.path.lstrip("/")
         if state.signature and parse_qs(url.query).get("sig") != [state.signature]:
+            return self._empty(403)
+        if path.name in state.refused:
             return self._empty(403)
         if not path.is_file():
             return self._empty(404)

@@ -21,8 +21,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.cache import RangeCache
+from eo_data.raster.remote.ranges import USUAL, Patience, RemoteError
 from eo_data.raster.remote.remote_file import RemoteFile
-from eo_data.raster.remote.requests import USUAL, Patience, RemoteError
 
 _T = TypeVar("_T")
 _MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
@@ -30,8 +30,10 @@ _MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
 #: (world files and RPCs).
 _APPENDED = (".aux.xml", ".msk", ".ovr")
 _OF_STEM = (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".j2w", "_rpc.txt", "_RPC.TXT")
-#: Answers for files that are not there; without the right to list, stores refuse what does not exist.
-_NOT_THERE = (400, 401, 403, 404, 410)
+#: Answers for files that are not there.
+_NOT_THERE = (404, 410)
+#: Answers of stores for what is not there, too, without the right to list; but a signature may have run out.
+_REFUSED = (400, 401, 403)
 #: Drivers by suffix of what is read here. Other drivers may open a file anew in threads of their own, of which
 #: rasterio's opener knows nothing: GDAL then gives whatever lies in the memory, without an error.
 _DRIVERS: Mapping[str, str] = MappingProxyType(
@@ -205,9 +207,10 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
         try:
             return RemoteFile(self._address(name), self._cache, self._patience)
         except RemoteError as error:
-            if error.status not in _NOT_THERE:
+            if error.status not in (*_NOT_THERE, *_REFUSED):
                 raise
-        raster.note_absent(name)
+            if error.status in _NOT_THERE:
+                raster.note_absent(name)
         return None
 
     def _address(self, name: str) -> str:

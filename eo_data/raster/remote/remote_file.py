@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eo_core.addresses import without_credentials
 from eo_data.raster.remote.cache import CacheEntry, RangeCache
-from eo_data.raster.remote.requests import USUAL, Answer, Patience, RemoteError, fetch
+from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError, fetch
 
 #: Bytes that are fetched of a file that is opened: the head of most.
 _HEAD = 16_384

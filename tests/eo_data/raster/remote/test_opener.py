@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
-from eo_data.raster.remote.requests import Patience
+from eo_data.raster.remote.ranges import Patience
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import Part
@@ -237,6 +237,19 @@ def test_a_mask_beside_a_file_counts_also_behind_a_signature_and_from_the_cache(
         with opened(_href(server, query="?sig=SECRET"), None, Limits(remote_cache=tmp_path / "cache")) as layers:
             stored = layers[0].stored([0], Part(0, 0, 64, 64))
         np.testing.assert_array_equal(np.isnan(stored[0]), mask == 0)
+
+
+@pytest.mark.usefixtures("pixels")
+def test_a_refused_mask_is_asked_for_again_when_it_may_be_read(server: RangeServer, tmp_path: Path) -> None:
+    """A signature that ran out in between must not make the cache forget a mask for ever."""
+    cache = tmp_path / "cache"
+    server.refused = {"x.tif.msk"}
+    for known in (False, True):
+        server.forget()
+        with open_dataset(_href(server, cache)) as file:
+            file.read_masks(1)
+        assert "/x.tif.msk" in server.asked
+        assert ("/x.tif.aux.xml" in server.asked) != known
 
 
 def test_a_new_signature_finds_what_the_old_one_fetched_and_none_is_on_the_disk(
