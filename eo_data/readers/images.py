@@ -164,7 +164,7 @@ class ImageReader:
         Scenes are converted one by one, before they are merged: each may have its own scale, offset and no-data.
         """
         if scene.bands:
-            reading = read_bands(scene.files, scene.bands, source, window, self.limits, grid)
+            reading = read_bands(scene.files, scene.bands, source, window, self.limits, grid, scene.said)
         else:
             reading = read_file(scene.files[0], source, window, self.limits, grid)
         count = len(self.source.bands)

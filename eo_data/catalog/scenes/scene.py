@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import SceneFiles
+from eo_data.sensors.beside import Sidecar
 from eo_data.temporal.calendar_date import parse_date
 
 #: First day and the day after the last one.
@@ -45,6 +46,8 @@ class Scene:
         Tile of the product's grid, or empty.
     crs : str
         Of its pixels, as EPSG code where it has one.
+    said : tuple of Sidecar
+        What a catalogue says of each file, see `eo_data.catalog.records.SceneFiles`.
     """
 
     id: str
@@ -58,11 +61,12 @@ class Scene:
     band_files: tuple[str, ...] = ()
     tile: str = ""
     crs: str = ""
+    said: tuple[Sidecar, ...] = ()
 
     @property
     def scene_files(self) -> SceneFiles:
         """Its files as records hold them."""
-        return SceneFiles(self.files, self.band_files)
+        return SceneFiles(self.files, self.band_files, self.said)
 
     def solar_day(self, lon: float) -> date:
         """Return the day by the sun at a longitude, which no pass by day or night crosses twice at its noon.
