@@ -16,6 +16,8 @@ from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, rec
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
 from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
+from eo_data.catalog.scenes.stac.presets import CATALOGUES
+from eo_data.catalog.scenes.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
@@ -185,7 +187,8 @@ def _with_known_scenes(
 def _fault_of(scene: SceneFiles, source: ImageSource, own: Stated, *, masked: bool) -> str:
     stated = replace(own, sensor=source.sensor)
     try:
-        found = describe_image(scene.files[0], replace(stated, bands=(scene.bands[0],)) if scene.bands else stated)
+        first = replace(stated, bands=(scene.bands[0],)) if scene.bands else stated
+        found = describe_image(scene.files[0], first, scene.said[0] if scene.said else None)
     except ValueError as error:
         return str(error)
     quality = next(filter(kind_of_name, scene.bands), None) if scene.bands else found.quality_band
@@ -281,12 +284,15 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
     """
     if source is None:
         msg = (
-            'A place needs a source of scenes: add source="folder", in which products or files lie, or an object with '
-            "the method search (eo_data.catalog.scenes.scene.SceneSource)."
+            'A place needs a source of scenes: add source="folder", in which products or files lie, the name or '
+            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
+            "(eo_data.catalog.scenes.scene.SceneSource)."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
         return source, Path(getattr(source, "folder", Path()))
+    if is_catalogue(os.fspath(source)):
+        return StacCatalogue(os.fspath(source)), Path()
     own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
     return folder_of_scenes(Path(source), own), Path(source)
 
@@ -297,9 +303,11 @@ def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
     if not scene.band_files:
         return describe_image(scene.files[0], own)
     usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
-    files = zip(scene.bands, scene.band_files, scene.files, strict=True)
+    files = zip(scene.bands, scene.band_files, scene.files, scene.said or (None,) * len(scene.files), strict=True)
     each = {
-        name: describe_image(href, replace(own, bands=(written,))) for name, written, href in files if name in usual
+        name: describe_image(href, replace(own, bands=(written,)), said)
+        for name, written, href, said in files
+        if name in usual
     }
     if not each:
         msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."

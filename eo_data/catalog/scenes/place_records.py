@@ -115,7 +115,7 @@ def records_of_places(
             grid = grid_of_place(place, sizes[first], options.multiple)
             records.append(_record(place, grid, sizes, _Search(scenes, sources, options)))
             grids[records[-1].id] = grid
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             failures.append(PlaceFailure(place.id, str(error)))
     return PlaceRecords(tuple(records), grids, tuple(failures))
 
@@ -239,7 +239,7 @@ def _check_one_kind(place: Place, name: str, scenes: Sequence[Scene]) -> None:
         example = ", ".join(next(scene.id for scene in scenes if scene.kind == kind) for kind in kinds)
         msg = (
             f"{name!r} of {place}: scenes of several kinds show it ({', '.join(kinds)}; {example}), whose values are "
-            "not the same. Give a folder that holds one kind."
+            "not the same. Give a folder that holds one kind, or a catalogue with one of its collections."
         )
         raise ValueError(msg)
 
