@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import numpy as np
 import shapely
+from shapely.affinity import translate
+from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.scene import Scene
 from eo_data.catalog.scenes.stac.presets import COLLECTIONS, KnownCollection
-from eo_data.raster.footprint import footprint
 from eo_data.sensors.beside import Sidecar, asset_bands
 from eo_data.sensors.sentinel2 import offset_is_applied
 from eo_data.sensors.tables import SENSORS
@@ -144,11 +146,24 @@ def _outline(geometry: Mapping[str, Any] | None) -> BaseGeometry:
     if not geometry:
         msg = "it has no geometry."
         raise ValueError(msg)
-    outline = shapely.make_valid(shapely.geometry.shape(geometry))
+    outline = shapely.geometry.shape(geometry)
+    if _width(outline) <= 180 or outline.geom_type != "Polygon":
+        return shapely.make_valid(outline)
+    east = shapely.make_valid(shapely.transform(outline, _eastward))
+    if _width(east) > 180:  # around a pole: what it shows is left to the pixels
+        return shapely.make_valid(outline)
+    sides = shapely.intersection(east, box(0, -90, 180, 90)), shapely.intersection(east, box(180, -90, 360, 90))
+    return shapely.union(sides[0], translate(sides[1], -360))
+
+
+def _width(outline: BaseGeometry) -> float:
     west, _, east, _ = outline.bounds
-    if east - west <= 180 or outline.geom_type != "Polygon":
-        return outline
-    return footprint(tuple((x, y) for x, y, *_ in outline.exterior.coords[:-1]), "EPSG:4326")
+    return float(east - west)
+
+
+def _eastward(points: np.ndarray) -> np.ndarray:
+    """Return longitudes from 0 to 360 degrees."""
+    return np.column_stack([np.where(points[:, 0] < 0, points[:, 0] + 360, points[:, 0]), points[:, 1]])
 
 
 def _tile(tags: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -39,6 +38,10 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 def is_catalogue(text: str) -> bool:
     """Return whether a text is the name of a known catalogue, the address of one, or the path of a JSON file."""
     return text in CATALOGUES or _URL.match(text) is not None or text.lower().endswith(".json")
+
+
+class UnknownCollectionsError(ValueError):
+    """A catalogue has no collection of which the bands are known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,7 @@ class StacCatalogue:
                 f"{self} has no collection of which the bands are known ({', '.join(COLLECTIONS)}); it has "
                 f"{', '.join(there[:20]) or 'none'}."
             )
-            raise ValueError(msg)
+            raise UnknownCollectionsError(msg)
         return known
 
     def _answers(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
@@ -177,7 +180,8 @@ class StacCatalogue:
         """Leave out radar scenes of the other passes, which see slopes from the other side."""
         of_orbit = {orbit: [own for own in scenes if own.kind.endswith(f" {orbit}")] for orbit in _ORBITS}
         days = {orbit: len({own.day for own in found}) for orbit, found in of_orbit.items()}
-        kept = self.orbit or max(_ORBITS, key=days.__getitem__)
+        most = max(days, key=days.__getitem__)
+        kept = self.orbit or most
         other = {own.id for orbit, found in of_orbit.items() if orbit != kept for own in found}
         return [own for own in scenes if own.id not in other]
 
@@ -185,12 +189,14 @@ class StacCatalogue:
     def _errors(self) -> Iterator[None]:
         """Turn what the client raises into errors that name the catalogue, without credentials."""
         _refuse_without_client()
-        from pystac import STACError  # noqa: PLC0415  (an extra)
+        from pystac import STACError, STACTypeError  # noqa: PLC0415  (an extra)
         from pystac_client.exceptions import APIError  # noqa: PLC0415
 
         try:
             yield
-        except (APIError, STACError, OSError, json.JSONDecodeError) as error:
+        except UnknownCollectionsError:
+            raise
+        except (APIError, STACError, STACTypeError, OSError, ValueError, KeyError, TypeError) as error:
             status = getattr(error, "status_code", None)
             said = without_credentials(" ".join(str(error).split()))[:300]
             msg = f"{self} cannot be searched: {f'status {status}: ' if status else ''}{said}. {_remedy(status)}"
