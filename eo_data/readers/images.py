@@ -182,7 +182,8 @@ class ImageReader:
         if clear is not None:
             np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
             notes += (f"{self.source.cloud_band} of {scene.files[0].name}: {int((~clear).sum())} pixels are hidden",)
-        return reading, pixels[0], (*reading.notes, *notes)
+        said = (own.note for own in scene.said[:1] if own.note)
+        return reading, pixels[0], (*reading.notes, *said, *notes)
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of what is read of a sample, without reading it.

@@ -51,11 +51,14 @@ class Sidecar:
         The file that says so; of a catalogue, the id of its item.
     bands : tuple of SidecarBand
         Of a STAC item: each band of the raster in its order, if an asset of the item is this raster.
+    note : str
+        What a user must know of how a catalogue was searched; recorded with every image.
     """
 
     tags: Mapping[str, object]
     path: Path
     bands: tuple[SidecarBand, ...] = field(default=())
+    note: str = ""
 
     def scaling(self, index: int) -> Scaling | None:
         """Return scale and offset of the band at an index, counted from 0, or ``None`` if they are not stated."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,7 +16,14 @@ from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
+from eo_data.catalog.scenes.scene import (
+    Scene,
+    SceneSource,
+    TimeWindow,
+    scenes_on_solar_days,
+    time_window,
+    windows_around,
+)
 from eo_data.catalog.scenes.stac.presets import CATALOGUES
 from eo_data.catalog.scenes.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.sources import ImageSource
@@ -256,11 +264,12 @@ class _Search:
         """Say why no place has a scene: there are none at all, or none in the time."""
         start, end = self.request.time or ("", "")
         where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        days = {
-            scene.solar_day(centre_of(place)[0])
-            for place in self.places[:_ASKED]
-            for scene in self._found(place, wanted, None)
-        }
+        asked = self.places[:_ASKED]
+        each = (
+            {scene.solar_day(centre_of(place)[0]) for place in asked for scene in self._found(place, wanted, window)}
+            for window in windows_around(time_window(start, end))
+        )
+        days: set[date] = next(filter(None, each), set())
         if not days:
             return (
                 f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
@@ -269,7 +278,7 @@ class _Search:
         first = parse_date(start)
         nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
         return (
-            f"No acquisition shows {where} from {start} on and before {end}. The nearest of {len(days)} days are "
+            f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
             f"{', '.join(map(str, nearest))}. Widen the time."
         )
 

@@ -124,6 +124,16 @@ def scenes_on_solar_days(
     return [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
 
 
+def windows_around(time: TimeWindow) -> tuple[TimeWindow, None]:
+    """Return where to look for the scenes nearest to a window: within a year of it, and else at any time.
+
+    A catalogue has thousands of scenes of one place, which come in pages.
+    """
+    day, year = timedelta(days=1), timedelta(days=366)
+    # Neither the first nor the last day of the calendar goes further.
+    return (max(time[0], date.min + year) - year, min(time[1], date.max - year - day) + year), None
+
+
 def time_window(start: str | date, end: str | date) -> TimeWindow:
     """Return a window of whole days; the end is not part of it.
 

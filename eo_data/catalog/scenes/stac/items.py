@@ -73,12 +73,11 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
     files = tuple(_href(item, key, name, signed=signed) for key in keys.values())
-    orbit = f" {orbit_of(item)}".rstrip() if sensor == "sentinel1" else ""
     bands = tuple(keys)
     return Scene(
         f"{name}/{item.id}",
         sensor,
-        f"{name}{orbit}",
+        f"{name} {_orbit(item, collection)}".rstrip(),
         files,
         bands,
         outline,
@@ -91,9 +90,9 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
     )
 
 
-def orbit_of(item: Item) -> str:
-    """Return ``ascending`` or ``descending``, or an empty text where the item does not say."""
-    return str(item.properties.get("sat:orbit_state", "")).lower()
+def _orbit(item: Item, collection: KnownCollection) -> str:
+    """Return ``ascending`` or ``descending`` where it matters, or an empty text."""
+    return str(item.properties.get("sat:orbit_state", "")).lower() if collection.by_orbit else ""
 
 
 def _keys(item: Item, sensor: str, collection: KnownCollection) -> dict[str, str]:
@@ -119,10 +118,11 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     short = {key: value for key, value in item.properties.items() if isinstance(value, str | int | float)}
     tags: dict[str, object] = {**short, "stac:id": item.id, "stac:collection": item.collection_id or ""}
     applied = offset_is_applied(tags)
+    orbit = _orbit(item, collection)
+    note = f"only {orbit} passes of {item.collection_id}" if orbit else ""
     each = (asset_bands(item.assets[key].to_dict(), applied=applied) for key in keys)
-    return tuple(
-        Sidecar(tags, Path(item.id), tuple(replace(band, unit=collection.unit) for band in bands)) for bands in each
-    )
+    with_unit = (tuple(replace(band, unit=collection.unit) for band in bands) for bands in each)
+    return tuple(Sidecar(tags, Path(item.id), bands, note) for bands in with_unit)
 
 
 def _href(item: Item, key: str, collection: str, *, signed: bool) -> Href:

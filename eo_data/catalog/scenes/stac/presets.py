@@ -26,11 +26,14 @@ class KnownCollection:
         Key of the asset that tells clouds: the name of the layer.
     unit : str, optional
         What the values are, where neither item nor file says so.
+    by_orbit : bool
+        Whether ascending and descending passes are not to be mixed, as of radar.
     """
 
     sensors: Mapping[str, str]
     quality: Mapping[str, str] = MappingProxyType({})
     unit: str | None = None
+    by_orbit: bool = False
 
     def sensor(self, platform: str) -> str | None:
         """Return the sensor of a platform, ``None`` if it is not known."""
@@ -68,8 +71,8 @@ COLLECTIONS: Mapping[str, KnownCollection] = MappingProxyType(
         "sentinel-2-l2a": _SENTINEL2,
         "sentinel-2-c1-l2a": _SENTINEL2,
         "sentinel-2-l1c": KnownCollection({"": "sentinel2_l1c"}),
-        "sentinel-1-rtc": KnownCollection({"": "sentinel1"}, unit="linear_power"),
-        "sentinel-1-grd": KnownCollection({"": "sentinel1"}),
+        "sentinel-1-rtc": KnownCollection({"": "sentinel1"}, unit="linear_power", by_orbit=True),
+        "sentinel-1-grd": KnownCollection({"": "sentinel1"}, by_orbit=True),
         "landsat-c2-l2": _LANDSAT,
         "landsat-c2l2-sr": _LANDSAT,
     }
