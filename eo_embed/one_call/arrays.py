@@ -174,7 +174,8 @@ def array_image(
         raise ValueError(msg)
     place = image.transform if transform is None else Affine(*tuple(transform)[:6])
     if place is not None and place.e > 0 and not place.b and not place.d:  # encoders have seen north up
-        place, pixels = place @ Affine(1, 0, 0, 0, -1, pixels.shape[-2]), pixels[..., ::-1, :]
+        top = place.f + place.e * pixels.shape[-2]
+        place, pixels = Affine(place.a, 0, place.c, 0, -place.e, top), pixels[..., ::-1, :]
     return replace(image, pixels=pixels, bands=names, dates=days, transform=place, crs=crs or image.crs)
 
 

@@ -17,6 +17,7 @@ from pyproj import Transformer
 from small_products import write_sentinel2
 from small_scenes import CORNER, numbers, write_scene
 
+from eo_data.raster.raster import to_map
 from eo_embed import PointBuffer, Region, embed, open_embeddings
 from eo_embed.one_call import run as run_module
 from eo_models.contract import Features
@@ -28,7 +29,7 @@ SIDE = 96
 
 def lonlat(column: float, row: float) -> tuple[float, float]:
     """Longitude and latitude of a pixel of the scenes."""
-    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(*(CORNER @ (column, row)))
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(*to_map(CORNER, column, row))
     return float(lon), float(lat)
 
 

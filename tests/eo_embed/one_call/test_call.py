@@ -15,6 +15,7 @@ import xarray as xr
 from small_scenes import CORNER, S2_BANDS, numbers, write_scene
 
 import eo_embed
+from eo_data.raster.raster import scaled
 from eo_embed import embed, open_embeddings
 
 TINY: dict[str, Any] = {"pretrained": False, "device": "cpu"}
@@ -55,7 +56,7 @@ def test_the_result_has_place_dates_observed_share_and_provenance(scene: Path) -
     found = embed("thor_v1_tiny", scene, **TINY)
     assert found.vector.shape == (192,)
     assert found.grid.shape == (192, 8, 8)
-    assert found.grid.attrs["transform"] == CORNER @ rasterio.Affine.scale(8)
+    assert found.grid.attrs["transform"] == scaled(CORNER, 8, 8)
     assert float(found.grid.x[0]) == 500_040.0
     assert found.dates == (date(2019, 9, 18),)
     assert found.valid is not None

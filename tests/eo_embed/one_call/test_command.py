@@ -12,6 +12,7 @@ import shapely
 from pyproj import Transformer
 from small_scenes import CORNER, S2_BANDS, numbers, write_scene
 
+from eo_data.raster.raster import to_map
 from eo_embed import PointBuffer, embed, models, open_embeddings
 from eo_embed.cli import main
 
@@ -42,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 
 def lonlat(column: float, row: float) -> tuple[float, float]:
-    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(*(CORNER @ (column, row)))
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(*to_map(CORNER, column, row))
     return float(lon), float(lat)
 
 

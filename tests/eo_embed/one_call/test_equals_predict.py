@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from affine import Affine
 from pyproj import CRS, Transformer
 from small_scenes import CORNER, S2_BANDS, numbers, write_scene
 
+from eo_data.raster.raster import shifted, to_map
 from eo_embed import BBox, Embedded, PointBuffer, embed, open_embeddings
 from eo_embed.export.opening import Export
 from eo_models.preset import find_preset
@@ -142,7 +142,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("places")
     for i, day in enumerate(DAYS):
         for tile, columns in (("a", 0), ("b", 60)):
-            place = CORNER @ Affine.translation(columns, 0)
+            place = shifted(CORNER, columns, 0)
             path = folder / "scenes" / f"S2A_MSIL2A_{day.replace('-', '')}_{tile}.tif"
             write_scene(path, numbers(side=96, seed=10 * i + columns), transform=place)
     return folder
@@ -150,7 +150,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lonlat(column: float, row: float) -> tuple[float, float]:
     """Longitude and latitude of a pixel of the scenes."""
-    x, y = CORNER @ (column, row)
+    x, y = to_map(CORNER, column, row)
     lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(x, y)
     return float(lon), float(lat)
 

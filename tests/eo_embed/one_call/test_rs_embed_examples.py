@@ -67,6 +67,7 @@ from small_scenes import S2_BANDS, numbers, write_scene
 
 from anysat_ext import AnySatPreprocess
 from eo_data.datamodules import FramePolicy
+from eo_data.raster.raster import to_map
 from eo_embed import Embedded, PointBuffer, embed, models
 from eo_embed.one_call import run as run_module
 from eo_models.contract import Features
@@ -155,7 +156,7 @@ def stored(path: Path, found: Embedded, modality: str = "S2") -> np.ndarray:
     height, width = found.provenance["images"][modality]["preparation"]["raw_input_hw"]
     assert found.transform is not None
     with rasterio.open(path) as file:
-        column, row = ~file.transform @ (found.transform.c, found.transform.f)
+        column, row = to_map(~file.transform, found.transform.c, found.transform.f)
         assert (column, row) == (round(column), round(row))
         pixels: np.ndarray = file.read(window=Window(round(column), round(row), width, height))
     return pixels
@@ -292,7 +293,7 @@ def _window(scenes: Path, found: Embedded, side: int) -> np.ndarray:
     series = []
     for day in SUMMER:
         with rasterio.open(scenes / f"S2A_MSIL2A_{day.replace('-', '')}.tif") as file:
-            column, row = ~file.transform @ (found.transform.c, found.transform.f)
+            column, row = to_map(~file.transform, found.transform.c, found.transform.f)
             series.append(file.read(window=Window(round(column), round(row), side, side)))
     return np.median(np.stack(series).astype(np.float64), axis=0)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from eo_data.raster.raster import shifted
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.tiles import stitched
 
@@ -21,7 +22,7 @@ def parts(make_embedding: Any, cells: np.ndarray, valid: np.ndarray, how: Any) -
     for rows in (slice(0, 4), slice(4, 6)):
         for columns in (slice(0, 4), slice(4, 7)):
             grid = np.where(valid[rows, columns] > 0, cells[:, rows, columns], np.nan).astype(np.float32)
-            transform = CORNER @ Affine.translation(columns.start, rows.start)
+            transform = shifted(CORNER, columns.start, rows.start)
             own = {"grid": grid, "valid": valid[rows, columns], "shape": grid.shape[1:], "transform": transform}
             share = float(valid[rows, columns].mean())
             pooled = how(cells[:, rows, columns], axis=(1, 2)).astype(np.float32)

@@ -10,6 +10,7 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.raster import to_map
 from eo_data.readers.formats.facts import Part
 from eo_data.readers.grids.point_warp import PointWarp
 
@@ -49,7 +50,7 @@ def test_a_bright_pixel_comes_to_its_place(warp: PointWarp, crs: str, size: floa
     rows, columns = np.indices(found.shape)
     centre = [float((axis * found).sum() / found.sum()) + 0.5 for axis in (columns, rows)]
     assert grid.transform is not None
-    x, y = grid.transform @ (centre[0], centre[1])
+    x, y = to_map(grid.transform, centre[0], centre[1])
     expected = Transformer.from_crs(4326, crs, always_xy=True).transform(*place(row, column))
     # At the border of the image half of the neighbours are not there.
     assert np.hypot(x - expected[0], y - expected[1]) / size < (0.5 if row in (0, 399) else 0.15)
@@ -70,7 +71,7 @@ def test_a_point_that_terrain_moves_takes_its_pixel_along() -> None:
     found = np.nan_to_num(own.on_grid(pixels, Part(0, 0, SIDE, SIDE), grid, "bilinear"))
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert grid.transform is not None
-    x, y = grid.transform @ (column + 0.5, row + 0.5)
+    x, y = to_map(grid.transform, column + 0.5, row + 0.5)
     expected = Transformer.from_crs(4326, 32632, always_xy=True).transform(*places[moved])
     assert (rows[moved], columns[moved]) == (171, 171)
     assert np.abs(np.subtract((x, y), expected)).max() <= 100

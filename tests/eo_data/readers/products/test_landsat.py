@@ -17,6 +17,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
+from eo_data.raster.raster import to_map
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.files import facts_of, reader_of
 from eo_data.readers.formats.facts import ProductFacts
@@ -81,7 +82,7 @@ def test_a_painted_pixel_is_at_its_place_on_either_grid(tmp_path: Path, name: st
     reading = read(write_landsat(tmp_path, LEVEL1, {name: numbers}), bands(name))
     row, column = np.unravel_index(reading.pixels[0].argmax(), reading.pixels[0].shape)
     assert reading.transform is not None
-    place = reading.transform @ (column + 0.5, row + 0.5)
+    place = to_map(reading.transform, column + 0.5, row + 0.5)
     # Centres of the first pixels of both grids agree.
     size = 30 if name == "B4" else 15
     assert place == pytest.approx((LEFT + 15 + 12 * size, TOP - 15 - 7 * size), abs=0.01)

@@ -20,6 +20,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.raster import to_map
 from eo_data.raster.sample import Image, SampleError
 from eo_data.readers.files import facts_of, reader_of
 from eo_data.readers.formats.file_raster import FileRaster
@@ -46,7 +47,7 @@ def centroid(reading: FileRaster, ground: float) -> tuple[float, float]:
 
 def map_place(reading: FileRaster, column: float, row: float) -> tuple[float, float]:
     assert reading.transform is not None
-    x, y = reading.transform @ (column + 0.5, row + 0.5)
+    x, y = to_map(reading.transform, column + 0.5, row + 0.5)
     return float(x), float(y)
 
 
@@ -66,7 +67,7 @@ def test_calibration_is_interpolated_between_lines_and_pixels(tmp_path: Path) ->
     path = write_grd(tmp_path, {"VV": flat(400)}, calibration=lambda line, pixel: 200 + line + 0.5 * pixel)
     reading = read(path, radar())
     x, y = TO_UTM.transform(*place(50, 70))
-    column, row = (int(part) for part in ~reading.transform @ (x, y))  # type: ignore[operator]
+    column, row = (int(part) for part in to_map(~reading.transform, x, y))  # type: ignore[operator]
     # A = 200 + 50 + 35 at line 50 and pixel 70; the pixel around has its centre within a pixel of it.
     assert reading.pixels[0, row, column] == pytest.approx((400 / 285) ** 2, rel=0.01)
 
@@ -185,7 +186,7 @@ def test_a_place_is_copied_from_the_grid_of_its_zone_and_found_in_another(tmp_pa
     own = at(32633)
     assert whole.transform is not None
     assert own.raster.transform is not None
-    left, top = (round(part) for part in ~whole.transform @ (own.raster.transform.c, own.raster.transform.f))
+    left, top = (round(part) for part in to_map(~whole.transform, own.raster.transform.c, own.raster.transform.f))
     np.testing.assert_allclose(own.raster.pixels[0], whole.pixels[0, top : top + 32, left : left + 32], atol=0.05)
     # The corner of the grid is within half a pixel of 16 pixels from the painted one.
     for image in (own, at(32632)):
