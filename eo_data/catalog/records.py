@@ -15,6 +15,7 @@ from eo_core.text import composed
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.sensors.beside import Sidecar
 
 Split = Literal["train", "val", "test", "predict"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -57,10 +58,14 @@ class SceneFiles:
         One file or product with all bands, or a file for each band.
     bands : tuple of str
         Where every band has its own file: the band of each.
+    said : tuple of Sidecar
+        Where every band has its own file, and a catalogue says what the numbers are: what it says of each file. The
+        files tell which scene it is, so that this is not compared.
     """
 
     files: tuple[Href, ...]
     bands: tuple[str, ...] = ()
+    said: tuple[Sidecar, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ none.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from eo_data.readers.grids.differences import difference, one_grid, refuse_unpla
 from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
 from eo_data.sensors.bands import band_order
+from eo_data.sensors.beside import Sidecar
 from eo_data.sensors.quality import missing_numbers
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
@@ -41,6 +43,7 @@ class _Band:
     href: Href
     layer: OpenLayer
     position: int
+    beside: Sidecar | None = None
 
     @property
     def facts(self) -> BandFacts:
@@ -85,6 +88,7 @@ def read_bands(
     window: TileWindow | None = None,
     limits: Limits = USUAL,
     grid: PixelGrid | None = None,
+    said: Sequence[Sidecar] = (),
 ) -> FileRaster:
     """Read an image of which every band has its own file.
 
@@ -96,6 +100,8 @@ def read_bands(
         Which bands to read. With ``resample_to`` all come to one grid; else they must be on one.
     window, limits, grid
         As in `read_file`.
+    said : sequence of Sidecar
+        What a catalogue says of each file.
 
     Raises
     ------
@@ -103,7 +109,9 @@ def read_bands(
         If a file cannot be read, a band is missing, the grids differ, or it takes too much memory.
     """
     with ExitStack() as stack:
-        return _read(_of_files(hrefs, names, source, stack, limits), source, window, limits, grid)
+        of_file = dict(zip(hrefs, said, strict=bool(said)))
+        bands = [replace(own, beside=of_file.get(own.href)) for own in _of_files(hrefs, names, source, stack, limits)]
+        return _read(bands, source, window, limits, grid)
 
 
 def grid_of(
@@ -324,17 +332,8 @@ def _memory(bands: Sequence[_Band], grid: PixelGrid, part: Part, side: int) -> i
 
 def _together(bands: Sequence[_Band], source: ImageSource) -> Iterator[list[_Band]]:
     """Neighbours that are read at once: of one layer, measurements apart from classes."""
-    group: list[_Band] = []
-    for band in bands:
-        if group and not (band.layer is group[-1].layer and _is_layer(band, source) == _is_layer(group[-1], source)):
-            yield group
-            group = []
-        group.append(band)
-    yield group
-
-
-def _is_layer(band: _Band, source: ImageSource) -> bool:
-    return is_quality_layer(band.name, source)
+    kinds = itertools.groupby(bands, lambda own: (id(own.layer), is_quality_layer(own.name, source)))
+    return (list(group) for _, group in kinds)
 
 
 def _on_grid(
@@ -342,7 +341,7 @@ def _on_grid(
 ) -> np.ndarray:
     """Read bands of one layer on the grid of the first, or, if ``placed``, on any; classes are never interpolated."""
     layer, href = group[0].layer, group[0].href
-    quality = _is_layer(group[0], source)
+    quality = is_quality_layer(group[0].name, source)
     with reading_errors(href):
         own = with_stated_crs(layer.facts.grid, source.crs)
         if placed:
@@ -373,19 +372,19 @@ def _fill(group: Sequence[_Band], source: ImageSource, first: _Band) -> Fill | N
     """Numbers for no data by the definition of the product; of values that come to be by decoding there are none."""
     if any(_decodes(band, source) for band in group):
         return None
-    origins = [BandOrigin(band.href, band.position, band.facts) for band in group]
+    origins = [BandOrigin(band.href, band.position, band.facts, band.beside) for band in group]
     return fill_of(source, [band.name for band in group], origins, first.layer.facts.tags)
 
 
 def _decodes(band: _Band, source: ImageSource) -> bool:
     """Whether the numbers become values here: CF says that packed numbers stand for values in their unit."""
     packed = band.layer.facts.packing == "cf" and band.facts.is_scaled and source.file_scaling == "check"
-    return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not _is_layer(band, source)
+    return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not is_quality_layer(band.name, source)
 
 
 def _after_decoding(band: _Band, source: ImageSource) -> BandOrigin:
     facts = replace(band.facts, scale=None, offset=None) if _decodes(band, source) else band.facts
-    return BandOrigin(band.href, band.position, facts)
+    return BandOrigin(band.href, band.position, facts, band.beside)
 
 
 def _decoded(pixels: np.ndarray, group: Sequence[_Band], source: ImageSource) -> np.ndarray:

@@ -164,7 +164,7 @@ class ImageReader:
         Scenes are converted one by one, before they are merged: each may have its own scale, offset and no-data.
         """
         if scene.bands:
-            reading = read_bands(scene.files, scene.bands, source, window, self.limits, grid)
+            reading = read_bands(scene.files, scene.bands, source, window, self.limits, grid, scene.said)
         else:
             reading = read_file(scene.files[0], source, window, self.limits, grid)
         count = len(self.source.bands)
@@ -182,7 +182,8 @@ class ImageReader:
         if clear is not None:
             np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
             notes += (f"{self.source.cloud_band} of {scene.files[0].name}: {int((~clear).sum())} pixels are hidden",)
-        return reading, pixels[0], (*reading.notes, *notes)
+        said = (own.note for own in scene.said[:1] if own.note)
+        return reading, pixels[0], (*reading.notes, *said, *notes)
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of what is read of a sample, without reading it.

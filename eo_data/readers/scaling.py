@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.formats.file_raster import BandOrigin
-from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
+from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.readers.grids.regrid import Fill
+from eo_data.sensors.beside import Sidecar
 from eo_data.sensors.plausible import zero_is_missing
 from eo_data.sensors.scaling import Scaling, assumed_scale, fill_number, product_scaling, scale_advice
 from eo_data.sensors.sentinel2 import NO_DATA, SATURATED, is_sentinel2, sentinel2_offset
@@ -95,7 +96,7 @@ def band_scalings(
         If the scale or offset is not known, or config, file and product contradict each other.
     """
     found: dict[tuple[object, ...], BandScaling] = {}
-    beside = {href: _sidecar(href) for href in {origin.href for origin in bands}}
+    beside = {href: _sidecar(origin) for href, origin in {own.href: own for own in bands}.items()}
     result = []
     for band, origin in zip(source.bands, bands, strict=True):
         facts, own = origin.facts, beside[origin.href]
@@ -154,7 +155,7 @@ def fill_of(source: ImageSource, names: Sequence[str], bands: Sequence[BandOrigi
     if source.formula is not None:
         return Fill(((0.0,),) * len(bands))
     scalings = [
-        _band_scaling("image", source, name, origin, _sidecar(origin.href), tags, InputUnit.NATIVE)
+        _band_scaling("image", source, name, origin, _sidecar(origin), tags, InputUnit.NATIVE)
         for name, origin in zip(names, bands, strict=True)
     ]
     by_band = tuple(band.missing for band in scalings)
@@ -339,5 +340,7 @@ def _shown(scaling: Scaling | None) -> str:
     return "no scale" if scaling is None else str(scaling)
 
 
-def _sidecar(href: Href) -> Sidecar | None:
-    return sidecar_of(href.path) if href.is_local else None
+def _sidecar(origin: BandOrigin) -> Sidecar | None:
+    if origin.beside is not None or not origin.href.is_local:
+        return origin.beside
+    return sidecar_of(origin.href.path)

@@ -44,7 +44,7 @@ def embed(
     clouds: bool = True,
     extra_bands: Sequence[str] = (),
     time: TimeWindow | None = None,
-    source: Any = None,  # noqa: ANN401  (a folder, or an object that finds scenes)
+    source: Any = None,  # noqa: ANN401  (a folder, a catalogue, or an object that finds scenes)
     frames: Frames = None,
     merge: Merge = "day",
     tile: int | None = None,
@@ -110,7 +110,9 @@ def embed(
     time : (start, end), optional
         Window in which acquisitions count, the end excluded; needed for places.
     source : str, Path or SceneSource, optional
-        Of places: a folder of products or files, or anything that finds scenes
+        Of places: a folder of products or files; a STAC catalogue (``earth-search``, ``planetary-computer``,
+        ``copernicus``, the address of another, or the path of its ``catalog.json``; see
+        `eo_data.catalog.scenes.stac.source.StacCatalogue`); or anything that finds scenes
         (`eo_data.catalog.scenes.scene.SceneSource`).
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median

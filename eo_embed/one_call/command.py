@@ -135,7 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--bbox", nargs=4, type=float, metavar=("WEST", "SOUTH", "EAST", "NORTH"), help="in degrees")
     what.add_argument("--places", type=Path, help="GeoPackage, GeoJSON, GeoParquet: one embedding a row")
     what.add_argument("--time", nargs=2, metavar=("START", "END"), help="dates, the end excluded")
-    what.add_argument("--source", help="folder of products or files")
+    what.add_argument(
+        "--source",
+        help="folder of products or files; earth-search, planetary-computer, copernicus; or a STAC catalogue",
+    )
     what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
     image = parser.add_argument_group("what files do not say")
     image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,7 +16,16 @@ from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, time_window
+from eo_data.catalog.scenes.scene import (
+    Scene,
+    SceneSource,
+    TimeWindow,
+    scenes_on_solar_days,
+    time_window,
+    windows_around,
+)
+from eo_data.catalog.scenes.stac.presets import CATALOGUES
+from eo_data.catalog.scenes.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
@@ -185,7 +195,8 @@ def _with_known_scenes(
 def _fault_of(scene: SceneFiles, source: ImageSource, own: Stated, *, masked: bool) -> str:
     stated = replace(own, sensor=source.sensor)
     try:
-        found = describe_image(scene.files[0], replace(stated, bands=(scene.bands[0],)) if scene.bands else stated)
+        first = replace(stated, bands=(scene.bands[0],)) if scene.bands else stated
+        found = describe_image(scene.files[0], first, scene.said[0] if scene.said else None)
     except ValueError as error:
         return str(error)
     quality = next(filter(kind_of_name, scene.bands), None) if scene.bands else found.quality_band
@@ -253,11 +264,12 @@ class _Search:
         """Say why no place has a scene: there are none at all, or none in the time."""
         start, end = self.request.time or ("", "")
         where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        days = {
-            scene.solar_day(centre_of(place)[0])
-            for place in self.places[:_ASKED]
-            for scene in self._found(place, wanted, None)
-        }
+        asked = self.places[:_ASKED]
+        each = (
+            {scene.solar_day(centre_of(place)[0]) for place in asked for scene in self._found(place, wanted, window)}
+            for window in windows_around(time_window(start, end))
+        )
+        days: set[date] = next(filter(None, each), set())
         if not days:
             return (
                 f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
@@ -266,7 +278,7 @@ class _Search:
         first = parse_date(start)
         nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
         return (
-            f"No acquisition shows {where} from {start} on and before {end}. The nearest of {len(days)} days are "
+            f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
             f"{', '.join(map(str, nearest))}. Widen the time."
         )
 
@@ -281,12 +293,15 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
     """
     if source is None:
         msg = (
-            'A place needs a source of scenes: add source="folder", in which products or files lie, or an object with '
-            "the method search (eo_data.catalog.scenes.scene.SceneSource)."
+            'A place needs a source of scenes: add source="folder", in which products or files lie, the name or '
+            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
+            "(eo_data.catalog.scenes.scene.SceneSource)."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
         return source, Path(getattr(source, "folder", Path()))
+    if is_catalogue(os.fspath(source)):
+        return StacCatalogue(os.fspath(source)), Path()
     own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
     return folder_of_scenes(Path(source), own), Path(source)
 
@@ -297,9 +312,11 @@ def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
     if not scene.band_files:
         return describe_image(scene.files[0], own)
     usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
-    files = zip(scene.bands, scene.band_files, scene.files, strict=True)
+    files = zip(scene.bands, scene.band_files, scene.files, scene.said or (None,) * len(scene.files), strict=True)
     each = {
-        name: describe_image(href, replace(own, bands=(written,))) for name, written, href in files if name in usual
+        name: describe_image(href, replace(own, bands=(written,)), said)
+        for name, written, href, said in files
+        if name in usual
     }
     if not each:
         msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import PurePosixPath
@@ -18,7 +18,7 @@ from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
 from eo_data.catalog.scenes.places import Place, PointBuffer, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, windows_around
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint, footprint_of_grid
 
@@ -115,7 +115,7 @@ def records_of_places(
             grid = grid_of_place(place, sizes[first], options.multiple)
             records.append(_record(place, grid, sizes, _Search(scenes, sources, options)))
             grids[records[-1].id] = grid
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             failures.append(PlaceFailure(place.id, str(error)))
     return PlaceRecords(tuple(records), grids, tuple(failures))
 
@@ -239,25 +239,29 @@ def _check_one_kind(place: Place, name: str, scenes: Sequence[Scene]) -> None:
         example = ", ".join(next(scene.id for scene in scenes if scene.kind == kind) for kind in kinds)
         msg = (
             f"{name!r} of {place}: scenes of several kinds show it ({', '.join(kinds)}; {example}), whose values are "
-            "not the same. Give a folder that holds one kind."
+            "not the same. Give a folder that holds one kind, or a catalogue with one of its collections."
         )
         raise ValueError(msg)
 
 
 def _nothing(where: _Where, name: str, source: ImageSource, search: _Search) -> str:
     """Say why there is no scene: none there at all, none of the sensor, or none in the time."""
-    anything = [scene for scene in search.scenes.search(where.own, None, []) if _cover(scene, where.own)]
     what = f"{name!r} of {where.place}"
-    if not anything:
-        return f"{what}: no scene shows it. It lies outside of all in {search.scenes}."
-    own = [scene for scene in anything if source.sensor in (None, scene.sensor)]
-    if not own:
-        others = ", ".join(sorted({scene.sensor for scene in anything}))
-        return f"{what}: no scene of {source.sensor} shows it, only of {others}. Look at {search.scenes}."
     time = search.options.time or (date.min, date.max)
+
+    def around(sensors: Collection[str]) -> list[Scene]:
+        each = (search.scenes.search(where.own, window, sensors) for window in windows_around(time))
+        return next(filter(None, ([own for own in found if _cover(own, where.own)] for found in each)), [])
+
+    own = around([] if source.sensor is None else [source.sensor])
+    if not own:
+        others = ", ".join(sorted({scene.sensor for scene in around([])}))
+        if not others:
+            return f"{what}: no scene shows it. It lies outside of all in {search.scenes}."
+        return f"{what}: no scene of {source.sensor} shows it, only of {others}. Look at {search.scenes}."
     days = {scene.solar_day(where.lon) for scene in own}
     nearest = sorted(days, key=lambda day: (min(abs((day - time[0]).days), abs((day - time[1]).days)), day))[:_SHOWN]
     return (
-        f"{what}: no acquisition from {time[0]} on and before {time[1]}. The nearest of {len(days)} days are "
+        f"{what}: no acquisition from {time[0]} on and before {time[1]}. The nearest days are "
         f"{', '.join(day.isoformat() for day in sorted(nearest))}. Widen the time."
     )

@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import SceneFiles
+from eo_data.sensors.beside import Sidecar
 from eo_data.temporal.calendar_date import parse_date
 
 #: First day and the day after the last one.
@@ -45,6 +46,8 @@ class Scene:
         Tile of the product's grid, or empty.
     crs : str
         Of its pixels, as EPSG code where it has one.
+    said : tuple of Sidecar
+        What a catalogue says of each file, see `eo_data.catalog.records.SceneFiles`.
     """
 
     id: str
@@ -58,11 +61,12 @@ class Scene:
     band_files: tuple[str, ...] = ()
     tile: str = ""
     crs: str = ""
+    said: tuple[Sidecar, ...] = ()
 
     @property
     def scene_files(self) -> SceneFiles:
         """Its files as records hold them."""
-        return SceneFiles(self.files, self.band_files)
+        return SceneFiles(self.files, self.band_files, self.said)
 
     def solar_day(self, lon: float) -> date:
         """Return the day by the sun at a longitude, which no pass by day or night crosses twice at its noon.
@@ -118,6 +122,16 @@ def scenes_on_solar_days(
     wide = None if time is None else (time[0] - timedelta(days=1), time[1] + timedelta(days=1))
     found = source.search(geometry, wide, sensors)
     return [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
+
+
+def windows_around(time: TimeWindow) -> tuple[TimeWindow, None]:
+    """Return where to look for the scenes nearest to a window: within a year of it, and else at any time.
+
+    A catalogue has thousands of scenes of one place, which come in pages.
+    """
+    day, year = timedelta(days=1), timedelta(days=366)
+    # Neither the first nor the last day of the calendar goes further.
+    return (max(time[0], date.min + year) - year, min(time[1], date.max - year - day) + year), None
 
 
 def time_window(start: str | date, end: str | date) -> TimeWindow:

@@ -20,8 +20,9 @@ from eo_data.raster.ground import ground_pixel_size
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import facts_of
 from eo_data.readers.formats.facts import FileFacts
-from eo_data.readers.formats.sidecars import Sidecar, sidecar_of
+from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.sensors.bands import band_order
+from eo_data.sensors.beside import Sidecar
 from eo_data.sensors.quality_names import CloudKind, kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2, sentinel2_offset
 from eo_data.sensors.tables import SENSORS, Sensor
@@ -133,7 +134,7 @@ class Description:
     placed: bool = True
 
 
-def describe_image(href: Href, stated: Stated | None = None) -> Description:
+def describe_image(href: Href, stated: Stated | None = None, said: Sidecar | None = None) -> Description:
     """Return what an image is, by what its file says and the caller states.
 
     Parameters
@@ -142,6 +143,8 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
         The file or product; of a series, one of its files.
     stated : Stated, optional
         What is stated counts; it must not contradict the file, which the readers check.
+    said : Sidecar, optional
+        What a catalogue says of the file, instead of what lies beside it.
 
     Raises
     ------
@@ -155,13 +158,13 @@ def describe_image(href: Href, stated: Stated | None = None) -> Description:
     if not layers:
         msg = f"{href} has no bands."
         raise SampleError(msg)
-    beside = sidecar_of(href.path) if href.is_local and href.path.is_file() else None
+    beside = said or (sidecar_of(href.path) if href.is_local and href.path.is_file() else None)
     product = next((own.product for own in layers if own.product is not None), None)
     if product is not None:
         return replace(_of_product(layers, given), dates=_dates(href, layers, given))
     sensor = given.sensor or _sensor(href, layers, given, beside)
     bands = _bands(href, layers, given, sensor)
-    unit = InputUnit(given.unit) if given.unit is not None else _unit(href, layers)
+    unit = InputUnit(given.unit) if given.unit is not None else _unit(href, layers, beside)
     finest = max(layers, key=lambda own: own.grid.height * own.grid.width)
     return Description(
         sensor,
@@ -330,8 +333,10 @@ def _refuse_misspelt(stated: Sequence[str], table: Sensor) -> None:
             raise UnknownFactsError(msg)
 
 
-def _unit(href: Href, layers: Sequence[FileFacts]) -> InputUnit:
-    """Return the unit that a file states, or that its scale tells."""
+def _unit(href: Href, layers: Sequence[FileFacts], beside: Sidecar | None) -> InputUnit:
+    """Return the unit that a catalogue or a file states, or that its scale tells."""
+    if beside and beside.bands and beside.bands[0].unit:
+        return InputUnit(beside.bands[0].unit)
     bands = [band for own in layers for band in own.bands]
     written = {unit_of_text(band.unit) for band in bands} - {None}
     if len(written) == 1:

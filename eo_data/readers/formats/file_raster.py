@@ -18,6 +18,7 @@ from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.facts import BandFacts
 from eo_data.sensors.bands import select_bands
+from eo_data.sensors.beside import Sidecar
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ class BandOrigin:
         Place in the file, counted from 0.
     facts : BandFacts
         What the file says of it, as far as reading has not used it up.
+    beside : Sidecar, optional
+        What a catalogue says of the file, instead of what lies beside it.
     """
 
     href: Href
     position: int
     facts: BandFacts
+    beside: Sidecar | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,13 @@ import functools
 import json
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from xml.parsers import expat
 
-from eo_data.sensors.scaling import Scaling
+from eo_data.sensors.beside import Sidecar, SidecarBand, asset_bands
 from eo_data.sensors.sentinel2 import offset_is_applied
 
 #: Product id at the start of the name of a band file.
@@ -33,55 +32,6 @@ _MTD_NUMBERS = ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUA
 _MTD_OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 #: A larger JSON file is no STAC item: labels have such names, too.
 _LARGEST_ITEM = 8_000_000
-
-
-@dataclass(frozen=True)
-class SidecarBand:
-    """What a STAC item says of one band of a file; ``None`` where it says nothing.
-
-    Parameters
-    ----------
-    name : str or None
-        As in the item: ``B02``, ``blue``.
-    scale, offset : float or None
-        Physical value = number * scale + offset.
-    nodata : float or None
-        The number that stands for missing pixels; may be NaN.
-    """
-
-    name: str | None = None
-    scale: float | None = None
-    offset: float | None = None
-    nodata: float | None = None
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """Metadata that lie beside a raster.
-
-    Parameters
-    ----------
-    tags : mapping
-        Flat: the MTL file as ``GROUP.KEY``; of the MTD file the baseline, names and times, ``BOA_ADD_OFFSET_B02``,
-        ``BOA_QUANTIFICATION_VALUE`` and ``SPECIAL_VALUE_NODATA``; of a STAC item the properties, and ``stac:id`` and
-        ``stac:collection``. `eo_data.sensors.sentinel2.sentinel2_offset` and
-        `eo_data.sensors.scaling.product_scaling` read them.
-    path : Path
-        The file that says so.
-    bands : tuple of SidecarBand
-        Of a STAC item: each band of the raster in its order, if an asset of the item is this raster.
-    """
-
-    tags: Mapping[str, object]
-    path: Path
-    bands: tuple[SidecarBand, ...] = field(default=())
-
-    def scaling(self, index: int) -> Scaling | None:
-        """Return scale and offset of the band at an index, counted from 0, or ``None`` if they are not stated."""
-        band = self.bands[index] if index < len(self.bands) else SidecarBand()
-        if band.scale is None and band.offset is None:
-            return None
-        return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
 
 
 def sidecar_of(path: Path) -> Sidecar | None:
@@ -348,7 +298,7 @@ def _bands_of_file(item: Mapping[str, Any], path: Path, beside: Path) -> tuple[S
     # The offset that an item states although it has been taken off: Earth Search, earth-search issue 9.
     applied = offset_is_applied(item["properties"])
     try:
-        said = [_asset_bands(asset, applied=applied) for asset in exact or alike]
+        said = [asset_bands(asset, applied=applied) for asset in exact or alike]
     except (TypeError, ValueError, AttributeError) as error:
         msg = f"{beside} cannot be understood: scale, offset or no-data of an asset: {error}. Correct it."
         raise ValueError(msg) from error
@@ -358,33 +308,6 @@ def _bands_of_file(item: Mapping[str, Any], path: Path, beside: Path) -> tuple[S
         msg = f"{beside}: several assets have the name {path.name}, and state different scales. Rename the files."
         raise ValueError(msg)
     return said[0] if said else None
-
-
-def _asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand, ...]:
-    new, raster = _list_of(asset, "bands"), _list_of(asset, "raster:bands")
-    names = [band.get("name") for band in new or _list_of(asset, "eo:bands")]
-    common = {key: asset.get(f"raster:{key}") for key in ("scale", "offset")} | {"nodata": asset.get("nodata")}
-    bands = []
-    for i in range(max(len(new), len(raster), len(names), 1)):
-        said: dict[str, Any] = dict(common)
-        old = raster[i] if i < len(raster) else {}
-        said |= {key: old[key] for key in said if key in old}
-        band = new[i] if i < len(new) else {}
-        said |= {key: band[f"raster:{key}"] for key in ("scale", "offset") if f"raster:{key}" in band}
-        said |= {"nodata": band["nodata"]} if "nodata" in band else {}
-        values = {key: None if value is None else float(value) for key, value in said.items()}
-        if applied:
-            values["offset"] = None if values["offset"] is None else 0.0
-        bands.append(SidecarBand(names[i] if i < len(names) else None, **values))
-    return tuple(bands)
-
-
-def _list_of(asset: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    found = asset.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(band, dict) for band in found):
-        msg = f"{key} must be a list of bands"
-        raise ValueError(msg)
-    return found
 
 
 def _number(name: str, text: str) -> float:

@@ -90,7 +90,7 @@ def test_a_place_half_outside_says_which_half_was_seen(scenes: Path) -> None:
         ("2022", 'time must be a window such as ("2022-06-01", "2022-09-01")'),
         (("summer", "autumn"), 'time must be a window such as ("2022-06-01", "2022-09-01")'),
         (None, 'add time=("2022-06-01", "2022-09-01")'),
-        (("2021-01-01", "2021-02-01"), "The nearest of 2 days are 2022-06-03, 2022-06-13. Widen the time"),
+        (("2021-01-01", "2021-02-01"), "The nearest days are 2022-06-03, 2022-06-13. Widen the time"),
     ],
 )
 def test_a_time_that_is_none_or_shows_nothing(time: Any, said: str, scenes: Path) -> None:

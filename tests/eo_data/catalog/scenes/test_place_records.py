@@ -155,7 +155,7 @@ def test_every_modality_takes_its_sensor_and_its_pixels_on_one_ground() -> None:
         (
             [scene(str(i), datetime(2021, i, 3, tzinfo=UTC)) for i in range(1, 13)],
             S2,
-            r"no acquisition from 2022-06-01 on and before 2022-07-01. The nearest of 12 days are 2021-09-03, "
+            r"no acquisition from 2022-06-01 on and before 2022-07-01. The nearest days are 2021-09-03, "
             r"2021-10-03, 2021-11-03, 2021-12-03",
         ),
         (

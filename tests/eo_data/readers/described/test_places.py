@@ -162,7 +162,7 @@ def test_half_a_place_tells_what_it_has_and_a_place_elsewhere_is_listed(scenes: 
     image = dataset.read(0).images["S2"]
     assert 0.4 < image.raster.valid.mean() < 0.6
     assert "outside of all" in (tmp_path / "skipped.csv").read_text()
-    with pytest.raises(ValueError, match=r"No place can be used. First reason: 0: 'S2' of .*nearest of 2 days are"):
+    with pytest.raises(ValueError, match=r"No place can be used. First reason: 0: 'S2' of .*nearest days are"):
         _dataset(scenes, Places([half], "scenes", ("2016-07-01", "2016-08-01")))
 
 

@@ -1,0 +1,1 @@
+"""STAC catalogues as sources of scenes."""

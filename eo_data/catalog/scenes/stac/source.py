@@ -1,0 +1,228 @@
+"""A STAC catalogue as a source of scenes: an API that is searched, or files that are read."""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from eo_core.addresses import without_credentials
+from eo_core.arguments import one_of
+from eo_data.catalog.hrefs import cause_to_show
+from eo_data.catalog.scenes.scene import Scene, TimeWindow
+from eo_data.catalog.scenes.stac.items import scene_of_item
+from eo_data.catalog.scenes.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
+
+if TYPE_CHECKING:
+    from pystac import Item
+    from pystac_client import Client
+    from pystac_client.stac_api_io import StacApiIO
+
+Orbit = Literal["ascending", "descending"]
+_ORBITS: tuple[Orbit, ...] = get_args(Orbit)
+#: Items of a page; the catalogues refuse more than some hundreds with all their assets.
+_PAGE = 100
+#: Seconds to wait for an answer, tries after the first, and what is tried again: too many requests, faults of servers.
+_WAIT, _TRIES, _AGAIN = 60.0, 4, (429, 500, 502, 503, 504)
+_URL = re.compile(r"https?://", re.IGNORECASE)
+
+
+def is_catalogue(text: str) -> bool:
+    """Return whether a text is the name of a known catalogue, the address of one, or the path of a JSON file."""
+    return text in CATALOGUES or _URL.match(text) is not None or text.lower().endswith(".json")
+
+
+class UnknownCollectionsError(ValueError):
+    """A catalogue has no collection of which the bands are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class StacCatalogue:
+    """A `eo_data.catalog.scenes.scene.SceneSource` of the items of a STAC catalogue.
+
+    Parameters
+    ----------
+    catalogue : str
+        ``earth-search``, ``planetary-computer`` or ``copernicus``; the address of another API; or the path or address
+        of the ``catalog.json`` or ``collection.json`` of a catalogue of files, which is read once as a whole.
+    collections : tuple of str
+        Which to search; by default those of a known catalogue that the encoders can read, or all that are known.
+    orbit : {'ascending', 'descending'}, optional
+        Of Sentinel-1: which passes count. By default those of which a place has the most days (of as many, the
+        ascending ones); they are not mixed.
+
+    Raises
+    ------
+    ValueError
+        For collections of which the bands are not known, or another orbit.
+    """
+
+    catalogue: str
+    collections: tuple[str, ...] = ()
+    orbit: Orbit | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not known."""
+        for name in self.collections:
+            one_of("collections", name.lower(), tuple(COLLECTIONS))
+        if self.orbit is not None:
+            one_of("orbit", self.orbit, _ORBITS)
+
+    def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
+        """Return the scenes that intersect a geometry, by id; see `eo_data.catalog.scenes.scene.SceneSource`.
+
+        Items that cannot be used are left out with a warning.
+
+        Raises
+        ------
+        ValueError
+            If pystac-client is not installed, or the catalogue has no known collection.
+        OSError
+            If the catalogue cannot be reached, or refuses.
+        """
+        with self._errors():
+            scenes = self._files if self._is_file else self._answers(geometry, time, sensors)
+        found = [
+            scene
+            for scene in scenes
+            if (not sensors or scene.sensor in sensors)
+            and (time is None or time[0] <= scene.day < time[1])
+            and scene.footprint.intersects(geometry)
+        ]
+        return sorted(self._one_orbit(found), key=lambda scene: scene.id)
+
+    def __str__(self) -> str:
+        """Return what it covers."""
+        names = self.collections or (self._known.collections if self._known else ())
+        return f"{without_credentials(self._address)}{f' ({", ".join(names)})' if names else ''}"
+
+    @property
+    def _known(self) -> KnownCatalogue | None:
+        """The known catalogue of this name or address."""
+        address = self.catalogue.rstrip("/")
+        return next((own for name, own in CATALOGUES.items() if address in (name, own.url)), None)
+
+    @property
+    def _address(self) -> str:
+        return self._known.url if self._known else self.catalogue
+
+    @property
+    def _is_file(self) -> bool:
+        return self._known is None and self.catalogue.partition("?")[0].lower().endswith(".json")
+
+    @functools.cached_property
+    def _files(self) -> list[Scene]:
+        """All scenes of a catalogue of files."""
+        io = _client_io()
+        from pystac import Catalog  # noqa: PLC0415  (an extra)
+
+        items = Catalog.from_file(self.catalogue, stac_io=io).get_items(recursive=True)
+        wanted = {name.lower() for name in self.collections}
+        return list(self._scenes(item for item in items if not wanted or (item.collection_id or "").lower() in wanted))
+
+    @functools.cached_property
+    def _client(self) -> Client:
+        io = _client_io()
+        from pystac_client import Client  # noqa: PLC0415  (an extra)
+
+        return Client.open(self._address, stac_io=io)
+
+    @functools.cached_property
+    def _searched(self) -> tuple[str, ...]:
+        """The collections that are searched."""
+        if self.collections or self._known:
+            return self.collections or (self._known.collections if self._known else ())
+        there = [collection.id for collection in self._client.get_collections()]
+        known = tuple(name for name in there if name.lower() in COLLECTIONS)
+        if not known:
+            msg = (
+                f"{self} has no collection of which the bands are known ({', '.join(COLLECTIONS)}); it has "
+                f"{', '.join(there[:20]) or 'none'}."
+            )
+            raise UnknownCollectionsError(msg)
+        return known
+
+    def _answers(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
+        """Search the API around each part of a geometry: one across the date line has a part on each side."""
+        names = [
+            name
+            for name in self._searched
+            if not sensors or set(COLLECTIONS[name.lower()].sensors.values()) & {*sensors}
+        ]
+        if not names:
+            return []
+        days = None if time is None else f"{time[0]}T00:00:00Z/{time[1] - timedelta(days=1)}T23:59:59.999Z"
+        found: dict[str, Scene] = {}
+        for part in shapely.get_parts(geometry):
+            query = self._client.search(collections=names, bbox=part.bounds, datetime=days, limit=_PAGE)
+            found |= {scene.id: scene for scene in self._scenes(query.items())}
+        return list(found.values())
+
+    def _scenes(self, items: Iterable[Item]) -> Iterator[Scene]:
+        for item in items:
+            try:
+                scene = scene_of_item(item, signed=bool(self._known and self._known.signed))
+            except ValueError as error:
+                warnings.warn(f"{without_credentials(str(error))} It is left out.", stacklevel=2)
+                continue
+            if scene is not None:
+                yield scene
+
+    def _one_orbit(self, scenes: list[Scene]) -> list[Scene]:
+        """Leave out radar scenes of the other passes, which see slopes from the other side."""
+        of_orbit = {orbit: [own for own in scenes if own.kind.endswith(f" {orbit}")] for orbit in _ORBITS}
+        days = {orbit: len({own.day for own in found}) for orbit, found in of_orbit.items()}
+        most = max(days, key=days.__getitem__)
+        kept = self.orbit or most
+        other = {own.id for orbit, found in of_orbit.items() if orbit != kept for own in found}
+        return [own for own in scenes if own.id not in other]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the client raises into errors that name the catalogue, without credentials."""
+        _refuse_without_client()
+        from pystac import STACError, STACTypeError  # noqa: PLC0415  (an extra)
+        from pystac_client.exceptions import APIError  # noqa: PLC0415
+
+        try:
+            yield
+        except UnknownCollectionsError:
+            raise
+        except (APIError, STACError, STACTypeError, OSError, ValueError, KeyError, TypeError) as error:
+            status = getattr(error, "status_code", None)
+            said = without_credentials(" ".join(str(error).split()))[:300]
+            msg = f"{self} cannot be searched: {f'status {status}: ' if status else ''}{said}. {_remedy(status)}"
+            raise OSError(msg) from cause_to_show(error)
+
+
+def _remedy(status: int | None) -> str:
+    if status in (401, 403):
+        return "It refuses: check the right to use it."
+    if status == 429:
+        return f"It had too many requests, also after {_TRIES} more tries: wait, and go on with the same out=."
+    return "Check the address and the network, or try later."
+
+
+def _refuse_without_client() -> None:
+    try:
+        import pystac_client  # noqa: F401, PLC0415  (an extra)
+    except ImportError as error:
+        msg = 'STAC catalogues need pystac-client: pip install "thor-anysat-terratorch[stac]".'
+        raise ValueError(msg) from error
+
+
+def _client_io() -> StacApiIO:
+    """Return what reads from catalogues: with a time-out, and tried again after faults."""
+    from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415  (an extra)
+    from urllib3.util import Retry  # noqa: PLC0415
+
+    again: Any = Retry(_TRIES, status_forcelist=_AGAIN, backoff_factor=0.5, allowed_methods=None, raise_on_status=False)
+    return StacApiIO(timeout=_WAIT, max_retries=again)
