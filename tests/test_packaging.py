@@ -18,7 +18,13 @@ import pytest
 import yaml
 
 #: What is imported under another name than it is installed under.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "odc": "odc-geo"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "huggingface_hub": "huggingface-hub",
+    "odc": "odc-geo",
+    "pystac_client": "pystac-client",
+}
 #: Declared and not imported by us: xarray reads NetCDF through it.
 BEHIND_OTHERS = {"h5netcdf"}
 
