@@ -19,7 +19,7 @@ FLOORS = (
     ("eo_data.catalog.patterns",),
     ("eo_data.catalog",),
     ("eo_data.catalog.known", "eo_data.catalog.scenes"),
-    ("eo_data.catalog.scenes.stac",),
+    ("eo_data.raster.remote", "eo_data.catalog.scenes.stac"),
     ("eo_data.readers.formats",),
     ("eo_data.readers.grids",),
     ("eo_data.readers.products",),

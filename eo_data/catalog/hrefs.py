@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import parse_qs
 
@@ -40,9 +40,12 @@ class Href:
     ----------
     text : str
         A path, a URL, a path in a virtual file system of GDAL, or the name of a sub-dataset: what GDAL opens.
+    cache : Path, optional
+        Folder in which the fetched parts of a URL are kept; it does not say which file is meant.
     """
 
     text: str
+    cache: Path | None = field(default=None, compare=False)
 
     @classmethod
     def from_root(cls, text: str, root: Path) -> Href:

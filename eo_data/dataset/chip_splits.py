@@ -120,6 +120,9 @@ class ChipSplits:
     max_memory : int or str, optional
         Memory that one image, label or block of a file may take (bytes, or a text such as ``4GB``): what says that it
         is larger is not read. A quarter of the machine's by default.
+    remote_cache : str, optional
+        Folder in which is kept what was fetched of files at ``http(s)://`` addresses (up to 20 GB, what was used
+        longest ago goes first), so that a second run only asks whether they have changed. Without, nothing is kept.
 
     Attributes
     ----------
@@ -166,6 +169,7 @@ class ChipSplits:
         samples: SampleSource | None = None,
         other_roots: Sequence[str] = (),
         max_memory: int | str | None = None,
+        remote_cache: str | None = None,
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -182,6 +186,7 @@ class ChipSplits:
         self.limits = Limits(
             Roots((str(root), *self.other_roots)),
             None if max_memory is None else as_bytes("max_memory", max_memory),
+            None if remote_cache is None else Path(remote_cache),
         )
         self.modalities = dict(modalities)
         self.preprocess = preprocess

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
@@ -121,7 +121,8 @@ def opened(
                 "out."
             )
             raise ValueError(msg)
-        with reader.opened(href, source) as layers:
+        cached = href if limits.remote_cache is None else replace(href, cache=limits.remote_cache)
+        with reader.opened(cached, source) as layers:
             for layer in layers:
                 limits.refuse_large(
                     layer.facts.block_bytes,

@@ -62,6 +62,7 @@ def embed(
     on_error: OnError = "skip",
     progress: bool = True,
     max_memory: int | str | None = None,
+    remote_cache: File | None = None,
     id: str = "",  # noqa: A002  (the word of every export's column)
     id_column: str | None = None,
     buffer_m: float | None = None,
@@ -149,6 +150,8 @@ def embed(
         Of many places: whether to show a progress bar.
     max_memory : int or str, optional
         Memory that one image may take, such as ``"4GB"``.
+    remote_cache : path, optional
+        Folder in which is kept what is fetched of ``https://`` files, as of `eo_data.datamodules.ChipDataModule`.
     id : str
         Name of the result; by default that of the first file, or of the place.
     id_column : str, optional
@@ -188,6 +191,7 @@ def embed(
         if value is not None
     } | {"clouds": clouds, "extra_bands": tuple(extra_bands)}
     _refuse_unknown_names(encoder, stated)
+    cache = None if remote_cache is None else Path(remote_cache)
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
@@ -204,7 +208,7 @@ def embed(
         if not prepared.records:
             msg = f"{failures[0].id}: {failures[0].reason}"
             raise ValueError(msg)
-        run = Run(prepared, request, max_memory=max_memory)
+        run = Run(prepared, request, max_memory=max_memory, remote_cache=cache)
         if is_one(given):
             return _saved(run.embedded(0), out)
         if out is None:
@@ -218,7 +222,7 @@ def embed(
         found = _of_array(given, request, {**stated, "transform": transform}, dates, id, max_memory)
     else:
         days = [dates] if isinstance(dates, str | date) else dates
-        prepared = prepared_files(_lists(given), request, stated, days, id)
+        prepared = prepared_files(_lists(given), request, stated, days, id, cache)
         found = Run(prepared, request, max_memory=max_memory).embedded(0)
     return _saved(found, out)
 

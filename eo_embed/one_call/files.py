@@ -32,6 +32,7 @@ def prepared_files(
     stated: Mapping[str, Any],
     dates: Sequence[str | date] | None,
     name: str = "",
+    cache: Path | None = None,
 ) -> Prepared:
     """Return how files are read for an encoder.
 
@@ -48,6 +49,8 @@ def prepared_files(
         Date of each file, in their order.
     name : str
         Id of the result; that of the first file by default.
+    cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def prepared_files(
     images: dict[str, tuple[tuple[Href, ...], list[Description], ImageKind]] = {}
     stated_of_kind: dict[str, Mapping[str, Any]] = {}
     for key, files in given.items():
-        hrefs = tuple(_href(file) for file in files)
+        hrefs = tuple(replace(_href(file), cache=cache) for file in files)
         own_stated = _stated_of_image(stated, key, given)
         found = _described(hrefs, own_stated)
         asked = key if any(kind.modality == key for kind in kinds.values()) else None

@@ -86,7 +86,13 @@ class Prepared:
     series: bool
     tile: tuple[int, int] | None = None
 
-    def splits(self, recipe: Recipe, *, max_memory: int | str | None = None) -> ChipSplits:
+    def splits(
+        self,
+        recipe: Recipe,
+        *,
+        max_memory: int | str | None = None,
+        remote_cache: Path | None = None,
+    ) -> ChipSplits:
         """Return the data module, as a config would state it."""
         units = recipe.target_units
         sources = {
@@ -103,6 +109,7 @@ class Prepared:
             "dates_as": recipe.dates_as,
             "georeference": "always",
             "max_memory": max_memory,
+            "remote_cache": None if remote_cache is None else str(remote_cache),
             **({} if self.tile is None else {"tile": self.tile[0], "tile_align": self.tile[1]}),
         }
         if self.policy is None:

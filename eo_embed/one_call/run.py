@@ -6,6 +6,7 @@ import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,12 +60,21 @@ class Run:
         What is asked for.
     max_memory : int or str, optional
         As of `eo_data.datamodules.ChipDataModule`.
+    remote_cache : Path, optional
+        As of `eo_data.datamodules.ChipDataModule`.
     """
 
-    def __init__(self, prepared: Prepared, request: Request, *, max_memory: int | str | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        request: Request,
+        *,
+        max_memory: int | str | None = None,
+        remote_cache: Path | None = None,
+    ) -> None:
         self.prepared, self.request = prepared, request
         self.recipe = recipe_of(request, prepared.facts)
-        self.splits = prepared.splits(self.recipe, max_memory=max_memory)
+        self.splits = prepared.splits(self.recipe, max_memory=max_memory, remote_cache=remote_cache)
         self.dataset: EoDataset = self.splits.dataset("predict")
         self.dataset.records = [_whole(record) for record in self.dataset.records]
         #: Numbers of the records of each embedding: one, or those of its tiles.

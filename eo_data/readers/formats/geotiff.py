@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid, fault_of_transform
+from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
 from eo_data.readers.formats.facts import (
     BandFacts,
     FileFacts,
@@ -62,12 +63,17 @@ def open_dataset(href: Href) -> Iterator[Any]:
         If GDAL cannot open it.
     """
     # The sources of a VRT, of which some may be on servers, were looked at by those who let it in.
-    options = {**GDAL_OPTIONS, **NO_NETWORK} if href.is_local and href.suffix != ".vrt" else GDAL_OPTIONS
-    with href.opening() as text, rasterio.Env(**options):
-        # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
-        opened = _open_local(href) if href.is_local else rasterio.open(text)
-        with opened as file:
-            yield file
+    network = NO_NETWORK if href.is_local and href.suffix != ".vrt" else gdal_patience()
+    with href.opening(), rasterio.Env(**GDAL_OPTIONS, **network), _opened(href) as file:
+        yield file
+
+
+def _opened(href: Href) -> AbstractContextManager[Any]:
+    if reads_ranges(href):
+        return open_remote(href)
+    # A path as a path: as text, one such as `zip:a.tif` would mean something else to rasterio.
+    opened: AbstractContextManager[Any] = _open_local(href) if href.is_local else rasterio.open(href.text)
+    return opened
 
 
 def _open_local(href: Href) -> Any:  # noqa: ANN401

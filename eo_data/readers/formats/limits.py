@@ -64,10 +64,13 @@ class Limits:
         this machine will do, but no server.
     max_bytes : int, optional
         Memory that one image, label or block of a file may take; a quarter of the machine's by default.
+    remote_cache : Path, optional
+        Folder in which is kept what was fetched of files on servers; without, nothing is.
     """
 
     roots: Roots = field(default_factory=Roots)
     max_bytes: int | None = None
+    remote_cache: Path | None = None
 
     @property
     def memory(self) -> int:

@@ -14,6 +14,7 @@ import rasterio
 import torch
 from affine import Affine
 from file_server import PASSWORD, SIGNATURES, served
+from range_server import range_server
 from torch import nn
 
 from eo_data.catalog.sources import ImageSource
@@ -53,12 +54,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _data(root: Path, **addresses: str) -> ChipDataModule:
+def _data(root: Path, cache: Path | None = None, **addresses: str) -> ChipDataModule:
     rows = "".join(f"{name},{address}\n" for name, address in addresses.items())
     (root / "data/index.csv").write_text(f"id,S2\n{rows}")
     source = ImageSource(bands=["BLUE", "GREEN", "RED"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
     folder = str(root / "data")
-    data = ChipDataModule(folder, {"S2": source}, ThorPreprocess(patch_size=8), index="index.csv", num_workers=0)
+    preprocess = ThorPreprocess(patch_size=8)
+    kept = None if cache is None else str(cache)
+    data = ChipDataModule(folder, {"S2": source}, preprocess, index="index.csv", num_workers=0, remote_cache=kept)
     data.setup("predict")
     return data
 
@@ -87,6 +90,19 @@ def test_a_signed_address_is_read_and_its_signature_is_in_nothing_that_is_writte
     assert shown == {"basic": [plain], "signed": [plain], "virtual": [f"/vsicurl/{plain}"]}
     assert len(list((root / "out/grids").rglob("*.tif"))) == 3
     assert _secrets(root / "out") == []
+
+
+def test_a_second_run_of_a_data_module_with_a_cache_fetches_no_pixels(root: Path) -> None:
+    with range_server(root / "server") as server:
+        read = []
+        for _ in range(2):
+            server.forget()
+            dataset = _data(root, root / "cache", x=f"http://{server.host}/x.tif").predict_dataset
+            read.append(dataset.read(0).reference.raster.pixels)
+        assert {stop - start for _, start, stop in server.given} == {1}
+    with rasterio.open(root / "server/x.tif") as file:
+        np.testing.assert_allclose(read[0], file.read() * 1e-4, rtol=1e-6)
+    np.testing.assert_array_equal(*read)
 
 
 def test_a_new_signature_makes_no_new_sample(root: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from range_server import range_server
 from small_scenes import CORNER, S2_BANDS, numbers, write_scene
 
 import eo_embed
@@ -50,6 +51,21 @@ def test_a_file_an_array_a_tensor_and_xarray_give_the_same_numbers(scene: Path) 
     placed = others[-1]
     assert placed.transform == of_file.transform
     assert rasterio.CRS.from_wkt(placed.crs) == rasterio.CRS.from_epsg(32632)
+
+
+def test_a_file_on_a_server_is_fetched_once_with_a_cache(scene: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with range_server(tmp_path) as server:
+        address = f"http://{server.host}/{scene.name}"
+        first = embed("thor_v1_tiny", address, remote_cache=cache, **TINY)
+        fetched = server.bytes_given
+        server.forget()
+        second = embed("thor_v1_tiny", address, remote_cache=cache, **TINY)
+        assert {stop - start for _, start, stop in server.given} == {1}
+    assert fetched < 1.1 * scene.stat().st_size
+    of_file = embed("thor_v1_tiny", scene, **TINY)
+    np.testing.assert_array_equal(first.vector, of_file.vector)
+    np.testing.assert_array_equal(second.vector, of_file.vector)
 
 
 def test_the_result_has_place_dates_observed_share_and_provenance(scene: Path) -> None:

@@ -1,0 +1,144 @@
+"""A file on a server, of which any part can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eo_core.addresses import without_credentials
+from eo_data.raster.remote.cache import CacheEntry, RangeCache
+from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError, fetch
+
+#: Bytes that are fetched of a file that is opened: the head of most.
+_HEAD = 16_384
+#: Readers look at the tables of a file a few bytes at a time; fewer than this are not asked for.
+_AHEAD = 4_096
+#: Ranges that lie no further apart are fetched at once.
+_APART = 1_024
+#: More is fetched by several requests.
+_LONGEST = 8_000_000
+#: Ranges up to this size stay in the memory, as many as this.
+_SMALL, _MOST_SMALL = 65_536, 256
+
+
+class RemoteFile:
+    """A file on a server.
+
+    One request when it is made tells its size and version: of a byte where the cache knows the address, else of the
+    head of the file. A range that comes from another version is an error, so that no picture mixes two.
+
+    Parameters
+    ----------
+    url : str
+        ``http://`` or ``https://``, with its signature.
+    cache : RangeCache, optional
+        Where fetched ranges are kept; not for files without ``ETag`` and ``Last-Modified``, of which no change shows.
+    patience : Patience
+        How long the server is waited for.
+
+    Raises
+    ------
+    RemoteError
+        If it cannot be reached or refuses.
+    """
+
+    def __init__(self, url: str, cache: RangeCache | None = None, patience: Patience = USUAL) -> None:
+        self._url, self._patience = url, patience
+        address = without_credentials(url)
+        known = cache is not None and cache.knows(address)
+        first = fetch(url, 0, 1 if known else _HEAD, patience)
+        self.size, self._version = first.size, first.version
+        self._entry: CacheEntry | None = None
+        if cache is not None and first.version:
+            self._entry = cache.entry(address, first.size, first.version)
+        self._ranges = set(self._entry.ranges()) if self._entry else set()
+        self._small: dict[tuple[int, int], bytes] = {}
+        if not known or len(first.data) > 1:
+            self._keep(first)
+
+    def read(self, start: int, count: int, *, ahead: bool = True) -> bytes:
+        """Return bytes of the file, fewer only at its end.
+
+        Parameters
+        ----------
+        start, count : int
+            Which.
+        ahead : bool
+            Whether a little more may be fetched, for the next call.
+
+        Raises
+        ------
+        RemoteError
+            If the server does not give them, or has another version by now.
+        """
+        stop, position = min(start + count, self.size), start
+        parts = []
+        while position < stop:
+            first, data = self._kept_at(position) or self._fetched(position, stop, _AHEAD if ahead else 0)
+            parts.append(data[position - first : stop - first])
+            position = first + len(data)
+        return b"".join(parts)
+
+    def read_many(self, starts: Sequence[int], counts: Sequence[int]) -> list[bytes]:
+        """Return the bytes of several ranges, of which neighbours are fetched at once; otherwise as `read`."""
+        wanted = sorted((start, start + count) for start, count in zip(starts, counts, strict=True))
+        runs: list[tuple[int, int]] = []
+        for start, stop in wanted:
+            if runs and start <= runs[-1][1] + _APART:
+                runs[-1] = (runs[-1][0], max(runs[-1][1], stop))
+            else:
+                runs.append((start, stop))
+        data = {run: self.read(run[0], run[1] - run[0], ahead=False) for run in runs}
+        found = []
+        for start, count in zip(starts, counts, strict=True):
+            run = next(run for run in runs if run[0] <= start and start + count <= run[1])
+            found.append(data[run][start - run[0] : start - run[0] + count])
+        return found
+
+    def lacks(self, name: str) -> bool:
+        """Whether the cache knows that no file of this name lies beside this version."""
+        return self._entry is not None and self._entry.lacks(name)
+
+    def note_absent(self, name: str) -> None:
+        """Note in the cache that no file of this name lies beside this version."""
+        if self._entry is not None:
+            self._entry.note_absent(name)
+
+    def _kept_at(self, position: int) -> tuple[int, bytes] | None:
+        """Return a kept range that holds a byte, and where it starts."""
+        while covering := [own for own in self._ranges if own[0] <= position < own[1]]:
+            best = max(covering, key=lambda own: own[1])
+            data = self._small.get(best)
+            if data is None and self._entry is not None:
+                data = self._entry.read(*best)
+                self._remember(best, data or b"")
+            if data:
+                return best[0], data
+            self._ranges.discard(best)
+        return None
+
+    def _fetched(self, position: int, stop: int, ahead: int) -> tuple[int, bytes]:
+        """Fetch from a byte on, up to ``stop`` or what is kept."""
+        end = min(max(stop, position + ahead), position + _LONGEST, self.size)
+        end = min([end, *(first for first, _ in self._ranges if first > position)])
+        answer = fetch(self._url, position, end, self._patience)
+        if (answer.size, answer.version) != (self.size, self._version):
+            msg = "the file was changed on the server while it was read. Read it again"
+            raise RemoteError(msg)
+        self._keep(answer)
+        return answer.start, answer.data
+
+    def _keep(self, answer: Answer) -> None:
+        if not answer.data:
+            return
+        own = (answer.start, answer.start + len(answer.data))
+        if self._entry is not None:
+            self._entry.write(answer.start, answer.data)
+            self._ranges.add(own)
+        whole = len(answer.data) == answer.size  # of a server without ranges, too, which would send it again
+        self._remember(own, answer.data, whole=whole)
+
+    def _remember(self, own: tuple[int, int], data: bytes, *, whole: bool = False) -> None:
+        if not data or not (whole or (len(data) <= _SMALL and len(self._small) < _MOST_SMALL)):
+            return
+        self._small[own] = data
+        self._ranges.add(own)
