@@ -98,7 +98,8 @@ def asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand
         values = {key: None if value is None else float(value) for key, value in said.items()}
         if applied:
             values["offset"] = None if values["offset"] is None else 0.0
-        bands.append(SidecarBand(names[i] if i < len(names) else None, **values))
+        name = names[i] if i < len(names) else None
+        bands.append(SidecarBand(name, values["scale"], values["offset"], values["nodata"]))
     return tuple(bands)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 from shapely.geometry import box
 
-from eo_data.catalog.scenes.scene import Scene, time_window
+from eo_data.catalog.scenes.scene import Scene, time_window, windows_around
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,12 @@ def test_time_must_run_forward() -> None:
         time_window("2022-09-01", "2022-06-01")
     with pytest.raises(ValueError, match=r"For one day, end on 2022-06-02"):
         time_window("2022-06-01", "2022-06-01")
+
+
+def test_the_nearest_scenes_are_looked_for_within_a_year_before_all_are_asked_for() -> None:
+    """A catalogue has thousands of scenes of one place; a window at an end of the calendar is no error."""
+    near, everything = windows_around((date(2022, 6, 1), date(2022, 7, 1)))
+    assert near[0] <= date(2021, 6, 1)
+    assert date(2023, 7, 1) <= near[1] < date(2024, 1, 1)
+    assert everything is None
+    assert windows_around((date.min, date.max))[0][0] == date.min
