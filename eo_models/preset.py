@@ -7,9 +7,11 @@ it without knowing its name, and without TerraTorch.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -219,13 +221,14 @@ class Preset(Protocol):
         ...
 
 
-def presets() -> dict[str, Preset]:
+@functools.cache  # looking through all that is installed takes as long as encoding a small image
+def presets() -> Mapping[str, Preset]:
     """Return the presets of all encoders that are installed, by the name of the backbone."""
     found: dict[str, Preset] = {}
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         preset = cast("Preset", entry.load())
         found |= dict.fromkeys(preset.names, preset)
-    return found
+    return MappingProxyType(found)
 
 
 def find_preset(name: str) -> Preset:
