@@ -112,7 +112,7 @@ def embed(
     source : str, Path or SceneSource, optional
         Of places: a folder of products or files; a STAC catalogue (``earth-search``, ``planetary-computer``,
         ``copernicus``, the address of another, or the path of its ``catalog.json``; see
-        `eo_data.catalog.scenes.stac.source.StacCatalogue`); or anything that finds scenes
+        `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`); or anything that finds scenes
         (`eo_data.catalog.scenes.scene.SceneSource`).
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median

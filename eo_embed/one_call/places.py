@@ -12,6 +12,8 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.records import SceneFiles
+from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
@@ -24,8 +26,6 @@ from eo_data.catalog.scenes.scene import (
     time_window,
     windows_around,
 )
-from eo_data.catalog.scenes.stac.presets import CATALOGUES
-from eo_data.catalog.scenes.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image

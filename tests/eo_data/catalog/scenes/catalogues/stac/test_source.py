@@ -12,7 +12,7 @@ import pytest
 import shapely
 from small_stac import Api, item, stac_api, write_catalogue
 
-from eo_data.catalog.scenes.stac.source import StacCatalogue, is_catalogue
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 
 HERE, THERE = (11.0, 45.0, 11.1, 45.1), (20.0, 45.0, 20.1, 45.1)
 PLACE = shapely.box(11.02, 45.02, 11.03, 45.03)

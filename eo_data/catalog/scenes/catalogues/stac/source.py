@@ -17,9 +17,9 @@ from shapely.geometry.base import BaseGeometry
 from eo_core.addresses import without_credentials
 from eo_core.arguments import one_of
 from eo_data.catalog.hrefs import cause_to_show
+from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
+from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
 from eo_data.catalog.scenes.scene import Scene, TimeWindow
-from eo_data.catalog.scenes.stac.items import scene_of_item
-from eo_data.catalog.scenes.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
 
 if TYPE_CHECKING:
     from pystac import Item

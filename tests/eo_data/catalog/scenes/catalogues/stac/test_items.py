@@ -13,8 +13,8 @@ import pytest
 from small_scenes import S2_BANDS
 from small_stac import KEYS, item, sentinel2_item
 
+from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
 from eo_data.catalog.scenes.scene import Scene
-from eo_data.catalog.scenes.stac.items import scene_of_item
 
 BOX = (11.0, 45.0, 11.1, 45.1)
 FLAT = np.full((10, 8, 8), 1500, np.uint16)

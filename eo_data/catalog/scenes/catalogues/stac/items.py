@@ -17,8 +17,8 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.stac.presets import COLLECTIONS, KnownCollection
 from eo_data.catalog.scenes.scene import Scene
-from eo_data.catalog.scenes.stac.presets import COLLECTIONS, KnownCollection
 from eo_data.sensors.beside import Sidecar, asset_bands
 from eo_data.sensors.sentinel2 import offset_is_applied
 from eo_data.sensors.tables import SENSORS
@@ -38,7 +38,7 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
     Parameters
     ----------
     item : pystac.Item
-        Of a collection in `eo_data.catalog.scenes.stac.presets.COLLECTIONS`.
+        Of a collection in `eo_data.catalog.scenes.catalogues.stac.presets.COLLECTIONS`.
     signed : bool
         Whether Planetary Computer signs the addresses of the files.
 

@@ -1,0 +1,1 @@
+"""Catalogues on servers as sources of scenes."""
