@@ -24,6 +24,7 @@ DISTRIBUTIONS = {
     "huggingface_hub": "huggingface-hub",
     "odc": "odc-geo",
     "pystac_client": "pystac-client",
+    "ee": "earthengine-api",
 }
 #: Declared and not imported by us: xarray reads NetCDF through it.
 BEHIND_OTHERS = {"h5netcdf"}
