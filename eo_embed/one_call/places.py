@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -14,27 +13,18 @@ from shapely.geometry.base import BaseGeometry
 from eo_data.catalog.records import SceneFiles
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
 from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
-from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
+from eo_data.catalog.scenes.place_scenes import Asked
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
-from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import (
-    Scene,
-    SceneSource,
-    TimeWindow,
-    scenes_on_solar_days,
-    time_window,
-    windows_around,
-)
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
+from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
 from eo_data.readers.described.scenes import folder_of_scenes
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
-from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
@@ -42,10 +32,6 @@ from eo_models.preset import ImageFacts, ImageKind, find_preset
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
-#: Metres by which the outline of a place may be off while scenes are looked for.
-_ROUGHLY = 10.0
-#: How many places are asked again, and how many dates are listed, where no scene was found.
-_ASKED = 4
 
 
 def are_places(given: object) -> bool:
@@ -161,9 +147,9 @@ def _records(
     facts: Mapping[str, ImageFacts],
     request: Request,
 ) -> PlaceRecords:
-    start, end = request.time or ("", "")
-    size = next(iter(facts.values())).pixel_size
-    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts), request.merge)
+    size, limits = next(iter(facts.values())).pixel_size, request.limits
+    patch = patch_pixels(request, facts)
+    options = PlaceOptions(limits.time, size, patch, request.merge, limits.max_cloud, limits.orbit)
     return records_of_places(table.places, scenes, sources, options)
 
 
@@ -226,12 +212,11 @@ class _Search:
         ValueError
             If no place has any, or several sensors show it and none was asked for.
         """
-        wanted = self.sensors or tuple(kinds)
-        window = time_window(*(self.request.time or ("", "")))
-        with_scenes = ((place, found) for place in self.places if (found := self._of(place, wanted, window)))
+        asked = Asked(self.scenes, self.sensors or tuple(kinds), self.request.limits)
+        with_scenes = ((place, found) for place in self.places if (found := _first_of_each(asked, place)))
         place, found = next(with_scenes, (None, {}))
         if not found:
-            raise ValueError(self._nothing(wanted))
+            raise ValueError(asked.why_none(self.places))
         missing = [sensor for sensor in self.sensors if sensor not in found]
         if missing:
             msg = f"No scene of {', '.join(missing)} shows {place}. Looked for in {self.scenes}."
@@ -245,42 +230,14 @@ class _Search:
             raise ValueError(msg)
         return list(found.values())
 
-    def _of(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> dict[str, Scene]:
-        """Return the first scene of each sensor."""
-        order = list(wanted)
-        first: dict[str, Scene] = {}
-        for scene in sorted(self._found(place, wanted, window), key=lambda own: (order.index(own.sensor), own.id)):
-            first.setdefault(scene.sensor, scene)
-        return first
 
-    def _found(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> list[Scene]:
-        try:
-            outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
-        except ValueError:
-            return []  # it is listed as a failure when its record is made
-        return scenes_on_solar_days(self.scenes, outline, centre_of(place)[0], window, wanted)
-
-    def _nothing(self, wanted: Collection[str]) -> str:
-        """Say why no place has a scene: there are none at all, or none in the time."""
-        start, end = self.request.time or ("", "")
-        where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        asked = self.places[:_ASKED]
-        each = (
-            {scene.solar_day(centre_of(place)[0]) for place in asked for scene in self._found(place, wanted, window)}
-            for window in windows_around(time_window(start, end))
-        )
-        days: set[date] = next(filter(None, each), set())
-        if not days:
-            return (
-                f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
-                "latitude, their order, and the source."
-            )
-        first = parse_date(start)
-        nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
-        return (
-            f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
-            f"{', '.join(map(str, nearest))}. Widen the time."
-        )
+def _first_of_each(asked: Asked, place: Place) -> dict[str, Scene]:
+    """Return the first scene of each sensor that counts."""
+    order = list(asked.sensors)
+    first: dict[str, Scene] = {}
+    for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
+        first.setdefault(scene.sensor, scene)
+    return first
 
 
 def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> tuple[SceneSource, Path]:  # noqa: ANN401

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.stac.presets import COLLECTIONS, KnownCollection
-from eo_data.catalog.scenes.scene import Scene
-from eo_data.sensors.beside import Sidecar, asset_bands
+from eo_data.catalog.scenes.scene import Orbit, Scene, orbit_of
+from eo_data.sensors.beside import Sidecar, asset_bands, cloud_share
 from eo_data.sensors.sentinel2 import offset_is_applied
 from eo_data.sensors.tables import SENSORS
 
@@ -73,11 +73,11 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
     files = tuple(_href(item, key, name, signed=signed) for key in keys.values())
-    bands = tuple(keys)
+    bands, orbit = tuple(keys), _orbit(item, collection)
     return Scene(
         f"{name}/{item.id}",
         sensor,
-        f"{name} {_orbit(item, collection)}".rstrip(),
+        f"{name} {orbit}".rstrip(),
         files,
         bands,
         outline,
@@ -87,12 +87,14 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
         _tile(tags),
         _crs(tags),
         said,
+        None if SENSORS[sensor].radar else cloud_share(tags),
+        orbit,
     )
 
 
-def _orbit(item: Item, collection: KnownCollection) -> str:
-    """Return ``ascending`` or ``descending`` where it matters, or an empty text."""
-    return str(item.properties.get("sat:orbit_state", "")).lower() if collection.by_orbit else ""
+def _orbit(item: Item, collection: KnownCollection) -> Orbit | Literal[""]:
+    """Return the way of the satellite where it matters, or an empty text."""
+    return orbit_of(item.properties.get("sat:orbit_state")) if collection.by_orbit else ""
 
 
 def _keys(item: Item, sensor: str, collection: KnownCollection) -> dict[str, str]:
@@ -118,11 +120,9 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     short = {key: value for key, value in item.properties.items() if isinstance(value, str | int | float)}
     tags: dict[str, object] = {**short, "stac:id": item.id, "stac:collection": item.collection_id or ""}
     applied = offset_is_applied(tags)
-    orbit = _orbit(item, collection)
-    note = f"only {orbit} passes of {item.collection_id}" if orbit else ""
     each = (asset_bands(item.assets[key].to_dict(), applied=applied) for key in keys)
     with_unit = (tuple(replace(band, unit=collection.unit) for band in bands) for bands in each)
-    return tuple(Sidecar(tags, Path(item.id), bands, note) for bands in with_unit)
+    return tuple(Sidecar(tags, Path(item.id), bands) for bands in with_unit)
 
 
 def _href(item: Item, key: str, collection: str, *, signed: bool) -> Href:
