@@ -141,9 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
     what.add_argument("--max-cloud", type=float, metavar="PERCENT", help="leave out scenes that state more clouds")
-    what.add_argument(
-        "--orbit", choices=("ascending", "descending"), help="of radar; that of most dates"
-    )
+    what.add_argument("--orbit", choices=("ascending", "descending"), help="of radar; that of most dates")
     image = parser.add_argument_group("what files do not say")
     image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")
     image.add_argument("--sensor", help="such as sentinel2_l2a")
