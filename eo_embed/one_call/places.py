@@ -12,6 +12,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.records import SceneFiles
+from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
@@ -120,8 +121,9 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    scenes = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
-    root = Path(getattr(scenes, "folder", ""))  # that files are named from
+    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    root = Path(getattr(asked_of, "folder", ""))  # that files are named from
+    scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
     kinds = find_preset(request.encoder.name).images(request.encoder.name)
     sources: dict[str, ImageSource] = {}
@@ -224,11 +226,23 @@ class _Search:
         ------
         ValueError
             If no place has any, or several sensors show it and none was asked for.
+        OSError
+            If the source could not be searched for any place that may have some.
         """
         wanted = self.sensors or tuple(kinds)
         window = time_window(*(self.request.time or ("", "")))
-        with_scenes = ((place, found) for place in self.places if (found := self._of(place, wanted, window)))
-        place, found = next(with_scenes, (None, {}))
+        faults: list[OSError] = []
+
+        def of(place: Place) -> dict[str, Scene]:
+            try:
+                return self._of(place, wanted, window)
+            except OSError as error:  # listed as its failure when its record is made
+                faults.append(error)
+                return {}
+
+        place, found = next(((place, found) for place in self.places if (found := of(place))), (None, {}))
+        if not found and faults:
+            raise faults[0]
         if not found:
             raise ValueError(self._nothing(wanted))
         missing = [sensor for sensor in self.sensors if sensor not in found]
