@@ -13,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.records import Record
+from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_scenes import Asked, Limits, Where, cover, where_of
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
@@ -95,7 +96,8 @@ def records_of_places(
 ) -> PlaceRecords:
     """Return a record for each place that scenes show.
 
-    Each modality takes the scenes of its sensor whose id, such as a path below a folder, matches its ``files``, if it
+    Places that lie near each other are searched together, see `eo_data.catalog.scenes.near_places.NearPlaces`. Each
+    modality takes the scenes of its sensor whose id, such as a path below a folder, matches its ``files``, if it
     states any. Those of one solar day at the place make one frame: a pixel comes from
     the first scene that has it, in the order of: larger share of the grid covered, tile, start, later name (and so the
     newer processing). Of a tile that was processed several times, only the newest counts.
@@ -122,16 +124,24 @@ def records_of_places(
     sizes = {name: _pixel_size(name, source) for name, source in sources.items()}
     first = next(iter(sizes))
     sizes[first] = options.pixel_size or sizes[first]
-    records, grids, failures = [], {}, []
     given = list(places)
-    for place in places_from(given).places if given else ():
+    near = NearPlaces(scenes, places_from(given).places if given else ())
+    search = _Search(near, sources, options)
+    records: dict[int, Record] = {}
+    grids: dict[str, PlaceGrid] = {}
+    failures: dict[int, PlaceFailure] = {}
+    for number, place in near.visited():
         try:
             grid = grid_of_place(place, sizes[first], options.multiple)
-            records.append(_record(place, grid, sizes, _Search(scenes, sources, options)))
-            grids[records[-1].id] = grid
+            records[number] = _record(place, grid, sizes, search)
+            grids[place.id] = grid
         except (ValueError, OSError) as error:
-            failures.append(PlaceFailure(place.id, str(error)))
-    return PlaceRecords(tuple(records), grids, tuple(failures))
+            failures[number] = PlaceFailure(place.id, str(error))
+    return PlaceRecords(_in_order(records), {own.id: grids[own.id] for own in _in_order(records)}, _in_order(failures))
+
+
+def _in_order[Own](numbered: Mapping[int, Own]) -> tuple[Own, ...]:
+    return tuple(numbered[number] for number in sorted(numbered))
 
 
 @dataclass(frozen=True)
@@ -186,11 +196,12 @@ def _taken(where: Where, name: str, search: _Search) -> _Taken:
     """
     source, options = search.sources[name], search.options
     asked = Asked(search.scenes, () if source.sensor is None else (source.sensor,), options.limits, source)
-    chosen, notes = asked.counting(where)
+    found = asked.showing(where)
+    chosen, notes = asked.counting(where, found)
     if not any(cover(scene, where.own) for scene in chosen):
         if source.optional:
             return _Taken()
-        msg = f"{name!r} of {where.place}: {asked.reason([where])}"
+        msg = f"{name!r} of {where.place}: {asked.reason({where: found})}"
         raise ValueError(msg)
     _check_one_kind(where.place, name, chosen)
     return _Taken([_by_priority(day, where.grid) for day in _groups(chosen, where.lon, options.merge)], notes)

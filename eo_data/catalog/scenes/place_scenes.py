@@ -131,11 +131,15 @@ class Asked:
             where = where_of(place, grid_of_place(place, _ROUGHLY))
         except ValueError:
             return []  # it is listed as a failure when its record is made
-        return self.counting(where)[0]
+        return self.counting(where, self.showing(where))[0]
 
-    def counting(self, where: Where) -> tuple[list[Scene], tuple[str, ...]]:
-        """Return the scenes that count and show some of a grid, and what a user must know of those left out."""
-        limits, found = self.limits, self._showing(where, self.limits.time)
+    def showing(self, where: Where) -> list[Scene]:
+        """Return the scenes of the time that show some of a grid, whether they count or not."""
+        return self._at(where, self.limits.time)
+
+    def counting(self, where: Where, found: Sequence[Scene]) -> tuple[list[Scene], tuple[str, ...]]:
+        """Return which of the scenes of a place count, and what a user must know of those left out."""
+        limits = self.limits
         clear = [scene for scene in found if not limits.too_cloudy(scene)]
         notes = []
         if cloudy := _days_of(found, where) - _days_of(clear, where):
@@ -153,25 +157,26 @@ class Asked:
 
     def why_none(self, places: Sequence[Place]) -> str:
         """Say why no scene counts of a place, or of any of some: there are none, none in the time, or not as asked."""
-        asked = []
+        found = {}
         for place in places[:_SHOWN]:
             with suppress(ValueError):
-                asked.append(where_of(place, grid_of_place(place, _ROUGHLY)))
-        return f"{places[0] if len(places) == 1 else f'Any of {len(places)} places'}: {self.reason(asked)}"
+                where = where_of(place, grid_of_place(place, _ROUGHLY))
+                found[where] = self.showing(where)
+        return f"{places[0] if len(places) == 1 else f'Any of {len(places)} places'}: {self.reason(found)}"
 
-    def reason(self, places: Sequence[Where]) -> str:
-        """Say why no scene counts of places, and what to change."""
-        time = self.limits.time
+    def reason(self, found: Mapping[Where, Sequence[Scene]]) -> str:
+        """Say why no scene counts of places, of which those of the time are known, and what to change."""
+        time, places = self.limits.time, list(found)
         window = "" if time is None else f" from {time[0]} on and before {time[1]}"
-        if there := self._by_day(places, time):
+        if there := _by_day(found):
             return self._not_as_asked(there, window)
         for around in () if time is None else windows_around(time):
-            if found := self._by_day(places, around):
-                nearest = sorted(found, key=lambda day: (min(abs((day - end).days) for end in time or ()), day))
-                days = ", ".join(_told(day, found[day]) for day in sorted(nearest[:_SHOWN]))
+            if near := self._around(places, around):
+                nearest = sorted(near, key=lambda day: (min(abs((day - end).days) for end in time or ()), day))
+                days = ", ".join(_told(day, near[day]) for day in sorted(nearest[:_SHOWN]))
                 return f"no acquisition{window}. The nearest days are {days}. Widen the time."
         files = self.source.files if self.source else None
-        if files and (there := replace(self, source=None)._by_day(places, time)):
+        if files and (there := replace(self, source=None)._around(places, time)):
             example = next(iter(there.values()))[0].id
             return f"no scene{window} has a name as files states it ({files!r}); there is {example}. Correct files."
         others = self._other_sensors(places)
@@ -182,8 +187,7 @@ class Asked:
             "and the source."
         )
 
-    def _showing(self, where: Where, time: TimeWindow | None) -> list[Scene]:
-        """Scenes of a window of solar days that show some of a grid, whether they count or not."""
+    def _at(self, where: Where, time: TimeWindow | None) -> list[Scene]:
         source = self.source
         files = FilePattern(source.files).regex(source.spellings) if source and source.files else None
         return [
@@ -192,14 +196,8 @@ class Asked:
             if (files is None or files.fullmatch(composed(scene.id))) and cover(scene, where.grid)
         ]
 
-    def _by_day(self, places: Sequence[Where], time: TimeWindow | None) -> dict[date, list[Scene]]:
-        """Scenes that show some of the places themselves, whether they count or not, by solar day."""
-        found: dict[date, list[Scene]] = {}
-        for where in places:
-            for scene in self._showing(where, time):
-                if cover(scene, where.own):
-                    found.setdefault(scene.solar_day(where.lon), []).append(scene)
-        return dict(sorted(found.items()))
+    def _around(self, places: Sequence[Where], time: TimeWindow | None) -> dict[date, list[Scene]]:
+        return _by_day({where: self._at(where, time) for where in places})
 
     def _not_as_asked(self, there: Mapping[date, Sequence[Scene]], window: str) -> str:
         """Say which acquisitions of the time do not count, and what to change."""
@@ -220,10 +218,20 @@ class Asked:
         time = self.limits.time
         any_sensor = Asked(self.scenes, (), self.limits)
         for around in windows_around(time) if time else (None,):
-            each = any_sensor._by_day(places, around).values()
+            each = any_sensor._around(places, around).values()
             if names := {scene.sensor for scenes in each for scene in scenes} - {*self.sensors}:
                 return ", ".join(sorted(names))
         return ""
+
+
+def _by_day(found: Mapping[Where, Sequence[Scene]]) -> dict[date, list[Scene]]:
+    """Return the scenes that show some of the places themselves, whether they count or not, by solar day."""
+    days: dict[date, list[Scene]] = {}
+    for where, scenes in found.items():
+        for scene in scenes:
+            if cover(scene, where.own):
+                days.setdefault(scene.solar_day(where.lon), []).append(scene)
+    return dict(sorted(days.items()))
 
 
 def _days_of(scenes: Iterable[Scene], where: Where) -> set[date]:
