@@ -11,22 +11,14 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.scenes.place_grids import grid_of_place
+from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import (
-    Scene,
-    SceneSource,
-    TimeWindow,
-    scenes_on_solar_days,
-    time_window,
-    windows_around,
-)
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window, windows_around
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import UnknownFactsError
-from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
+from eo_data.readers.described.place_images import describe_scene_images, scenes_at, with_known_scenes
 from eo_data.readers.described.scenes import scenes_from
 from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
@@ -36,8 +28,6 @@ from eo_models.preset import ImageFacts, ImageKind, find_preset
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
-#: Metres by which the outline of a place may be off while scenes are looked for.
-_ROUGHLY = 10.0
 #: How many places are asked again, and how many dates are listed, where no scene was found.
 _ASKED = 4
 
@@ -116,8 +106,9 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    scenes = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
-    root = Path(getattr(scenes, "folder", ""))  # that files are named from
+    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    root = Path(getattr(asked_of, "folder", ""))  # that files are named from
+    scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
     kinds = find_preset(request.encoder.name).images(request.encoder.name)
     sources: dict[str, ImageSource] = {}
@@ -178,11 +169,23 @@ class _Search:
         ------
         ValueError
             If no place has any, or several sensors show it and none was asked for.
+        OSError
+            If the source could not be searched for any place that may have some.
         """
         wanted = self.sensors or tuple(kinds)
         window = time_window(*(self.request.time or ("", "")))
-        with_scenes = ((place, found) for place in self.places if (found := self._of(place, wanted, window)))
-        place, found = next(with_scenes, (None, {}))
+        faults: list[OSError] = []
+
+        def of(place: Place) -> dict[str, Scene]:
+            try:
+                return self._of(place, wanted, window)
+            except OSError as error:  # listed as its failure when its record is made
+                faults.append(error)
+                return {}
+
+        place, found = next(((place, found) for place in self.places if (found := of(place))), (None, {}))
+        if not found and faults:
+            raise faults[0]
         if not found:
             raise ValueError(self._nothing(wanted))
         missing = [sensor for sensor in self.sensors if sensor not in found]
@@ -207,11 +210,7 @@ class _Search:
         return first
 
     def _found(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> list[Scene]:
-        try:
-            outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
-        except ValueError:
-            return []  # it is listed as a failure when its record is made
-        return scenes_on_solar_days(self.scenes, outline, centre_of(place)[0], window, wanted)
+        return scenes_at(place, self.scenes, window, wanted)
 
     def _nothing(self, wanted: Collection[str]) -> str:
         """Say why no place has a scene: there are none at all, or none in the time."""

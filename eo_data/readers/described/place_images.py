@@ -3,18 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from eo_data.catalog.records import SceneFiles
+from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceRecords
 from eo_data.catalog.scenes.place_tables import PlaceFailure
-from eo_data.catalog.scenes.scene import Scene
+from eo_data.catalog.scenes.places import Place, centre_of
+from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
+
+#: Metres by which the outline of a place may be off while scenes are looked for.
+_ROUGHLY = 10.0
+
+
+def scenes_at(place: Place, scenes: SceneSource, window: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
+    """Return the scenes that show a place in a window of solar days; none of a place that has no grid.
+
+    Parameters
+    ----------
+    place : Place
+        The place; that it has no grid is told when its record is made.
+    scenes : SceneSource
+        Where they are looked for.
+    window : (date, date) or None
+        Solar days from the first on, before the second; any without.
+    sensors : collection of str
+        Keys of `eo_data.sensors.tables.SENSORS`.
+    """
+    try:
+        outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
+    except ValueError:
+        return []
+    return scenes_on_solar_days(scenes, outline, centre_of(place)[0], window, sensors)
+
+
+def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, *, clouds: bool = True) -> ImageSource:
+    """Return how a modality of places is read: what is stated of it, and else what a scene says.
+
+    Parameters
+    ----------
+    name : str
+        Of the modality.
+    stated : mapping
+        Fields of `eo_data.catalog.sources.ImageSource`, of which ``bands`` and ``sensor`` are needed.
+    scene : Scene or None
+        One of its scenes, if there is any.
+    clouds : bool
+        Whether pixels that the scenes' quality layer calls clouds count as missing, where no ``cloud_band`` is stated.
+
+    Raises
+    ------
+    ValueError
+        If something that is stated makes no sense, or is missing.
+    UnknownFactsError
+        If the scene does not say what must be known, with the line to add.
+    """
+    valid = [own.name for own in fields(ImageSource)]
+    unknown = [key for key in stated if key not in valid]
+    if unknown or not {"bands", "sensor"} <= {*stated}:
+        msg = (
+            f"The modality {name!r} of places needs bands and sensor, such as {{bands: [RED, NIR_BROAD], sensor: "
+            f"sentinel2_l2a}}; got {', '.join(stated) or 'nothing'}. Valid: {', '.join(valid)}."
+        )
+        raise ValueError(msg)
+    own: dict[str, Any] = {"dated": True, "resampling": "nearest"}
+    if scene is None:
+        return ImageSource(**own | stated)
+    found = describe_scene_images(scene, stated_of_images(stated))
+    own |= {"unit": found.unit, "offset": found.offset, "pixel_size": found.pixel_size}
+    own["file_bands"] = None if found.file_bands is None else list(found.file_bands)
+    if clouds and found.quality_band is not None:
+        own |= {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind}
+    return ImageSource(**own | stated)
+
+
+def stated_of_images(given: Mapping[str, Any]) -> Stated:
+    """Return what fields of `eo_data.catalog.sources.ImageSource` state of images, as far as it describes them."""
+    offset = given.get("offset")
+    return Stated(
+        tuple(given["file_bands"]) if given.get("file_bands") else None,
+        given.get("sensor"),
+        given.get("unit"),
+        None if isinstance(offset, str) else offset,
+        *(given.get(key) for key in ("scale", "date_pattern", "date_format")),
+    )
 
 
 def describe_scene_images(scene: Scene, own: Stated) -> Description:
