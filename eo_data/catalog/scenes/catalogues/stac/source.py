@@ -58,6 +58,9 @@ class StacCatalogue:
     orbit : {'ascending', 'descending'}, optional
         Of Sentinel-1: which passes count. By default those of which a place has the most days (of as many, the
         ascending ones); they are not mixed.
+    tokens, store : str
+        Who signs what is read of its files, as of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`; by
+        default what is known of the catalogue. For files of items that were saved from one of these, state it.
 
     Raises
     ------
@@ -68,6 +71,8 @@ class StacCatalogue:
     catalogue: str
     collections: tuple[str, ...] = ()
     orbit: Orbit | None = None
+    tokens: str = ""
+    store: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is not known."""
@@ -167,9 +172,11 @@ class StacCatalogue:
         return list(found.values())
 
     def _scenes(self, items: Iterable[Item]) -> Iterator[Scene]:
+        known = self._known
+        tokens, store = self.tokens or (known.tokens if known else ""), self.store or (known.store if known else "")
         for item in items:
             try:
-                scene = scene_of_item(item, signed=bool(self._known and self._known.signed))
+                scene = scene_of_item(item, tokens=tokens, store=store)
             except ValueError as error:
                 warnings.warn(f"{without_credentials(str(error))} It is left out.", stacklevel=2)
                 continue
