@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_core.text import composed
 from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.records import Record
+from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
 from eo_data.catalog.scenes.places import Place, PointBuffer, centre_of
@@ -81,7 +82,8 @@ def records_of_places(
 ) -> PlaceRecords:
     """Return a record for each place that scenes show.
 
-    Each modality takes the scenes of its sensor whose id, such as a path below a folder, matches its ``files``, if it
+    Places that lie near each other are searched together, see `eo_data.catalog.scenes.near_places.NearPlaces`. Each
+    modality takes the scenes of its sensor whose id, such as a path below a folder, matches its ``files``, if it
     states any. Those of one solar day at the place make one frame: a pixel comes from
     the first scene that has it, in the order of: larger share of the grid covered, tile, start, later name (and so the
     newer processing). Of a tile that was processed several times, only the newest counts.
@@ -108,16 +110,24 @@ def records_of_places(
     sizes = {name: _pixel_size(name, source) for name, source in sources.items()}
     first = next(iter(sizes))
     sizes[first] = options.pixel_size or sizes[first]
-    records, grids, failures = [], {}, []
     given = list(places)
-    for place in places_from(given).places if given else ():
+    near = NearPlaces(scenes, places_from(given).places if given else ())
+    search = _Search(near, sources, options)
+    records: dict[int, Record] = {}
+    grids: dict[str, PlaceGrid] = {}
+    failures: dict[int, PlaceFailure] = {}
+    for number, place in near.visited():
         try:
             grid = grid_of_place(place, sizes[first], options.multiple)
-            records.append(_record(place, grid, sizes, _Search(scenes, sources, options)))
-            grids[records[-1].id] = grid
+            records[number] = _record(place, grid, sizes, search)
+            grids[place.id] = grid
         except (ValueError, OSError) as error:
-            failures.append(PlaceFailure(place.id, str(error)))
-    return PlaceRecords(tuple(records), grids, tuple(failures))
+            failures[number] = PlaceFailure(place.id, str(error))
+    return PlaceRecords(_in_order(records), {own.id: grids[own.id] for own in _in_order(records)}, _in_order(failures))
+
+
+def _in_order[Own](numbered: Mapping[int, Own]) -> tuple[Own, ...]:
+    return tuple(numbered[number] for number in sorted(numbered))
 
 
 @dataclass(frozen=True)
