@@ -32,7 +32,7 @@ _SIZED = re.compile(r"(.+)_(\d+)m")
 _AZURE = ".blob.core.windows.net"
 
 
-def scene_of_item(item: Item, *, tokens: str = "", store: str = "") -> Scene | None:
+def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path | None = None) -> Scene | None:
     """Return the scene that an item describes, with a file for each band.
 
     Parameters
@@ -41,6 +41,8 @@ def scene_of_item(item: Item, *, tokens: str = "", store: str = "") -> Scene | N
         Of a collection in `eo_data.catalog.scenes.catalogues.stac.presets.COLLECTIONS`.
     tokens, store : str
         As of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`.
+    cache : Path, optional
+        Folder in which is kept what is fetched of its files.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def scene_of_item(item: Item, *, tokens: str = "", store: str = "") -> Scene | N
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
-    files = tuple(_href(item, key, tokens, store) for key in keys.values())
+    files = tuple(replace(_href(item, key, tokens, store), cache=cache) for key in keys.values())
     bands = tuple(keys)
     return Scene(
         f"{name}/{item.id}",

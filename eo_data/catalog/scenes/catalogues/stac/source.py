@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import shapely
@@ -61,6 +62,8 @@ class StacCatalogue:
     tokens, store : str
         Who signs what is read of its files, as of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`; by
         default what is known of the catalogue. For files of items that were saved from one of these, state it.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files that are looked at before they are read.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class StacCatalogue:
     orbit: Orbit | None = None
     tokens: str = ""
     store: str = ""
+    remote_cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not known."""
@@ -176,7 +180,7 @@ class StacCatalogue:
         tokens, store = self.tokens or (known.tokens if known else ""), self.store or (known.store if known else "")
         for item in items:
             try:
-                scene = scene_of_item(item, tokens=tokens, store=store)
+                scene = scene_of_item(item, tokens=tokens, store=store, cache=self.remote_cache)
             except ValueError as error:
                 warnings.warn(f"{without_credentials(str(error))} It is left out.", stacklevel=2)
                 continue
