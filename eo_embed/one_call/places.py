@@ -79,6 +79,7 @@ def prepared_places(
     request: Request,
     stated: Mapping[str, Any],
     source: Any,  # noqa: ANN401
+    cache: Path | None = None,
 ) -> tuple[Prepared, tuple[PlaceFailure, ...]]:
     """Return how scenes of places are read for an encoder, and the places without.
 
@@ -92,6 +93,8 @@ def prepared_places(
         What the caller states of the images, as for files; ``sensor`` may name several.
     source : str, Path or SceneSource
         Where scenes are looked for.
+    cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -103,7 +106,8 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
+    asked_of = scenes_from(source, stated=own, remote_cache=cache)
     root = Path(getattr(asked_of, "folder", ""))  # that files are named from
     scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
