@@ -212,7 +212,7 @@ def embed(
             raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
-        prepared, failures = prepared_places(table, request, stated, source)
+        prepared, failures = prepared_places(table, request, stated, source, cache)
         if not prepared.records:
             msg = f"{failures[0].id}: {failures[0].reason}"
             raise ValueError(msg)

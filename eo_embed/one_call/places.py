@@ -10,7 +10,6 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.records import SceneFiles
 from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_scenes import Asked
@@ -18,12 +17,9 @@ from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
 from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.readers.described.images import UnknownFactsError
+from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
 from eo_data.readers.described.scenes import scenes_from
-from eo_data.sensors.quality_names import kind_of_name
-from eo_data.sensors.sentinel2 import is_sentinel2
-from eo_data.sensors.tables import SENSORS
-from eo_data.sensors.units import InputUnit
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
@@ -83,6 +79,7 @@ def prepared_places(
     request: Request,
     stated: Mapping[str, Any],
     source: Any,  # noqa: ANN401
+    cache: Path | None = None,
 ) -> tuple[Prepared, tuple[PlaceFailure, ...]]:
     """Return how scenes of places are read for an encoder, and the places without.
 
@@ -96,6 +93,8 @@ def prepared_places(
         What the caller states of the images, as for files; ``sensor`` may name several.
     source : str, Path or SceneSource
         Where scenes are looked for.
+    cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -107,7 +106,8 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
+    asked_of = scenes_from(source, stated=own, remote_cache=cache)
     root = Path(getattr(asked_of, "folder", ""))  # that files are named from
     scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
@@ -115,7 +115,7 @@ def prepared_places(
     sources: dict[str, ImageSource] = {}
     chosen: dict[str, ImageKind] = {}
     for scene in search.examples(kinds):
-        found = _described(scene, stated)
+        found = describe_scene_images(scene, stated_of(stated, scene.sensor))
         kind = kind_for(request.encoder.name, kinds, found, scene.id)
         if kind.modality in sources:
             msg = (
@@ -130,9 +130,9 @@ def prepared_places(
     series = any(kind.series for kind in chosen.values())
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
-    masked = bool(stated.get("clouds", True)) and stated.get("cloud_band") is None
+    masked = sources if stated.get("clouds", True) and stated.get("cloud_band") is None else ()
     found_records = _records(table, scenes, sources, facts, request)
-    placed = _with_known_scenes(found_records, sources, stated_of(stated, None), masked=masked)
+    placed = with_known_scenes(found_records, sources, dict.fromkeys(sources, stated_of(stated, None)), masked)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
@@ -152,48 +152,6 @@ def _records(
     patch = patch_pixels(request, facts)
     options = PlaceOptions(limits.time, size, patch, request.merge, limits.max_cloud, limits.orbit)
     return records_of_places(table.places, scenes, sources, options)
-
-
-def _with_known_scenes(
-    placed: PlaceRecords, sources: Mapping[str, ImageSource], own: Stated, *, masked: bool
-) -> PlaceRecords:
-    """Leave out places of which a scene does not say what the one that was looked at does: an offset, or clouds."""
-    # Digital numbers of other sensors have one scale, and other units need none.
-    asked = [
-        name
-        for name, source in sources.items()
-        if source.unit is InputUnit.DIGITAL_NUMBER and is_sentinel2(source.sensor) and source.offset is None
-    ]
-    faults: dict[SceneFiles, str] = {}
-    records, failures = [], list(placed.failures)
-    for record in placed.records:
-        scenes = [(name, scene) for name in asked for day in record.frames.get(name, ()) for scene in day]
-        for name, scene in scenes:
-            if scene not in faults:
-                faults[scene] = _fault_of(scene, sources[name], own, masked=masked)
-        reason = next((faults[scene] for _, scene in scenes if faults[scene]), "")
-        if reason:
-            failures.append(PlaceFailure(record.id, reason))
-        else:
-            records.append(record)
-    return replace(placed, records=tuple(records), failures=tuple(failures))
-
-
-def _fault_of(scene: SceneFiles, source: ImageSource, own: Stated, *, masked: bool) -> str:
-    stated = replace(own, sensor=source.sensor)
-    try:
-        first = replace(stated, bands=(scene.bands[0],)) if scene.bands else stated
-        found = describe_image(scene.files[0], first, scene.said[0] if scene.said else None)
-    except ValueError as error:
-        return str(error)
-    quality = next(filter(kind_of_name, scene.bands), None) if scene.bands else found.quality_band
-    if not masked or quality == source.cloud_band:
-        return ""
-    has, others = (f"the quality layer {band}" if band else "no quality layer" for band in (quality, source.cloud_band))
-    return (
-        f"{scene.files[0]} has {has}, another scene {others}: clouds would be left in some of them. Add clouds=False "
-        "to leave them in all, or narrow time to scenes of one kind."
-    )
 
 
 @dataclass(frozen=True)
@@ -251,33 +209,6 @@ def _first_of_each(asked: Asked, place: Place) -> dict[str, Scene]:
     for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
         first.setdefault(scene.sensor, scene)
     return first
-
-
-def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
-    """Describe a scene by its first file, and the size of its pixels by the finest of its bands."""
-    own = stated_of(stated, scene.sensor)
-    if not scene.band_files:
-        return describe_image(scene.files[0], own)
-    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
-    files = zip(scene.bands, scene.band_files, scene.files, scene.said or (None,) * len(scene.files), strict=True)
-    each = {
-        name: describe_image(href, replace(own, bands=(written,)), said)
-        for name, written, href, said in files
-        if name in usual
-    }
-    if not each:
-        msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."
-        raise UnknownFactsError(msg)
-    finest = min(found.pixel_size or usual[name] for name, found in each.items())
-    quality = next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
-    return replace(
-        next(iter(each.values())),
-        bands=scene.bands,
-        file_bands=None,
-        pixel_size=None if finest == min(usual.values()) else finest,
-        quality_band=quality[0],
-        quality_kind=quality[1],
-    )
 
 
 def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import shapely
@@ -28,19 +28,21 @@ if TYPE_CHECKING:
 
 #: Copernicus Data Space has an asset for each size of pixels: ``B02_10m``.
 _SIZED = re.compile(r"(.+)_(\d+)m")
-#: The files of Planetary Computer lie there.
+#: Containers of this store may be read with tokens.
 _AZURE = ".blob.core.windows.net"
 
 
-def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
+def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path | None = None) -> Scene | None:
     """Return the scene that an item describes, with a file for each band.
 
     Parameters
     ----------
     item : pystac.Item
         Of a collection in `eo_data.catalog.scenes.catalogues.stac.presets.COLLECTIONS`.
-    signed : bool
-        Whether Planetary Computer signs the addresses of the files.
+    tokens, store : str
+        As of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`.
+    cache : Path, optional
+        Folder in which is kept what is fetched of its files.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
-    files = tuple(_href(item, key, name, signed=signed) for key in keys.values())
+    files = tuple(replace(_href(item, key, tokens, store), cache=cache) for key in keys.values())
     bands, orbit = tuple(keys), _orbit(item, collection)
     return Scene(
         f"{name}/{item.id}",
@@ -125,12 +127,14 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     return tuple(Sidecar(tags, Path(item.id), bands) for bands in with_unit)
 
 
-def _href(item: Item, key: str, collection: str, *, signed: bool) -> Href:
+def _href(item: Item, key: str, tokens: str, store: str) -> Href:
+    """Return where an asset is, and who signs what is read of it: never signed itself, see `Href.service`."""
     text = item.assets[key].get_absolute_href() or item.assets[key].href
-    if signed and (urlsplit(text).hostname or "").endswith(_AZURE):
-        # A signature is good for about 45 minutes, so that it must not be asked for before the file is opened.
-        return Href(f"/vsicurl?pc_url_signing=yes&pc_collection={quote(collection)}&url={quote(text, safe='')}")
-    return Href(text)
+    parts = urlsplit(text)
+    if parts.scheme == "s3":
+        return Href(text, service=store)
+    in_azure = (parts.hostname or "").endswith(_AZURE) and "sig" not in parse_qs(parts.query)
+    return Href(text, service=tokens if in_azure else "")
 
 
 def _started(item: Item) -> datetime:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -56,6 +57,11 @@ class StacCatalogue:
     orbit : {'ascending', 'descending'}, optional
         Of radar: the only passes that are found. Without, both are, and `eo_data.catalog.scenes.place_records` takes
         one of them for each place.
+    tokens, store : str
+        Who signs what is read of its files, as of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`; by
+        default what is known of the catalogue. For files of items that were saved from one of these, state it.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files that are looked at before they are read.
 
     Raises
     ------
@@ -66,6 +72,9 @@ class StacCatalogue:
     catalogue: str
     collections: tuple[str, ...] = ()
     orbit: Orbit | None = None
+    tokens: str = ""
+    store: str = ""
+    remote_cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not known."""
@@ -166,9 +175,11 @@ class StacCatalogue:
         return list(found.values())
 
     def _scenes(self, items: Iterable[Item]) -> Iterator[Scene]:
+        known = self._known
+        tokens, store = self.tokens or (known.tokens if known else ""), self.store or (known.store if known else "")
         for item in items:
             try:
-                scene = scene_of_item(item, signed=bool(self._known and self._known.signed))
+                scene = scene_of_item(item, tokens=tokens, store=store, cache=self.remote_cache)
             except ValueError as error:
                 warnings.warn(f"{without_credentials(str(error))} It is left out.", stacklevel=2)
                 continue
