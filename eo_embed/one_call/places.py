@@ -12,6 +12,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.records import SceneFiles
+from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engine
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
 from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.place_grids import grid_of_place
@@ -294,12 +295,14 @@ def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> t
     if source is None:
         msg = (
             'A place needs a source of scenes: add source="folder", in which products or files lie, the name or '
-            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
-            "(eo_data.catalog.scenes.scene.SceneSource)."
+            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), {earth_engine.NAME}, or an object with the method "
+            "search (eo_data.catalog.scenes.scene.SceneSource)."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
         return source, Path(getattr(source, "folder", Path()))
+    if os.fspath(source) == earth_engine.NAME:
+        return earth_engine.EarthEngine(), Path()
     if is_catalogue(os.fspath(source)):
         return StacCatalogue(os.fspath(source)), Path()
     own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_core.addresses import without_credentials
 from eo_core.arguments import one_of
 from eo_data.catalog.hrefs import cause_to_show
+from eo_data.catalog.scenes.catalogues.orbits import ORBITS, Orbit, of_one_orbit
 from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
 from eo_data.catalog.scenes.scene import Scene, TimeWindow
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pystac_client import Client
     from pystac_client.stac_api_io import StacApiIO
 
-Orbit = Literal["ascending", "descending"]
-_ORBITS: tuple[Orbit, ...] = get_args(Orbit)
 #: Items of a page; the catalogues refuse more than some hundreds with all their assets.
 _PAGE = 100
 #: Seconds to wait for an answer, tries after the first, and what is tried again: too many requests, faults of servers.
@@ -74,7 +73,7 @@ class StacCatalogue:
         for name in self.collections:
             one_of("collections", name.lower(), tuple(COLLECTIONS))
         if self.orbit is not None:
-            one_of("orbit", self.orbit, _ORBITS)
+            one_of("orbit", self.orbit, ORBITS)
 
     def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
         """Return the scenes that intersect a geometry, by id; see `eo_data.catalog.scenes.scene.SceneSource`.
@@ -97,7 +96,7 @@ class StacCatalogue:
             and (time is None or time[0] <= scene.day < time[1])
             and scene.footprint.intersects(geometry)
         ]
-        return sorted(self._one_orbit(found), key=lambda scene: scene.id)
+        return sorted(of_one_orbit(found, self.orbit), key=lambda scene: scene.id)
 
     def __str__(self) -> str:
         """Return what it covers."""
@@ -175,15 +174,6 @@ class StacCatalogue:
                 continue
             if scene is not None:
                 yield scene
-
-    def _one_orbit(self, scenes: list[Scene]) -> list[Scene]:
-        """Leave out radar scenes of the other passes, which see slopes from the other side."""
-        of_orbit = {orbit: [own for own in scenes if own.kind.endswith(f" {orbit}")] for orbit in _ORBITS}
-        days = {orbit: len({own.day for own in found}) for orbit, found in of_orbit.items()}
-        most = max(days, key=days.__getitem__)
-        kept = self.orbit or most
-        other = {own.id for orbit, found in of_orbit.items() if orbit != kept for own in found}
-        return [own for own in scenes if own.id not in other]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
