@@ -115,5 +115,5 @@ class EarthEngine:
         if time is not None:
             # An image of one moment needs not have an `endTime`, which the client's argument of that name asks for.
             asked["filter"] = f'startTime >= "{time[0]}T00:00:00Z" AND startTime < "{time[1]}T00:00:00Z"'
-        with engine_errors(f"{self} cannot be searched"):
+        with engine_errors(f"{collection} of Earth Engine cannot be searched"):
             return list(client(session).data.listImages(asked)["images"])
