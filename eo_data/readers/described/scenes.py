@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engine
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
 from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
@@ -28,6 +29,9 @@ from eo_data.readers.grids.differences import refuse_unplaced
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
+
+#: Of catalogues.
+_NAMES = (*CATALOGUES, earth_engine.NAME)
 
 
 def scenes_from(
@@ -45,9 +49,9 @@ def scenes_from(
     Parameters
     ----------
     source : str, Path or SceneSource
-        The name of a known catalogue (`eo_data.catalog.scenes.catalogues.stac.presets.CATALOGUES`), the address of a
-        STAC API or of a ``catalog.json``, the path of one, a folder of products or images, or anything that finds
-        scenes, which is returned as it is.
+        The name of a known catalogue (`eo_data.catalog.scenes.catalogues.stac.presets.CATALOGUES`, or
+        ``earth-engine``), the address of a STAC API or of a ``catalog.json``, the path of one, a folder of products or
+        images, or anything that finds scenes, which is returned as it is.
     root : Path, optional
         Folder that relative paths start from.
     stated, index
@@ -65,10 +69,12 @@ def scenes_from(
     if source is None:
         msg = (
             "A place needs a source of scenes: add source, which is a folder with products or files, the name or "
-            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
+            f"address of a catalogue ({', '.join(_NAMES)}), or an object with the method search "
             "(eo_data.catalog.scenes.scene.SceneSource)."
         )
         raise ValueError(msg)
+    if source == earth_engine.NAME:
+        return earth_engine.EarthEngine(collections=tuple(collections), orbit=orbit)
     if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
         where = os.fspath(source)
         local = where not in CATALOGUES and "://" not in where
@@ -76,7 +82,7 @@ def scenes_from(
         return StacCatalogue(where, tuple(collections), orbit, remote_cache=remote_cache)
     if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
         msg = (
-            f"{' and '.join(told)} can be told to a catalogue ({', '.join(CATALOGUES)}, the address of another, or a "
+            f"{' and '.join(told)} can be told to a catalogue ({', '.join(_NAMES)}, the address of another, or a "
             f"catalog.json), and {source} is none. Leave {'it' if len(told) == 1 else 'them'} out."
         )
         raise ValueError(msg)
@@ -86,7 +92,7 @@ def scenes_from(
     if not folder.is_dir():
         msg = (
             f"There is no folder {folder}, and no catalogue is called {str(source)!r}. Expected a folder of scenes, a "
-            f"catalogue ({', '.join(CATALOGUES)}), the address of another, or the path of a catalog.json."
+            f"catalogue ({', '.join(_NAMES)}), the address of another, or the path of a catalog.json."
         )
         raise ValueError(msg)
     return folder_of_scenes(folder, stated, index)

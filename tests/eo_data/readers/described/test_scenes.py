@@ -200,7 +200,7 @@ def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_
 
 def test_a_source_that_is_none_or_cannot_do_what_is_stated_is_refused(tmp_path: Path) -> None:
     """A misspelt catalogue would be a folder without scenes; an orbit that nobody heeds would mix both."""
-    valid = "earth-search, planetary-computer, copernicus"
+    valid = "earth-search, planetary-computer, copernicus, earth-engine"
     with pytest.raises(ValueError, match=rf"needs a source of scenes: .*{valid}"):
         scenes_from(None)
     with pytest.raises(ValueError, match=rf"no catalogue is called 'earthsearch'. .*{valid}"):
