@@ -18,14 +18,17 @@ from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engin
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
 from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
-from eo_data.catalog.scenes.scene import Scene, SceneSource
+from eo_data.catalog.scenes.scene import Scene, SceneSource, orbit_of
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
 from eo_data.raster.footprint import crs_name, footprint_of_grid
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
 from eo_data.readers.described.images import Stated, UnknownFactsError, describe_image, sensor_of_text, sensors_of_bands
 from eo_data.readers.files import facts_of
+from eo_data.readers.formats.facts import FileFacts
+from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.readers.grids.differences import refuse_unplaced
+from eo_data.sensors.beside import cloud_share
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
@@ -173,6 +176,7 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
     # Files of bands are named after their product.
     named = product or (product_of_name(PurePosixPath(name).name) if bands else None)
     started = product.started if product else _started(name if named else files[0].name, day)
+    tags = _tags(files[0], layers)
     return Scene(
         name,
         found.sensor,
@@ -185,7 +189,16 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
         tuple(bands),
         named.tile if named else "",
         crs_name(grid.crs or ""),
+        cloud=None if SENSORS[found.sensor].radar else cloud_share(tags),
+        orbit=orbit_of(tags.get("sat:orbit_state")) if SENSORS[found.sensor].radar else "",
     )
+
+
+def _tags(href: Href, layers: Sequence[FileFacts]) -> dict[str, object]:
+    """Return what a file, its product and the metadata beside it say."""
+    beside = sidecar_of(href.path) if href.is_local and href.path.is_file() else None
+    own = {name: value for layer in reversed(layers) for name, value in layer.tags.items()}
+    return {**own, **(beside.tags if beside else {})}
 
 
 def _sensor(href: Href, bands: Sequence[str]) -> str | None:
