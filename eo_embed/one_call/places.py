@@ -12,8 +12,6 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.records import SceneFiles
-from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
-from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
@@ -30,7 +28,7 @@ from eo_data.catalog.scenes.scene import (
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
-from eo_data.readers.described.scenes import folder_of_scenes
+from eo_data.readers.described.scenes import scenes_from
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
@@ -123,8 +121,9 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    found_by, root = _scenes(source, stated, sensors)
-    scenes = NearPlaces(found_by, table.places)
+    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    root = Path(getattr(asked_of, "folder", ""))  # that files are named from
+    scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
     kinds = find_preset(request.encoder.name).images(request.encoder.name)
     sources: dict[str, ImageSource] = {}
@@ -295,29 +294,6 @@ class _Search:
             f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
             f"{', '.join(map(str, nearest))}. Widen the time."
         )
-
-
-def _scenes(source: Any, stated: Mapping[str, Any], sensors: Sequence[str]) -> tuple[SceneSource, Path]:  # noqa: ANN401
-    """Return where scenes are looked for, and the folder that files are named from.
-
-    Raises
-    ------
-    ValueError
-        If nothing says where.
-    """
-    if source is None:
-        msg = (
-            'A place needs a source of scenes: add source="folder", in which products or files lie, the name or '
-            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
-            "(eo_data.catalog.scenes.scene.SceneSource)."
-        )
-        raise ValueError(msg)
-    if not isinstance(source, str | os.PathLike):
-        return source, Path(getattr(source, "folder", Path()))
-    if is_catalogue(os.fspath(source)):
-        return StacCatalogue(os.fspath(source)), Path()
-    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
-    return folder_of_scenes(Path(source), own), Path(source)
 
 
 def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
