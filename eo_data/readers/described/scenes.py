@@ -38,6 +38,7 @@ def scenes_from(
     index: str | Path | None = None,
     collections: Sequence[str] = (),
     orbit: Orbit | None = None,
+    remote_cache: Path | None = None,
 ) -> SceneSource:
     """Return the source of scenes that somebody means.
 
@@ -53,6 +54,8 @@ def scenes_from(
         Of a folder, see `folder_of_scenes`.
     collections, orbit
         Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -69,7 +72,8 @@ def scenes_from(
     if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
         where = os.fspath(source)
         local = where not in CATALOGUES and "://" not in where
-        return StacCatalogue(str((root or Path()) / where) if local else where, tuple(collections), orbit)
+        where = str((root or Path()) / where) if local else where
+        return StacCatalogue(where, tuple(collections), orbit, remote_cache=remote_cache)
     if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
         msg = (
             f"{' and '.join(told)} can be told to a catalogue ({', '.join(CATALOGUES)}, the address of another, or a "
