@@ -21,7 +21,7 @@ import numpy as np
 from eo_core.config import read_config
 from eo_core.files import write_file
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.records import SPLITS, Record, SceneFiles
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
@@ -146,9 +146,9 @@ def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: 
 
 def lines_of_files(name: str, source: ImageSource, record: Record) -> Iterator[str]:
     """Yield what the files of a modality say of themselves, and what the config makes of it."""
-    hrefs, names, said = record.files.get(name, ()), record.bands.get(name), ()
-    if frames := record.frames.get(name):  # of a place: the first scene
-        hrefs, names, said = frames[0][0].files, frames[0][0].bands or None, frames[0][0].said
+    whole = SceneFiles(record.files.get(name, ()), record.bands.get(name, ()))
+    scene = next((own for frame in record.frames.get(name, ()) for own in frame), whole)  # of a place, the first one
+    hrefs = scene.files
     yield f"modality    {name}"
     for href in hrefs[:3]:
         yield from (f"  {line}" for line in describe_file(href, source))
@@ -157,7 +157,7 @@ def lines_of_files(name: str, source: ImageSource, record: Record) -> Iterator[s
     if hrefs:
         yield from (
             f"  verdict   {found.band:<10} {found.verdict:<11} {found.text}"
-            for found in band_verdicts(name, source, hrefs, names, said)
+            for found in band_verdicts(name, source, hrefs, scene.bands or None, scene.said)
         )
 
 

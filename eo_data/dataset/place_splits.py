@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from eo_data.catalog.records import Record
-from eo_data.catalog.scenes.catalogues.stac.source import Orbit
 from eo_data.catalog.scenes.place_records import Merge
-from eo_data.catalog.scenes.scene import SceneSource
+from eo_data.catalog.scenes.scene import Orbit, SceneSource
 from eo_data.catalog.sources import LabelSource
 from eo_data.dataset.chip_splits import SeriesSplits
 from eo_data.readers.described.place_images import images_of_places, stated_of_images
@@ -40,8 +39,10 @@ class PlaceSplits(SeriesSplits):
         read them otherwise (``unit: native``, ``cloud_band``, ``resampling``, which is ``nearest`` here by default).
     root : str
         Folder that relative paths start from.
-    collections, orbit
-        Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
+    collections : sequence of str, optional
+        Of a catalogue: which to search, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
+    max_cloud, orbit
+        Which scenes count, see `eo_data.catalog.scenes.place_scenes.Limits`.
     merge : {'day', 'pass'}
         What one frame is made of, see `eo_data.catalog.scenes.place_records.PlaceOptions`.
     multiple : int
@@ -85,6 +86,7 @@ class PlaceSplits(SeriesSplits):
         modalities: dict[str, dict[str, Any]],
         root: str = ".",
         collections: list[str] | None = None,
+        max_cloud: float | None = None,
         orbit: Orbit | None = None,
         merge: Merge = "day",
         multiple: int = 1,
@@ -115,6 +117,7 @@ class PlaceSplits(SeriesSplits):
             index=scene_index,
             source=source,
             collections=collections,
+            max_cloud=max_cloud,
             orbit=orbit,
             labels=labels,
         )
@@ -133,7 +136,7 @@ class PlaceSplits(SeriesSplits):
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self._placed is None:  # by the first stage of a run: others do not search again
-            self._places = self._places.opened(self.root)
+            self._places = self._places.opened(self.root, self.limits.remote_cache)
             self.modalities = self._places.images(self.root, self._stated, clouds=self.clouds)
             stated = {name: stated_of_images(own) for name, own in self._stated.items()}
             masked = [name for name, own in self._stated.items() if self.clouds and own.get("cloud_band") is None]

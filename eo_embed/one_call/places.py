@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,14 +12,14 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
+from eo_data.catalog.scenes.place_scenes import Asked
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
-from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, time_window, windows_around
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
+from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import UnknownFactsError
-from eo_data.readers.described.place_images import describe_scene_images, scenes_at, with_known_scenes
+from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
 from eo_data.readers.described.scenes import scenes_from
-from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
@@ -28,8 +27,6 @@ from eo_models.preset import ImageFacts, ImageKind, find_preset
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
-#: How many places are asked again, and how many dates are listed, where no scene was found.
-_ASKED = 4
 
 
 def are_places(given: object) -> bool:
@@ -82,6 +79,7 @@ def prepared_places(
     request: Request,
     stated: Mapping[str, Any],
     source: Any,  # noqa: ANN401
+    cache: Path | None = None,
 ) -> tuple[Prepared, tuple[PlaceFailure, ...]]:
     """Return how scenes of places are read for an encoder, and the places without.
 
@@ -95,6 +93,8 @@ def prepared_places(
         What the caller states of the images, as for files; ``sensor`` may name several.
     source : str, Path or SceneSource
         Where scenes are looked for.
+    cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -106,7 +106,8 @@ def prepared_places(
         raise ValueError(msg)
     asked = stated.get("sensor")
     sensors = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
-    asked_of = scenes_from(source, stated=stated_of(stated, sensors[0] if len(sensors) == 1 else None))
+    own = stated_of(stated, sensors[0] if len(sensors) == 1 else None)
+    asked_of = scenes_from(source, stated=own, remote_cache=cache)
     root = Path(getattr(asked_of, "folder", ""))  # that files are named from
     scenes = NearPlaces(asked_of, table.places)
     search = _Search(scenes, table.places, request, sensors)
@@ -147,9 +148,9 @@ def _records(
     facts: Mapping[str, ImageFacts],
     request: Request,
 ) -> PlaceRecords:
-    start, end = request.time or ("", "")
-    size = next(iter(facts.values())).pixel_size
-    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts), request.merge)
+    size, limits = next(iter(facts.values())).pixel_size, request.limits
+    patch = patch_pixels(request, facts)
+    options = PlaceOptions(limits.time, size, patch, request.merge, limits.max_cloud, limits.orbit)
     return records_of_places(table.places, scenes, sources, options)
 
 
@@ -172,13 +173,12 @@ class _Search:
         OSError
             If the source could not be searched for any place that may have some.
         """
-        wanted = self.sensors or tuple(kinds)
-        window = time_window(*(self.request.time or ("", "")))
+        asked = Asked(self.scenes, self.sensors or tuple(kinds), self.request.limits)
         faults: list[OSError] = []
 
         def of(place: Place) -> dict[str, Scene]:
             try:
-                return self._of(place, wanted, window)
+                return _first_of_each(asked, place)
             except OSError as error:  # listed as its failure when its record is made
                 faults.append(error)
                 return {}
@@ -187,7 +187,7 @@ class _Search:
         if not found and faults:
             raise faults[0]
         if not found:
-            raise ValueError(self._nothing(wanted))
+            raise ValueError(asked.why_none(self.places))
         missing = [sensor for sensor in self.sensors if sensor not in found]
         if missing:
             msg = f"No scene of {', '.join(missing)} shows {place}. Looked for in {self.scenes}."
@@ -201,38 +201,14 @@ class _Search:
             raise ValueError(msg)
         return list(found.values())
 
-    def _of(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> dict[str, Scene]:
-        """Return the first scene of each sensor."""
-        order = list(wanted)
-        first: dict[str, Scene] = {}
-        for scene in sorted(self._found(place, wanted, window), key=lambda own: (order.index(own.sensor), own.id)):
-            first.setdefault(scene.sensor, scene)
-        return first
 
-    def _found(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> list[Scene]:
-        return scenes_at(place, self.scenes, window, wanted)
-
-    def _nothing(self, wanted: Collection[str]) -> str:
-        """Say why no place has a scene: there are none at all, or none in the time."""
-        start, end = self.request.time or ("", "")
-        where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        asked = self.places[:_ASKED]
-        each = (
-            {scene.solar_day(centre_of(place)[0]) for place in asked for scene in self._found(place, wanted, window)}
-            for window in windows_around(time_window(start, end))
-        )
-        days: set[date] = next(filter(None, each), set())
-        if not days:
-            return (
-                f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
-                "latitude, their order, and the source."
-            )
-        first = parse_date(start)
-        nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
-        return (
-            f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
-            f"{', '.join(map(str, nearest))}. Widen the time."
-        )
+def _first_of_each(asked: Asked, place: Place) -> dict[str, Scene]:
+    """Return the first scene of each sensor that counts."""
+    order = list(asked.sensors)
+    first: dict[str, Scene] = {}
+    for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
+        first.setdefault(scene.sensor, scene)
+    return first
 
 
 def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:

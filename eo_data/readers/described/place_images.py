@@ -7,42 +7,15 @@ from dataclasses import fields, replace
 from typing import Any
 
 from eo_data.catalog.records import SceneFiles
-from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceRecords
 from eo_data.catalog.scenes.place_tables import PlaceFailure
-from eo_data.catalog.scenes.places import Place, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days
+from eo_data.catalog.scenes.scene import Scene
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.footprint import footprint_of_grid
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
-
-#: Metres by which the outline of a place may be off while scenes are looked for.
-_ROUGHLY = 10.0
-
-
-def scenes_at(place: Place, scenes: SceneSource, window: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
-    """Return the scenes that show a place in a window of solar days; none of a place that has no grid.
-
-    Parameters
-    ----------
-    place : Place
-        The place; that it has no grid is told when its record is made.
-    scenes : SceneSource
-        Where they are looked for.
-    window : (date, date) or None
-        Solar days from the first on, before the second; any without.
-    sensors : collection of str
-        Keys of `eo_data.sensors.tables.SENSORS`.
-    """
-    try:
-        outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
-    except ValueError:
-        return []
-    return scenes_on_solar_days(scenes, outline, centre_of(place)[0], window, sensors)
 
 
 def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, *, clouds: bool = True) -> ImageSource:

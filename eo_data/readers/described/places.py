@@ -9,15 +9,15 @@ from typing import Any, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.records import Record, SampleRequest
-from eo_data.catalog.scenes.catalogues.stac.source import Orbit
 from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_records import Merge, PlaceOptions, records_of_places
+from eo_data.catalog.scenes.place_scenes import Asked, Limits
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer
-from eo_data.catalog.scenes.scene import SceneSource, TimeWindow, time_window
+from eo_data.catalog.scenes.scene import Orbit, SceneSource, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import Stated
-from eo_data.readers.described.place_images import images_of_places, scenes_at, with_known_scenes
+from eo_data.readers.described.place_images import images_of_places, with_known_scenes
 from eo_data.readers.described.place_labels import PlaceLabels
 from eo_data.readers.described.scenes import scenes_from
 
@@ -47,6 +47,8 @@ class Places:
         As in `eo_data.catalog.scenes.place_tables.places_from`; ids of rows are under ``id`` by default.
     merge : {'day', 'pass'}
         As in `eo_data.catalog.scenes.place_records.PlaceOptions`.
+    max_cloud, orbit
+        Which scenes count, as in `eo_data.catalog.scenes.place_scenes.Limits`.
     index : str, optional
         Where the index of the folder is, if not in it; below the root folder.
     sensor, bands, date_pattern, date_format
@@ -55,7 +57,7 @@ class Places:
         Where scenes are looked for, instead of ``folder``: the name or address of a catalogue, the path of a
         ``catalog.json`` or a folder below the root folder, or an object that finds scenes; see
         `eo_data.readers.described.scenes.scenes_from`.
-    collections, orbit
+    collections
         Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
     labels : PlaceLabels
         Where labels and splits are, if not in files by the pattern of the label source.
@@ -86,19 +88,26 @@ class Places:
     bands: list[str] | None = None
     date_pattern: str | None = None
     date_format: str | None = None
+    max_cloud: float | None = None
+    orbit: Orbit | None = None
     source: str | SceneSource | None = None
     collections: list[str] | None = None
-    orbit: Orbit | None = None
     labels: PlaceLabels = field(default_factory=PlaceLabels)
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""
         one_of("merge", self.merge, get_args(Merge))
-        if self.time is not None:
-            time_window(*self.time)
+        _ = self._limits
 
-    def opened(self, root: Path) -> Places:
+    def opened(self, root: Path, remote_cache: Path | None = None) -> Places:
         """Return these places with a source that is ready to be searched, so that what it read is read once.
+
+        Parameters
+        ----------
+        root : Path
+            Folder that relative paths start from.
+        remote_cache : Path, optional
+            Folder in which is kept what is fetched of files on servers.
 
         Raises
         ------
@@ -107,9 +116,9 @@ class Places:
         """
         index = None if self.index is None else root / self.index
         source = self.folder if self.source is None else self.source
-        told: dict[str, Any] = {"collections": self.collections or (), "orbit": self.orbit}
+        told: dict[str, Any] = {"collections": self.collections or (), "remote_cache": remote_cache}
         scenes = scenes_from(source, root=root, stated=self._stated, index=index, **told)
-        return replace(self, source=scenes, collections=None, orbit=None, index=None)
+        return replace(self, source=scenes, collections=None, index=None)
 
     def images(self, root: Path, stated: Mapping[str, Mapping[str, Any]], *, clouds: bool) -> dict[str, ImageSource]:
         """Return how modalities are read: what is stated of them, and else what the first scene of a place says.
@@ -130,9 +139,9 @@ class Places:
         scenes = NearPlaces(_source_of(self.opened(root)), places)
         found = {}
         for name, own in stated.items():
-            sensors = [own["sensor"]] if own.get("sensor") else []
-            each = (scenes_at(place, scenes, self._window, sensors) for place in places)
-            shown = next(filter(None, each), [])
+            provisional = images_of_places(name, own, None)
+            asked = Asked(scenes, [own["sensor"]], self._limits, provisional)
+            shown = next(filter(None, map(asked.of, places)), [])
             first = min(shown, key=lambda scene: scene.id) if shown else None
             found[name] = images_of_places(name, own, first, clouds=clouds)
         return found
@@ -169,8 +178,8 @@ class Places:
             As `records`.
         """
         table = self._table(request.root)
-        scenes = _source_of(self.opened(request.root))
-        options = PlaceOptions(self._window, self.pixel_size, self.multiple, self.merge)
+        scenes, limits = _source_of(self.opened(request.root)), self._limits
+        options = PlaceOptions(limits.time, self.pixel_size, self.multiple, self.merge, self.max_cloud, self.orbit)
         placed = records_of_places(table.places, scenes, request.modalities, options)
         found = with_known_scenes(placed, request.modalities, stated, masked)
         failures = (*table.failures, *found.failures)
@@ -189,8 +198,8 @@ class Places:
         return Stated(bands, self.sensor, date_pattern=self.date_pattern, date_format=self.date_format)
 
     @property
-    def _window(self) -> TimeWindow | None:
-        return None if self.time is None else time_window(*self.time)
+    def _limits(self) -> Limits:
+        return Limits(None if self.time is None else time_window(*self.time), self.max_cloud, self.orbit)
 
     def _table(self, root: Path, columns: Sequence[str] = ()) -> PlaceTable:
         if isinstance(self.places, str):

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
-from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
 from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
@@ -37,7 +37,7 @@ def scenes_from(
     stated: Stated | None = None,
     index: str | Path | None = None,
     collections: Sequence[str] = (),
-    orbit: Orbit | None = None,
+    remote_cache: Path | None = None,
 ) -> SceneSource:
     """Return the source of scenes that somebody means.
 
@@ -51,8 +51,10 @@ def scenes_from(
         Folder that relative paths start from.
     stated, index
         Of a folder, see `folder_of_scenes`.
-    collections, orbit
+    collections : sequence of str
         Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
 
     Raises
     ------
@@ -69,11 +71,12 @@ def scenes_from(
     if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
         where = os.fspath(source)
         local = where not in CATALOGUES and "://" not in where
-        return StacCatalogue(str((root or Path()) / where) if local else where, tuple(collections), orbit)
-    if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
+        where = str((root or Path()) / where) if local else where
+        return StacCatalogue(where, tuple(collections), remote_cache=remote_cache)
+    if collections:
         msg = (
-            f"{' and '.join(told)} can be told to a catalogue ({', '.join(CATALOGUES)}, the address of another, or a "
-            f"catalog.json), and {source} is none. Leave {'it' if len(told) == 1 else 'them'} out."
+            f"collections are of a catalogue ({', '.join(CATALOGUES)}, the address of another, or a catalog.json), and "
+            f"{source} is none. Leave them out."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
