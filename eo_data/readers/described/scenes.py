@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engine
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
-from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
 from eo_data.catalog.scenes.scene import Scene, SceneSource, orbit_of
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
@@ -44,7 +44,6 @@ def scenes_from(
     stated: Stated | None = None,
     index: str | Path | None = None,
     collections: Sequence[str] = (),
-    orbit: Orbit | None = None,
     remote_cache: Path | None = None,
 ) -> SceneSource:
     """Return the source of scenes that somebody means.
@@ -59,7 +58,7 @@ def scenes_from(
         Folder that relative paths start from.
     stated, index
         Of a folder, see `folder_of_scenes`.
-    collections, orbit
+    collections : sequence of str
         Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
     remote_cache : Path, optional
         Folder in which is kept what is fetched of files on servers.
@@ -77,16 +76,16 @@ def scenes_from(
         )
         raise ValueError(msg)
     if source == earth_engine.NAME:
-        return earth_engine.EarthEngine(collections=tuple(collections), orbit=orbit)
+        return earth_engine.EarthEngine(collections=tuple(collections))
     if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
         where = os.fspath(source)
         local = where not in CATALOGUES and "://" not in where
         where = str((root or Path()) / where) if local else where
-        return StacCatalogue(where, tuple(collections), orbit, remote_cache=remote_cache)
-    if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
+        return StacCatalogue(where, tuple(collections), remote_cache=remote_cache)
+    if collections:
         msg = (
-            f"{' and '.join(told)} can be told to a catalogue ({', '.join(_NAMES)}, the address of another, or a "
-            f"catalog.json), and {source} is none. Leave {'it' if len(told) == 1 else 'them'} out."
+            f"collections are of a catalogue ({', '.join(_NAMES)}, the address of another, or a catalog.json), and "
+            f"{source} is none. Leave them out."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
