@@ -42,10 +42,14 @@ class Href:
         A path, a URL, a path in a virtual file system of GDAL, or the name of a sub-dataset: what GDAL opens.
     cache : Path, optional
         Folder in which the fetched parts of a URL are kept; it does not say which file is meant.
+    service : str
+        Address of the service by which requests for a URL are signed when it is read, see
+        `eo_data.raster.remote.signing`; nor does it.
     """
 
     text: str
     cache: Path | None = field(default=None, compare=False)
+    service: str = field(default="", compare=False)
 
     @classmethod
     def from_root(cls, text: str, root: Path) -> Href:

@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from eo_core.addresses import without_credentials
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.scenes.areas import covered_area
+from eo_data.raster.areas import covered_area
 from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted
 from eo_data.readers.formats.geotiff import open_dataset

@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,12 +20,14 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.remote.opener import reads_ranges
 from eo_data.raster.sample import SampleError
 from eo_data.readers.alpha import alpha_counts
 from eo_data.readers.files import opened
-from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
+from eo_data.readers.formats.facts import OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
+from eo_data.readers.grids.bands import WantedBand, decoded, memory_of
 from eo_data.readers.grids.differences import difference, one_grid, refuse_unplaced, size_of_pixels
 from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
 from eo_data.readers.scaling import fill_of
@@ -34,20 +37,8 @@ from eo_data.sensors.quality import missing_numbers
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
 
-
-@dataclass(frozen=True, eq=False)
-class _Band:
-    """A band that is wanted, and where it is."""
-
-    name: str
-    href: Href
-    layer: OpenLayer
-    position: int
-    beside: Sidecar | None = None
-
-    @property
-    def facts(self) -> BandFacts:
-        return self.layer.facts.bands[self.position]
+#: Files on servers that are read at once: some archives allow a user four connections (Copernicus Data Space).
+_AT_ONCE = 4
 
 
 def read_file(
@@ -108,10 +99,43 @@ def read_bands(
     SampleError
         If a file cannot be read, a band is missing, the grids differ, or it takes too much memory.
     """
+    of_file = dict(zip(hrefs, said, strict=bool(said)))
+    if grid is not None and all(map(reads_ranges, hrefs)):
+        return _read_at_once(hrefs, names, source, window, limits, grid, of_file)
     with ExitStack() as stack:
-        of_file = dict(zip(hrefs, said, strict=bool(said)))
         bands = [replace(own, beside=of_file.get(own.href)) for own in _of_files(hrefs, names, source, stack, limits)]
         return _read(bands, source, window, limits, grid)
+
+
+def _read_at_once(
+    hrefs: Sequence[Href],
+    names: Sequence[str],
+    source: ImageSource,
+    window: TileWindow | None,
+    limits: Limits,
+    grid: PixelGrid,
+    said: Mapping[Href, Sidecar],
+) -> FileRaster:
+    """Read files of single bands on servers, some at a time: most of the time goes by until a server answers."""
+    with reading_errors(hrefs[0]):
+        chosen = choose_bands(names, source)
+    share = replace(limits, max_bytes=limits.memory // len(chosen))
+
+    def read(name: str, href: Href) -> FileRaster:
+        # Opened, read and closed by one thread, as GDAL's and rasterio's state is of a thread.
+        with ExitStack() as stack:
+            band = WantedBand(name, href, _opened_band(href, source, stack, limits), 0, said.get(href))
+            return _read([band], source, window, share, grid)
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(chosen))) as pool:
+        tasks = [pool.submit(read, name, hrefs[i]) for name, i in zip(source.bands, chosen, strict=True)]
+        try:
+            found = [task.result() for task in tasks]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    pixels = np.concatenate([own.pixels for own in found], axis=-3)
+    return replace(found[0], pixels=pixels, bands=tuple(band for own in found for band in own.bands))
 
 
 def grid_of(
@@ -181,12 +205,12 @@ def origins_of(
     """
     with ExitStack() as stack:
         bands = _opened_bands(hrefs, names, source, stack, USUAL)
-        return [_after_decoding(band, source) for band in bands], dict(bands[0].layer.facts.tags)
+        return [band.origin(source) for band in bands], dict(bands[0].layer.facts.tags)
 
 
 def _opened_bands(
     hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, stack: ExitStack, limits: Limits
-) -> list[_Band]:
+) -> list[WantedBand]:
     """Open the wanted bands of an image: of files of single bands, or of its first file."""
     if names is not None:
         return _of_files(hrefs, names, source, stack, limits)
@@ -195,7 +219,7 @@ def _opened_bands(
 
 def _of_files(
     hrefs: Sequence[Href], names: Sequence[str], source: ImageSource, stack: ExitStack, limits: Limits
-) -> list[_Band]:
+) -> list[WantedBand]:
     """Open the files of the wanted bands, each of which holds one."""
     with reading_errors(hrefs[0]):
         chosen = choose_bands(names, source)
@@ -203,19 +227,22 @@ def _of_files(
     layers: dict[int, OpenLayer] = {}
     for name, i in zip(source.bands, chosen, strict=True):
         if i not in layers:
-            found = stack.enter_context(opened(hrefs[i], source, limits))
-            if len(found) != 1 or len(found[0].facts.bands) != 1:
-                msg = (
-                    f"{hrefs[i]} has {sum(len(layer.facts.bands) for layer in found)} bands, expected one, as the "
-                    f"pattern has {{band}}."
-                )
-                raise SampleError(msg)
-            layers[i] = found[0]
-        wanted.append(_Band(name, hrefs[i], layers[i], 0))
+            layers[i] = _opened_band(hrefs[i], source, stack, limits)
+        wanted.append(WantedBand(name, hrefs[i], layers[i], 0))
     return wanted
 
 
-def _wanted(href: Href, layers: Sequence[OpenLayer], source: ImageSource) -> list[_Band]:
+def _opened_band(href: Href, source: ImageSource, stack: ExitStack, limits: Limits) -> OpenLayer:
+    """Open a file that must have one band."""
+    found = stack.enter_context(opened(href, source, limits))
+    if len(found) != 1 or len(found[0].facts.bands) != 1:
+        count = sum(len(layer.facts.bands) for layer in found)
+        msg = f"{href} has {count} bands, expected one, as the pattern has {{band}}."
+        raise SampleError(msg)
+    return found[0]
+
+
+def _wanted(href: Href, layers: Sequence[OpenLayer], source: ImageSource) -> list[WantedBand]:
     """Find the wanted bands in the layers of one file; of copies on several grids, the finest."""
     places: list[tuple[str, OpenLayer, int]] = []
     for layer in sorted(layers, key=lambda own: -own.facts.grid.height * own.facts.grid.width):
@@ -228,10 +255,10 @@ def _wanted(href: Href, layers: Sequence[OpenLayer], source: ImageSource) -> lis
         places += [(name, layer, i) for i, name in enumerate(names) if name not in known]
     with reading_errors(href):
         chosen = choose_bands([name for name, *_ in places], source)
-    return [_Band(name, href, *places[i][1:]) for name, i in zip(source.bands, chosen, strict=True)]
+    return [WantedBand(name, href, *places[i][1:]) for name, i in zip(source.bands, chosen, strict=True)]
 
 
-def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
+def _grid(bands: Sequence[WantedBand], source: ImageSource) -> PixelGrid:
     """Grid that bands come to: of the first one, of a product's finest one, or of ``resample_to`` over its ground."""
     measured = [band for band in bands if not is_quality_layer(band.name, source)] or bands
     lead = measured[0]
@@ -255,7 +282,7 @@ def _grid(bands: Sequence[_Band], source: ImageSource) -> PixelGrid:
         return own if source.resample_to is None else resampled_grid(own, source.resample_to)
 
 
-def _refuse_another_unit(band: _Band, source: ImageSource) -> None:
+def _refuse_another_unit(band: WantedBand, source: ImageSource) -> None:
     """Refuse a unit, or a sensor, that contradicts the product that a band is of."""
     product = band.layer.facts.product
     if product is None or is_quality_layer(band.name, source) or source.unit is InputUnit.NATIVE:
@@ -270,7 +297,7 @@ def _refuse_another_unit(band: _Band, source: ImageSource) -> None:
 
 
 def _read(
-    bands: Sequence[_Band],
+    bands: Sequence[WantedBand],
     source: ImageSource,
     window: TileWindow | None,
     limits: Limits,
@@ -291,7 +318,7 @@ def _read(
     part = Part(0, 0, grid.height, grid.width) if window is None else Part(*window.inside)
     with reading_errors(bands[0].href):
         size = f"{part.height} x {part.width} pixels of {len(bands)} bands"
-        wanted = _memory(bands, grid, part, 0 if window is None else window.side)
+        wanted = memory_of(bands, grid, part, 0 if window is None else window.side)
         limits.refuse_large(wanted, f"it has {grid.height} x {grid.width} pixels; reading {size}")
     groups, placed = _together(bands, source), wanted_grid is not None
     planes = [_on_grid(group, grid, part, source, bands[0], placed=placed) for group in groups]
@@ -308,36 +335,19 @@ def _read(
         facts.tags,
         facts.frame_names,
         facts.frame_dates,
-        tuple(_after_decoding(band, source) for band in bands),
+        tuple(band.origin(source) for band in bands),
         facts.product.notes if facts.product else (),
     )
 
 
-def _memory(bands: Sequence[_Band], grid: PixelGrid, part: Part, side: int) -> int:
-    """Return the bytes that reading bands takes: as stored and as float32, and what they come to on the grid."""
-    count = 0
-    for band in bands:
-        facts = band.layer.facts
-        size, own = np.dtype(facts.bands[band.position].dtype).itemsize, facts.grid
-        there = part
-        if own != grid and own.transform is not None and grid.transform is not None:
-            target = grid.window(part.top, part.left, part.height, part.width)
-            there = needed_part(own, target, "cubic") or part
-        here = max(part.height * part.width, side * side)
-        count += (facts.frames or 1) * (
-            there.height * there.width * (size + 4) + 4 * here * (there is not part or bool(side))
-        )
-    return count
-
-
-def _together(bands: Sequence[_Band], source: ImageSource) -> Iterator[list[_Band]]:
+def _together(bands: Sequence[WantedBand], source: ImageSource) -> Iterator[list[WantedBand]]:
     """Neighbours that are read at once: of one layer, measurements apart from classes."""
     kinds = itertools.groupby(bands, lambda own: (id(own.layer), is_quality_layer(own.name, source)))
     return (list(group) for _, group in kinds)
 
 
 def _on_grid(
-    group: Sequence[_Band], grid: PixelGrid, part: Part, source: ImageSource, first: _Band, *, placed: bool
+    group: Sequence[WantedBand], grid: PixelGrid, part: Part, source: ImageSource, first: WantedBand, *, placed: bool
 ) -> np.ndarray:
     """Read bands of one layer on the grid of the first, or, if ``placed``, on any; classes are never interpolated."""
     layer, href = group[0].layer, group[0].href
@@ -365,34 +375,12 @@ def _on_grid(
         nodata = (None if kept else math.nan) if quality else source.nodata
         fill = None if quality or own == grid else _fill(group, source, first)
         pixels = read_on_grid(layer, bands, grid, part, resampling, nodata=nodata, alpha=alpha, fill=fill)
-        return pixels if quality else _decoded(pixels, group, source)
+        return pixels if quality else decoded(pixels, group, source)
 
 
-def _fill(group: Sequence[_Band], source: ImageSource, first: _Band) -> Fill | None:
+def _fill(group: Sequence[WantedBand], source: ImageSource, first: WantedBand) -> Fill | None:
     """Numbers for no data by the definition of the product; of values that come to be by decoding there are none."""
-    if any(_decodes(band, source) for band in group):
+    if any(band.decodes(source) for band in group):
         return None
     origins = [BandOrigin(band.href, band.position, band.facts, band.beside) for band in group]
     return fill_of(source, [band.name for band in group], origins, first.layer.facts.tags)
-
-
-def _decodes(band: _Band, source: ImageSource) -> bool:
-    """Whether the numbers become values here: CF says that packed numbers stand for values in their unit."""
-    packed = band.layer.facts.packing == "cf" and band.facts.is_scaled and source.file_scaling == "check"
-    return packed and source.unit is not InputUnit.DIGITAL_NUMBER and not is_quality_layer(band.name, source)
-
-
-def _after_decoding(band: _Band, source: ImageSource) -> BandOrigin:
-    facts = replace(band.facts, scale=None, offset=None) if _decodes(band, source) else band.facts
-    return BandOrigin(band.href, band.position, facts, band.beside)
-
-
-def _decoded(pixels: np.ndarray, group: Sequence[_Band], source: ImageSource) -> np.ndarray:
-    for i, band in enumerate(group):
-        if _decodes(band, source):
-            plane = pixels[..., i, :, :]
-            plane *= np.float32(band.facts.scale)
-            plane += np.float32(band.facts.offset)
-            if source.nodata is not None:
-                plane[plane == np.float32(source.nodata)] = np.nan
-    return pixels

@@ -51,14 +51,11 @@ class Sidecar:
         The file that says so; of a catalogue, the id of its item.
     bands : tuple of SidecarBand
         Of a STAC item: each band of the raster in its order, if an asset of the item is this raster.
-    note : str
-        What a user must know of how a catalogue was searched; recorded with every image.
     """
 
     tags: Mapping[str, object]
     path: Path
     bands: tuple[SidecarBand, ...] = field(default=())
-    note: str = ""
 
     def scaling(self, index: int) -> Scaling | None:
         """Return scale and offset of the band at an index, counted from 0, or ``None`` if they are not stated."""
@@ -66,6 +63,22 @@ class Sidecar:
         if band.scale is None and band.offset is None:
             return None
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
+
+
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, Landsat's MTL file, tags of HLS.
+_CLOUD_SHARES = ("eo:cloud_cover", "CLOUD_COVERAGE_ASSESSMENT", "IMAGE_ATTRIBUTES.CLOUD_COVER", "cloud_coverage")
+
+
+def cloud_share(tags: Mapping[str, object]) -> float | None:
+    """Return the clouds of a whole scene in percent; ``None`` where tags do not say, as -1 of Landsat does."""
+    for name in _CLOUD_SHARES:
+        try:
+            share = float(str(tags[name]))
+        except (KeyError, ValueError):
+            continue
+        if 0 <= share <= 100:
+            return share
+    return None
 
 
 def asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand, ...]:

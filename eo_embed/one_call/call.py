@@ -12,6 +12,7 @@ import numpy as np
 
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
+from eo_data.catalog.scenes.scene import Orbit
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
@@ -47,6 +48,8 @@ def embed(
     source: Any = None,  # noqa: ANN401  (a folder, a catalogue, or an object that finds scenes)
     frames: Frames = None,
     merge: Merge = "day",
+    max_cloud: float | None = None,
+    orbit: Orbit | None = None,
     tile: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
@@ -120,6 +123,12 @@ def embed(
     merge : {'day', 'pass'}
         Of places: one frame is made of all scenes of a solar day, or of those that began within an hour of each other,
         so that an ascending and a descending pass of one day stay apart.
+    max_cloud : float, optional
+        Of places: scenes that state more clouds than these percents are left out before anything is read. Scenes that
+        state none are taken, which the provenance says.
+    orbit : {'ascending', 'descending'}, optional
+        Of radar scenes of places: which passes are taken; by default those with the most dates, place by place. The
+        provenance says which, and how many dates were left out.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
@@ -195,16 +204,15 @@ def embed(
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
-    request = Request(
-        EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile, merge
-    )
+    own = EncoderOptions(encoder, *weights, device, precision, options)
+    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit)
     if are_places(given):
         if dates is not None:
             msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."
             raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
-        prepared, failures = prepared_places(table, request, stated, source)
+        prepared, failures = prepared_places(table, request, stated, source, cache)
         if not prepared.records:
             msg = f"{failures[0].id}: {failures[0].reason}"
             raise ValueError(msg)
@@ -214,7 +222,8 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    _refuse_for_files(given, source=source, id_column=id_column, buffer_m=buffer_m)
+    of_places = {"source": source, "id_column": id_column, "buffer_m": buffer_m, "max_cloud": max_cloud, "orbit": orbit}
+    _refuse_for_files(given, **of_places)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
         raise ValueError(msg)

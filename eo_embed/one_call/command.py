@@ -94,7 +94,7 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     """Return the arguments of `embed`; what is not stated has its default there."""
     names = (
         *("bands", "sensor", "unit", "offset", "pixel_size", "dates", "time", "source", "output", "pooling"),
-        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id"),
+        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id", "max_cloud", "orbit"),
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of products or files; earth-search, planetary-computer, copernicus; or a STAC catalogue",
     )
     what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
+    what.add_argument("--max-cloud", type=float, metavar="PERCENT", help="leave out scenes that state more clouds")
+    what.add_argument("--orbit", choices=("ascending", "descending"), help="of radar; that of most dates")
     image = parser.add_argument_group("what files do not say")
     image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")
     image.add_argument("--sensor", help="such as sentinel2_l2a")

@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.scenes.areas import covered_area
+from eo_data.raster.areas import covered_area
 from eo_data.raster.raster import to_map
 
 if TYPE_CHECKING:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import http.server
+import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+_TOKENS = "/api/sas/v1/token"
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -33,6 +36,13 @@ class RangeServer:
     folder: Path
     host: str = ""
     signature: str = ""
+    #: Seconds that a token is good for, by its own statement.
+    token_seconds: float = 2700.0
+    #: What the service of tokens has been asked for, and its next faults.
+    tokens: list[str] = field(default_factory=list)
+    token_faults: list[Fault] = field(default_factory=list)
+    #: Called before an answer, with the path and the query.
+    before: Callable[[str], object] = str
     #: Names of files that nobody may read.
     refused: set[str] = field(default_factory=set)
     ranges: bool = True
@@ -45,6 +55,11 @@ class RangeServer:
     @property
     def bytes_given(self) -> int:
         return sum(stop - start for _, start, stop in self.given)
+
+    @property
+    def service(self) -> str:
+        """Address of the service that gives tokens for the files here, as the Planetary Computer's does."""
+        return f"http://{self.host}{_TOKENS}"
 
     def forget(self) -> None:
         self.given.clear()
@@ -76,8 +91,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state, url = self.state, urlsplit(self.path)
+        if url.path.startswith(_TOKENS):
+            self._token(url.path)
+            return None
+        state.before(self.path)
         state.asked.append(url.path)
-        path = state.folder / url.path.lstrip("/")
+        path = state.folder / unquote(url.path).lstrip("/")
         if state.signature and parse_qs(url.query).get("sig") != [state.signature]:
             return self._empty(403)
         if path.name in state.refused:
@@ -89,6 +108,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault.status:
             return self._empty(fault.status, fault.retry_after)
         return self._give(path, fault)
+
+    def _token(self, path: str) -> None:
+        state = self.state
+        state.tokens.append(path.removeprefix(f"{_TOKENS}/"))
+        fault = state.token_faults.pop(0) if state.token_faults else Fault()
+        if fault.status:
+            self._empty(fault.status, fault.retry_after)
+            return
+        end = datetime.now(UTC) + timedelta(seconds=state.token_seconds)
+        stated = {"msft:expiry": f"{end:%Y-%m-%dT%H:%M:%SZ}", "token": f"se=2030&sp=rl&sig={state.signature}"}
+        content = b"<html>" if fault.truncated else json.dumps(stated).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def _empty(self, status: int, retry_after: str = "") -> None:
         self.send_response(status)

@@ -17,7 +17,6 @@ from affine import Affine
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.scenes.areas import covered_area
 from eo_data.catalog.scenes.places import (
     LONLAT,
     BBox,
@@ -29,6 +28,7 @@ from eo_data.catalog.scenes.places import (
     outline_of,
     transformer,
 )
+from eo_data.raster.areas import covered_area
 from eo_data.raster.georeference import ROUNDING, PixelGrid
 from eo_data.raster.local_crs import UPS_NORTH, UPS_SOUTH, local_crs
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import re
 import time
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,10 @@ class RangeCache:
         now = time.time()
         if not self.own.is_dir() or (mark.exists() and abs(now - mark.stat().st_mtime) < _TIDY_EVERY):
             return
-        mark.touch()
+        try:
+            mark.touch()
+        except OSError:  # a full disk; the others go on without keeping, too
+            return
         found: list[tuple[float, int, Path]] = []
         for path in self.own.rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # another process tidies, too
@@ -111,24 +115,20 @@ class CacheEntry:
         path = self._path(start, stop)
         try:
             content = path.read_bytes()
-            path.touch()  # it was used last
-        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                path.touch()  # it was used last
+        except OSError:  # it was tidied away, or the disk is ill: then it is fetched again
             return None
         data, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
         if len(data) == stop - start and checksum == _checksum(data):
             return data
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         return None
 
     def write(self, start: int, data: bytes) -> None:
-        """Keep the bytes of a range.
-
-        Raises
-        ------
-        OSError
-            If they cannot be written.
-        """
-        write_bytes(self._path(start, start + len(data)), data + _checksum(data))
+        """Keep the bytes of a range; if that cannot be done, warn: what was fetched counts all the same."""
+        self._write(self._path(start, start + len(data)), data + _checksum(data))
 
     def lacks(self, name: str) -> bool:
         """Whether it was noted that no file of this name lies beside this one."""
@@ -136,7 +136,19 @@ class CacheEntry:
 
     def note_absent(self, name: str) -> None:
         """Note that no file of this name lies beside this version."""
-        write_bytes(self._absence(name), b"")
+        self._write(self._absence(name), b"")
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            # The same text for all ranges, so that Python shows it once.
+            msg = (
+                f"The cache of files on servers takes no more ({error.strerror or 'it cannot be written'}): the run "
+                "goes on, and what is not kept is fetched again by the next one. Make room on its disk, or state "
+                "another folder as remote_cache."
+            )
+            warnings.warn(msg, stacklevel=2)
 
     def _path(self, start: int, stop: int) -> Path:
         return self.folder / f"{start}-{stop}"

@@ -23,6 +23,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.cache import RangeCache
 from eo_data.raster.remote.ranges import USUAL, Patience, RemoteError
 from eo_data.raster.remote.remote_file import RemoteFile
+from eo_data.raster.remote.signing import web_address
 
 _T = TypeVar("_T")
 _MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
@@ -63,8 +64,12 @@ _GDAL_PATIENCE: Mapping[str, str] = MappingProxyType(
 
 def reads_ranges(href: Href) -> bool:
     """Whether a file is read by `open_remote`, and not by GDAL alone."""
-    is_address = href.text.lower().startswith(("http://", "https://"))
-    return is_address and href.suffix in _DRIVERS and not any(get_gdal_config(name) for name in _SIGN_IN)
+    scheme = href.text.partition("://")[0].lower()
+    if href.suffix not in _DRIVERS or scheme not in ("http", "https", "s3"):
+        return False
+    if href.service:
+        return True
+    return scheme != "s3" and not any(get_gdal_config(name) for name in _SIGN_IN)
 
 
 def gdal_patience() -> dict[str, str]:
@@ -87,6 +92,8 @@ def open_remote(href: Href, patience: Patience = USUAL) -> Iterator[Any]:
     ------
     rasterio.errors.RasterioError
         If GDAL cannot open it, or the server did not give all that was asked for: then whatever was read is void.
+    ValueError
+        If the user has no keys for its store.
     """
     cache = None if href.cache is None else RangeCache(href.cache)
     folder = _RemoteFolder(href, cache, patience)
@@ -113,7 +120,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
     """
 
     def __init__(self, href: Href, cache: RangeCache | None, patience: Patience) -> None:
-        self._url = urlsplit(href.text)
+        self._url, self._service = urlsplit(web_address(href.text, href.service)), href.service
         self._cache, self._patience = cache, patience
         shown = Href(href.shown)
         self.name = shown.name
@@ -130,7 +137,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
             If the server does not give it.
         """
         try:
-            self._files[self.name] = RemoteFile(self._address(self.name), self._cache, self._patience)
+            self._files[self.name] = self._asked(self.name)
         except OSError as error:
             self._fault = error
         self.refuse_if_void()
@@ -205,18 +212,16 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
         if raster is None or raster.lacks(name):
             return None
         try:
-            return RemoteFile(self._address(name), self._cache, self._patience)
+            return self._asked(name)
         except RemoteError as error:
             if error.status not in (*_NOT_THERE, *_REFUSED):
                 raise
-            if error.status in _NOT_THERE:
-                raster.note_absent(name)
+            raster.note_absent(name, on_disk=error.status in _NOT_THERE)
         return None
 
-    def _address(self, name: str) -> str:
-        if name == self.name:
-            return urlunsplit(self._url)
-        return urlunsplit(self._url._replace(path=f"{self._url.path.rpartition('/')[0]}/{name}"))
+    def _asked(self, name: str) -> RemoteFile:
+        path = self._url.path if name == self.name else f"{self._url.path.rpartition('/')[0]}/{name}"
+        return RemoteFile(urlunsplit(self._url._replace(path=path)), self._cache, self._patience, self._service)
 
 
 class _OpenFile:

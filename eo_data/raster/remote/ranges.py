@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import requests
@@ -40,11 +41,15 @@ class Patience:
         Seconds before each further try; a server that states more (``Retry-After``) gets it.
     longest_wait : float
         Seconds that a server may ask to be waited for; of more there is an error at once.
+    trust : float
+        Seconds for which a file is taken for what it was when the server was last asked. Whatever is fetched
+        meanwhile is checked in any case.
     """
 
     timeout: float = 30.0
     waits: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     longest_wait: float = 60.0
+    trust: float = 60.0
 
 
 USUAL = Patience()
@@ -114,9 +119,35 @@ def fetch(url: str, start: int, stop: int, patience: Patience = USUAL) -> Answer
         At once if the server refuses (401, 403, 404 and the like) or asks for a long wait; after all tries if it is
         busy or ill (429, 5xx), cannot be reached, is slow, or ends its answer early.
     """
+    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+    return _tried(
+        lambda: _asked(url, headers, lambda response: _answer(response, start, stop, patience), patience), patience
+    )
+
+
+def fetch_content(url: str, patience: Patience = USUAL) -> bytes:
+    """Fetch all that a service answers, such as JSON; otherwise as `fetch`.
+
+    Parameters
+    ----------
+    url : str
+        ``http://`` or ``https://``.
+    patience : Patience
+        How often it is tried.
+
+    Raises
+    ------
+    RemoteError
+        As of `fetch`.
+    """
+    return _tried(lambda: _asked(url, {}, lambda response: response.content, patience), patience)
+
+
+def _tried[T](ask: Callable[[], T], patience: Patience) -> T:
+    """Ask until there is an answer, or no patience is left."""
     for wait in (*patience.waits, None):
         try:
-            return _asked(url, start, stop, patience)
+            return ask()
         except _PassingError as error:
             passing = error
         if wait is None:
@@ -135,12 +166,12 @@ def _session(process: int) -> requests.Session:
     return requests.Session()
 
 
-def _asked(url: str, start: int, stop: int, patience: Patience) -> Answer:
-    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+def _asked[T](url: str, headers: Mapping[str, str], read: Callable[[requests.Response], T], patience: Patience) -> T:
     # Messages of requests hold the address, hence none is kept, also not as the context of our error.
     try:
         with _session(os.getpid()).get(url, headers=headers, stream=True, timeout=patience.timeout) as response:
-            return _answer(response, start, stop, patience)
+            _refuse_unless_given(response)
+            return read(response)
     except SSLError:
         fault = RemoteError("the certificate of the server is not trusted")
     except Timeout:
@@ -153,14 +184,17 @@ def _asked(url: str, start: int, stop: int, patience: Patience) -> Answer:
     raise fault
 
 
+def _refuse_unless_given(response: requests.Response) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        return
+    reason = f"the server answers {status} {response.reason or ''}".strip()
+    raise _PassingError(reason, status, _retry_after(response)) if status in _PASSING else RemoteError(reason, status)
+
+
 def _answer(response: requests.Response, start: int, stop: int, patience: Patience) -> Answer:
     """Check an answer, and take its bytes."""
     status, stated = response.status_code, response.headers
-    if status not in (200, 206):
-        reason = f"the server answers {status} {response.reason or ''}".strip()
-        raise (
-            _PassingError(reason, status, _retry_after(response)) if status in _PASSING else RemoteError(reason, status)
-        )
     version = stated.get("ETag") or stated.get("Last-Modified") or ""
     if status == 200:
         data = _body(response, _length_of_whole(response), patience)

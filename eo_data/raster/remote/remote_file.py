@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from eo_core.addresses import without_credentials
-from eo_data.raster.remote.cache import CacheEntry, RangeCache
-from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError, fetch
+from eo_data.raster.remote.cache import RangeCache
+from eo_data.raster.remote.memory import KnownFile, known_files
+from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError
+from eo_data.raster.remote.signing import fetch_signed
 
 #: Bytes that are fetched of a file that is opened: the head of most.
 _HEAD = 16_384
@@ -23,37 +26,60 @@ _SMALL, _MOST_SMALL = 65_536, 256
 class RemoteFile:
     """A file on a server.
 
-    One request when it is made tells its size and version: of a byte where the cache knows the address, else of the
-    head of the file. A range that comes from another version is an error, so that no picture mixes two.
+    One request when it is made tells its size and version: of a byte where the file is known, else of its head. Where
+    this process has asked within ``patience.trust`` seconds, there is none. A range that comes from another version is
+    an error, so that no picture mixes two.
 
     Parameters
     ----------
     url : str
-        ``http://`` or ``https://``, with its signature.
+        ``http://`` or ``https://``.
     cache : RangeCache, optional
         Where fetched ranges are kept; not for files without ``ETag`` and ``Last-Modified``, of which no change shows.
     patience : Patience
         How long the server is waited for.
+    service : str
+        By which requests are signed, see `eo_data.raster.remote.signing`; without, ``url`` has its signature.
 
     Raises
     ------
     RemoteError
         If it cannot be reached or refuses.
+    ValueError
+        If the user has no keys for it.
     """
 
-    def __init__(self, url: str, cache: RangeCache | None = None, patience: Patience = USUAL) -> None:
-        self._url, self._patience = url, patience
+    def __init__(
+        self, url: str, cache: RangeCache | None = None, patience: Patience = USUAL, service: str = ""
+    ) -> None:
+        self._url, self._patience, self._service = url, patience, service
         address = without_credentials(url)
-        known = cache is not None and cache.knows(address)
-        first = fetch(url, 0, 1 if known else _HEAD, patience)
-        self.size, self._version = first.size, first.version
-        self._entry: CacheEntry | None = None
-        if cache is not None and first.version:
-            self._entry = cache.entry(address, first.size, first.version)
-        self._ranges = set(self._entry.ranges()) if self._entry else set()
-        self._small: dict[tuple[int, int], bytes] = {}
-        if not known or len(first.data) > 1:
+        known = known_files().find(url)
+        first: Answer | None = None
+        if known is None or time.monotonic() - known.checked > patience.trust:
+            on_disk = cache is not None and cache.knows(address)
+            first = self._asked(0, 1 if known or on_disk else _HEAD)
+            known = self._recalled(known, first)
+        self.size, self._version, self._known = known.size, known.version, known
+        self._entry = cache.entry(address, self.size, self._version) if cache is not None and self._version else None
+        self._small = dict(known.ranges)
+        self._ranges = {*self._small, *(self._entry.ranges() if self._entry else ())}
+        if first is not None and len(first.data) > 1:
             self._keep(first)
+
+    def _recalled(self, known: KnownFile | None, now: Answer) -> KnownFile:
+        """Return what is known of the version that the server has now."""
+        moment = time.monotonic()
+        if known is not None and (known.size, known.version) == (now.size, now.version):
+            known.checked = moment
+            return known
+        found = KnownFile(now.size, now.version, moment)
+        if now.version:  # of others no change would show
+            known_files().add(self._url, found)
+        return found
+
+    def _asked(self, start: int, stop: int) -> Answer:
+        return fetch_signed(self._url, self._service, start, stop, self._patience)
 
     def read(self, start: int, count: int, *, ahead: bool = True) -> bytes:
         """Return bytes of the file, fewer only at its end.
@@ -95,12 +121,13 @@ class RemoteFile:
         return found
 
     def lacks(self, name: str) -> bool:
-        """Whether the cache knows that no file of this name lies beside this version."""
-        return self._entry is not None and self._entry.lacks(name)
+        """Whether it is known that no file of this name lies beside this version."""
+        return name in self._known.absent or (self._entry is not None and self._entry.lacks(name))
 
-    def note_absent(self, name: str) -> None:
-        """Note in the cache that no file of this name lies beside this version."""
-        if self._entry is not None:
+    def note_absent(self, name: str, *, on_disk: bool) -> None:
+        """Note that no file of this name lies beside this version, ``on_disk`` for other processes, too."""
+        self._known.absent.add(name)
+        if on_disk and self._entry is not None:
             self._entry.note_absent(name)
 
     def _kept_at(self, position: int) -> tuple[int, bytes] | None:
@@ -120,8 +147,9 @@ class RemoteFile:
         """Fetch from a byte on, up to ``stop`` or what is kept."""
         end = min(max(stop, position + ahead), position + _LONGEST, self.size)
         end = min([end, *(first for first, _ in self._ranges if first > position)])
-        answer = fetch(self._url, position, end, self._patience)
+        answer = self._asked(position, end)
         if (answer.size, answer.version) != (self.size, self._version):
+            known_files().forget(self._url)
             msg = "the file was changed on the server while it was read. Read it again"
             raise RemoteError(msg)
         self._keep(answer)
@@ -141,4 +169,5 @@ class RemoteFile:
         if not data or not (whole or (len(data) <= _SMALL and len(self._small) < _MOST_SMALL)):
             return
         self._small[own] = data
+        self._known.keep(own, data)
         self._ranges.add(own)

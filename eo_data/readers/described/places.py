@@ -10,9 +10,10 @@ from typing import get_args
 from eo_core.arguments import one_of
 from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.scenes.place_records import Merge, PlaceOptions, records_of_places
+from eo_data.catalog.scenes.place_scenes import Limits
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer
-from eo_data.catalog.scenes.scene import time_window
+from eo_data.catalog.scenes.scene import Orbit, time_window
 from eo_data.readers.described.images import Stated
 from eo_data.readers.described.scenes import folder_of_scenes
 
@@ -38,6 +39,8 @@ class Places:
         As in `eo_data.catalog.scenes.place_tables.places_from`.
     merge : {'day', 'pass'}
         As in `eo_data.catalog.scenes.place_records.PlaceOptions`.
+    max_cloud, orbit
+        Which scenes count, as in `eo_data.catalog.scenes.place_scenes.Limits`.
     index : str, optional
         Where the index of the folder is, if not in it; below the root folder.
     sensor, bands, date_pattern, date_format
@@ -69,12 +72,13 @@ class Places:
     bands: list[str] | None = None
     date_pattern: str | None = None
     date_format: str | None = None
+    max_cloud: float | None = None
+    orbit: Orbit | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a file."""
         one_of("merge", self.merge, get_args(Merge))
-        if self.time is not None:
-            time_window(*self.time)
+        _ = self._limits
 
     def records(self, request: SampleRequest) -> list[Record]:
         """Return a sample for each place, in their order; those that no scene shows come last.
@@ -94,13 +98,17 @@ class Places:
         )
         index = None if self.index is None else request.root / self.index
         scenes = folder_of_scenes(request.root / self.folder, stated, index)
-        time = None if self.time is None else time_window(*self.time)
-        options = PlaceOptions(time, self.pixel_size, self.multiple, self.merge)
+        limits = self._limits
+        options = PlaceOptions(limits.time, self.pixel_size, self.multiple, self.merge, self.max_cloud, self.orbit)
         found = records_of_places(table.places, scenes, request.modalities, options)
         failures = (*table.failures, *found.failures)
         if failures and (not request.incomplete or not found.records):
             raise ValueError(_refusal(failures, len(found.records)))
         return [*found.records, *(Record(failure.id, {}, fault=failure.reason) for failure in failures)]
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(None if self.time is None else time_window(*self.time), self.max_cloud, self.orbit)
 
     def _table(self, root: Path) -> PlaceTable:
         if isinstance(self.places, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +14,11 @@ from pathlib import Path, PurePosixPath
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engine
+from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
+from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
-from eo_data.catalog.scenes.scene import Scene
+from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
 from eo_data.raster.footprint import crs_name, footprint_of_grid
 from eo_data.raster.georeference import PixelGrid
@@ -25,6 +29,73 @@ from eo_data.readers.grids.differences import refuse_unplaced
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
+
+#: Of catalogues.
+_NAMES = (*CATALOGUES, earth_engine.NAME)
+
+
+def scenes_from(
+    source: str | os.PathLike[str] | SceneSource | None,
+    *,
+    root: Path | None = None,
+    stated: Stated | None = None,
+    index: str | Path | None = None,
+    collections: Sequence[str] = (),
+    orbit: Orbit | None = None,
+    remote_cache: Path | None = None,
+) -> SceneSource:
+    """Return the source of scenes that somebody means.
+
+    Parameters
+    ----------
+    source : str, Path or SceneSource
+        The name of a known catalogue (`eo_data.catalog.scenes.catalogues.stac.presets.CATALOGUES`, or
+        ``earth-engine``), the address of a STAC API or of a ``catalog.json``, the path of one, a folder of products or
+        images, or anything that finds scenes, which is returned as it is.
+    root : Path, optional
+        Folder that relative paths start from.
+    stated, index
+        Of a folder, see `folder_of_scenes`.
+    collections, orbit
+        Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files on servers.
+
+    Raises
+    ------
+    ValueError
+        If nothing says where, there is no such folder or catalogue, or the source cannot be told what is stated.
+    """
+    if source is None:
+        msg = (
+            "A place needs a source of scenes: add source, which is a folder with products or files, the name or "
+            f"address of a catalogue ({', '.join(_NAMES)}), or an object with the method search "
+            "(eo_data.catalog.scenes.scene.SceneSource)."
+        )
+        raise ValueError(msg)
+    if source == earth_engine.NAME:
+        return earth_engine.EarthEngine(collections=tuple(collections), orbit=orbit)
+    if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
+        where = os.fspath(source)
+        local = where not in CATALOGUES and "://" not in where
+        where = str((root or Path()) / where) if local else where
+        return StacCatalogue(where, tuple(collections), orbit, remote_cache=remote_cache)
+    if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
+        msg = (
+            f"{' and '.join(told)} can be told to a catalogue ({', '.join(_NAMES)}, the address of another, or a "
+            f"catalog.json), and {source} is none. Leave {'it' if len(told) == 1 else 'them'} out."
+        )
+        raise ValueError(msg)
+    if not isinstance(source, str | os.PathLike):
+        return source
+    folder = (root or Path()) / source
+    if not folder.is_dir():
+        msg = (
+            f"There is no folder {folder}, and no catalogue is called {str(source)!r}. Expected a folder of scenes, a "
+            f"catalogue ({', '.join(_NAMES)}), the address of another, or the path of a catalog.json."
+        )
+        raise ValueError(msg)
+    return folder_of_scenes(folder, stated, index)
 
 
 def folder_of_scenes(

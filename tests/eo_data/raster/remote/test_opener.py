@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from range_server import Fault, RangeServer, range_server
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
+from eo_core.files import PARTIAL
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
+from eo_data.raster.remote.memory import KnownFile, KnownFiles, known_files
 from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
 from eo_data.raster.remote.ranges import Patience
 from eo_data.raster.sample import SampleError
@@ -32,7 +35,7 @@ from eo_data.readers.formats.geotiff import open_dataset
 from eo_data.readers.formats.limits import Limits
 from eo_data.readers.image_bands import read_file
 
-_QUICK = Patience(timeout=0.5, waits=(0.01, 0.02, 0.04), longest_wait=3.0)
+_QUICK = Patience(timeout=0.5, waits=(0.01, 0.02, 0.04), longest_wait=3.0, trust=0.0)
 _SIDE, _TILE = 512, 128
 _WINDOW = Window(100, 140, 200, 100)
 _BANDS = ("BLUE", "GREEN")
@@ -246,8 +249,9 @@ def test_a_refused_mask_is_asked_for_again_when_it_may_be_read(server: RangeServ
     server.refused = {"x.tif.msk"}
     for known in (False, True):
         server.forget()
-        with open_dataset(_href(server, cache)) as file:
+        with open_remote(_href(server, cache), _QUICK) as file:
             file.read_masks(1)
+        known_files().forget(f"http://{server.host}/x.tif")  # as in the next run
         assert "/x.tif.msk" in server.asked
         assert ("/x.tif.aux.xml" in server.asked) != known
 
@@ -280,6 +284,7 @@ _READER = """
 import sys
 import rasterio
 from pathlib import Path
+from eo_core.files import PARTIAL
 from eo_data.catalog.hrefs import Href
 from eo_data.readers.formats.geotiff import open_dataset
 print("ready", flush=True)
@@ -383,3 +388,70 @@ def test_jpeg_2000_is_whole_or_an_error_whatever_threads_gdal_may_use(server: Ra
     server.faults = [*[Fault()] * good, *[Fault(truncated=True)] * 99]
     with pytest.raises(RasterioIOError, match="ended early"):
         read()
+
+
+def test_a_full_disk_of_the_cache_neither_stops_a_run_nor_changes_it(
+    server: RangeServer, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    """What was fetched is right; that it cannot be kept concerns the next run only."""
+
+    def read_twice() -> None:
+        for _ in range(2):
+            np.testing.assert_array_equal(_read(_href(server, tmp_path / "cache")), _part(pixels))
+
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+    try:
+        with pytest.warns(UserWarning, match="takes no more.*the run goes on") as warned:
+            read_twice()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert len({str(own.message) for own in warned}) == 1  # of which Python shows one
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in kept) < 20_000
+    assert not [path for path in kept if path.name.startswith(PARTIAL)]
+    server.forget()
+    np.testing.assert_array_equal(_read(_href(server, tmp_path / "cache")), _part(pixels))
+    assert server.given  # now it fits
+    server.forget()
+    _read(_href(server, tmp_path / "cache"))
+    assert server.given == [("x.tif", 0, 1)]
+
+
+def test_a_file_that_is_opened_for_many_places_is_asked_for_its_head_once(
+    server: RangeServer, pixels: np.ndarray
+) -> None:
+    """Its tables and what is not beside it would be asked for again for each of a thousand places."""
+    for left in range(0, 320, 32):
+        with open_dataset(_href(server)) as file:
+            read = file.read(window=Window(left, 0, 32, 32))
+        np.testing.assert_array_equal(read, pixels[:, :32, left : left + 32])
+    assert sum(start == 0 for _, start, _ in server.given) == 1
+    assert sorted(server.asked)[-2:] == ["/x.tif.aux.xml", "/x.tif.msk"]
+    assert len(server.asked) <= 3 + 10
+
+
+@pytest.mark.usefixtures("pixels")
+def test_a_remembered_file_that_has_changed_is_an_error_once_and_no_mixture(server: RangeServer) -> None:
+    """The tables of the old file would cut the new one at the wrong places."""
+    with open_dataset(_href(server)):
+        pass
+    changed = _write(server.folder / "x.tif", seed=1)
+    with pytest.raises(RasterioIOError, match="was changed on the server"), open_dataset(_href(server)) as file:
+        file.read()
+    with open_dataset(_href(server)) as file:
+        np.testing.assert_array_equal(file.read(), changed)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Of a hundred thousand files, the tables alone would fill the memory."""
+    files = KnownFiles()
+    for i in range(3000):
+        file = KnownFile(10**6, "v", 0.0)
+        for start in range(0, 10**6, 20_000):
+            file.keep((start, start + 20_000), bytes(20_000))
+        files.add(str(i), file)
+    found = [file for i in range(3000) if (file := files.find(str(i)))]
+    assert 500 < len(found) < 3000
+    assert files.find("2999") is not None
+    assert sum(len(data) for file in found for data in file.ranges.values()) < 64_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from shapely.geometry import Point
 from small_files import constant_bands
 from small_products import LEFT, TOP, write_sentinel2, zipped
 
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue
 from eo_data.catalog.scenes.place_records import PlaceOptions, records_of_places
 from eo_data.catalog.scenes.places import BBox, PointBuffer
 from eo_data.catalog.scenes.scene import time_window
+from eo_data.catalog.scenes.scene_folder import FolderOfScenes
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import Stated
-from eo_data.readers.described.scenes import folder_of_scenes
+from eo_data.readers.described.scenes import folder_of_scenes, scenes_from
 from eo_data.readers.images import ImageReader
 
 BANDS = ("B2", "B3")
@@ -175,3 +178,34 @@ def test_scenes_on_the_date_line_and_around_the_pole_are_found_and_read(
         raster = ImageReader("S2", image).read(record).raster
         assert raster.valid.all()
         np.testing.assert_allclose(raster.pixels, 0.1, rtol=1e-5)
+
+
+def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_root(tmp_path: Path) -> None:
+    """Else a config would find other files from another working directory."""
+    (tmp_path / "scenes").mkdir()
+    told: dict[str, Any] = {"collections": ["sentinel-1-rtc"], "orbit": "descending"}
+    for given, where in (
+        ("earth-search", "earth-search"),
+        ("https://host/v1", "https://host/v1"),
+        ("stac/catalog.json", str(tmp_path / "stac" / "catalog.json")),
+    ):
+        found = scenes_from(given, root=tmp_path, **told)
+        assert isinstance(found, StacCatalogue)
+        assert (found.catalogue, found.collections, found.orbit) == (where, ("sentinel-1-rtc",), "descending")
+        assert scenes_from(found, root=tmp_path) is found
+    folder = scenes_from("scenes", root=tmp_path)
+    assert isinstance(folder, FolderOfScenes)
+    assert folder.folder == tmp_path / "scenes"
+
+
+def test_a_source_that_is_none_or_cannot_do_what_is_stated_is_refused(tmp_path: Path) -> None:
+    """A misspelt catalogue would be a folder without scenes; an orbit that nobody heeds would mix both."""
+    valid = "earth-search, planetary-computer, copernicus, earth-engine"
+    with pytest.raises(ValueError, match=rf"needs a source of scenes: .*{valid}"):
+        scenes_from(None)
+    with pytest.raises(ValueError, match=rf"no catalogue is called 'earthsearch'. .*{valid}"):
+        scenes_from("earthsearch", root=tmp_path)
+    with pytest.raises(ValueError, match="collections and orbit can be told to a catalogue"):
+        scenes_from(tmp_path, collections=["sentinel-1-rtc"], orbit="ascending")
+    with pytest.raises(ValueError, match=r"orbit can be told to a catalogue .* Leave it out"):
+        scenes_from(folder_of_scenes(tmp_path), orbit="ascending")

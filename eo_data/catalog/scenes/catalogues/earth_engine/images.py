@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -22,10 +21,9 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.earth_engine.presets import COLLECTIONS, KnownCollection
 from eo_data.catalog.scenes.catalogues.earth_engine.session import Session
 from eo_data.catalog.scenes.catalogues.outlines import outline
-from eo_data.catalog.scenes.scene import Scene
+from eo_data.catalog.scenes.scene import Scene, orbit_of
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.raster.georeference import PixelGrid, fault_of_transform
-from eo_data.sensors.beside import Sidecar
 from eo_data.sensors.tables import SENSORS
 
 _SCHEMES = {"https": "earthengine", "http": "earthengine+http"}
@@ -144,7 +142,7 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
     """
     # `id` is for display only, by the reference of the API.
     name = str(said.get("name", "")).partition("/assets/")[2]
-    source, collection = name.rpartition("/")[0], COLLECTIONS.get(name.rpartition("/")[0])
+    collection = COLLECTIONS.get(name.rpartition("/")[0])
     tags = said.get("properties", {})
     if collection is None or any(tags.get(key) != value for key, value in collection.only.items()):
         return None
@@ -158,8 +156,8 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         msg = f"The image {name} cannot be understood: {reason}."
         raise ValueError(msg) from error
-    orbit = str(tags.get("orbitProperties_pass", "")).lower() if collection.by_orbit else ""
-    note = f"only {orbit} passes of {source}" if orbit else ""
+    orbit = orbit_of(tags.get("orbitProperties_pass")) if collection.by_orbit else ""
+    cloud = tags.get(collection.cloud)
     return Scene(
         name,
         collection.sensor,
@@ -171,7 +169,8 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         started,
         tile=_tile(tags, collection),
         crs=image.grids[0].grid.crs or "",
-        said=(Sidecar({}, Path(name), note=note),),
+        cloud=None if cloud is None else float(cloud),
+        orbit=orbit,
     )
 
 

@@ -15,8 +15,7 @@ from eo_core.arguments import one_of
 from eo_data.catalog.scenes.catalogues.earth_engine.images import scene_of_image
 from eo_data.catalog.scenes.catalogues.earth_engine.presets import COLLECTIONS, USUAL
 from eo_data.catalog.scenes.catalogues.earth_engine.session import HIGH_VOLUME, Session, client, engine_errors
-from eo_data.catalog.scenes.catalogues.orbits import ORBITS, Orbit, of_one_orbit
-from eo_data.catalog.scenes.scene import Scene, TimeWindow
+from eo_data.catalog.scenes.scene import ORBITS, Orbit, Scene, TimeWindow
 
 #: The name by which users ask for it.
 NAME = "earth-engine"
@@ -41,8 +40,8 @@ class EarthEngine:
         Which to search, see `eo_data.catalog.scenes.catalogues.earth_engine.presets.COLLECTIONS`; by default all but
         level 1C of Sentinel-2.
     orbit : {'ascending', 'descending'}, optional
-        Of Sentinel-1: which passes count. By default those of which a place has the most days (of as many, the
-        ascending ones); they are not mixed.
+        Of radar: the only passes that are found. Without, both are, and `eo_data.catalog.scenes.place_records` takes
+        one of them for each place.
     url : str
         The service; by default that for many requests.
 
@@ -85,9 +84,11 @@ class EarthEngine:
         inside = [
             scene
             for scene in found.values()
-            if scene.footprint.intersects(geometry) and (time is None or time[0] <= scene.day < time[1])
+            if (time is None or time[0] <= scene.day < time[1])
+            and (self.orbit is None or scene.orbit in ("", self.orbit))
+            and scene.footprint.intersects(geometry)
         ]
-        return sorted(of_one_orbit(inside, self.orbit), key=lambda scene: scene.id)
+        return sorted(inside, key=lambda scene: scene.id)
 
     def __str__(self) -> str:
         """Return what it covers."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.outlines import outline
 from eo_data.catalog.scenes.catalogues.stac.presets import COLLECTIONS, KnownCollection
-from eo_data.catalog.scenes.scene import Scene
-from eo_data.sensors.beside import Sidecar, asset_bands
+from eo_data.catalog.scenes.scene import Orbit, Scene, orbit_of
+from eo_data.sensors.beside import Sidecar, asset_bands, cloud_share
 from eo_data.sensors.sentinel2 import offset_is_applied
 from eo_data.sensors.tables import SENSORS
 
@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 
 #: Copernicus Data Space has an asset for each size of pixels: ``B02_10m``.
 _SIZED = re.compile(r"(.+)_(\d+)m")
-#: The files of Planetary Computer lie there.
+#: Containers of this store may be read with tokens.
 _AZURE = ".blob.core.windows.net"
 
 
-def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
+def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path | None = None) -> Scene | None:
     """Return the scene that an item describes, with a file for each band.
 
     Parameters
     ----------
     item : pystac.Item
         Of a collection in `eo_data.catalog.scenes.catalogues.stac.presets.COLLECTIONS`.
-    signed : bool
-        Whether Planetary Computer signs the addresses of the files.
+    tokens, store : str
+        As of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`.
+    cache : Path, optional
+        Folder in which is kept what is fetched of its files.
 
     Returns
     -------
@@ -67,12 +69,12 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
-    files = tuple(_href(item, key, name, signed=signed) for key in keys.values())
-    bands = tuple(keys)
+    files = tuple(replace(_href(item, key, tokens, store), cache=cache) for key in keys.values())
+    bands, orbit = tuple(keys), _orbit(item, collection)
     return Scene(
         f"{name}/{item.id}",
         sensor,
-        f"{name} {_orbit(item, collection)}".rstrip(),
+        f"{name} {orbit}".rstrip(),
         files,
         bands,
         footprint,
@@ -82,12 +84,14 @@ def scene_of_item(item: Item, *, signed: bool = False) -> Scene | None:
         _tile(tags),
         _crs(tags),
         said,
+        None if SENSORS[sensor].radar else cloud_share(tags),
+        orbit,
     )
 
 
-def _orbit(item: Item, collection: KnownCollection) -> str:
-    """Return ``ascending`` or ``descending`` where it matters, or an empty text."""
-    return str(item.properties.get("sat:orbit_state", "")).lower() if collection.by_orbit else ""
+def _orbit(item: Item, collection: KnownCollection) -> Orbit | Literal[""]:
+    """Return the way of the satellite where it matters, or an empty text."""
+    return orbit_of(item.properties.get("sat:orbit_state")) if collection.by_orbit else ""
 
 
 def _keys(item: Item, sensor: str, collection: KnownCollection) -> dict[str, str]:
@@ -113,19 +117,19 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     short = {key: value for key, value in item.properties.items() if isinstance(value, str | int | float)}
     tags: dict[str, object] = {**short, "stac:id": item.id, "stac:collection": item.collection_id or ""}
     applied = offset_is_applied(tags)
-    orbit = _orbit(item, collection)
-    note = f"only {orbit} passes of {item.collection_id}" if orbit else ""
     each = (asset_bands(item.assets[key].to_dict(), applied=applied) for key in keys)
     with_unit = (tuple(replace(band, unit=collection.unit) for band in bands) for bands in each)
-    return tuple(Sidecar(tags, Path(item.id), bands, note) for bands in with_unit)
+    return tuple(Sidecar(tags, Path(item.id), bands) for bands in with_unit)
 
 
-def _href(item: Item, key: str, collection: str, *, signed: bool) -> Href:
+def _href(item: Item, key: str, tokens: str, store: str) -> Href:
+    """Return where an asset is, and who signs what is read of it: never signed itself, see `Href.service`."""
     text = item.assets[key].get_absolute_href() or item.assets[key].href
-    if signed and (urlsplit(text).hostname or "").endswith(_AZURE):
-        # A signature is good for about 45 minutes, so that it must not be asked for before the file is opened.
-        return Href(f"/vsicurl?pc_url_signing=yes&pc_collection={quote(collection)}&url={quote(text, safe='')}")
-    return Href(text)
+    parts = urlsplit(text)
+    if parts.scheme == "s3":
+        return Href(text, service=store)
+    in_azure = (parts.hostname or "").endswith(_AZURE) and "sig" not in parse_qs(parts.query)
+    return Href(text, service=tokens if in_azure else "")
 
 
 def _started(item: Item) -> datetime:

@@ -50,13 +50,16 @@ class KnownCatalogue:
         Root of its API.
     collections : tuple of str
         Those that are searched.
-    signed : bool
-        Whether Planetary Computer signs the addresses of its files. GDAL asks for a signature when it opens one.
+    tokens : str
+        Address of the service that signs requests for its files in Azure's stores, if it has one.
+    store : str
+        Address of the store of its files ``s3://``, if that is not Amazon's.
     """
 
     url: str
     collections: tuple[str, ...]
-    signed: bool = False
+    tokens: str = ""
+    store: str = ""
 
 
 _CLASSES = {"scl": "SCL", "SCL": "SCL", "SCL_20m": "SCL"}
@@ -85,8 +88,12 @@ CATALOGUES: Mapping[str, KnownCatalogue] = MappingProxyType(
         "planetary-computer": KnownCatalogue(
             "https://planetarycomputer.microsoft.com/api/stac/v1",
             ("sentinel-2-l2a", "sentinel-1-rtc", "landsat-c2-l2"),
-            signed=True,
+            tokens="https://planetarycomputer.microsoft.com/api/sas/v1/token",
         ),
-        "copernicus": KnownCatalogue("https://stac.dataspace.copernicus.eu/v1", ("sentinel-2-l2a",)),
+        "copernicus": KnownCatalogue(
+            "https://stac.dataspace.copernicus.eu/v1",
+            ("sentinel-2-l2a",),
+            store="https://eodata.dataspace.copernicus.eu",
+        ),
     }
 )

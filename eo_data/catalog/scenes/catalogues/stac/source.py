@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -17,10 +18,9 @@ from shapely.geometry.base import BaseGeometry
 from eo_core.addresses import without_credentials
 from eo_core.arguments import one_of
 from eo_data.catalog.hrefs import cause_to_show
-from eo_data.catalog.scenes.catalogues.orbits import ORBITS, Orbit, of_one_orbit
 from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
-from eo_data.catalog.scenes.scene import Scene, TimeWindow
+from eo_data.catalog.scenes.scene import ORBITS, Orbit, Scene, TimeWindow
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -55,8 +55,13 @@ class StacCatalogue:
     collections : tuple of str
         Which to search; by default those of a known catalogue that the encoders can read, or all that are known.
     orbit : {'ascending', 'descending'}, optional
-        Of Sentinel-1: which passes count. By default those of which a place has the most days (of as many, the
-        ascending ones); they are not mixed.
+        Of radar: the only passes that are found. Without, both are, and `eo_data.catalog.scenes.place_records` takes
+        one of them for each place.
+    tokens, store : str
+        Who signs what is read of its files, as of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`; by
+        default what is known of the catalogue. For files of items that were saved from one of these, state it.
+    remote_cache : Path, optional
+        Folder in which is kept what is fetched of files that are looked at before they are read.
 
     Raises
     ------
@@ -67,6 +72,9 @@ class StacCatalogue:
     catalogue: str
     collections: tuple[str, ...] = ()
     orbit: Orbit | None = None
+    tokens: str = ""
+    store: str = ""
+    remote_cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not known."""
@@ -94,9 +102,10 @@ class StacCatalogue:
             for scene in scenes
             if (not sensors or scene.sensor in sensors)
             and (time is None or time[0] <= scene.day < time[1])
+            and (self.orbit is None or scene.orbit in ("", self.orbit))
             and scene.footprint.intersects(geometry)
         ]
-        return sorted(of_one_orbit(found, self.orbit), key=lambda scene: scene.id)
+        return sorted(found, key=lambda scene: scene.id)
 
     def __str__(self) -> str:
         """Return what it covers."""
@@ -166,9 +175,11 @@ class StacCatalogue:
         return list(found.values())
 
     def _scenes(self, items: Iterable[Item]) -> Iterator[Scene]:
+        known = self._known
+        tokens, store = self.tokens or (known.tokens if known else ""), self.store or (known.store if known else "")
         for item in items:
             try:
-                scene = scene_of_item(item, signed=bool(self._known and self._known.signed))
+                scene = scene_of_item(item, tokens=tokens, store=store, cache=self.remote_cache)
             except ValueError as error:
                 warnings.warn(f"{without_credentials(str(error))} It is left out.", stacklevel=2)
                 continue

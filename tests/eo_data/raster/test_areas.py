@@ -8,7 +8,7 @@ import shapely
 from affine import Affine
 from shapely.geometry import Point, Polygon, box
 
-from eo_data.catalog.scenes.areas import covered_area
+from eo_data.raster.areas import covered_area
 
 
 def test_boxes_are_shared_as_by_hand() -> None:
