@@ -207,7 +207,7 @@ def test_scenes_on_the_date_line_and_around_the_pole_are_found_and_read(
 def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_root(tmp_path: Path) -> None:
     """Else a config would find other files from another working directory."""
     (tmp_path / "scenes").mkdir()
-    told: dict[str, Any] = {"collections": ["sentinel-1-rtc"], "orbit": "descending"}
+    told: dict[str, Any] = {"collections": ["sentinel-1-rtc"]}
     for given, where in (
         ("earth-search", "earth-search"),
         ("https://host/v1", "https://host/v1"),
@@ -215,7 +215,7 @@ def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_
     ):
         found = scenes_from(given, root=tmp_path, **told)
         assert isinstance(found, StacCatalogue)
-        assert (found.catalogue, found.collections, found.orbit) == (where, ("sentinel-1-rtc",), "descending")
+        assert (found.catalogue, found.collections) == (where, ("sentinel-1-rtc",))
         assert scenes_from(found, root=tmp_path) is found
     folder = scenes_from("scenes", root=tmp_path)
     assert isinstance(folder, FolderOfScenes)
@@ -224,12 +224,10 @@ def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_
 
 def test_a_source_that_is_none_or_cannot_do_what_is_stated_is_refused(tmp_path: Path) -> None:
     """A misspelt catalogue would be a folder without scenes; an orbit that nobody heeds would mix both."""
-    valid = "earth-search, planetary-computer, copernicus"
+    valid = "earth-search, planetary-computer, copernicus, earth-engine"
     with pytest.raises(ValueError, match=rf"needs a source of scenes: .*{valid}"):
         scenes_from(None)
     with pytest.raises(ValueError, match=rf"no catalogue is called 'earthsearch'. .*{valid}"):
         scenes_from("earthsearch", root=tmp_path)
-    with pytest.raises(ValueError, match="collections and orbit can be told to a catalogue"):
-        scenes_from(tmp_path, collections=["sentinel-1-rtc"], orbit="ascending")
-    with pytest.raises(ValueError, match=r"orbit can be told to a catalogue .* Leave it out"):
-        scenes_from(folder_of_scenes(tmp_path), orbit="ascending")
+    with pytest.raises(ValueError, match="collections are of a catalogue"):
+        scenes_from(tmp_path, collections=["sentinel-1-rtc"])
