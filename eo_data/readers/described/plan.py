@@ -14,6 +14,7 @@ import numpy as np
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
+from eo_data.catalog.scenes.catalogues.earth_engine.images import is_engine_image
 from eo_data.catalog.scenes.place_records import PlaceRecords
 from eo_data.catalog.scenes.place_scenes import cover
 from eo_data.catalog.scenes.place_tables import PlaceFailure
@@ -188,8 +189,8 @@ def listed_images(scene: Scene) -> Description:
 
 
 def is_on_servers(scene: Scene) -> bool:
-    """Whether files of a scene are on servers, so that headers cost requests."""
-    return any(href.is_remote for href in scene.files)
+    """Whether files of a scene are on servers, so that headers cost requests; some addresses state what headers do."""
+    return any(href.is_remote and not is_engine_image(href) for href in scene.files)
 
 
 def _place(record: Record) -> PlannedPlace:
