@@ -151,9 +151,10 @@ class Asked:
         if orbit is None or not any(scene.radar for scene in clear):
             return clear, tuple(notes)
         kept = [scene for scene in clear if not scene.radar or scene.orbit == orbit]
-        count, others = len(_days_of(kept, where)), len(_days_of(clear, where) - _days_of(kept, where))
-        why = "asked for" if limits.orbit else "the most dates"
-        return kept, (*notes, f"only {orbit} passes ({why}: {count}; dates with only others left out: {others})")
+        notes.append(f"only {orbit} passes, {'as asked for' if limits.orbit else 'which have the most dates'}")
+        if others := len(_days_of(clear, where) - _days_of(kept, where)):
+            notes.append(f"dates left out that have only other passes: {others}")
+        return kept, tuple(notes)
 
     def why_none(self, places: Sequence[Place]) -> str:
         """Say why no scene counts of a place, or of any of some: there are none, none in the time, or not as asked."""

@@ -96,10 +96,11 @@ def test_passes_of_radar_are_not_mixed() -> None:
     up, down = radar(1, "ascending"), [radar(3, "descending"), radar(9, "descending")]
     most = record(up, *down, sensor=S1)
     assert days(most) == [3, 9]
-    assert most.notes["x"] == ("only descending passes (the most dates: 2; dates with only others left out: 1)",)
+    left_out = "dates left out that have only other passes"
+    assert most.notes["x"] == ("only descending passes, which have the most dates", f"{left_out}: 1")
     asked = record(up, *down, sensor=S1, orbit="ascending")
     assert days(asked) == [1]
-    assert asked.notes["x"] == ("only ascending passes (asked for: 1; dates with only others left out: 2)",)
+    assert asked.notes["x"] == ("only ascending passes, as asked for", f"{left_out}: 2")
     assert days(record(up, down[0], sensor=S1)) == [1]  # of as many
     # Optical scenes have no passes to keep apart.
     assert record(optical(1, 5), optical(2, 5), orbit="ascending").notes == {}
