@@ -65,8 +65,12 @@ class Sidecar:
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
 
 
-#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, Landsat's MTL file, tags of HLS.
-_CLOUD_SHARES = ("eo:cloud_cover", "CLOUD_COVERAGE_ASSESSMENT", "IMAGE_ATTRIBUTES.CLOUD_COVER", "cloud_coverage")
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, Landsat's MTL file, tags of HLS, and Sentinel-2 and
+#: Landsat of Earth Engine.
+_CLOUD_SHARES = (
+    *("eo:cloud_cover", "CLOUD_COVERAGE_ASSESSMENT", "IMAGE_ATTRIBUTES.CLOUD_COVER", "cloud_coverage"),
+    *("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER"),
+)
 
 
 def cloud_share(tags: Mapping[str, object]) -> float | None:
