@@ -21,7 +21,7 @@ import numpy as np
 from eo_core.config import read_config
 from eo_core.files import write_file
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.records import SPLITS, Record, SceneFiles
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
@@ -38,6 +38,7 @@ _FAR = 5.0
 #: What makes the same data sets as our data modules, in another second instead of in seven: without Lightning.
 _WITHOUT_LIGHTNING = {
     "eo_data.datamodules.ChipDataModule": "eo_data.dataset.chip_splits.ChipSplits",
+    "eo_data.datamodules.PlaceDataModule": "eo_data.dataset.place_splits.PlaceSplits",
     "eo_data.datamodules.TimeSeriesDataModule": "eo_data.dataset.chip_splits.SeriesSplits",
 }
 
@@ -65,8 +66,8 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
     module = parser.instantiate(parser.parse_object({"data": _data_section(configs)})).data
     if not isinstance(module, ChipDataModule):
         msg = (
-            f"inspect shows what eo_data.datamodules.ChipDataModule and TimeSeriesDataModule do; this config has "
-            f"{type(module).__name__}."
+            "inspect shows what ChipDataModule, TimeSeriesDataModule and PlaceDataModule of eo_data.datamodules do; "
+            f"this config has {type(module).__name__}."
         )
         raise ValueError(msg)
     return module
@@ -145,16 +146,18 @@ def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: 
 
 def lines_of_files(name: str, source: ImageSource, record: Record) -> Iterator[str]:
     """Yield what the files of a modality say of themselves, and what the config makes of it."""
-    hrefs, names = record.files.get(name, ()), record.bands.get(name)
+    whole = SceneFiles(record.files.get(name, ()), record.bands.get(name, ()))
+    scene = next((own for frame in record.frames.get(name, ()) for own in frame), whole)  # of a place, the first one
+    hrefs = scene.files
     yield f"modality    {name}"
     for href in hrefs[:3]:
         yield from (f"  {line}" for line in describe_file(href, source))
     if len(hrefs) > 3:
-        yield f"            ... {len(hrefs)} files"
+        yield f"            ... {len(record.files[name])} files"
     if hrefs:
         yield from (
             f"  verdict   {found.band:<10} {found.verdict:<11} {found.text}"
-            for found in band_verdicts(name, source, hrefs, names)
+            for found in band_verdicts(name, source, hrefs, scene.bands or None, scene.said)
         )
 
 

@@ -6,6 +6,7 @@ Source: STAC item, ``raster`` and ``eo`` extensions (``raster:bands`` up to STAC
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,19 +66,18 @@ class Sidecar:
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
 
 
-#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, Landsat's MTL file, tags of HLS.
-_CLOUD_SHARES = ("eo:cloud_cover", "CLOUD_COVERAGE_ASSESSMENT", "IMAGE_ATTRIBUTES.CLOUD_COVER", "cloud_coverage")
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group).
+_CLOUD_SHARES = ("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover")
 
 
 def cloud_share(tags: Mapping[str, object]) -> float | None:
     """Return the clouds of a whole scene in percent; ``None`` where tags do not say, as -1 of Landsat does."""
+    last = {name.rpartition(".")[2].lower(): value for name, value in tags.items()}
     for name in _CLOUD_SHARES:
-        try:
-            share = float(str(tags[name]))
-        except (KeyError, ValueError):
-            continue
-        if 0 <= share <= 100:
-            return share
+        with suppress(ValueError):
+            share = float(str(last.get(name)))
+            if 0 <= share <= 100:
+                return share
     return None
 
 

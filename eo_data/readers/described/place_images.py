@@ -49,13 +49,13 @@ def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, 
         raise ValueError(msg)
     own: dict[str, Any] = {"dated": True, "resampling": "nearest"}
     if scene is None:
-        return ImageSource(**own | stated)
+        return ImageSource(**{**own, **stated})
     found = describe_scene_images(scene, stated_of_images(stated))
     own |= {"unit": found.unit, "offset": found.offset, "pixel_size": found.pixel_size}
     own["file_bands"] = None if found.file_bands is None else list(found.file_bands)
     if clouds and found.quality_band is not None:
         own |= {"cloud_band": found.quality_band, "cloud_kind": found.quality_kind}
-    return ImageSource(**own | stated)
+    return ImageSource(**{**own, **stated})
 
 
 def stated_of_images(given: Mapping[str, Any]) -> Stated:

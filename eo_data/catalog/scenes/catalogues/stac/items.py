@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-import shapely
-from shapely.affinity import translate
-from shapely.geometry import box
-from shapely.geometry.base import BaseGeometry
-
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.outlines import outline
 from eo_data.catalog.scenes.catalogues.stac.presets import COLLECTIONS, KnownCollection
 from eo_data.catalog.scenes.scene import Orbit, Scene, orbit_of
 from eo_data.sensors.beside import Sidecar, asset_bands, cloud_share
@@ -69,7 +64,7 @@ def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path 
         raise ValueError(msg)
     try:
         started = _started(item)
-        outline = _outline(item.geometry)
+        footprint = outline(item.geometry)
         said = _said(item, list(keys.values()), collection)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{where} cannot be understood: {error}"
@@ -82,7 +77,7 @@ def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path 
         f"{name} {orbit}".rstrip(),
         files,
         bands,
-        outline,
+        footprint,
         started.date(),
         started,
         bands,
@@ -143,31 +138,6 @@ def _started(item: Item) -> datetime:
         msg = "it states neither datetime nor start_datetime."
         raise ValueError(msg)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _outline(geometry: Mapping[str, Any] | None) -> BaseGeometry:
-    """Return a footprint cut at the date line: one that seems to go around the earth crosses it."""
-    if not geometry:
-        msg = "it has no geometry."
-        raise ValueError(msg)
-    outline = shapely.geometry.shape(geometry)
-    if _width(outline) <= 180 or outline.geom_type != "Polygon":
-        return shapely.make_valid(outline)
-    east = shapely.make_valid(shapely.transform(outline, _eastward))
-    if _width(east) > 180:  # around a pole: what it shows is left to the pixels
-        return shapely.make_valid(outline)
-    sides = shapely.intersection(east, box(0, -90, 180, 90)), shapely.intersection(east, box(180, -90, 360, 90))
-    return shapely.union(sides[0], translate(sides[1], -360))
-
-
-def _width(outline: BaseGeometry) -> float:
-    west, _, east, _ = outline.bounds
-    return float(east - west)
-
-
-def _eastward(points: np.ndarray) -> np.ndarray:
-    """Return longitudes from 0 to 360 degrees."""
-    return np.column_stack([np.where(points[:, 0] < 0, points[:, 0] + 360, points[:, 0]), points[:, 1]])
 
 
 def _tile(tags: Mapping[str, Any]) -> str:
