@@ -72,8 +72,12 @@ class Sidecar:
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
 
 
-#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group).
-_CLOUD_SHARES = ("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover")
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group) and
+#: images of Earth Engine, Sentinel-2 of Earth Engine.
+_CLOUD_SHARES = (
+    *("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover"),
+    "cloudy_pixel_percentage",
+)
 
 
 def cloud_share(tags: Mapping[str, object]) -> float | None:
