@@ -2,7 +2,8 @@
 
 Prints every step - what files say of themselves and what the config makes of it, bands in order, units, dates,
 geometry, values before and after, and what the encoder's preprocessing tells of tokens and memory - raises the alarm
-where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config.
+where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config;
+``--dry-run`` what would be read of the places of one: grids, dates, scenes, clouds, files and bytes.
 Loads neither weights nor TerraTorch.
 """
 

@@ -279,11 +279,11 @@ def _lines_of(place: PlannedPlace, items: Sequence[PlannedScene]) -> Iterator[st
     grids = ", ".join(f"{name} {side} x {side} pixels of {size:g} m" for name, (side, size) in place.grids.items())
     yield ""
     yield from _wrapped(f"{place.id}: {grids}, {place.crs}")
-    yield f"  {'date':10}  {'images':6}  {'clouds':>7}  {'files':>5}  {'bytes':>8}  scene"
+    yield f"  {'date':10}  {'images':8}  {'clouds':>7}  {'files':>5}  {'bytes':>8}  scene"
     for item in items[:_SCENES]:
         said = item.orbit[:7] if item.cloud is None else f"{item.cloud:.1f} %"
         name = PurePosixPath(item.scene).name
-        start = f"  {item.day}  {item.modality[:6]:6}  {said or '?':>7}  {len(item.files):5}  {_size(item.bytes):>8}  "
+        start = f"  {item.day}  {item.modality[:8]:8}  {said or '?':>7}  {len(item.files):5}  {_size(item.bytes):>8}  "
         room = _WIDTH - len(start)
         # Of a long id the end tells most: the mission and the date come first.
         yield start + (name if len(name) <= room else f"...{name[3 - room :]}")

@@ -161,7 +161,7 @@ def test_radar_in_the_geometry_of_its_swath_is_refused(tmp_path: Path) -> None:
             points = [rasterio.control.GroundControlPoint(row, col, *to_map(CORNER, col, row)) for row, col in corners]
             file.gcps = (points, file.crs)
     source = str(write_catalogue(tmp_path, [grd]))
-    with pytest.raises(ValueError, match=r"vv\.tif: it has no georeference"):
+    with pytest.raises(ValueError, match=r"vv\.tif: it has no georeference but ground control points.*of radar: RTC"):
         embed("thor_v1_tiny", PLACE, source=source, unit="linear_power", **JUNE)
 
 
