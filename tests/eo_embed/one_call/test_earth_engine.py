@@ -102,6 +102,28 @@ def test_a_scene_of_the_next_zone_is_asked_for_in_its_own_grid(tmp_path: Path) -
     assert_same(found, embed("thor_v1_tiny", place, source=folder, **S2))
 
 
+def test_level_1c_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Its collection is not searched unless it is named: both levels would show every place."""
+    collection = "COPERNICUS/S2_HARMONIZED"
+    options: dict[str, Any] = {"sensor": "sentinel2_l1c", **DAY}
+    with earth_engine([sentinel2(INDEX, numbers(), collection=collection)]) as engine:
+        found = embed("thor_v1_tiny", PLACE, source=source(engine, collections=(collection,)), **options)
+        with pytest.raises(ValueError, match="no scene"):
+            embed("thor_v1_tiny", PLACE, source=source(engine), **options)
+    folder = write_numbers(tmp_path, as_read(numbers()))
+    assert_same(found, embed("thor_v1_tiny", PLACE, source=folder, **options))
+
+
+def test_an_offset_that_was_not_taken_off_is_stopped_by_dark_pixels() -> None:
+    """Should Google's correction miss an image: a fifth is dark water, as a lake is beyond red."""
+    made = numbers()
+    made[:, :, :13] = np.random.default_rng(3).integers(5, 60, (10, 64, 13))
+    place = PointBuffer(PLACE.lon, PLACE.lat, 310)
+    bright = sentinel2(INDEX, made + np.uint16(1000))
+    with earth_engine([bright]) as engine, pytest.raises(ValueError, match="1000 too high"):
+        embed("thor_v1_tiny", place, source=source(engine), **S2)
+
+
 def test_dates_are_those_of_the_images(tmp_path: Path) -> None:
     """A series of AnySat over three pages of the list; one scene is of the day after the last."""
     days = ("2022-06-01", "2022-06-04", "2022-06-06", "2022-06-11", "2022-07-01")

@@ -65,7 +65,7 @@ def test_a_scene_is_what_its_description_says() -> None:
     )
     with earth_engine([image]) as engine:
         (scene,) = EarthEngine("a-project", url=engine.url).search(HERE, JUNE, ["sentinel2_l2a"])
-        nothing = EarthEngine("a-project", url=engine.url).search(
+        nothing = EarthEngine("a-project", url=f"{engine.url}/").search(
             box(west, (2 * north + south) / 3, east, north), JUNE, ["sentinel2_l2a"]
         )
     assert scene.id == "COPERNICUS/S2_SR_HARMONIZED/20220601T102031_20220601T102555_T32TNR"
