@@ -10,7 +10,7 @@ import guarded_checks
 import numpy as np
 import pytest
 import rasterio
-from many_places import ASSETS, Given, runner, served
+from place_runs import ASSETS, Given, runner, served
 from rasterio.windows import Window
 
 from eo_data.raster.raster import to_map

@@ -1,7 +1,7 @@
 """Many places from a catalogue: its servers in a process of their own, and runs over them in others, to be killed.
 
-python many_places.py serve FOLDER SIDE DATES BANDS    a STAC API and a server of ranges; a line asks for what was given
-python many_places.py run                        each line is a run, see `run`, in a process of its own
+python place_runs.py serve FOLDER SIDE DATES BANDS    a STAC API and a server of ranges; a line asks for what was given
+python place_runs.py run                        each line is a run, see `run`, in a process of its own
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def run(given: Mapping[str, Any]) -> None:
     given : mapping
         ``source``, ``out``, ``cache``: as of `embed`; ``count``, ``side``, ``lone``: of `places`; ``killed_before``:
         number of the time that a file is synced, in the cache or the export, before which the process is killed;
+        ``killed_at``: number of the place at which it is;
         ``command``: whether to go by ``eo embed``; ``cost``: the file for what it cost.
     """
     from eo_embed import Export, PointBuffer, embed
@@ -156,7 +157,7 @@ def run(given: Mapping[str, Any]) -> None:
     from eo_embed.one_call.command import main
 
     memory: list[float] = []
-    run_module.encoder_for = lambda *_: StandIn(memory)  # type: ignore[assignment]
+    run_module.encoder_for = lambda *_: StandIn(memory, given.get("killed_at", 0))  # type: ignore[assignment]
     kill_before(given.get("killed_before", 0))
     where = places(given["count"], given["side"], given["lone"])
     start, said = time.perf_counter(), dict[str, Any]()
@@ -212,10 +213,10 @@ class StandIn:
 
     weights_sha256 = "0" * 64
 
-    def __init__(self, memory: list[float]) -> None:
+    def __init__(self, memory: list[float], last: int) -> None:
         from types import SimpleNamespace
 
-        self.memory = memory
+        self.memory, self.last = memory, last
         self.extractor = SimpleNamespace(backbone=SimpleNamespace(load_report=None))
 
     def __call__(self, image: Any, **_: Any) -> list[Any]:
@@ -227,6 +228,8 @@ class StandIn:
         grid = torch.nn.functional.avg_pool2d(pixels.flatten(1, -3), 8)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        if len(self.memory) == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
         return [Features(grid.flatten(2).transpose(1, 2), None, grid)]
 
 
