@@ -242,6 +242,10 @@ def test_refusals_name_the_remedy_and_the_other_places_go_on(
         engine.faults = [(status, reason)] * 6
         with pytest.raises(OSError, match=rf"S2_SR_HARMONIZED of Earth Engine .* searched: .*{remedy}"):
             embed("thor_v1_tiny", PLACE, source=source(engine), **S2)
+    with earth_engine(images) as engine:  # at another address: what is done stays
+        found = embed("thor_v1_tiny", places, source=source(engine), out=tmp_path, progress=False, **S2)
+        assert not found.failures
+        assert {far in str(body) for body in engine.pixels} == {True}
     assert TOKEN not in said
 
 
