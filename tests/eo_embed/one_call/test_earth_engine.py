@@ -102,6 +102,22 @@ def test_a_scene_of_the_next_zone_is_asked_for_in_its_own_grid(tmp_path: Path) -
     assert_same(found, embed("thor_v1_tiny", place, source=folder, **S2))
 
 
+def test_a_place_on_the_date_line_is_whole(tmp_path: Path) -> None:
+    """Its footprint goes on beyond 180 degrees; half of the place would be missing, or all."""
+    crs, side = "EPSG:32660", 64
+    x, y = (10 * round(own / 10) for own in Transformer.from_crs(4326, crs, always_xy=True).transform(180, 10.5))
+    corner = (float(x - 320), float(y + 320))
+    ring = [[179.99, 10.49], [180.01, 10.49], [180.01, 10.51], [179.99, 10.51], [179.99, 10.49]]
+    pixels = as_read(numbers(side=side))
+    image = sentinel2(INDEX, pixels, corner=corner, crs=crs, geometry={"type": "Polygon", "coordinates": [ring]})
+    place = PointBuffer(180, 10.5, 160)
+    with earth_engine([image]) as engine:
+        found = embed("thor_v1_tiny", place, source=source(engine), **S2)
+    folder = write_numbers(tmp_path, pixels, transform=Affine(10, 0, corner[0], 0, -10, corner[1]), crs=crs)
+    assert float(found.valid.mean()) == 1
+    assert_same(found, embed("thor_v1_tiny", place, source=folder, **S2))
+
+
 def test_level_1c_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
     """Its collection is not searched unless it is named: both levels would show every place."""
     collection = "COPERNICUS/S2_HARMONIZED"

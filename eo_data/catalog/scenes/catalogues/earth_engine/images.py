@@ -144,12 +144,13 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
     tags = said.get("properties", {})
     if collection is None or any(tags.get(key) != value for key, value in collection.only.items()):
         return None
-    if collection.by_orbit and not {*collection.bands} <= {band["id"] for band in said.get("bands", ())}:
+    if collection.by_orbit and not {*collection.bands} <= {band.get("id") for band in said.get("bands", ())}:
         return None
     try:
         image = EngineImage(name, str(said.get("updateTime", "")), _grids(said, collection), session)
         started = _started(said)
         footprint = _footprint(said, image)
+        tile = _tile(tags, collection)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         msg = f"The image {name} cannot be understood: {reason}."
@@ -164,7 +165,7 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         footprint,
         started.date(),
         started,
-        tile=_tile(tags, collection),
+        tile=tile,
         crs=image.grids[0].grid.crs or "",
         cloud=cloud_share(tags),
         orbit=orbit,
