@@ -32,8 +32,9 @@ class PlaceSplits(SeriesSplits):
     time : (str, str)
         First day, and the day after the last one.
     source : str or SceneSource
-        Where scenes are looked for: ``earth-search``, ``planetary-computer``, ``copernicus``, the address of another
-        STAC API, a ``catalog.json`` or a folder of products or images below ``root``, or an object that finds scenes.
+        Where scenes are looked for: ``earth-search``, ``planetary-computer``, ``copernicus``, ``earth-engine``, the
+        address of another STAC API, a ``catalog.json`` or a folder of products or images below ``root``, or an object
+        that finds scenes.
     modalities : mapping of str to mapping
         Modalities in the order of the batch, under the names that the backbone knows. Of each, ``bands`` and ``sensor``
         are needed; the other fields of `eo_data.catalog.sources.ImageSource` are for what its files do not say, or to
