@@ -145,10 +145,6 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
         {"decoder": "FCNDecoder", "decoder_channels": 32, "decoder_num_convs": 3},
     ),
     "classification": ("ClassificationTask", {"decoder": "IdentityDecoder", "head_linear_after_pool": True}),
-    "regression": (
-        "PixelwiseRegressionTask",
-        {"decoder": "FCNDecoder", "decoder_channels": 32, "decoder_num_convs": 3},
-    ),
 }
 
 
@@ -177,10 +173,10 @@ def learned(folder: Path, scenes: Path, task: str, data: dict[str, Any]) -> tupl
     backbone = {"backbone": "thor_v1_tiny", "backbone_pretrained": False, "backbone_model_bands": list(TRAINED)}
     backbone |= {"backbone_input_gsd": 10, "backbone_merge_method": "mean", "backbone_out_indices": [5]}
     backbone |= {"backbone_input_params": {"flexivit_patch_size_seqs": [8]}}
-    classes: dict[str, Any] = {} if task == "regression" else {"num_classes": 2}
-    model = {"model_factory": "EncoderDecoderFactory", "model_args": backbone | decoder | classes, "lr": 1e-3}
-    model |= {"loss": "mse" if task == "regression" else "ce", "optimizer": "AdamW", "plot_on_val": False}
-    if task != "classification":
+    arguments = backbone | decoder | {"num_classes": 2}
+    model = {"model_factory": "EncoderDecoderFactory", "model_args": arguments, "lr": 1e-3}
+    model |= {"loss": "ce", "optimizer": "AdamW", "plot_on_val": False}
+    if task == "segmentation":
         model["ignore_index"] = -1
     logger = {"class_path": "CSVLogger", "init_args": {"save_dir": str(folder), "name": "metrics"}}
     config = {
@@ -203,25 +199,19 @@ def learned(folder: Path, scenes: Path, task: str, data: dict[str, Any]) -> tupl
 def test_encoders_learn_from_labels_of_places(served: tuple[Path, RangeServer], tmp_path: Path, task: str) -> None:
     """Bright in the infrared or not: from a column, or from a map; the place that nothing shows is left out."""
     scenes, _ = served
-    bright = pixels("2022-06-03")[0][TRAINED_AT].astype(np.float32)
-    values = bright * np.float32(1e-4) if task == "regression" else (bright > 2200).astype(np.uint8)
-    write_band(scenes / f"{task}.tif", values, nodata=None)
+    infrared = pixels("2022-06-03")[0][TRAINED_AT].astype(np.float32)
+    write_band(scenes / "cover.tif", (infrared > 2200).astype(np.uint8), nodata=None)
     spots = [(column, row) for column in (8, 24, 40, 56) for row in (8, 24, 40, 56)]
-    places = [
-        place(f"p{i}", *spot)
-        | {
-            "split": "val" if i % 4 == 3 else "train",
-            "kind": ("dark", "bright")[int(bright[around(spot)].mean() > 2200)],
-        }
-        for i, spot in enumerate(spots)
-    ]
+    places = []
+    for number, spot in enumerate(spots):
+        kind = "bright" if infrared[around(spot)].mean() > 2200 else "dark"
+        places.append(place(f"p{number}", *spot) | {"split": "val" if number % 4 == 3 else "train", "kind": kind})
     places.append(place("nowhere", 90000, 40) | {"split": "train", "kind": "dark"})
     data: dict[str, Any] = {"places": places}
     if task == "classification":
         data |= {"label_column": "kind", "class_names": ["dark", "bright"]}
     else:
-        label = {} if task == "regression" else {"classes": 2}
-        data |= {"label_map": f"{task}.tif", "label": label}
+        data |= {"label_map": "cover.tif", "label": {"classes": 2}}
     with pytest.warns(UserWarning, match="1 of 13 samples of 'train' are left out"):
         losses, cli = learned(tmp_path, scenes, task, data)
     assert len(losses) == 6 * 3
