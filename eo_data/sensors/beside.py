@@ -28,6 +28,10 @@ class SidecarBand:
         The number that stands for missing pixels; may be NaN.
     unit : str or None
         What the values are, where the collection says so: ``linear_power``.
+    dtype : str or None
+        Type of the numbers, as numpy spells it.
+    gsd : float or None
+        Side of a pixel in metres.
     """
 
     name: str | None = None
@@ -35,6 +39,8 @@ class SidecarBand:
     offset: float | None = None
     nodata: float | None = None
     unit: str | None = None
+    dtype: str | None = None
+    gsd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,12 @@ class Sidecar:
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
 
 
-#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group).
-_CLOUD_SHARES = ("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover")
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group) and
+#: images of Earth Engine, Sentinel-2 of Earth Engine.
+_CLOUD_SHARES = (
+    *("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover"),
+    "cloudy_pixel_percentage",
+)
 
 
 def cloud_share(tags: Mapping[str, object]) -> float | None:
@@ -112,7 +122,10 @@ def asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand
         if applied:
             values["offset"] = None if values["offset"] is None else 0.0
         name = names[i] if i < len(names) else None
-        bands.append(SidecarBand(name, values["scale"], values["offset"], values["nodata"]))
+        kind = str(band.get("data_type") or old.get("data_type") or asset.get("data_type") or "")
+        size = band.get("gsd") or asset.get("gsd") or old.get("spatial_resolution")
+        numbers = values["scale"], values["offset"], values["nodata"]
+        bands.append(SidecarBand(name, *numbers, dtype=kind or None, gsd=float(size) if size else None))
     return tuple(bands)
 
 

@@ -90,8 +90,8 @@ class Sensor:
 
     @property
     def radar(self) -> bool:
-        """Whether it sends its own waves, which go through clouds and see a slope from one side."""
-        return all(band.unit == "dB" for band in self.bands)
+        """Whether it sends its own waves, which go through clouds: its bands have no wavelength here."""
+        return all(band.wavelength_nm is None for band in self.bands)
 
     def canonical(self, name: str) -> str | None:
         """Return the canonical name behind a name or alias, or ``None`` if the sensor has no such band."""

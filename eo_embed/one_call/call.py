@@ -13,6 +13,7 @@ import numpy as np
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.scene import Orbit
+from eo_data.readers.described.plan import Plan
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
@@ -22,7 +23,7 @@ from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
 from eo_embed.one_call.exports import embedded_one_by_one, exported
 from eo_embed.one_call.files import prepared_files
 from eo_embed.one_call.options import EncoderOptions, Frames, Precision, Request, TimeWindow
-from eo_embed.one_call.places import are_places, is_one, prepared_places, refuse_none, table_of_places
+from eo_embed.one_call.places import are_places, is_one, planned_places, prepared_places, refuse_none, table_of_places
 from eo_embed.one_call.prepared import IMAGE_FIELDS
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
@@ -64,13 +65,14 @@ def embed(
     out: File | None = None,
     on_error: OnError = "skip",
     progress: bool = True,
+    dry_run: bool = False,
     max_memory: int | str | None = None,
     remote_cache: File | None = None,
     id: str = "",  # noqa: A002  (the word of every export's column)
     id_column: str | None = None,
     buffer_m: float | None = None,
     **options: Any,  # noqa: ANN401
-) -> Embedded | EmbeddedPlaces | Export:
+) -> Embedded | EmbeddedPlaces | Export | Plan:
     """Return the embedding of an image, a series or a place; of many places, one each.
 
     The numbers are those that ``terratorch predict`` exports with the same settings. The encoder is built once and
@@ -157,6 +159,11 @@ def embed(
         Of many places: go on after one that cannot be used, and list it with the reason; or stop.
     progress : bool
         Of many places: whether to show a progress bar.
+    dry_run : bool
+        Of places: return what would be read, before a pixel is, see `eo_data.readers.described.plan.Plan`: grids,
+        dates, scenes, clouds, files, bytes, and places that would fail. Print it to have it as a table. Of files on
+        servers not even headers are read, so that what only they tell (an offset that no item states, a file that is
+        not there) is not known yet.
     max_memory : int or str, optional
         Memory that one image may take, such as ``"4GB"``.
     remote_cache : path, optional
@@ -174,8 +181,8 @@ def embed(
 
     Returns
     -------
-    Embedded, EmbeddedPlaces or Export
-        One embedding; or those of many places, with ``out`` as the export that was written.
+    Embedded, EmbeddedPlaces, Export or Plan
+        One embedding; or those of many places, with ``out`` as the export that was written. Under ``dry_run`` a plan.
 
     Raises
     ------
@@ -212,6 +219,8 @@ def embed(
             raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
+        if dry_run:
+            return planned_places(table, request, stated, source)
         prepared, failures = prepared_places(table, request, stated, source, cache)
         if not prepared.records:
             msg = f"{failures[0].id}: {failures[0].reason}"
@@ -222,8 +231,8 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    of_places = {"source": source, "id_column": id_column, "buffer_m": buffer_m, "max_cloud": max_cloud, "orbit": orbit}
-    _refuse_for_files(given, **of_places)
+    of_places = {"source": source, "max_cloud": max_cloud, "orbit": orbit, "dry_run": dry_run or None}
+    _refuse_for_files(given, **of_places, id_column=id_column, buffer_m=buffer_m)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
         raise ValueError(msg)

@@ -19,6 +19,7 @@ from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import UnknownFactsError
 from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
+from eo_data.readers.described.plan import Plan, is_on_servers, listed_images, plan_of
 from eo_data.readers.described.scenes import scenes_from
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
@@ -101,6 +102,32 @@ def prepared_places(
     ValueError
         If nothing says where to look or when, or which sensor is meant.
     """
+    prepared, placed = _prepared(table, request, stated, source, cache, opened=True)
+    return prepared, (*table.failures, *placed.failures)
+
+
+def planned_places(table: PlaceTable, request: Request, stated: Mapping[str, Any], source: Any) -> Plan:  # noqa: ANN401
+    """Return what `prepared_places` would read; of files on servers nothing is opened.
+
+    Raises
+    ------
+    ValueError
+        As `prepared_places`.
+    """
+    prepared, placed = _prepared(table, request, stated, source, None, opened=False)
+    return plan_of(placed, prepared.modalities, table.failures)
+
+
+def _prepared(
+    table: PlaceTable,
+    request: Request,
+    stated: Mapping[str, Any],
+    source: Any,  # noqa: ANN401
+    cache: Path | None,
+    *,
+    opened: bool,
+) -> tuple[Prepared, PlaceRecords]:
+    """Return how places are read, and their records; without opening what is on servers only if it is not read."""
     if request.time is None:
         msg = 'A place needs a window of time: add time=("2022-06-01", "2022-09-01"), the end excluded.'
         raise ValueError(msg)
@@ -115,7 +142,8 @@ def prepared_places(
     sources: dict[str, ImageSource] = {}
     chosen: dict[str, ImageKind] = {}
     for scene in search.examples(kinds):
-        found = describe_scene_images(scene, stated_of(stated, scene.sensor))
+        headers = opened or not is_on_servers(scene)
+        found = describe_scene_images(scene, stated_of(stated, scene.sensor)) if headers else listed_images(scene)
         kind = kind_for(request.encoder.name, kinds, found, scene.id)
         if kind.modality in sources:
             msg = (
@@ -131,14 +159,14 @@ def prepared_places(
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
     masked = sources if stated.get("clouds", True) and stated.get("cloud_band") is None else ()
-    found_records = _records(table, scenes, sources, facts, request)
-    placed = with_known_scenes(found_records, sources, dict.fromkeys(sources, stated_of(stated, None)), masked)
+    placed = _records(table, scenes, sources, facts, request)
+    if opened:
+        placed = with_known_scenes(placed, sources, dict.fromkeys(sources, stated_of(stated, None)), masked)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
         raise ValueError(msg)
-    prepared = Prepared(root, placed.records, sources, facts, policy, series, tile)
-    return prepared, (*table.failures, *placed.failures)
+    return Prepared(root, placed.records, sources, facts, policy, series, tile), placed
 
 
 def _records(

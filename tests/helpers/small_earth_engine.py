@@ -112,7 +112,8 @@ class Engine:
     given : int
         Bytes of pixels that it gave.
     faults, pixel_faults : list of (int, str)
-        Statuses and reasons with which the next requests for lists, or for pixels, are refused.
+        Statuses and reasons with which the next requests for lists, or for pixels, are refused; an answer of the
+        status 0 ends early.
     refused : dict of str to (int, str)
         With which all requests for pixels of an image are.
     """
@@ -191,24 +192,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.state.tokens.add(self.headers.get("Authorization", ""))
         self.state.paths.add(urlsplit(self.path).path)
         fault = next((own for name, own in self.state.refused.items() if name in json.dumps(body)), None)
-        if fault or self.state.pixel_faults:
-            return self._refuse(*(fault or self.state.pixel_faults.pop(0)))
+        if not fault and self.state.pixel_faults:
+            fault = self.state.pixel_faults.pop(0)
+        if fault and fault[0]:
+            return self._refuse(*fault)
         try:
             data = _computed(self.state.images, body)
         except ValueError as error:
             return self._answer(400, json.dumps({"error": {"code": 400, "message": str(error)}}).encode())
         self.state.given += len(data)
-        return self._answer(200, data, "application/octet-stream")
+        return self._answer(200, data, "application/octet-stream", early=fault is not None)
 
     def _refuse(self, status: int, reason: str) -> None:
         self._answer(status, json.dumps({"error": {"code": status, "message": reason}}).encode())
 
-    def _answer(self, status: int, data: bytes, kind: str = "application/json") -> None:
+    def _answer(self, status: int, data: bytes, kind: str = "application/json", *, early: bool = False) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data[: len(data) // 2] if early else data)
+        self.close_connection = early
 
 
 @functools.cache

@@ -23,6 +23,8 @@ from eo_data.catalog.sources import ImageSource
 
 #: What becomes one frame: all of a solar day, or what was seen within an hour.
 Merge = Literal["day", "pass"]
+#: The scenes of each frame, by modality.
+type Frames = Mapping[str, Sequence[Sequence[Scene]]]
 #: Decimals of a share of cover that count: of tiles that cover as much, but for rounding, the name decides.
 _DECIMALS = 6
 #: Scenes of one pass begin within this time of each other.
@@ -41,11 +43,14 @@ class PlaceRecords:
         By the id of a record, the grid of its first modality and the place in it.
     failures : tuple of PlaceFailure
         Places that no scene shows in the time, or that are too large.
+    scenes : mapping of str to mapping
+        By the id of a record and modality, the scenes of each frame, in the order of `Record.frames`.
     """
 
     records: tuple[Record, ...]
     grids: Mapping[str, PlaceGrid] = field(default_factory=dict)
     failures: tuple[PlaceFailure, ...] = ()
+    scenes: Mapping[str, Frames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,15 +134,24 @@ def records_of_places(
     search = _Search(near, sources, options)
     records: dict[int, Record] = {}
     grids: dict[str, PlaceGrid] = {}
+    frames: dict[str, Frames] = {}
     failures: dict[int, PlaceFailure] = {}
     for number, place in near.visited():
         try:
             grid = grid_of_place(place, sizes[first], options.multiple)
-            records[number] = _record(place, grid, sizes, search)
-            grids[place.id] = grid
+            where = where_of(place, grid)
+            taken = {name: own for name in sources if (own := _taken(where, name, search)).days}
+            records[number] = _record(where, grid, sizes, taken)
+            grids[place.id], frames[place.id] = grid, {name: own.days for name, own in taken.items()}
         except (ValueError, OSError) as error:
             failures[number] = PlaceFailure(place.id, str(error))
-    return PlaceRecords(_in_order(records), {own.id: grids[own.id] for own in _in_order(records)}, _in_order(failures))
+    found = _in_order(records)
+    return PlaceRecords(
+        found,
+        {own.id: grids[own.id] for own in found},
+        _in_order(failures),
+        {own.id: frames[own.id] for own in found},
+    )
 
 
 def _in_order[Own](numbered: Mapping[int, Own]) -> tuple[Own, ...]:
@@ -161,19 +175,17 @@ def _pixel_size(name: str, source: ImageSource) -> float:
     return float(min(sizes))
 
 
-def _record(place: Place, grid: PlaceGrid, sizes: Mapping[str, float], search: _Search) -> Record:
-    where = where_of(place, grid)
-    taken = {name: own for name in search.sources if (own := _taken(where, name, search)).days}
+def _record(where: Where, grid: PlaceGrid, sizes: Mapping[str, float], taken: Mapping[str, _Taken]) -> Record:
     days = {name: own.days for name, own in taken.items()}
     frames = {name: tuple(tuple(own.scene_files for own in day) for day in found) for name, found in days.items()}
     return Record(
-        place.id,
+        where.place.id,
         {name: tuple(h for day in own for scene in day for h in scene.files) for name, own in frames.items()},
         dates={name: tuple(day[0].solar_day(where.lon) for day in found) for name, found in days.items()},
         grids={name: grid.at(sizes[name]) for name in days},
         frames=frames,
         # A point with its surroundings stands for the whole of its grid.
-        region="" if isinstance(place, PointBuffer) else shapely.to_wkt(grid.region, rounding_precision=3),
+        region="" if isinstance(where.place, PointBuffer) else shapely.to_wkt(grid.region, rounding_precision=3),
         notes={name: own.notes for name, own in taken.items() if own.notes},
     )
 

@@ -221,9 +221,9 @@ class Places:
         name = str(known.get(self.id_column or "id", number))
         point, box = ([known.get(key) for key in keys] for keys in (_POINT, _BOX))
         if None not in point and (isinstance(row, Mapping) or len(row) in (2, 3)):
-            return PointBuffer(*map(float, point), id=name), known  # type: ignore[arg-type]
+            return PointBuffer(*map(float, point), id=name), known  # type: ignore[arg-type, misc]
         if None not in box and (isinstance(row, Mapping) or len(row) == 4):
-            return BBox(*map(float, box), id=name), known  # type: ignore[arg-type]
+            return BBox(*map(float, box), id=name), known  # type: ignore[arg-type, misc]
         msg = (
             f"Place {number} must be [lon, lat, buffer_m] or [west, south, east, north], or name these numbers "
             f"({{lon: 9.1, lat: 45.2, buffer_m: 640}}), got {row}."

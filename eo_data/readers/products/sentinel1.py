@@ -92,6 +92,7 @@ class _Image:
 
     mode: str
     started: str
+    orbit: str
     height: int
     width: int
     spacing: float
@@ -99,7 +100,6 @@ class _Image:
     pixels: np.ndarray
     longitudes: np.ndarray
     latitudes: np.ndarray
-    orbit: str
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,9 +117,9 @@ def _image_of(data: bytes) -> _Image:
     ]
     spacing = max(float(numbers(size, f"{axis}PixelSpacing")[0]) for axis in ("range", "azimuth"))
     height, width = (int(numbers(size, name)[0]) for name in ("numberOfLines", "numberOfSamples"))
-    texts = [header.get(name, "") for name in ("mode", "startTime")]
+    mode, started = (header.get(name, "") for name in ("mode", "startTime"))
     # The general annotation stands between the two, without a name of its own here.
-    return _Image(*texts, height, width, spacing, *columns, orbit=size.get("pass", ""))
+    return _Image(mode, started, size.get("pass", ""), height, width, spacing, *columns)
 
 
 def _parsed[T](package: Package, name: str, parse: Callable[[bytes], T]) -> T:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from google.auth.exceptions import DefaultCredentialsError
+from google.oauth2.credentials import Credentials
 from pyproj import Transformer
 from small_earth_engine import (
     MASKED,
@@ -176,14 +177,14 @@ def test_a_second_run_asks_for_no_pixels_and_keeps_no_token(tmp_path: Path) -> N
     assert TOKEN not in f"{first!r} {first.provenance}"
 
 
-def test_too_many_requests_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client waits and asks again."""
+def test_what_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client waits and asks again: after too many requests, an ill server, and an answer that ends early."""
     waits: list[float] = []
     monkeypatch.setattr("googleapiclient.http.time.sleep", waits.append)
     with earth_engine([sentinel2(INDEX, numbers())]) as engine:
         plain = embed("thor_v1_tiny", PLACE, source=source(engine), **S2)
         engine.pixels.clear()
-        engine.pixel_faults = [(429, "Too many concurrent aggregations."), (503, "unavailable"), (429, "Too many")]
+        engine.pixel_faults = [(429, "Too many concurrent aggregations."), (503, "unavailable"), (0, "")]
         found = embed("thor_v1_tiny", PLACE, source=source(engine), **S2)
         assert not engine.pixel_faults
     assert len(waits) == 3
@@ -223,7 +224,7 @@ def test_refusals_name_the_remedy_and_the_other_places_go_on(
 
 
 def test_without_credentials_project_or_client_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each by its own name, before anything is asked for."""
+    """Each by its own name, before anything is asked for. A service account needs scopes, which the client forgets."""
     with earth_engine([]) as engine, pytest.raises(ValueError, match=r'EarthEngine\(project="my-project"\)'):
         embed("thor_v1_tiny", PLACE, source=EarthEngine(url=engine.url), **S2)
     monkeypatch.undo()
@@ -235,6 +236,10 @@ def test_without_credentials_project_or_client_the_remedy_is_said(monkeypatch: p
     monkeypatch.setattr("ee.oauth.get_credentials_path", lambda: "/nowhere/credentials")
     with pytest.raises(ValueError, match="earthengine authenticate"):
         embed("thor_v1_tiny", PLACE, source="earth-engine", **S2)
+    monkeypatch.setattr(google.auth, "default", lambda scopes=None: (Credentials(TOKEN), None) if scopes else none())
+    with earth_engine([sentinel2(INDEX, numbers())]) as engine:
+        found = embed("thor_v1_tiny", PLACE, source=source(engine), **S2)
+    assert found.vector.shape == (192,)
     monkeypatch.setitem(sys.modules, "ee", None)
     with pytest.raises(ValueError, match=r"pip install .*\[gee\]"):
         embed("thor_v1_tiny", PLACE, source="earth-engine", **S2)

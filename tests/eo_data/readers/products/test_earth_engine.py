@@ -135,7 +135,7 @@ def test_landsat_has_the_scales_of_its_product(tmp_path: Path) -> None:
             cloud_band=found.quality_band, cloud_kind=found.quality_kind,
         )  # fmt: skip
         reading = read_file(scene.files[0], source)
-    assert (scene.tile, scene.kind) == ("193024", "Landsat C2 L2")
+    assert (scene.tile, scene.kind, scene.cloud) == ("193024", "Landsat C2 L2", 3.5)
     clear = clear_pixels("x", source, source.bands, reading.pixels[None])
     assert clear is not None
     np.testing.assert_array_equal(clear[0].any(axis=0), [False] * 8 + [True] * 48 + [False] * 8)

@@ -24,6 +24,7 @@ from eo_data.catalog.scenes.catalogues.outlines import outline
 from eo_data.catalog.scenes.scene import Scene, orbit_of
 from eo_data.raster.footprint import footprint_of_grid
 from eo_data.raster.georeference import PixelGrid, fault_of_transform
+from eo_data.sensors.beside import cloud_share
 from eo_data.sensors.tables import SENSORS
 
 _SCHEMES = {"https": "earthengine", "http": "earthengine+http"}
@@ -157,7 +158,6 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         msg = f"The image {name} cannot be understood: {reason}."
         raise ValueError(msg) from error
     orbit = orbit_of(tags.get("orbitProperties_pass")) if collection.by_orbit else ""
-    cloud = tags.get(collection.cloud)
     return Scene(
         name,
         collection.sensor,
@@ -169,7 +169,7 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         started,
         tile=_tile(tags, collection),
         crs=image.grids[0].grid.crs or "",
-        cloud=None if cloud is None else float(cloud),
+        cloud=cloud_share(tags),
         orbit=orbit,
     )
 

@@ -39,8 +39,8 @@ class KnownCollection:
         The number of it that means that there is no data.
     unit : InputUnit
         What the numbers are.
-    cloud, tile : str or tuple of str
-        Properties with the share of clouds in percent, and with the tile.
+    tile : tuple of str
+        Properties with the tile.
     only : mapping of str to str
         Properties that an image must have to count.
     by_orbit : bool
@@ -57,7 +57,6 @@ class KnownCollection:
     quality_kind: CloudKind | None = None
     quality_masked: float = 0.0
     unit: InputUnit = InputUnit.DIGITAL_NUMBER
-    cloud: str = ""
     tile: tuple[str, ...] = ()
     only: Mapping[str, str] = MappingProxyType({})
     by_orbit: bool = False
@@ -67,15 +66,13 @@ class KnownCollection:
 _S2_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 #: 65535 is saturated by the definition of the product, and so no value either.
 _S2_MASKED = 65535.0
-_S2_CLOUD, _S2_TILE = "CLOUDY_PIXEL_PERCENTAGE", ("MGRS_TILE",)
+_S2_TILE = ("MGRS_TILE",)
 
 
 def _landsat(sensor: str, *bands: str) -> KnownCollection:
     """Landsat: 0 is fill, and of QA_PIXEL 1."""
     tile = ("WRS_PATH", "WRS_ROW")
-    return KnownCollection(
-        sensor, "Landsat C2 L2", bands, 0.0, "QA_PIXEL", "qa_pixel", 1.0, cloud="CLOUD_COVER", tile=tile
-    )
+    return KnownCollection(sensor, "Landsat C2 L2", bands, 0.0, "QA_PIXEL", "qa_pixel", 1.0, tile=tile)
 
 
 _OLI = tuple(f"SR_B{number}" for number in range(1, 8))
@@ -85,11 +82,11 @@ _ETM = tuple(f"SR_B{number}" for number in (1, 2, 3, 4, 5, 7))
 COLLECTIONS: Mapping[str, KnownCollection] = MappingProxyType(
     {
         "COPERNICUS/S2_SR_HARMONIZED": KnownCollection(
-            "sentinel2_l2a", "Sentinel-2 L2A", _S2_BANDS, _S2_MASKED, "SCL", "scl", cloud=_S2_CLOUD, tile=_S2_TILE
+            "sentinel2_l2a", "Sentinel-2 L2A", _S2_BANDS, _S2_MASKED, "SCL", "scl", tile=_S2_TILE
         ),
         # Its QA60 is masked from January 2022 to February 2024, and MSK_CLASSI before: no band tells clouds throughout.
         "COPERNICUS/S2_HARMONIZED": KnownCollection(
-            "sentinel2_l1c", "Sentinel-2 L1C", (*_S2_BANDS, "B10"), _S2_MASKED, cloud=_S2_CLOUD, tile=_S2_TILE
+            "sentinel2_l1c", "Sentinel-2 L1C", (*_S2_BANDS, "B10"), _S2_MASKED, tile=_S2_TILE
         ),
         "COPERNICUS/S1_GRD": KnownCollection(
             "sentinel1",

@@ -73,15 +73,7 @@ def client(session: Session) -> Any:  # noqa: ANN401  (the module has no types)
 def _signed_in(process: int, session: Session) -> Any:  # noqa: ANN401
     ee = _module()
     ee.Reset()
-    try:
-        credentials = ee.data.get_persistent_credentials()
-    except ee.EEException:
-        msg = (
-            "Earth Engine needs credentials, and there are none on this machine, or they are no longer valid. Run "
-            "`earthengine authenticate` once, or set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account; "
-            'and state the project: EarthEngine(project="my-project").'
-        )
-        raise ValueError(msg) from None
+    credentials = _credentials(ee)
     ee.data.setMaxRetries(_TRIES)
     try:
         ee.Initialize(credentials, url=session.url, project=session.project or None)
@@ -95,6 +87,28 @@ def _signed_in(process: int, session: Session) -> Any:  # noqa: ANN401
         raise ValueError(msg) from None
     ee.data.setDeadline(1000 * _WAIT)
     return ee
+
+
+def _credentials(ee: Any) -> Any:  # noqa: ANN401
+    """Return the stored credentials of a user, or those of Google's libraries."""
+    import google.auth  # noqa: PLC0415  (an extra)
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+
+    try:
+        return ee.data.get_persistent_credentials()
+    except ee.EEException:
+        pass
+    try:
+        # The client asks for no scopes, without which a service account gets no token.
+        return google.auth.default(scopes=ee.oauth.SCOPES)[0]
+    except DefaultCredentialsError:
+        pass
+    msg = (
+        "Earth Engine needs credentials, and there are none on this machine, or they are no longer valid. Run "
+        "`earthengine authenticate` once, or set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account; and "
+        'state the project: EarthEngine(project="my-project").'
+    )
+    raise ValueError(msg)
 
 
 def _module() -> Any:  # noqa: ANN401
@@ -121,7 +135,7 @@ def engine_errors(what: str) -> Iterator[None]:
         If Earth Engine cannot be reached, or refuses.
     """
     ee = _module()
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415  (an extra)
+    from google.auth.exceptions import GoogleAuthError, RefreshError  # noqa: PLC0415  (an extra)
     from googleapiclient.errors import Error as ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
 
     try:
@@ -131,7 +145,7 @@ def engine_errors(what: str) -> Iterator[None]:
         asked = getattr(error, "status_code", None) or getattr(error.__context__, "status_code", None)
         said = without_credentials(" ".join(str(error).split()))[:300]
         status = f"status {asked}: " if asked else ""
-        msg = f"{what}: {status}{said.rstrip('.')}. {_remedy(asked, refused=isinstance(error, GoogleAuthError))}"
+        msg = f"{what}: {status}{said.rstrip('.')}. {_remedy(asked, refused=isinstance(error, RefreshError))}"
         raise OSError(msg) from cause_to_show(error)
 
 

@@ -117,9 +117,13 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     short = {key: value for key, value in item.properties.items() if isinstance(value, str | int | float)}
     tags: dict[str, object] = {**short, "stac:id": item.id, "stac:collection": item.collection_id or ""}
     applied = offset_is_applied(tags)
-    each = (asset_bands(item.assets[key].to_dict(), applied=applied) for key in keys)
-    with_unit = (tuple(replace(band, unit=collection.unit) for band in bands) for bands in each)
-    return tuple(Sidecar(tags, Path(item.id), bands) for bands in with_unit)
+    said = []
+    for key in keys:
+        bands, sized = asset_bands(item.assets[key].to_dict(), applied=applied), _SIZED.fullmatch(key)
+        metres = float(sized[2]) if sized else None
+        own = (replace(band, unit=collection.unit, gsd=metres or band.gsd) for band in bands)
+        said.append(Sidecar(tags, Path(item.id), tuple(own)))
+    return tuple(said)
 
 
 def _href(item: Item, key: str, tokens: str, store: str) -> Href:

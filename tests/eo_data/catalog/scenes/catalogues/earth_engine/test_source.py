@@ -71,6 +71,7 @@ def test_a_scene_is_what_its_description_says() -> None:
     assert scene.id == "COPERNICUS/S2_SR_HARMONIZED/20220601T102031_20220601T102555_T32TNR"
     assert (scene.tile, scene.kind, scene.crs) == ("T32TNR", "Sentinel-2 L2A", "EPSG:32632")
     assert str(scene.started) == "2022-06-01 10:20:31.024000+00:00"
+    assert (scene.cloud, scene.orbit) == (12.5, "")
     assert sorted(scene.bands[:4]) == ["BLUE", "GREEN", "NIR_BROAD", "RED"]
     assert {"RED_EDGE_1", "SWIR_2", "SCL"} < {*scene.bands}
     assert scene.footprint.area == pytest.approx(HERE.area / 2)
@@ -128,3 +129,12 @@ def test_a_process_signs_in_once_for_a_session_and_anew_for_another() -> None:
         assert ee.data._get_projects_path() == "projects/b-project"
         client(first)
         assert ee.data._get_projects_path() == "projects/a-project"
+
+
+def test_a_service_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the remedy of a network, not that of credentials."""
+    waits: list[float] = []
+    monkeypatch.setattr("googleapiclient.http.time.sleep", waits.append)
+    with pytest.raises(OSError, match=r"S2_SR_HARMONIZED of Earth Engine cannot be searched: .*Check the network"):
+        EarthEngine("a-project", url="http://127.0.0.1:9").search(HERE, JUNE, ["sentinel2_l2a"])
+    assert len(waits) == 5
