@@ -72,21 +72,25 @@ def _patch(metres: int, side: int) -> dict[str, Any]:
 
 
 _DEFAULTS = {"resize_mode": "native_snap", "normalization": "thor_stats"}
-_RADAR = {"bands": ["VV", "VH"], "sensor": "sentinel1"}
+_RADAR = {"bands": ["IW_VV", "IW_VH"], "sensor": "sentinel1"}
 ROWS: Mapping[str, Row] = {
     "1": Row("thor_v1_base", place=PLACE),
     "2": Row(
         "thor_v1_base",
         {"sensor": "sentinel1", "normalization": "log1p_p99"},
         {
-            "data.init_args.modalities": {"S1": _RADAR},
+            "data.init_args.modalities": {"S1": {**_RADAR, "target_unit": "linear_power"}},
             "data.init_args.multiple": 8,
             f"{_THOR}.normalization": "log1p_p99",
-            f"{_ARGUMENTS}.model_bands": ["VV", "VH"],
+            f"{_ARGUMENTS}.model_bands": _RADAR["bands"],
         },
     ),
     "3": Row("thor_v1_large", {}, {"model.init_args.backbone": "thor_v1_large"}),
-    "4": Row("thor_v1_small", {"output": "grid"}, {"model.init_args.output": "grid"}),
+    "4": Row(
+        "thor_v1_small",
+        {"output": "grid"},
+        {"model.init_args.backbone": "thor_v1_small", "model.init_args.output": "grid"},
+    ),
     "5": Row(
         "thor_v1_base",
         {**_DEFAULTS, "group_merge": "mean", "image_size": 288, "patch_size": 8},
@@ -114,6 +118,9 @@ ROWS: Mapping[str, Row] = {
         {},
         {
             f"{_PREPROCESS}.image_size": 24,
+            f"{_PREPROCESS}.patch_size": 10,
+            f"{_ARGUMENTS}.patch_size": 10,
+            "data.init_args.multiple": 1,
             "data.init_args.frames": {"mode": "composites", "frames": 8, "start": YEAR[0], "end": YEAR[1]},
         },
         PLACE,
