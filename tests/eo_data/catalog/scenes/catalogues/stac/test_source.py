@@ -166,14 +166,15 @@ def test_a_catalogue_that_is_down_shows_no_key_in_messages_logs_and_causes(
 ) -> None:
     """The client's text has the path and the query of the request, without the host, and so have its logs."""
     monkeypatch.setattr(module, "_TRIES", 1)
+    key = str(11**16)  # not as a text, which tracebacks show
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}{name}"
     caplog.set_level("DEBUG")
     with pytest.raises(OSError, match="cannot be searched: it cannot be reached") as error:
-        names(StacCatalogue(f"{address}?api_key=SECRET1"))
+        names(StacCatalogue(f"{address}?api_key={key}"))
     assert "Retrying" in caplog.text
-    assert "SECRET1" not in caplog.text
-    assert "SECRET1" not in "".join(traceback.format_exception(error.value))
+    assert key not in caplog.text
+    assert key not in "".join(traceback.format_exception(error.value))
 
 
 def test_a_catalogue_that_wants_a_long_rest_is_an_error_at_once() -> None:
