@@ -10,11 +10,20 @@ from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
 from eo_data.dataset.facts import describe_inputs
+from eo_data.dataset.place_splits import PlaceSplits
 from eo_data.dataset.split_loaders import SplitLoaders
 from eo_data.readers.described.places import Places
 from eo_data.temporal.frame_policy import FramePolicy
 
-__all__ = ["ChipDataModule", "FramePolicy", "ImageSource", "LabelSource", "Places", "TimeSeriesDataModule"]
+__all__ = [
+    "ChipDataModule",
+    "FramePolicy",
+    "ImageSource",
+    "LabelSource",
+    "PlaceDataModule",
+    "Places",
+    "TimeSeriesDataModule",
+]
 
 #: Splits that a stage of Lightning needs; all of them without a stage.
 _SPLITS_OF: Mapping[str, tuple[Split, ...]] = {
@@ -100,4 +109,11 @@ class TimeSeriesDataModule(SeriesSplits, ChipDataModule):
         How acquisitions become frames; all of them by default.
     **arguments
         As for `ChipDataModule`. All modalities that are not ``static`` are dated, whatever ``dated`` says.
+    """
+
+
+class PlaceDataModule(PlaceSplits, ChipDataModule):
+    """Places and times: each place is a sample, read from the scenes that a folder or a catalogue has of it.
+
+    The parameters are those of `eo_data.dataset.place_splits.PlaceSplits` and of `ChipDataModule`.
     """

@@ -2,7 +2,8 @@
 
 Prints every step - what files say of themselves and what the config makes of it, bands in order, units, dates,
 geometry, values before and after, and what the encoder's preprocessing tells of tokens and memory - raises the alarm
-where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config.
+where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config;
+``--dry-run`` what would be read of the places of one: grids, dates, scenes, clouds, files and bytes.
 Loads neither weights nor TerraTorch.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from eo_core.config import read_config
 from eo_core.files import write_file
 from eo_data.catalog.hrefs import Href
-from eo_data.catalog.records import SPLITS, Record
+from eo_data.catalog.records import SPLITS, Record, SceneFiles
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
@@ -38,6 +39,7 @@ _FAR = 5.0
 #: What makes the same data sets as our data modules, in another second instead of in seven: without Lightning.
 _WITHOUT_LIGHTNING = {
     "eo_data.datamodules.ChipDataModule": "eo_data.dataset.chip_splits.ChipSplits",
+    "eo_data.datamodules.PlaceDataModule": "eo_data.dataset.place_splits.PlaceSplits",
     "eo_data.datamodules.TimeSeriesDataModule": "eo_data.dataset.chip_splits.SeriesSplits",
 }
 
@@ -65,8 +67,8 @@ def load_data_module(configs: Sequence[str | Path]) -> ChipDataModule:
     module = parser.instantiate(parser.parse_object({"data": _data_section(configs)})).data
     if not isinstance(module, ChipDataModule):
         msg = (
-            f"inspect shows what eo_data.datamodules.ChipDataModule and TimeSeriesDataModule do; this config has "
-            f"{type(module).__name__}."
+            "inspect shows what ChipDataModule, TimeSeriesDataModule and PlaceDataModule of eo_data.datamodules do; "
+            f"this config has {type(module).__name__}."
         )
         raise ValueError(msg)
     return module
@@ -145,16 +147,18 @@ def describe_sample(module: ChipSplits, dataset: EoDataset, index: int, before: 
 
 def lines_of_files(name: str, source: ImageSource, record: Record) -> Iterator[str]:
     """Yield what the files of a modality say of themselves, and what the config makes of it."""
-    hrefs, names = record.files.get(name, ()), record.bands.get(name)
+    whole = SceneFiles(record.files.get(name, ()), record.bands.get(name, ()))
+    scene = next((own for frame in record.frames.get(name, ()) for own in frame), whole)  # of a place, the first one
+    hrefs = scene.files
     yield f"modality    {name}"
     for href in hrefs[:3]:
         yield from (f"  {line}" for line in describe_file(href, source))
     if len(hrefs) > 3:
-        yield f"            ... {len(hrefs)} files"
+        yield f"            ... {len(record.files[name])} files"
     if hrefs:
         yield from (
             f"  verdict   {found.band:<10} {found.verdict:<11} {found.text}"
-            for found in band_verdicts(name, source, hrefs, names)
+            for found in band_verdicts(name, source, hrefs, scene.bands or None, scene.said)
         )
 
 
@@ -264,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     wanted.add_argument(
         "--facts", nargs="+", metavar="FILE", help="show what files say of themselves; no config needed"
     )
+    parser.add_argument("--dry-run", action="store_true", help="of places: say what would be read, and end")
     parser.add_argument("--split", default="predict", choices=SPLITS, help="predict by default")
     parser.add_argument("--sample", default="0", help="number or id of the sample")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the quick-look")
@@ -281,6 +286,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         module = load_splits(options.config)
+        if options.dry_run:
+            _show_plan(module)
+            return
         dataset = module.dataset(options.split)
         index = _index(dataset, options.sample)
         with warnings.catch_warnings(record=True) as caught:
@@ -294,6 +302,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write("\n".join([*lines, f"quick-look  {picture}"]) + "\n")
+
+
+def _show_plan(module: ChipSplits) -> None:
+    """Show what would be read of places; places that would fail end the command with exit code 1.
+
+    Raises
+    ------
+    ValueError
+        If the config is not of places.
+    """
+    from eo_data.dataset.place_splits import PlaceSplits  # noqa: PLC0415
+
+    if not isinstance(module, PlaceSplits):
+        msg = f"--dry-run is for places (PlaceDataModule), and this config has {type(module).__name__}. Leave it out."
+        raise ValueError(msg)
+    plan = module.plan()
+    sys.stdout.write(f"{plan}\n")
+    if plan.failures:
+        sys.exit(1)
 
 
 def _read(module: ChipSplits, dataset: EoDataset, index: int) -> Sample:

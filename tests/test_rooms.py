@@ -20,7 +20,7 @@ FLOORS = (
     ("eo_data.catalog",),
     ("eo_data.catalog.known", "eo_data.catalog.scenes"),
     ("eo_data.raster.remote", "eo_data.catalog.scenes.catalogues"),
-    ("eo_data.catalog.scenes.catalogues.stac",),
+    ("eo_data.catalog.scenes.catalogues.stac", "eo_data.catalog.scenes.catalogues.earth_engine"),
     ("eo_data.readers.formats",),
     ("eo_data.readers.grids",),
     ("eo_data.readers.products",),

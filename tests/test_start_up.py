@@ -12,8 +12,8 @@ from small_scenes import numbers, write_scene
 
 #: Each takes from a third of a second to many seconds to import.
 HEAVY = (
-    "albumentations", "geopandas", "jsonargparse", "lightning", "matplotlib", "pandas", "scipy", "sklearn",
-    "terratorch", "torch", "torchgeo", "torchmetrics", "torchvision", "transformers", "xarray",
+    "albumentations", "ee", "geopandas", "googleapiclient", "jsonargparse", "lightning", "matplotlib", "pandas",
+    "scipy", "sklearn", "terratorch", "torch", "torchgeo", "torchmetrics", "torchvision", "transformers", "xarray",
 )  # fmt: skip
 #: What only fitting, exporting or tables need.
 NOT_TO_LOOK_AT_A_SAMPLE = tuple(name for name in HEAVY if name not in ("jsonargparse", "matplotlib", "torch"))

@@ -71,7 +71,7 @@ def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSou
             msg = f"No file below {root} matches the pattern {source.files!r} of {name!r}."
             raise ValueError(msg)
     ids = sorted({sample for files in found.values() for sample in files})
-    labels = _by_id(root, FilePattern(label.files)) if label and label.files else {}
+    labels = labels_by_id(root, label)
     return [
         _record(sample, {name: files[sample] for name, files in found.items() if sample in files}, labels, sources)
         for sample in ids
@@ -81,16 +81,15 @@ def from_folders(root: Path, sources: Mapping[str, ImageSource], label: LabelSou
 def _record(
     sample: str,
     own: Mapping[str, Sequence[tuple[str | None, Path]]],
-    labels: Mapping[str, Sequence[tuple[str | None, Path]]],
+    labels: Mapping[str, Sequence[Path]],
     sources: Mapping[str, ImageSource],
 ) -> Record:
     own = {name: _one_per_band(sample, name, pairs, sources[name]) for name, pairs in own.items()}
-    own_label = labels.get(sample)
     return Record(
         sample,
         {name: tuple(Href(str(path)) for _, path in pairs) for name, pairs in own.items()},
         {name: tuple(str(band) for band, _ in pairs) for name, pairs in own.items() if pairs[0][0]},
-        label=_one_label(sample, own_label) if own_label else None,
+        label=one_label(sample, labels),
     )
 
 
@@ -154,8 +153,29 @@ def _finest_copy(paths: Sequence[Path]) -> Path | None:
     return min(zip(sizes, paths, strict=True))[1] if len(set(sizes)) == len(sizes) else None
 
 
-def _one_label(sample: str, pairs: Sequence[tuple[str | None, Path]]) -> Href:
-    if len(pairs) > 1:
-        msg = f"{sample!r} has {len(pairs)} label files: {', '.join(str(path) for _, path in pairs)}. Expected one."
+def labels_by_id(root: Path, label: LabelSource | None) -> dict[str, list[Path]]:
+    """Return the label files that a pattern finds, by the id of their sample; none without a pattern.
+
+    Raises
+    ------
+    ValueError
+        If the folder is missing, or files collide.
+    """
+    if label is None or not label.files:
+        return {}
+    return {name: [path for _, path in pairs] for name, pairs in _by_id(root, FilePattern(label.files)).items()}
+
+
+def one_label(sample: str, labels: Mapping[str, Sequence[Path]]) -> Href | None:
+    """Return the label file of a sample.
+
+    Raises
+    ------
+    ValueError
+        If there are several.
+    """
+    found = labels.get(sample, ())
+    if len(found) > 1:
+        msg = f"{sample!r} has {len(found)} label files: {', '.join(map(str, found))}. Expected one."
         raise ValueError(msg)
-    return Href(str(pairs[0][1]))
+    return Href(str(found[0])) if found else None

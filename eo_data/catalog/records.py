@@ -98,6 +98,8 @@ class Record:
         scene of the frame that has one. By default every file is a frame. ``files`` holds the files of all of them.
     region : str
         WKT of what of the grids is meant, in their CRS; all of it if empty.
+    notes : mapping of str to tuple of str
+        By modality, what a user must know of how its files were chosen; recorded with the images.
     fault : str
         Why the sample cannot be read, where its source knows that already.
     """
@@ -114,6 +116,7 @@ class Record:
     frames: Mapping[str, tuple[tuple[SceneFiles, ...], ...]] = field(default_factory=dict)
     region: str = ""
     fault: str = ""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Bring the ids to the one spelling by which they are compared."""

@@ -192,8 +192,8 @@ class ImageSource:
 
     @property
     def is_radar(self) -> bool:
-        """Whether the sensor is a radar: its bands have no wavelength in the table."""
-        return self.table is not None and all(band.wavelength_nm is None for band in self.table.bands)
+        """Whether the sensor is a radar."""
+        return self.table is not None and self.table.radar
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,8 @@ from eo_data.catalog.sample_source import choose_source
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
 from eo_data.catalog.tiles import tile_windows, tiled
-from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.dataset import EoDataset, Skipped, usable_records, write_skipped
 from eo_data.dataset.sample_reader import SampleReader
-from eo_data.dataset.skipped import Skipped, usable_records, write_skipped
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.sample import SampleError
@@ -266,16 +265,11 @@ class ChipSplits:
         return dataset
 
     def _records(self, *, labelled: bool) -> list[Record]:
-        incomplete = self.on_error == "skip"
-        request = SampleRequest(
-            self.root,
-            self.modalities,
-            self.label,
-            labelled=labelled,
-            incomplete=incomplete,
-            other_roots=self.other_roots,
-        )
-        return self.samples.records(request)
+        return self.samples.records(self._request(labelled=labelled))
+
+    def _request(self, *, labelled: bool) -> SampleRequest:
+        how = {"labelled": labelled, "incomplete": self.on_error == "skip"}
+        return SampleRequest(self.root, self.modalities, self.label, other_roots=self.other_roots, **how)
 
     def _chosen(self, split: Split, records: Sequence[Record]) -> list[Record]:
         """Return the samples of a split, checked before anything is read."""

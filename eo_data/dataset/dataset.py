@@ -1,17 +1,22 @@
-"""A data set that yields what TerraTorch's tasks and writers want."""
+"""A data set that yields what TerraTorch's tasks and writers want, and which of its samples can be used."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from eo_core.addresses import without_credentials
 from eo_core.file_state import Verify
+from eo_core.files import write_text
 from eo_data.catalog.records import Record
 from eo_data.dataset.batch import (
     countable,
@@ -28,11 +33,14 @@ from eo_data.dataset.sampler import SeededIndex, index_of
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
 from eo_data.raster.raster import Raster, scaled
-from eo_data.raster.sample import Image, Sample
+from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.readers.images import ImageReader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+#: Split, id and reason of a sample that was left out.
+type Skipped = tuple[str, str, str]
 
 DATES_AS = ("dict", "plane", "none")
 #: Date of the masked frames of a missing modality, where nothing else in the sample has a date.
@@ -234,3 +242,37 @@ def _stand_in(sample: Sample, reader: ImageReader) -> Image:
         notes=("missing in this sample",),
         sensor=reader.source.sensor,
     )
+
+
+def usable_records(dataset: EoDataset, split: str) -> tuple[list[Record], list[Skipped]]:
+    """Read every sample once, and split them into those that can be used and those that cannot.
+
+    Parameters
+    ----------
+    dataset : EoDataset
+        The samples.
+    split : str
+        Name of their split, which the list states.
+
+    Returns
+    -------
+    list of Record, list of Skipped
+        Samples that can be used; samples that cannot, each with the reason, without credentials of addresses.
+    """
+    good: list[Record] = []
+    lost: list[Skipped] = []
+    for i, record in enumerate(dataset.records):
+        try:
+            dataset.check(i)
+        except SampleError as error:
+            lost.append((split, record.id, without_credentials(str(error))))
+        else:
+            good.append(record)
+    return good, lost
+
+
+def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
+    """Write the list of skipped samples as CSV, whole or not at all."""
+    table = io.StringIO()
+    csv.writer(table).writerows([("split", "id", "reason"), *skipped])
+    write_text(path, table.getvalue())

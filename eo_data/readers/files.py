@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.earth_engine.images import is_engine_image
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.cube import open_cube
@@ -15,6 +16,7 @@ from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
 from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.formats.npy import open_hdf5, open_npy
+from eo_data.readers.products.earth_engine import open_earth_engine
 from eo_data.readers.products.hls import is_hls_product, open_hls
 from eo_data.readers.products.landsat import is_landsat_product, open_landsat
 from eo_data.readers.products.sentinel1 import is_sentinel1, open_sentinel1
@@ -60,6 +62,7 @@ def _any_file(_: Href) -> bool:
 #: All kinds of files; another one is another row. The first that recognises a file reads it, so that products come
 #: before suffixes, and the last one takes what no other does.
 READERS: tuple[FileReader, ...] = (
+    FileReader("Earth Engine", is_engine_image, open_earth_engine),
     FileReader("Sentinel-3", is_sen3, open_sentinel3),
     FileReader("Sentinel-1", is_sentinel1, open_sentinel1, removes_noise=True),
     FileReader("Sentinel-1 RTC", is_rtc_product, open_rtc),

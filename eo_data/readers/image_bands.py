@@ -189,14 +189,14 @@ def band_names(href: Href, file_bands: Sequence[str] | None, table: Sensor | Non
 
 
 def origins_of(
-    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource
+    hrefs: Sequence[Href], names: Sequence[str] | None, source: ImageSource, said: Sequence[Sidecar] = ()
 ) -> tuple[list[BandOrigin], dict[str, str]]:
     """Return where the bands of an image come from, and the metadata of the first file; pixels are not read.
 
     Parameters
     ----------
-    hrefs, names, source
-        As in `grid_of`.
+    hrefs, names, source, said
+        As in `grid_of` and `read_bands`.
 
     Raises
     ------
@@ -204,8 +204,10 @@ def origins_of(
         If a file cannot be opened or has other bands.
     """
     with ExitStack() as stack:
+        of_file = dict(zip(hrefs, said, strict=True)) if said else {}
         bands = _opened_bands(hrefs, names, source, stack, USUAL)
-        return [band.origin(source) for band in bands], dict(bands[0].layer.facts.tags)
+        known = (replace(band, beside=of_file.get(band.href)) for band in bands)
+        return [band.origin(source) for band in known], dict(bands[0].layer.facts.tags)
 
 
 def _opened_bands(
@@ -355,7 +357,7 @@ def _on_grid(
     with reading_errors(href):
         own = with_stated_crs(layer.facts.grid, source.crs)
         if placed:
-            refuse_unplaced(own)
+            refuse_unplaced(own, layer.facts.points)
     nested = bool(source.resample_to) or quality or layer.facts.product is not None
     if not placed and own != grid and not (same_ground(grid, own) if nested else one_grid(grid, own)):
         msg = (

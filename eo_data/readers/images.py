@@ -126,7 +126,7 @@ class ImageReader:
         self.limits.refuse_large(4 * 2 * math.prod(shape), f"reading {len(groups)} frames of {shape[1:]}")
         pixels = np.full(shape, np.nan, dtype=np.float32)
         readings: list[FileRaster] = []
-        notes: list[str] = []
+        notes: list[str] = [*record.notes.get(self.name, ())]
         seen = np.zeros(len(groups), dtype=bool)
         for i, (frame, scenes) in enumerate(zip(pixels, groups, strict=True)):
             own: list[FileRaster] = []
@@ -182,8 +182,7 @@ class ImageReader:
         if clear is not None:
             np.copyto(pixels, np.float32(np.nan), where=~clear[:, None])
             notes += (f"{self.source.cloud_band} of {scene.files[0].name}: {int((~clear).sum())} pixels are hidden",)
-        said = (own.note for own in scene.said[:1] if own.note)
-        return reading, pixels[0], (*reading.notes, *said, *notes)
+        return reading, pixels[0], (*reading.notes, *notes)
 
     def size(self, record: Record) -> tuple[int, int]:
         """Return height and width in pixels of what is read of a sample, without reading it.

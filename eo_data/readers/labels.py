@@ -19,6 +19,11 @@ from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import BandFacts, OpenLayer, Part
 from eo_data.readers.formats.file_raster import chosen_layer, reading_errors
 from eo_data.readers.formats.limits import USUAL, Limits
+from eo_data.readers.grids.differences import refuse_unplaced
+from eo_data.readers.grids.regrid import needed_part, read_on_grid
+
+#: Whole numbers up to it are exact in float32, in which rasters are resampled.
+_EXACT = 2**24
 
 
 def read_label(
@@ -57,8 +62,10 @@ def read_label(
     if task == "classification":
         msg = f"{record.id}: classification needs one class per sample, got the raster {record.label}."
         raise SampleError(msg)
+    # Of a place, a label is read where its first modality is; so is a map of many places.
+    grid = next(iter(record.grids.values()), None)
     with reading_errors(record.label, "The label "):
-        return _raster(record, _read(record.label, source, limits), source, task, reference)
+        return _raster(record, _read(record.label, source, limits, grid), source, task, reference)
 
 
 def _raster(record: Record, layer: LabelLayer, source: LabelSource, task: Task, reference: Image | None) -> Raster:
@@ -113,20 +120,33 @@ class LabelLayer:
     swallowed: Mapping[float, int] = field(default_factory=dict)
 
 
-def _read(href: Href, source: LabelSource, limits: Limits = USUAL) -> LabelLayer:
-    """Read the layer of a file that holds a label; missing is where whatever the file has for it says so."""
+def _read(href: Href, source: LabelSource, limits: Limits = USUAL, place: PixelGrid | None = None) -> LabelLayer:
+    """Read the layer of a file that holds a label; missing is where whatever the file has for it says so.
+
+    On the grid of a place, a pixel has the label in which its centre lies, and none outside of the file.
+    """
     with opened(href, None, limits, "The label ") as layers:
-        return _layer(layers, source, limits)
+        return _layer(layers, source, limits, place)
 
 
-def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits) -> LabelLayer:
+def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits, place: PixelGrid | None) -> LabelLayer:
     places = [(layer, i) for layer in layers for i in range(len(layer.facts.bands)) if i != layer.facts.alpha]
     layer, position = places[chosen_layer(len(places), source.layer)]
-    grid, facts = layer.facts.grid, layer.facts.bands[position]
-    count = grid.height * grid.width * (layer.facts.frames or 1)
-    limits.refuse_large(count * (8 + np.dtype(facts.dtype).itemsize), f"it has {grid.height} x {grid.width} pixels and")
-    whole = Part(0, 0, grid.height, grid.width)
-    values = layer.stored([position], whole, nodata=source.nodata, dtype=np.float64)
+    facts = layer.facts.bands[position]
+    grid = layer.facts.grid if place is None else place
+    part = Part(0, 0, grid.height, grid.width)
+    if place is not None:
+        refuse_unplaced(layer.facts.grid)
+        part = needed_part(layer.facts.grid, place, "nearest") or part
+    count = part.height * part.width * (layer.facts.frames or 1)
+    limits.refuse_large(count * (8 + np.dtype(facts.dtype).itemsize), f"it has {part.height} x {part.width} pixels and")
+
+    def read(nodata: float | None) -> np.ndarray:
+        if place is None:
+            return layer.stored([position], part, nodata=nodata, dtype=np.float64)
+        return _on_place(layer, position, place, nodata)
+
+    values = read(source.nodata)
     if values.ndim != 3:
         msg = f"it has a time axis of {len(values)}, expected one label. Write a file for each date."
         raise ValueError(msg)
@@ -136,7 +156,7 @@ def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits) -> 
     hidden = [value for value in facts.nodata if source.nodata is None and _is_class(meant[value], source)]
     swallowed: dict[float, int] = {}
     if hidden:
-        there = layer.stored([position], whole, nodata=math.nan, dtype=np.float64)
+        there = read(math.nan)
         swallowed = {meant[value]: int((there == value).sum()) for value in hidden}
     plane, missing = values[0], ~np.isfinite(values[0])
     if packed:
@@ -144,7 +164,17 @@ def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits) -> 
         plane, facts = _scaled(plane, facts), replace(facts, scale=None, offset=None)
         near = np.round(plane)
         plane = np.where(np.abs(plane - near) < 1e-9, near, plane)
-    return LabelLayer(plane, missing, grid.transform, grid.crs, facts, layer.facts.points, swallowed)
+    points = layer.facts.points if place is None else ""
+    return LabelLayer(plane, missing, grid.transform, grid.crs, facts, points, swallowed)
+
+
+def _on_place(layer: OpenLayer, position: int, place: PixelGrid, nodata: float | None) -> np.ndarray:
+    """Read a band on the grid of a place by nearest neighbour, float64 ``(1, H, W)``."""
+    values = read_on_grid(layer, [position], place, Part(0, 0, place.height, place.width), "nearest", nodata=nodata)
+    if np.nanmax(np.abs(values), initial=0.0) > _EXACT and not layer.facts.bands[position].dtype.startswith("float"):
+        msg = f"it holds numbers above {_EXACT}, which are not exact on the grid of a place. Number the classes anew."
+        raise ValueError(msg)
+    return values.astype(np.float64)
 
 
 def _is_class(value: float, source: LabelSource) -> bool:

@@ -6,6 +6,7 @@ Source: STAC item, ``raster`` and ``eo`` extensions (``raster:bands`` up to STAC
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ class SidecarBand:
         The number that stands for missing pixels; may be NaN.
     unit : str or None
         What the values are, where the collection says so: ``linear_power``.
+    dtype : str or None
+        Type of the numbers, as numpy spells it.
+    gsd : float or None
+        Side of a pixel in metres.
     """
 
     name: str | None = None
@@ -34,6 +39,8 @@ class SidecarBand:
     offset: float | None = None
     nodata: float | None = None
     unit: str | None = None
+    dtype: str | None = None
+    gsd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,11 @@ class Sidecar:
         The file that says so; of a catalogue, the id of its item.
     bands : tuple of SidecarBand
         Of a STAC item: each band of the raster in its order, if an asset of the item is this raster.
-    note : str
-        What a user must know of how a catalogue was searched; recorded with every image.
     """
 
     tags: Mapping[str, object]
     path: Path
     bands: tuple[SidecarBand, ...] = field(default=())
-    note: str = ""
 
     def scaling(self, index: int) -> Scaling | None:
         """Return scale and offset of the band at an index, counted from 0, or ``None`` if they are not stated."""
@@ -66,6 +70,25 @@ class Sidecar:
         if band.scale is None and band.offset is None:
             return None
         return Scaling(1.0 if band.scale is None else band.scale, band.offset or 0.0, f"{self.path.name}")
+
+
+#: Clouds of a whole scene in percent: STAC, Sentinel-2's MTD file, tags of HLS, Landsat's MTL file (of any group) and
+#: images of Earth Engine, Sentinel-2 of Earth Engine.
+_CLOUD_SHARES = (
+    *("eo:cloud_cover", "cloud_coverage_assessment", "cloud_coverage", "cloud_cover"),
+    "cloudy_pixel_percentage",
+)
+
+
+def cloud_share(tags: Mapping[str, object]) -> float | None:
+    """Return the clouds of a whole scene in percent; ``None`` where tags do not say, as -1 of Landsat does."""
+    last = {name.rpartition(".")[2].lower(): value for name, value in tags.items()}
+    for name in _CLOUD_SHARES:
+        with suppress(ValueError):
+            share = float(str(last.get(name)))
+            if 0 <= share <= 100:
+                return share
+    return None
 
 
 def asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand, ...]:
@@ -99,7 +122,10 @@ def asset_bands(asset: Mapping[str, Any], *, applied: bool) -> tuple[SidecarBand
         if applied:
             values["offset"] = None if values["offset"] is None else 0.0
         name = names[i] if i < len(names) else None
-        bands.append(SidecarBand(name, values["scale"], values["offset"], values["nodata"]))
+        kind = str(band.get("data_type") or old.get("data_type") or asset.get("data_type") or "")
+        size = band.get("gsd") or asset.get("gsd") or old.get("spatial_resolution")
+        numbers = values["scale"], values["offset"], values["nodata"]
+        bands.append(SidecarBand(name, *numbers, dtype=kind or None, gsd=float(size) if size else None))
     return tuple(bands)
 
 

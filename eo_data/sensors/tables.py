@@ -88,6 +88,11 @@ class Sensor:
         """Canonical band names in product order."""
         return tuple(band.name for band in self.bands)
 
+    @property
+    def radar(self) -> bool:
+        """Whether it sends its own waves, which go through clouds: its bands have no wavelength here."""
+        return all(band.wavelength_nm is None for band in self.bands)
+
     def canonical(self, name: str) -> str | None:
         """Return the canonical name behind a name or alias, or ``None`` if the sensor has no such band."""
         found = self._by_name.get(name.strip().upper())

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _TABLE = Path(POOLED).suffix
 #: What the libraries of our formats raise for a damaged file; that of pyarrow is a ValueError.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, RasterioError, zipfile.BadZipFile, zlib.error)
+#: What its `repr` counts.
+_COUNTED = ("done", "skipped", "failed")
 _AGAIN = "Run the export again: damaged files are made again."
 
 
@@ -51,6 +53,11 @@ class Export(Questions):
 
     path: Path
     manifest: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return where it is and what its manifest counts, which is as long as the export."""
+        counts = [f"{count} {name}" for name, count in self.manifest.get("counts", {}).items() if name in _COUNTED]
+        return f"Export({', '.join([repr(str(self.path)), *counts])})"
 
     @functools.cached_property
     def pooled(self) -> gpd.GeoDataFrame | None:

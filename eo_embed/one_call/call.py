@@ -12,6 +12,8 @@ import numpy as np
 
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
+from eo_data.catalog.scenes.scene import Orbit
+from eo_data.readers.described.plan import Plan
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_embed.export.failures import OnError
@@ -21,7 +23,7 @@ from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
 from eo_embed.one_call.exports import embedded_one_by_one, exported
 from eo_embed.one_call.files import prepared_files
 from eo_embed.one_call.options import EncoderOptions, Frames, Precision, Request, TimeWindow
-from eo_embed.one_call.places import are_places, is_one, prepared_places, refuse_none, table_of_places
+from eo_embed.one_call.places import are_places, is_one, planned_places, prepared_places, refuse_none, table_of_places
 from eo_embed.one_call.prepared import IMAGE_FIELDS
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
@@ -47,6 +49,8 @@ def embed(
     source: Any = None,  # noqa: ANN401  (a folder, a catalogue, or an object that finds scenes)
     frames: Frames = None,
     merge: Merge = "day",
+    max_cloud: float | None = None,
+    orbit: Orbit | None = None,
     tile: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
@@ -61,13 +65,14 @@ def embed(
     out: File | None = None,
     on_error: OnError = "skip",
     progress: bool = True,
+    dry_run: bool = False,
     max_memory: int | str | None = None,
     remote_cache: File | None = None,
     id: str = "",  # noqa: A002  (the word of every export's column)
     id_column: str | None = None,
     buffer_m: float | None = None,
     **options: Any,  # noqa: ANN401
-) -> Embedded | EmbeddedPlaces | Export:
+) -> Embedded | EmbeddedPlaces | Export | Plan:
     """Return the embedding of an image, a series or a place; of many places, one each.
 
     The numbers are those that ``terratorch predict`` exports with the same settings. The encoder is built once and
@@ -112,14 +117,21 @@ def embed(
     source : str, Path or SceneSource, optional
         Of places: a folder of products or files; a STAC catalogue (``earth-search``, ``planetary-computer``,
         ``copernicus``, the address of another, or the path of its ``catalog.json``; see
-        `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`); or anything that finds scenes
-        (`eo_data.catalog.scenes.scene.SceneSource`).
+        `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`); ``earth-engine`` (see
+        `eo_data.catalog.scenes.catalogues.earth_engine.source.EarthEngine`, which can name a project); or anything that
+        finds scenes (`eo_data.catalog.scenes.scene.SceneSource`).
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median
         composite each, or those nearest to dates. By default what the encoder is used with.
     merge : {'day', 'pass'}
         Of places: one frame is made of all scenes of a solar day, or of those that began within an hour of each other,
         so that an ascending and a descending pass of one day stay apart.
+    max_cloud : float, optional
+        Of places: scenes that state more clouds than these percents are left out before anything is read. Scenes that
+        state none are taken, which the provenance says.
+    orbit : {'ascending', 'descending'}, optional
+        Of radar scenes of places: which passes are taken; by default those with the most dates, place by place. The
+        provenance says which, and how many dates were left out.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
     output : {'both', 'pooled', 'grid'}
@@ -148,6 +160,11 @@ def embed(
         Of many places: go on after one that cannot be used, and list it with the reason; or stop.
     progress : bool
         Of many places: whether to show a progress bar.
+    dry_run : bool
+        Of places: return what would be read, before a pixel is, see `eo_data.readers.described.plan.Plan`: grids,
+        dates, scenes, clouds, files, bytes, and places that would fail. Print it to have it as a table. Of files on
+        servers not even headers are read, so that what only they tell (an offset that no item states, a file that is
+        not there) is not known yet.
     max_memory : int or str, optional
         Memory that one image may take, such as ``"4GB"``.
     remote_cache : path, optional
@@ -165,8 +182,8 @@ def embed(
 
     Returns
     -------
-    Embedded, EmbeddedPlaces or Export
-        One embedding; or those of many places, with ``out`` as the export that was written.
+    Embedded, EmbeddedPlaces, Export or Plan
+        One embedding; or those of many places, with ``out`` as the export that was written. Under ``dry_run`` a plan.
 
     Raises
     ------
@@ -195,15 +212,16 @@ def embed(
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
-    request = Request(
-        EncoderOptions(encoder, *weights, device, precision, options), settings, frames, time, tile, merge
-    )
+    own = EncoderOptions(encoder, *weights, device, precision, options)
+    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit)
     if are_places(given):
         if dates is not None:
             msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."
             raise ValueError(msg)
         table = table_of_places(given, name=id, id_column=id_column, buffer_m=buffer_m)
         refuse_none(table)
+        if dry_run:
+            return planned_places(table, request, stated, source)
         prepared, failures = prepared_places(table, request, stated, source, cache)
         if not prepared.records:
             msg = f"{failures[0].id}: {failures[0].reason}"
@@ -214,7 +232,8 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    _refuse_for_files(given, source=source, id_column=id_column, buffer_m=buffer_m)
+    of_places = {"source": source, "max_cloud": max_cloud, "orbit": orbit, "dry_run": dry_run or None}
+    _refuse_for_files(given, **of_places, id_column=id_column, buffer_m=buffer_m)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
         raise ValueError(msg)

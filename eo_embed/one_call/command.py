@@ -6,6 +6,7 @@ Examples
   eo embed anysat_base a_20220601.tif a_20220611.tif --out out/series
   eo embed thor_v1_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
   eo embed anysat_base --places fields.gpkg --time 2022-01-01 2023-01-01 --source scenes --out out/fields
+  eo embed thor_v1_base --bbox 11.0 45.0 11.1 45.1 --time 2022-06-01 2022-07-01 --source earth-search --dry-run
   eo embed thor_v1_base scene.tif --bands BLUE GREEN RED --sensor sentinel2_l2a --unit reflectance --out out/x
   eo embed thor_v1_base scene.tif --option patch_size=4 --option l2_normalise=true --out out/y
   eo embed --models
@@ -52,13 +53,16 @@ def _answer(given: argparse.Namespace) -> tuple[str, int]:
         raise ValueError(msg)
     if given.describe:
         return str(describe(given.encoder)), 0
-    if given.out is None:
-        msg = "Say where the embeddings go: --out FOLDER."
+    if given.out is None and not given.dry_run:
+        msg = "Say where the embeddings go: --out FOLDER. Or add --dry-run to see what would be read of places."
         raise ValueError(msg)
+    from eo_data.readers.described.plan import Plan  # noqa: PLC0415
     from eo_embed.one_call.call import embed  # noqa: PLC0415  (imports PyTorch)
     from eo_embed.one_call.result import Embedded  # noqa: PLC0415
 
     found = embed(given.encoder, _what(given), **_options(given))
+    if isinstance(found, Plan):
+        return str(found), len(found.failures)
     failures = {} if isinstance(found, Embedded) else found.failures
     lines = [f"{found!r} in {given.out}"]
     lines += [f"failed: {name}: {reason}" for name, reason in list(failures.items())[:5]]
@@ -94,7 +98,7 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     """Return the arguments of `embed`; what is not stated has its default there."""
     names = (
         *("bands", "sensor", "unit", "offset", "pixel_size", "dates", "time", "source", "output", "pooling"),
-        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id"),
+        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id", "max_cloud", "orbit", "dry_run"),
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
@@ -140,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of products or files; earth-search, planetary-computer, copernicus; or a STAC catalogue",
     )
     what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
+    what.add_argument("--max-cloud", type=float, metavar="PERCENT", help="leave out scenes that state more clouds")
+    what.add_argument("--orbit", choices=("ascending", "descending"), help="of radar; that of most dates")
+    what.add_argument("--dry-run", action="store_true", help="say what would be read, and end")
     image = parser.add_argument_group("what files do not say")
     image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")
     image.add_argument("--sensor", help="such as sentinel2_l2a")

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
+from eo_data.catalog.scenes.place_scenes import Limits
+from eo_data.catalog.scenes.scene import Orbit, time_window
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
@@ -80,11 +82,13 @@ class Request:
         Side of tiles in pixels.
     merge : {'day', 'pass'}
         Of places: what one frame is made of, see `eo_data.catalog.scenes.place_records.PlaceOptions`.
+    max_cloud, orbit
+        Of places: which scenes count, see `eo_data.catalog.scenes.place_scenes.Limits`.
 
     Raises
     ------
     ValueError
-        If the time is no pair of dates, or ends before it begins.
+        If the time is no pair of dates, or ends before it begins; or what cannot be meant of scenes.
     """
 
     encoder: EncoderOptions
@@ -93,10 +97,18 @@ class Request:
     time: TimeWindow | None = None
     tile: int | None = None
     merge: Merge = "day"
+    max_cloud: float | None = None
+    orbit: Orbit | None = None
 
     def __post_init__(self) -> None:
-        window_of(self.time)
         one_of("merge", self.merge, get_args(Merge))
+        _ = self.limits
+
+    @property
+    def limits(self) -> Limits:
+        """Which scenes count."""
+        window = window_of(self.time)
+        return Limits(None if window is None else time_window(*window), self.max_cloud, self.orbit)
 
 
 def window_of(time: TimeWindow | None) -> tuple[str, str] | None:

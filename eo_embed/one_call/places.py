@@ -5,35 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from eo_data.catalog.records import SceneFiles
 from eo_data.catalog.scenes.near_places import NearPlaces
-from eo_data.catalog.scenes.place_grids import grid_of_place
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
+from eo_data.catalog.scenes.place_scenes import Asked
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
-from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region, centre_of
-from eo_data.catalog.scenes.scene import (
-    Scene,
-    SceneSource,
-    TimeWindow,
-    scenes_on_solar_days,
-    time_window,
-    windows_around,
-)
+from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
+from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.footprint import footprint_of_grid
-from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
+from eo_data.readers.described.images import UnknownFactsError
+from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
+from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
-from eo_data.sensors.quality_names import kind_of_name
-from eo_data.sensors.sentinel2 import is_sentinel2
-from eo_data.sensors.tables import SENSORS
-from eo_data.sensors.units import InputUnit
-from eo_data.temporal.calendar_date import parse_date
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
 from eo_models.preset import ImageFacts, ImageKind, find_preset
@@ -41,10 +28,6 @@ from eo_models.preset import ImageFacts, ImageKind, find_preset
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
-#: Metres by which the outline of a place may be off while scenes are looked for.
-_ROUGHLY = 10.0
-#: How many places are asked again, and how many dates are listed, where no scene was found.
-_ASKED = 4
 
 
 def are_places(given: object) -> bool:
@@ -119,6 +102,32 @@ def prepared_places(
     ValueError
         If nothing says where to look or when, or which sensor is meant.
     """
+    prepared, placed = _prepared(table, request, stated, source, cache, opened=True)
+    return prepared, (*table.failures, *placed.failures)
+
+
+def planned_places(table: PlaceTable, request: Request, stated: Mapping[str, Any], source: Any) -> Plan:  # noqa: ANN401
+    """Return what `prepared_places` would read; of files on servers nothing is opened.
+
+    Raises
+    ------
+    ValueError
+        As `prepared_places`.
+    """
+    prepared, placed = _prepared(table, request, stated, source, None, opened=False)
+    return plan_of(placed, prepared.modalities, table.failures)
+
+
+def _prepared(
+    table: PlaceTable,
+    request: Request,
+    stated: Mapping[str, Any],
+    source: Any,  # noqa: ANN401
+    cache: Path | None,
+    *,
+    opened: bool,
+) -> tuple[Prepared, PlaceRecords]:
+    """Return how places are read, and their records; without opening what is on servers only if it is not read."""
     if request.time is None:
         msg = 'A place needs a window of time: add time=("2022-06-01", "2022-09-01"), the end excluded.'
         raise ValueError(msg)
@@ -133,7 +142,7 @@ def prepared_places(
     sources: dict[str, ImageSource] = {}
     chosen: dict[str, ImageKind] = {}
     for scene in search.examples(kinds):
-        found = _described(scene, stated)
+        found = describe_scene_images(scene, stated_of(stated, scene.sensor), opened=opened)
         kind = kind_for(request.encoder.name, kinds, found, scene.id)
         if kind.modality in sources:
             msg = (
@@ -148,15 +157,15 @@ def prepared_places(
     series = any(kind.series for kind in chosen.values())
     usual = next((kind.frames for kind in chosen.values() if kind.frames), None)
     policy = policy_of(request.frames, request.time, series=series, usual=usual)
-    masked = bool(stated.get("clouds", True)) and stated.get("cloud_band") is None
-    found_records = _records(table, scenes, sources, facts, request)
-    placed = _with_known_scenes(found_records, sources, stated_of(stated, None), masked=masked)
+    masked = sources if stated.get("clouds", True) and stated.get("cloud_band") is None else ()
+    placed = _records(table, scenes, sources, facts, request)
+    if opened:
+        placed = with_known_scenes(placed, sources, dict.fromkeys(sources, stated_of(stated, None)), masked)
     tile = tile_of(request, facts)
     if tile is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
         raise ValueError(msg)
-    prepared = Prepared(root, placed.records, sources, facts, policy, series, tile)
-    return prepared, (*table.failures, *placed.failures)
+    return Prepared(root, placed.records, sources, facts, policy, series, tile), placed
 
 
 def _records(
@@ -166,52 +175,10 @@ def _records(
     facts: Mapping[str, ImageFacts],
     request: Request,
 ) -> PlaceRecords:
-    start, end = request.time or ("", "")
-    size = next(iter(facts.values())).pixel_size
-    options = PlaceOptions(time_window(start, end), size, patch_pixels(request, facts), request.merge)
+    size, limits = next(iter(facts.values())).pixel_size, request.limits
+    patch = patch_pixels(request, facts)
+    options = PlaceOptions(limits.time, size, patch, request.merge, limits.max_cloud, limits.orbit)
     return records_of_places(table.places, scenes, sources, options)
-
-
-def _with_known_scenes(
-    placed: PlaceRecords, sources: Mapping[str, ImageSource], own: Stated, *, masked: bool
-) -> PlaceRecords:
-    """Leave out places of which a scene does not say what the one that was looked at does: an offset, or clouds."""
-    # Digital numbers of other sensors have one scale, and other units need none.
-    asked = [
-        name
-        for name, source in sources.items()
-        if source.unit is InputUnit.DIGITAL_NUMBER and is_sentinel2(source.sensor) and source.offset is None
-    ]
-    faults: dict[SceneFiles, str] = {}
-    records, failures = [], list(placed.failures)
-    for record in placed.records:
-        scenes = [(name, scene) for name in asked for day in record.frames.get(name, ()) for scene in day]
-        for name, scene in scenes:
-            if scene not in faults:
-                faults[scene] = _fault_of(scene, sources[name], own, masked=masked)
-        reason = next((faults[scene] for _, scene in scenes if faults[scene]), "")
-        if reason:
-            failures.append(PlaceFailure(record.id, reason))
-        else:
-            records.append(record)
-    return replace(placed, records=tuple(records), failures=tuple(failures))
-
-
-def _fault_of(scene: SceneFiles, source: ImageSource, own: Stated, *, masked: bool) -> str:
-    stated = replace(own, sensor=source.sensor)
-    try:
-        first = replace(stated, bands=(scene.bands[0],)) if scene.bands else stated
-        found = describe_image(scene.files[0], first, scene.said[0] if scene.said else None)
-    except ValueError as error:
-        return str(error)
-    quality = next(filter(kind_of_name, scene.bands), None) if scene.bands else found.quality_band
-    if not masked or quality == source.cloud_band:
-        return ""
-    has, others = (f"the quality layer {band}" if band else "no quality layer" for band in (quality, source.cloud_band))
-    return (
-        f"{scene.files[0]} has {has}, another scene {others}: clouds would be left in some of them. Add clouds=False "
-        "to leave them in all, or narrow time to scenes of one kind."
-    )
 
 
 @dataclass(frozen=True)
@@ -233,13 +200,12 @@ class _Search:
         OSError
             If the source could not be searched for any place that may have some.
         """
-        wanted = self.sensors or tuple(kinds)
-        window = time_window(*(self.request.time or ("", "")))
+        asked = Asked(self.scenes, self.sensors or tuple(kinds), self.request.limits)
         faults: list[OSError] = []
 
         def of(place: Place) -> dict[str, Scene]:
             try:
-                return self._of(place, wanted, window)
+                return _first_of_each(asked, place)
             except OSError as error:  # listed as its failure when its record is made
                 faults.append(error)
                 return {}
@@ -248,7 +214,7 @@ class _Search:
         if not found and faults:
             raise faults[0]
         if not found:
-            raise ValueError(self._nothing(wanted))
+            raise ValueError(asked.why_none(self.places))
         missing = [sensor for sensor in self.sensors if sensor not in found]
         if missing:
             msg = f"No scene of {', '.join(missing)} shows {place}. Looked for in {self.scenes}."
@@ -262,69 +228,14 @@ class _Search:
             raise ValueError(msg)
         return list(found.values())
 
-    def _of(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> dict[str, Scene]:
-        """Return the first scene of each sensor."""
-        order = list(wanted)
-        first: dict[str, Scene] = {}
-        for scene in sorted(self._found(place, wanted, window), key=lambda own: (order.index(own.sensor), own.id)):
-            first.setdefault(scene.sensor, scene)
-        return first
 
-    def _found(self, place: Place, wanted: Collection[str], window: TimeWindow | None) -> list[Scene]:
-        try:
-            outline = footprint_of_grid(grid_of_place(place, _ROUGHLY).grid)
-        except ValueError:
-            return []  # it is listed as a failure when its record is made
-        return scenes_on_solar_days(self.scenes, outline, centre_of(place)[0], window, wanted)
-
-    def _nothing(self, wanted: Collection[str]) -> str:
-        """Say why no place has a scene: there are none at all, or none in the time."""
-        start, end = self.request.time or ("", "")
-        where = f"{self.places[0]}" if len(self.places) == 1 else f"any of {len(self.places)} places"
-        asked = self.places[:_ASKED]
-        each = (
-            {scene.solar_day(centre_of(place)[0]) for place in asked for scene in self._found(place, wanted, window)}
-            for window in windows_around(time_window(start, end))
-        )
-        days: set[date] = next(filter(None, each), set())
-        if not days:
-            return (
-                f"No scene of {' or '.join(wanted)} shows {where}. Looked for in {self.scenes}. Check longitude and "
-                "latitude, their order, and the source."
-            )
-        first = parse_date(start)
-        nearest = sorted(sorted(days, key=lambda day: abs((day - first).days))[:_ASKED])
-        return (
-            f"No acquisition shows {where} from {start} on and before {end}. The nearest days are "
-            f"{', '.join(map(str, nearest))}. Widen the time."
-        )
-
-
-def _described(scene: Scene, stated: Mapping[str, Any]) -> Description:
-    """Describe a scene by its first file, and the size of its pixels by the finest of its bands."""
-    own = stated_of(stated, scene.sensor)
-    if not scene.band_files:
-        return describe_image(scene.files[0], own)
-    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
-    files = zip(scene.bands, scene.band_files, scene.files, scene.said or (None,) * len(scene.files), strict=True)
-    each = {
-        name: describe_image(href, replace(own, bands=(written,)), said)
-        for name, written, href, said in files
-        if name in usual
-    }
-    if not each:
-        msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."
-        raise UnknownFactsError(msg)
-    finest = min(found.pixel_size or usual[name] for name, found in each.items())
-    quality = next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
-    return replace(
-        next(iter(each.values())),
-        bands=scene.bands,
-        file_bands=None,
-        pixel_size=None if finest == min(usual.values()) else finest,
-        quality_band=quality[0],
-        quality_kind=quality[1],
-    )
+def _first_of_each(asked: Asked, place: Place) -> dict[str, Scene]:
+    """Return the first scene of each sensor that counts."""
+    order = list(asked.sensors)
+    first: dict[str, Scene] = {}
+    for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
+        first.setdefault(scene.sensor, scene)
+    return first
 
 
 def _on_one_grid(sources: Mapping[str, ImageSource], kinds: Mapping[str, ImageKind]) -> dict[str, ImageSource]:

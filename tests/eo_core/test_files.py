@@ -31,7 +31,7 @@ Write = Callable[[Path], None]
 
 
 def _skipped(path: Path) -> None:
-    from eo_data.dataset.skipped import write_skipped
+    from eo_data.dataset.dataset import write_skipped
 
     write_skipped(path, [("train", "a/b", "no data")])
 

@@ -86,6 +86,8 @@ def range_server(folder: Path) -> Iterator[RangeServer]:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    #: Head and content of an answer are two packets, the second of which would wait 40 ms for a sign of the first.
+    disable_nagle_algorithm = True
     state: RangeServer
 
     def log_message(self, *_: Any) -> None:

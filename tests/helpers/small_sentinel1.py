@@ -43,7 +43,8 @@ def _annotation(polarisation: str, mode: str, spacing: float) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<product><adsHeader><missionId>S1B</missionId>'
         f"<productType>GRD</productType><polarisation>{polarisation}</polarisation><mode>{mode}</mode>"
-        f"<swath>{mode}</swath><startTime>2021-04-01T05:26:23.794457</startTime></adsHeader><imageAnnotation>"
+        f"<swath>{mode}</swath><startTime>2021-04-01T05:26:23.794457</startTime></adsHeader><generalAnnotation>"
+        "<productInformation><pass>Descending</pass></productInformation></generalAnnotation><imageAnnotation>"
         f"<imageInformation><rangePixelSpacing>{spacing:e}</rangePixelSpacing>"
         f"<azimuthPixelSpacing>{spacing:e}</azimuthPixelSpacing><numberOfSamples>{WIDTH}</numberOfSamples>"
         f"<numberOfLines>{HEIGHT}</numberOfLines></imageInformation></imageAnnotation><geolocationGrid>"

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Literal
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from eo_core.text import composed
-from eo_data.catalog.patterns.file_pattern import FilePattern
 from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.near_places import NearPlaces
 from eo_data.catalog.scenes.place_grids import PlaceGrid, grid_of_place
+from eo_data.catalog.scenes.place_scenes import Asked, Limits, Where, cover, where_of
 from eo_data.catalog.scenes.place_tables import PlaceFailure, places_from
-from eo_data.catalog.scenes.places import Place, PointBuffer, centre_of
-from eo_data.catalog.scenes.scene import Scene, SceneSource, TimeWindow, scenes_on_solar_days, windows_around
+from eo_data.catalog.scenes.places import Place, PointBuffer
+from eo_data.catalog.scenes.scene import Orbit, Scene, SceneSource, TimeWindow
 from eo_data.catalog.sources import ImageSource
-from eo_data.raster.footprint import footprint, footprint_of_grid
 
 #: What becomes one frame: all of a solar day, or what was seen within an hour.
 Merge = Literal["day", "pass"]
-#: Scenes of one pass begin within this time of each other.
-_PASS = timedelta(hours=1)
+#: The scenes of each frame, by modality.
+type Frames = Mapping[str, Sequence[Sequence[Scene]]]
 #: Decimals of a share of cover that count: of tiles that cover as much, but for rounding, the name decides.
 _DECIMALS = 6
-#: How many dates a message lists.
-_SHOWN = 4
+#: Scenes of one pass begin within this time of each other.
+_PASS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,14 @@ class PlaceRecords:
         By the id of a record, the grid of its first modality and the place in it.
     failures : tuple of PlaceFailure
         Places that no scene shows in the time, or that are too large.
+    scenes : mapping of str to mapping
+        By the id of a record and modality, the scenes of each frame, in the order of `Record.frames`.
     """
 
     records: tuple[Record, ...]
     grids: Mapping[str, PlaceGrid] = field(default_factory=dict)
     failures: tuple[PlaceFailure, ...] = ()
+    scenes: Mapping[str, Frames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,30 @@ class PlaceOptions:
     merge : {'day', 'pass'}
         What one frame is made of: all scenes of a solar day, or those that began within an hour of each other, so that
         an ascending and a descending pass of one day stay apart.
+    max_cloud, orbit
+        Which scenes count, see `eo_data.catalog.scenes.place_scenes.Limits`.
+
+    Raises
+    ------
+    ValueError
+        For a share of clouds or an orbit that is none.
     """
 
     time: TimeWindow | None = None
     pixel_size: float | None = None
     multiple: int = 1
     merge: Merge = "day"
+    max_cloud: float | None = None
+    orbit: Orbit | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _ = self.limits
+
+    @property
+    def limits(self) -> Limits:
+        """Which scenes count."""
+        return Limits(self.time, self.max_cloud, self.orbit)
 
 
 def records_of_places(
@@ -115,15 +134,24 @@ def records_of_places(
     search = _Search(near, sources, options)
     records: dict[int, Record] = {}
     grids: dict[str, PlaceGrid] = {}
+    frames: dict[str, Frames] = {}
     failures: dict[int, PlaceFailure] = {}
     for number, place in near.visited():
         try:
             grid = grid_of_place(place, sizes[first], options.multiple)
-            records[number] = _record(place, grid, sizes, search)
-            grids[place.id] = grid
+            where = where_of(place, grid)
+            taken = {name: own for name in sources if (own := _taken(where, name, search)).days}
+            records[number] = _record(where, grid, sizes, taken)
+            grids[place.id], frames[place.id] = grid, {name: own.days for name, own in taken.items()}
         except (ValueError, OSError) as error:
             failures[number] = PlaceFailure(place.id, str(error))
-    return PlaceRecords(_in_order(records), {own.id: grids[own.id] for own in _in_order(records)}, _in_order(failures))
+    found = _in_order(records)
+    return PlaceRecords(
+        found,
+        {own.id: grids[own.id] for own in found},
+        _in_order(failures),
+        {own.id: frames[own.id] for own in found},
+    )
 
 
 def _in_order[Own](numbered: Mapping[int, Own]) -> tuple[Own, ...]:
@@ -147,62 +175,48 @@ def _pixel_size(name: str, source: ImageSource) -> float:
     return float(min(sizes))
 
 
-def _record(place: Place, grid: PlaceGrid, sizes: Mapping[str, float], search: _Search) -> Record:
-    lon = centre_of(place)[0]
-    where = _Where(
-        place, lon, footprint_of_grid(grid.grid), footprint(_corners(grid.region.bounds), grid.grid.crs or "")
-    )
-    days = {name: found for name in search.sources if (found := _days(where, name, search))}
+def _record(where: Where, grid: PlaceGrid, sizes: Mapping[str, float], taken: Mapping[str, _Taken]) -> Record:
+    days = {name: own.days for name, own in taken.items()}
     frames = {name: tuple(tuple(own.scene_files for own in day) for day in found) for name, found in days.items()}
     return Record(
-        place.id,
+        where.place.id,
         {name: tuple(h for day in own for scene in day for h in scene.files) for name, own in frames.items()},
-        dates={name: tuple(day[0].solar_day(lon) for day in found) for name, found in days.items()},
+        dates={name: tuple(day[0].solar_day(where.lon) for day in found) for name, found in days.items()},
         grids={name: grid.at(sizes[name]) for name in days},
         frames=frames,
         # A point with its surroundings stands for the whole of its grid.
-        region="" if isinstance(place, PointBuffer) else shapely.to_wkt(grid.region, rounding_precision=3),
+        region="" if isinstance(where.place, PointBuffer) else shapely.to_wkt(grid.region, rounding_precision=3),
+        notes={name: own.notes for name, own in taken.items() if own.notes},
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Where:
-    """A place: its longitude, and in degrees the outlines of its grid and of itself."""
+@dataclass(frozen=True)
+class _Taken:
+    """The scenes of a modality by frame, in order of time, each by priority; and what was left out, in words."""
 
-    place: Place
-    lon: float
-    grid: BaseGeometry
-    own: BaseGeometry
+    days: Sequence[Sequence[Scene]] = ()
+    notes: tuple[str, ...] = ()
 
 
-def _corners(bounds: tuple[float, float, float, float]) -> tuple[tuple[float, float], ...]:
-    left, bottom, right, top = bounds
-    return (left, top), (right, top), (right, bottom), (left, bottom)
-
-
-def _days(where: _Where, name: str, search: _Search) -> list[list[Scene]]:
-    """Scenes of a modality by frame, in order of time, each by priority.
+def _taken(where: Where, name: str, search: _Search) -> _Taken:
+    """Return the scenes of a modality that are frames of a place; none if it is optional and there are none.
 
     Raises
     ------
     ValueError
-        If there are none and the modality is not optional, or it is not clear which to take.
+        If there are none, or it is not clear which to take.
     """
-    source, lon = search.sources[name], where.lon
-    sensors = [] if source.sensor is None else [source.sensor]
-    pattern = FilePattern(source.files).regex(source.spellings) if source.files else None
-    inside = [
-        scene
-        for scene in scenes_on_solar_days(search.scenes, where.grid, lon, search.options.time, sensors)
-        if pattern is None or pattern.fullmatch(composed(scene.id))
-    ]
-    if not any(_cover(scene, where.own) for scene in inside):
+    source, options = search.sources[name], search.options
+    asked = Asked(search.scenes, () if source.sensor is None else (source.sensor,), options.limits, source)
+    found = asked.showing(where)
+    chosen, notes = asked.counting(where, found)
+    if not any(cover(scene, where.own) for scene in chosen):
         if source.optional:
-            return []
-        raise ValueError(_nothing(where, name, source, search))
-    inside = [scene for scene in inside if _cover(scene, where.grid)]
-    _check_one_kind(where.place, name, inside)
-    return [_by_priority(day, where.grid) for day in _groups(inside, lon, search.options.merge)]
+            return _Taken()
+        msg = f"{name!r} of {where.place}: {asked.reason({where: found})}"
+        raise ValueError(msg)
+    _check_one_kind(where.place, name, chosen)
+    return _Taken([_by_priority(day, where.grid) for day in _groups(chosen, where.lon, options.merge)], notes)
 
 
 def _groups(scenes: Sequence[Scene], lon: float, merge: Merge) -> list[list[Scene]]:
@@ -226,17 +240,12 @@ def _by_priority(scenes: Sequence[Scene], grid: BaseGeometry) -> list[Scene]:
     """Scenes of a frame, the first to take pixels from first; of one acquisition of a tile, the newest processing."""
     # Folders above a product say nothing of its processing.
     later = sorted(scenes, key=lambda own: (PurePosixPath(own.id).name, own.id), reverse=True)
-    order = sorted(later, key=lambda own: (-round(_cover(own, grid), _DECIMALS), own.tile, str(own.started or own.day)))
+    order = sorted(later, key=lambda own: (-round(cover(own, grid), _DECIMALS), own.tile, str(own.started or own.day)))
     newest: dict[object, Scene] = {}
     for scene in order:
         known = scene.tile and scene.started
         newest.setdefault((scene.tile, scene.started) if known else scene.id, scene)
     return list(newest.values())
-
-
-def _cover(scene: Scene, outline: BaseGeometry) -> float:
-    """Share of an outline that a scene covers, in degrees squared, which near a place serve to compare."""
-    return float(shapely.intersection(scene.footprint, outline).area / outline.area)
 
 
 def _check_one_kind(place: Place, name: str, scenes: Sequence[Scene]) -> None:
@@ -252,26 +261,3 @@ def _check_one_kind(place: Place, name: str, scenes: Sequence[Scene]) -> None:
             "not the same. Give a folder that holds one kind, or a catalogue with one of its collections."
         )
         raise ValueError(msg)
-
-
-def _nothing(where: _Where, name: str, source: ImageSource, search: _Search) -> str:
-    """Say why there is no scene: none there at all, none of the sensor, or none in the time."""
-    what = f"{name!r} of {where.place}"
-    time = search.options.time or (date.min, date.max)
-
-    def around(sensors: Collection[str]) -> list[Scene]:
-        each = (search.scenes.search(where.own, window, sensors) for window in windows_around(time))
-        return next(filter(None, ([own for own in found if _cover(own, where.own)] for found in each)), [])
-
-    own = around([] if source.sensor is None else [source.sensor])
-    if not own:
-        others = ", ".join(sorted({scene.sensor for scene in around([])}))
-        if not others:
-            return f"{what}: no scene shows it. It lies outside of all in {search.scenes}."
-        return f"{what}: no scene of {source.sensor} shows it, only of {others}. Look at {search.scenes}."
-    days = {scene.solar_day(where.lon) for scene in own}
-    nearest = sorted(days, key=lambda day: (min(abs((day - time[0]).days), abs((day - time[1]).days)), day))[:_SHOWN]
-    return (
-        f"{what}: no acquisition from {time[0]} on and before {time[1]}. The nearest days are "
-        f"{', '.join(day.isoformat() for day in sorted(nearest))}. Widen the time."
-    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,10 +49,13 @@ class PlaceTable:
         In the order of the rows.
     failures : tuple of PlaceFailure
         Rows without a valid geometry.
+    values : mapping of str to mapping of str to object
+        What the columns that are asked for hold, by column and id; a cell without a value is not there.
     """
 
     places: tuple[Place, ...]
     failures: tuple[PlaceFailure, ...] = ()
+    values: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 def places_from(
@@ -59,6 +63,7 @@ def places_from(
     *,
     id_column: str | None = None,
     buffer_m: float | None = None,
+    columns: Sequence[str] = (),
 ) -> PlaceTable:
     """Return the places that somebody means.
 
@@ -71,6 +76,8 @@ def places_from(
         or their number.
     buffer_m : float, optional
         Half the side of the squares around points, in metres; rows that are points need it.
+    columns : sequence of str
+        Of a table: further columns that are wanted, such as labels.
 
     Raises
     ------
@@ -80,9 +87,9 @@ def places_from(
     if isinstance(given, PointBuffer | BBox | Region):
         given = [given]
     if isinstance(given, str | PathLike):
-        table = _with_name(Path(given), _rows(read_place_file(Path(given)), id_column, buffer_m))
+        table = _with_name(Path(given), _rows(read_place_file(Path(given)), id_column, buffer_m, columns))
     elif hasattr(given, "geometry"):
-        table = _with_name(None, _rows(given, id_column, buffer_m))
+        table = _with_name(None, _rows(given, id_column, buffer_m, columns))
     else:
         table = PlaceTable(tuple(_named(list(given))))
     if not table.places and not table.failures:
@@ -125,13 +132,16 @@ def read_place_file(path: Path) -> geopandas.GeoDataFrame:
     return table
 
 
-def _rows(table: geopandas.GeoDataFrame, id_column: str | None, buffer_m: float | None) -> PlaceTable:
+def _rows(
+    table: geopandas.GeoDataFrame, id_column: str | None, buffer_m: float | None, columns: Sequence[str]
+) -> PlaceTable:
     if table.crs is None:
         msg = "the table of places has no CRS. State it: table.set_crs('EPSG:4326') for longitude and latitude."
         raise ValueError(msg)
-    if id_column is not None and id_column not in table.columns:
-        msg = f"the table of places has no column {id_column!r}; it has {', '.join(map(str, table.columns))}."
-        raise ValueError(msg)
+    for column in (*columns, *(() if id_column is None else (id_column,))):
+        if column not in table.columns:
+            msg = f"the table of places has no column {column!r}; it has {', '.join(map(str, table.columns))}."
+            raise ValueError(msg)
     ids = [str(i) for i in range(len(table))] if id_column is None else [composed(str(v)) for v in table[id_column]]
     places: list[Place] = []
     failures = []
@@ -140,7 +150,12 @@ def _rows(table: geopandas.GeoDataFrame, id_column: str | None, buffer_m: float 
             places.append(_place(geometry, table.crs.to_string(), name, buffer_m))
         except ValueError as error:
             failures.append(PlaceFailure(name, f"row {i}: {error}"))
-    return PlaceTable(tuple(places), tuple(failures))
+    there = {column: table[column].notna() for column in columns}
+    values = {
+        column: dict(zip(itertools.compress(ids, own), table[column][own], strict=True))
+        for column, own in there.items()
+    }
+    return PlaceTable(tuple(places), tuple(failures), values)
 
 
 def _place(geometry: shapely.Geometry | None, crs: str, name: str, buffer_m: float | None) -> Place:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import SceneFiles
 from eo_data.sensors.beside import Sidecar
+from eo_data.sensors.tables import SENSORS
 from eo_data.temporal.calendar_date import parse_date
 
 #: First day and the day after the last one.
 type TimeWindow = tuple[date, date]
+#: Ways of a satellite. Radar sees slopes from the one side or the other, so that the two are not mixed.
+Orbit = Literal["ascending", "descending"]
+ORBITS: tuple[Orbit, ...] = get_args(Orbit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,10 @@ class Scene:
         Of its pixels, as EPSG code where it has one.
     said : tuple of Sidecar
         What a catalogue says of each file, see `eo_data.catalog.records.SceneFiles`.
+    cloud : float or None
+        Clouds in percent of the whole scene, as its producer states them; ``None`` of radar, and where nobody does.
+    orbit : {'ascending', 'descending', ''}
+        Of radar: on which way the satellite passed, as far as it is known.
     """
 
     id: str
@@ -62,11 +70,18 @@ class Scene:
     tile: str = ""
     crs: str = ""
     said: tuple[Sidecar, ...] = ()
+    cloud: float | None = None
+    orbit: Orbit | Literal[""] = ""
 
     @property
     def scene_files(self) -> SceneFiles:
         """Its files as records hold them."""
         return SceneFiles(self.files, self.band_files, self.said)
+
+    @property
+    def radar(self) -> bool:
+        """Whether it is of a radar."""
+        return SENSORS[self.sensor].radar
 
     def solar_day(self, lon: float) -> date:
         """Return the day by the sun at a longitude, which no pass by day or night crosses twice at its noon.
@@ -74,6 +89,12 @@ class Scene:
         A tile that is seen at 23:59 UTC and its neighbour at 00:01 are of one solar day. Without a time it is `day`.
         """
         return self.day if self.started is None else (self.started + timedelta(hours=lon / 15)).date()
+
+
+def orbit_of(text: object) -> Orbit | Literal[""]:
+    """Return the way of a satellite as metadata write it, in capitals or not; empty for anything else."""
+    written = str(text).lower()
+    return next((orbit for orbit in ORBITS if orbit == written), "")
 
 
 class SceneSource(Protocol):
@@ -119,7 +140,8 @@ def scenes_on_solar_days(
         Solar days from the first on, before the second; any without.
     """
     # A solar day begins up to 12 hours before or after that of UTC.
-    wide = None if time is None else (time[0] - timedelta(days=1), time[1] + timedelta(days=1))
+    day = timedelta(days=1)
+    wide = None if time is None else (max(time[0], date.min + day) - day, min(time[1], date.max - day) + day)
     found = source.search(geometry, wide, sensors)
     return [scene for scene in found if time is None or time[0] <= scene.solar_day(lon) < time[1]]
 

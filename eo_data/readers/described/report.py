@@ -17,6 +17,7 @@ from eo_data.readers.formats.file_raster import BandOrigin
 from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.readers.image_bands import origins_of
 from eo_data.readers.scaling import BandScaling, UnknownScalingError, band_scalings, refuse_packed
+from eo_data.sensors.beside import Sidecar
 from eo_data.sensors.units import InputUnit
 
 #: What becomes of what a file says: it is used; the config states it; they contradict each other; nothing is said.
@@ -43,7 +44,11 @@ class BandVerdict:
 
 
 def band_verdicts(
-    name: str, source: ImageSource, hrefs: Sequence[Href], names: Sequence[str] | None
+    name: str,
+    source: ImageSource,
+    hrefs: Sequence[Href],
+    names: Sequence[str] | None,
+    said: Sequence[Sidecar] = (),
 ) -> list[BandVerdict]:
     """Judge the scale and the offset of each band of an image; pixels are not read.
 
@@ -57,13 +62,15 @@ def band_verdicts(
         The files of the image; of a series, the first counts.
     names : sequence of str or None
         The band of each file, where every band has its own.
+    said : sequence of Sidecar
+        What a catalogue says of each file.
 
     Raises
     ------
     SampleError
         If a file cannot be opened or has other bands.
     """
-    origins, tags = origins_of(hrefs, names, source)
+    origins, tags = origins_of(hrefs, names, source, said)
     return [_verdict(name, source, band, origin, tags) for band, origin in zip(source.bands, origins, strict=True)]
 
 

@@ -14,20 +14,27 @@ from pathlib import Path, PurePosixPath
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.earth_engine import source as earth_engine
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES
-from eo_data.catalog.scenes.catalogues.stac.source import Orbit, StacCatalogue, is_catalogue
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 from eo_data.catalog.scenes.product_names import product_of_name
-from eo_data.catalog.scenes.scene import Scene, SceneSource
+from eo_data.catalog.scenes.scene import Scene, SceneSource, orbit_of
 from eo_data.catalog.scenes.scene_folder import FolderOfScenes
 from eo_data.raster.footprint import crs_name, footprint_of_grid
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
 from eo_data.readers.described.images import Stated, UnknownFactsError, describe_image, sensor_of_text, sensors_of_bands
 from eo_data.readers.files import facts_of
+from eo_data.readers.formats.facts import FileFacts
+from eo_data.readers.formats.sidecars import sidecar_of
 from eo_data.readers.grids.differences import refuse_unplaced
+from eo_data.sensors.beside import cloud_share
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
+
+#: Of catalogues.
+_NAMES = (*CATALOGUES, earth_engine.NAME)
 
 
 def scenes_from(
@@ -37,7 +44,6 @@ def scenes_from(
     stated: Stated | None = None,
     index: str | Path | None = None,
     collections: Sequence[str] = (),
-    orbit: Orbit | None = None,
     remote_cache: Path | None = None,
 ) -> SceneSource:
     """Return the source of scenes that somebody means.
@@ -45,14 +51,14 @@ def scenes_from(
     Parameters
     ----------
     source : str, Path or SceneSource
-        The name of a known catalogue (`eo_data.catalog.scenes.catalogues.stac.presets.CATALOGUES`), the address of a
-        STAC API or of a ``catalog.json``, the path of one, a folder of products or images, or anything that finds
-        scenes, which is returned as it is.
+        The name of a known catalogue (`eo_data.catalog.scenes.catalogues.stac.presets.CATALOGUES`, or
+        ``earth-engine``), the address of a STAC API or of a ``catalog.json``, the path of one, a folder of products or
+        images, or anything that finds scenes, which is returned as it is.
     root : Path, optional
         Folder that relative paths start from.
     stated, index
         Of a folder, see `folder_of_scenes`.
-    collections, orbit
+    collections : sequence of str
         Of a catalogue, see `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`.
     remote_cache : Path, optional
         Folder in which is kept what is fetched of files on servers.
@@ -65,19 +71,21 @@ def scenes_from(
     if source is None:
         msg = (
             "A place needs a source of scenes: add source, which is a folder with products or files, the name or "
-            f"address of a STAC catalogue ({', '.join(CATALOGUES)}), or an object with the method search "
+            f"address of a catalogue ({', '.join(_NAMES)}), or an object with the method search "
             "(eo_data.catalog.scenes.scene.SceneSource)."
         )
         raise ValueError(msg)
+    if source == earth_engine.NAME:
+        return earth_engine.EarthEngine(collections=tuple(collections))
     if isinstance(source, str | os.PathLike) and is_catalogue(os.fspath(source)):
         where = os.fspath(source)
         local = where not in CATALOGUES and "://" not in where
         where = str((root or Path()) / where) if local else where
-        return StacCatalogue(where, tuple(collections), orbit, remote_cache=remote_cache)
-    if told := [name for name, value in (("collections", collections), ("orbit", orbit)) if value]:
+        return StacCatalogue(where, tuple(collections), remote_cache=remote_cache)
+    if collections:
         msg = (
-            f"{' and '.join(told)} can be told to a catalogue ({', '.join(CATALOGUES)}, the address of another, or a "
-            f"catalog.json), and {source} is none. Leave {'it' if len(told) == 1 else 'them'} out."
+            f"collections are of a catalogue ({', '.join(_NAMES)}, the address of another, or a catalog.json), and "
+            f"{source} is none. Leave them out."
         )
         raise ValueError(msg)
     if not isinstance(source, str | os.PathLike):
@@ -86,7 +94,7 @@ def scenes_from(
     if not folder.is_dir():
         msg = (
             f"There is no folder {folder}, and no catalogue is called {str(source)!r}. Expected a folder of scenes, a "
-            f"catalogue ({', '.join(CATALOGUES)}), the address of another, or the path of a catalog.json."
+            f"catalogue ({', '.join(_NAMES)}), the address of another, or the path of a catalog.json."
         )
         raise ValueError(msg)
     return folder_of_scenes(folder, stated, index)
@@ -167,6 +175,7 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
     # Files of bands are named after their product.
     named = product or (product_of_name(PurePosixPath(name).name) if bands else None)
     started = product.started if product else _started(name if named else files[0].name, day)
+    tags = _tags(files[0], layers)
     return Scene(
         name,
         found.sensor,
@@ -179,7 +188,16 @@ def describe_scene(stated: Stated, name: str, files: Sequence[Href], bands: Sequ
         tuple(bands),
         named.tile if named else "",
         crs_name(grid.crs or ""),
+        cloud=None if SENSORS[found.sensor].radar else cloud_share(tags),
+        orbit=orbit_of(tags.get("sat:orbit_state")) if SENSORS[found.sensor].radar else "",
     )
+
+
+def _tags(href: Href, layers: Sequence[FileFacts]) -> dict[str, object]:
+    """Return what a file, its product and the metadata beside it say."""
+    beside = sidecar_of(href.path) if href.is_local and href.path.is_file() else None
+    own = {name: value for layer in reversed(layers) for name, value in layer.tags.items()}
+    return {**own, **(beside.tags if beside else {})}
 
 
 def _sensor(href: Href, bands: Sequence[str]) -> str | None:

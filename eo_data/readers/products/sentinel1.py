@@ -92,6 +92,7 @@ class _Image:
 
     mode: str
     started: str
+    orbit: str
     height: int
     width: int
     spacing: float
@@ -116,7 +117,9 @@ def _image_of(data: bytes) -> _Image:
     ]
     spacing = max(float(numbers(size, f"{axis}PixelSpacing")[0]) for axis in ("range", "azimuth"))
     height, width = (int(numbers(size, name)[0]) for name in ("numberOfLines", "numberOfSamples"))
-    return _Image(header.get("mode", ""), header.get("startTime", ""), height, width, spacing, *columns)
+    mode, started = (header.get(name, "") for name in ("mode", "startTime"))
+    # The general annotation stands between the two, without a name of its own here.
+    return _Image(mode, started, size.get("pass", ""), height, width, spacing, *columns)
 
 
 def _parsed[T](package: Package, name: str, parse: Callable[[bytes], T]) -> T:
@@ -147,7 +150,7 @@ class _Backscatter:
         grid = grid_over(image.longitudes, image.latitudes, image.spacing, source)
         self._warp = PointWarp(image.height, image.width, image.lines, image.pixels, image.longitudes, image.latitudes)
         bands = tuple(BandFacts(f"{image.mode}_{polarisation}") for polarisation in polarisations)
-        tags = {"START_DATETIME": image.started}
+        tags = {"START_DATETIME": image.started, "sat:orbit_state": image.orbit}
         self.facts = FileFacts("Sentinel-1 SAFE", grid, bands, tags, named=True, product=self._product(grid))
 
     def _product(self, grid: PixelGrid) -> ProductFacts:

@@ -19,7 +19,7 @@ from torch import nn
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.skipped import usable_records, write_skipped
+from eo_data.dataset.dataset import usable_records, write_skipped
 from eo_data.raster.sample import SampleError
 from eo_embed import Exporter, ExportSettings
 from eo_embed.export.failures import Failures

@@ -53,34 +53,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-import torch
-from affine import Affine
 from pyproj import Transformer
 from rasterio.windows import Window
-from small_scenes import S2_BANDS, numbers, write_scene
+from rs_embed_rows import DAYS, PLACE, SEASON, SMALL, SUMMER, UTM, YEAR, Recorder, write_folder
+from small_scenes import S2_BANDS, numbers
 
 from anysat_ext import AnySatPreprocess
 from eo_data.datamodules import FramePolicy
 from eo_data.raster.raster import to_map
 from eo_embed import Embedded, PointBuffer, embed, models
 from eo_embed.one_call import run as run_module
-from eo_models.contract import Features
 from thor_terratorch_ext import ThorPreprocess
 
-UTM = "EPSG:32651"
-PLACE = PointBuffer(121.5, 31.2, 2048)
-SMALL = PointBuffer(121.5, 31.2, 240)
-#: One acquisition a month, and one more in summer.
-DAYS = (*(f"2022-{month:02d}-15" for month in range(1, 13)), "2022-06-25")
-SEASON, YEAR = ("2022-06-01", "2022-09-01"), ("2022-01-01", "2023-01-01")
-SUMMER = ("2022-06-15", "2022-06-25", "2022-07-15", "2022-08-15")
-SIDE = 512
 STATED: Mapping[str, Any] = {"bands": S2_BANDS, "offset": 0, "pixel_size": 10}
 TINY: Mapping[str, Any] = {"pretrained": False, "device": "cpu"}
 
@@ -93,44 +82,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of Sentinel-2 digital numbers of 13 days, and of Sentinel-1 in decibel and in linear power."""
-    folder = tmp_path_factory.mktemp("scenes")
-    x, y = Transformer.from_crs(4326, UTM, always_xy=True).transform(PLACE.lon, PLACE.lat)
-    half = SIDE * 5
-    corner = Affine(10, 0, round(x / 160) * 160 - half, 0, -10, round(y / 160) * 160 + half)
-    for seed, day in enumerate(DAYS):
-        path = folder / f"S2A_MSIL2A_{day.replace('-', '')}.tif"
-        write_scene(path, numbers(side=SIDE, seed=seed), transform=corner, crs=UTM)
-    power = np.random.default_rng(0).gamma(4, [[[0.03]], [[0.006]]], (2, SIDE, SIDE)).astype(np.float32)
-    radar = {"bands": ["VV", "VH"], "scale": None, "transform": corner, "crs": UTM}
-    write_scene(folder / "S1A_IW_GRDH_20220620.tif", 10 * np.log10(power), unit="dB", **radar)
-    return folder
-
-
-class Recorder:
-    """An encoder that keeps what it is given."""
-
-    weights_sha256 = "0" * 64
-    extractor = SimpleNamespace(backbone=SimpleNamespace(load_report=None))
-
-    def __init__(self) -> None:
-        self.images: list[np.ndarray] = []
-        self.extras: list[dict[str, Any]] = []
-
-    def __call__(self, image: Any, **extras: Any) -> list[Features]:
-        pixels = next(iter(image.values())) if isinstance(image, Mapping) else image
-        frames_first = pixels[0].movedim(0, -3) if pixels.ndim == 5 else pixels[0]
-        self.images.append(frames_first.numpy())
-        self.extras.append({**(image if isinstance(image, Mapping) else {}), **extras})
-        grid = torch.nn.functional.avg_pool2d(pixels.flatten(1, -3), 8)
-        return [Features(grid.flatten(2).transpose(1, 2), None, grid)]
-
-    @property
-    def days(self) -> list[int]:
-        """Days of the year of the frames of the last image."""
-        (found,) = (value for name, value in self.extras[-1].items() if "dates" in name)
-        while isinstance(found, Mapping):
-            found = next(iter(found.values()))
-        return [int(day) for day in found[0]]
+    return write_folder(tmp_path_factory.mktemp("scenes"))
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def _statistics(_: Bench, folder: Path) -> None:
 
 
 def _skipped(_: Bench, folder: Path) -> None:
-    from eo_data.dataset.skipped import write_skipped
+    from eo_data.dataset.dataset import write_skipped
 
     write_skipped(folder / "skipped.csv", [("predict", f"a/{i}", "truncated") for i in range(300)])
 

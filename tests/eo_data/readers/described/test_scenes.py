@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ from affine import Affine
 from pyproj import Transformer
 from shapely.geometry import Point
 from small_files import constant_bands
+from small_landsat import LEVEL2, write_landsat
 from small_products import LEFT, TOP, write_sentinel2, zipped
+from small_sentinel1 import HEIGHT, NAME, WIDTH, write_grd
 
 from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue
 from eo_data.catalog.scenes.place_records import PlaceOptions, records_of_places
@@ -158,6 +161,27 @@ def test_products_are_scenes_of_which_the_newest_processing_counts(tmp_path: Pat
     assert read.raster.valid.mean() == 0.75
 
 
+def test_products_state_their_clouds_and_radar_its_pass(write_tif: Callable[..., Path], tmp_path: Path) -> None:
+    """By what their own metadata say; Landsat writes -1 where nobody knows. The index keeps it."""
+    optical = write_sentinel2(tmp_path, "2A", "05.09", {"B02": np.full((120, 120), 1850, np.uint16)})
+    metadata = optical / "MTD_MSIL2A.xml"
+    share = "<Quality_Indicators_Info><Cloud_Coverage_Assessment>12.5</Cloud_Coverage_Assessment>"
+    end = "</n1:Level-2A_User_Product>"
+    metadata.write_text(metadata.read_text().replace(end, f"{share}</Quality_Indicators_Info>{end}"))
+    mtl = write_landsat(tmp_path) / f"{LEVEL2}_MTL.txt"
+    clouds = "  GROUP = IMAGE_ATTRIBUTES\n    CLOUD_COVER_LAND = 7.0\n    CLOUD_COVER = -1"
+    mtl.write_text(mtl.read_text().replace("  GROUP = IMAGE_ATTRIBUTES", clouds))
+    write_grd(tmp_path, {"VV": np.full((HEIGHT, WIDTH), 100, np.uint16)})
+    write_named(write_tif, tmp_path / "s2_l2a_20220601.tif")
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "x", "assets": {}, "properties": {"eo:cloud_cover": 3}}
+    (tmp_path / "s2_l2a_20220601.json").write_text(json.dumps(item))
+    for source in (folder_of_scenes(tmp_path), folder_of_scenes(tmp_path)):  # the second one by the index
+        said = {own.id[:8]: (own.cloud, own.orbit) for own in source.scenes}
+        assert said == {
+            optical.name[:8]: (12.5, ""), LEVEL2[:8]: (None, ""), NAME[:8]: (None, "descending"), "s2_l2a_2": (3.0, ""),
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("lon", "lat", "crs"), [(180.0, -17.0, "EPSG:32760"), (-180.0, -17.0, "EPSG:32701"), (0.0, 90.0, "EPSG:3413")]
 )
@@ -183,7 +207,7 @@ def test_scenes_on_the_date_line_and_around_the_pole_are_found_and_read(
 def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_root(tmp_path: Path) -> None:
     """Else a config would find other files from another working directory."""
     (tmp_path / "scenes").mkdir()
-    told: dict[str, Any] = {"collections": ["sentinel-1-rtc"], "orbit": "descending"}
+    told: dict[str, Any] = {"collections": ["sentinel-1-rtc"]}
     for given, where in (
         ("earth-search", "earth-search"),
         ("https://host/v1", "https://host/v1"),
@@ -191,7 +215,7 @@ def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_
     ):
         found = scenes_from(given, root=tmp_path, **told)
         assert isinstance(found, StacCatalogue)
-        assert (found.catalogue, found.collections, found.orbit) == (where, ("sentinel-1-rtc",), "descending")
+        assert (found.catalogue, found.collections) == (where, ("sentinel-1-rtc",))
         assert scenes_from(found, root=tmp_path) is found
     folder = scenes_from("scenes", root=tmp_path)
     assert isinstance(folder, FolderOfScenes)
@@ -200,12 +224,10 @@ def test_a_source_is_a_catalogue_by_its_name_or_address_and_a_path_is_below_the_
 
 def test_a_source_that_is_none_or_cannot_do_what_is_stated_is_refused(tmp_path: Path) -> None:
     """A misspelt catalogue would be a folder without scenes; an orbit that nobody heeds would mix both."""
-    valid = "earth-search, planetary-computer, copernicus"
+    valid = "earth-search, planetary-computer, copernicus, earth-engine"
     with pytest.raises(ValueError, match=rf"needs a source of scenes: .*{valid}"):
         scenes_from(None)
     with pytest.raises(ValueError, match=rf"no catalogue is called 'earthsearch'. .*{valid}"):
         scenes_from("earthsearch", root=tmp_path)
-    with pytest.raises(ValueError, match="collections and orbit can be told to a catalogue"):
-        scenes_from(tmp_path, collections=["sentinel-1-rtc"], orbit="ascending")
-    with pytest.raises(ValueError, match=r"orbit can be told to a catalogue .* Leave it out"):
-        scenes_from(folder_of_scenes(tmp_path), orbit="ascending")
+    with pytest.raises(ValueError, match="collections are of a catalogue"):
+        scenes_from(tmp_path, collections=["sentinel-1-rtc"])

@@ -310,5 +310,5 @@ def test_real_items_of_catalogues_lie_beside_their_files(tmp_path: Path, shared:
     shutil.copy(items[name], tmp_path / "item.json")
     found = sidecar_of(tmp_path / "T06VVN_20190629T212529_B02_10m.tif")
     assert found is not None
-    assert found.bands == (SidecarBand("B02"),)
+    assert found.bands == (SidecarBand("B02", gsd=10),)
     assert sentinel2_offset(metadata=found.tags) == 0

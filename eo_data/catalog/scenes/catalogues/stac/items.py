@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-import shapely
-from shapely.affinity import translate
-from shapely.geometry import box
-from shapely.geometry.base import BaseGeometry
-
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.scenes.catalogues.outlines import outline
 from eo_data.catalog.scenes.catalogues.stac.presets import COLLECTIONS, KnownCollection
-from eo_data.catalog.scenes.scene import Scene
-from eo_data.sensors.beside import Sidecar, asset_bands
+from eo_data.catalog.scenes.scene import Orbit, Scene, orbit_of
+from eo_data.sensors.beside import Sidecar, asset_bands, cloud_share
 from eo_data.sensors.sentinel2 import offset_is_applied
 from eo_data.sensors.tables import SENSORS
 
@@ -69,32 +64,34 @@ def scene_of_item(item: Item, *, tokens: str = "", store: str = "", cache: Path 
         raise ValueError(msg)
     try:
         started = _started(item)
-        outline = _outline(item.geometry)
+        footprint = outline(item.geometry)
         said = _said(item, list(keys.values()), collection)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{where} cannot be understood: {error}"
         raise ValueError(msg) from error
     files = tuple(replace(_href(item, key, tokens, store), cache=cache) for key in keys.values())
-    bands = tuple(keys)
+    bands, orbit = tuple(keys), _orbit(item, collection)
     return Scene(
         f"{name}/{item.id}",
         sensor,
-        f"{name} {_orbit(item, collection)}".rstrip(),
+        f"{name} {orbit}".rstrip(),
         files,
         bands,
-        outline,
+        footprint,
         started.date(),
         started,
         bands,
         _tile(tags),
         _crs(tags),
         said,
+        None if SENSORS[sensor].radar else cloud_share(tags),
+        orbit,
     )
 
 
-def _orbit(item: Item, collection: KnownCollection) -> str:
-    """Return ``ascending`` or ``descending`` where it matters, or an empty text."""
-    return str(item.properties.get("sat:orbit_state", "")).lower() if collection.by_orbit else ""
+def _orbit(item: Item, collection: KnownCollection) -> Orbit | Literal[""]:
+    """Return the way of the satellite where it matters, or an empty text."""
+    return orbit_of(item.properties.get("sat:orbit_state")) if collection.by_orbit else ""
 
 
 def _keys(item: Item, sensor: str, collection: KnownCollection) -> dict[str, str]:
@@ -120,11 +117,13 @@ def _said(item: Item, keys: Sequence[str], collection: KnownCollection) -> tuple
     short = {key: value for key, value in item.properties.items() if isinstance(value, str | int | float)}
     tags: dict[str, object] = {**short, "stac:id": item.id, "stac:collection": item.collection_id or ""}
     applied = offset_is_applied(tags)
-    orbit = _orbit(item, collection)
-    note = f"only {orbit} passes of {item.collection_id}" if orbit else ""
-    each = (asset_bands(item.assets[key].to_dict(), applied=applied) for key in keys)
-    with_unit = (tuple(replace(band, unit=collection.unit) for band in bands) for bands in each)
-    return tuple(Sidecar(tags, Path(item.id), bands, note) for bands in with_unit)
+    said = []
+    for key in keys:
+        bands, sized = asset_bands(item.assets[key].to_dict(), applied=applied), _SIZED.fullmatch(key)
+        metres = float(sized[2]) if sized else None
+        own = (replace(band, unit=collection.unit, gsd=metres or band.gsd) for band in bands)
+        said.append(Sidecar(tags, Path(item.id), tuple(own)))
+    return tuple(said)
 
 
 def _href(item: Item, key: str, tokens: str, store: str) -> Href:
@@ -143,31 +142,6 @@ def _started(item: Item) -> datetime:
         msg = "it states neither datetime nor start_datetime."
         raise ValueError(msg)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _outline(geometry: Mapping[str, Any] | None) -> BaseGeometry:
-    """Return a footprint cut at the date line: one that seems to go around the earth crosses it."""
-    if not geometry:
-        msg = "it has no geometry."
-        raise ValueError(msg)
-    outline = shapely.geometry.shape(geometry)
-    if _width(outline) <= 180 or outline.geom_type != "Polygon":
-        return shapely.make_valid(outline)
-    east = shapely.make_valid(shapely.transform(outline, _eastward))
-    if _width(east) > 180:  # around a pole: what it shows is left to the pixels
-        return shapely.make_valid(outline)
-    sides = shapely.intersection(east, box(0, -90, 180, 90)), shapely.intersection(east, box(180, -90, 360, 90))
-    return shapely.union(sides[0], translate(sides[1], -360))
-
-
-def _width(outline: BaseGeometry) -> float:
-    west, _, east, _ = outline.bounds
-    return float(east - west)
-
-
-def _eastward(points: np.ndarray) -> np.ndarray:
-    """Return longitudes from 0 to 360 degrees."""
-    return np.column_stack([np.where(points[:, 0] < 0, points[:, 0] + 360, points[:, 0]), points[:, 1]])
 
 
 def _tile(tags: Mapping[str, Any]) -> str:

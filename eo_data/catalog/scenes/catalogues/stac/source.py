@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -20,15 +20,13 @@ from eo_core.arguments import one_of
 from eo_data.catalog.hrefs import cause_to_show
 from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
-from eo_data.catalog.scenes.scene import Scene, TimeWindow
+from eo_data.catalog.scenes.scene import ORBITS, Orbit, Scene, TimeWindow
 
 if TYPE_CHECKING:
     from pystac import Item
     from pystac_client import Client
     from pystac_client.stac_api_io import StacApiIO
 
-Orbit = Literal["ascending", "descending"]
-_ORBITS: tuple[Orbit, ...] = get_args(Orbit)
 #: Items of a page; the catalogues refuse more than some hundreds with all their assets.
 _PAGE = 100
 #: Seconds to wait for an answer, tries after the first, and what is tried again: too many requests, faults of servers.
@@ -57,8 +55,8 @@ class StacCatalogue:
     collections : tuple of str
         Which to search; by default those of a known catalogue that the encoders can read, or all that are known.
     orbit : {'ascending', 'descending'}, optional
-        Of Sentinel-1: which passes count. By default those of which a place has the most days (of as many, the
-        ascending ones); they are not mixed.
+        Of radar: the only passes that are found. Without, both are, and `eo_data.catalog.scenes.place_records` takes
+        one of them for each place.
     tokens, store : str
         Who signs what is read of its files, as of `eo_data.catalog.scenes.catalogues.stac.presets.KnownCatalogue`; by
         default what is known of the catalogue. For files of items that were saved from one of these, state it.
@@ -83,7 +81,7 @@ class StacCatalogue:
         for name in self.collections:
             one_of("collections", name.lower(), tuple(COLLECTIONS))
         if self.orbit is not None:
-            one_of("orbit", self.orbit, _ORBITS)
+            one_of("orbit", self.orbit, ORBITS)
 
     def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
         """Return the scenes that intersect a geometry, by id; see `eo_data.catalog.scenes.scene.SceneSource`.
@@ -104,9 +102,10 @@ class StacCatalogue:
             for scene in scenes
             if (not sensors or scene.sensor in sensors)
             and (time is None or time[0] <= scene.day < time[1])
+            and (self.orbit is None or scene.orbit in ("", self.orbit))
             and scene.footprint.intersects(geometry)
         ]
-        return sorted(self._one_orbit(found), key=lambda scene: scene.id)
+        return sorted(found, key=lambda scene: scene.id)
 
     def __str__(self) -> str:
         """Return what it covers."""
@@ -186,15 +185,6 @@ class StacCatalogue:
                 continue
             if scene is not None:
                 yield scene
-
-    def _one_orbit(self, scenes: list[Scene]) -> list[Scene]:
-        """Leave out radar scenes of the other passes, which see slopes from the other side."""
-        of_orbit = {orbit: [own for own in scenes if own.kind.endswith(f" {orbit}")] for orbit in _ORBITS}
-        days = {orbit: len({own.day for own in found}) for orbit, found in of_orbit.items()}
-        most = max(days, key=days.__getitem__)
-        kept = self.orbit or most
-        other = {own.id for orbit, found in of_orbit.items() if orbit != kept for own in found}
-        return [own for own in scenes if own.id not in other]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

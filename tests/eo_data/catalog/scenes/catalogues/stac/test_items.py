@@ -124,7 +124,7 @@ def test_radar_has_its_pass_in_its_kind_and_its_unit_from_the_collection() -> No
     assert (found.sensor, found.kind, found.bands) == ("sentinel1", "sentinel-1-rtc ascending", ("IW_VV", "IW_VH"))
     assert found.said[0].bands[0].unit == "linear_power"
     assert found.said[0].bands[0].nodata == -32768
-    assert found.said[0].note == "only ascending passes of sentinel-1-rtc"
+    assert (found.orbit, found.cloud) == ("ascending", None)
     wide = scene_of({**made, "properties": {**made["properties"], "sar:instrument_mode": "EW"}})
     assert wide is not None
     assert wide.bands == ("EW_VV", "EW_VH")

@@ -72,10 +72,10 @@ def test_a_place_across_the_date_line_is_searched_on_both_sides() -> None:
         assert all(asked["bbox"][2] - asked["bbox"][0] < 1 for asked in running.searches)
 
 
-def test_passes_of_radar_are_not_mixed(tmp_path: Path) -> None:
-    """Slopes are bright from one side and dark from the other: those of the most days count, or those asked for."""
+def test_only_passes_that_are_asked_for(tmp_path: Path) -> None:
+    """Slopes are bright from one side and dark from the other; which of them counts by default, the place decides."""
     path = str(write_catalogue(tmp_path, ITEMS))
-    assert names(StacCatalogue(path), "sentinel1") == ["i", "j"]
+    assert names(StacCatalogue(path), "sentinel1") == ["h", "i", "j"]
     assert names(StacCatalogue(path, orbit="ascending"), "sentinel1") == ["h"]
 
 

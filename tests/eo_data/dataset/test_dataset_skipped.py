@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eo_data.catalog.records import Record
-from eo_data.dataset.skipped import usable_records, write_skipped
+from eo_data.dataset.dataset import usable_records, write_skipped
 from eo_data.raster.sample import SampleError
 
 

@@ -1,0 +1,1 @@
+"""Google Earth Engine as a source of scenes, through its own client."""
