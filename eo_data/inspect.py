@@ -2,7 +2,8 @@
 
 Prints every step - what files say of themselves and what the config makes of it, bands in order, units, dates,
 geometry, values before and after, and what the encoder's preprocessing tells of tokens and memory - raises the alarm
-where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config.
+where something is implausible, and writes an RGB quick-look. ``--facts FILE`` shows what files say, without a config;
+``--dry-run`` what would be read of the places of one: grids, dates, scenes, clouds, files and bytes.
 Loads neither weights nor TerraTorch.
 """
 
@@ -267,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     wanted.add_argument(
         "--facts", nargs="+", metavar="FILE", help="show what files say of themselves; no config needed"
     )
+    parser.add_argument("--dry-run", action="store_true", help="of places: say what would be read, and end")
     parser.add_argument("--split", default="predict", choices=SPLITS, help="predict by default")
     parser.add_argument("--sample", default="0", help="number or id of the sample")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the quick-look")
@@ -284,6 +286,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         module = load_splits(options.config)
+        if options.dry_run:
+            _show_plan(module)
+            return
         dataset = module.dataset(options.split)
         index = _index(dataset, options.sample)
         with warnings.catch_warnings(record=True) as caught:
@@ -297,6 +302,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, ArgumentError) as error:
         parser.error(str(error))
     sys.stdout.write("\n".join([*lines, f"quick-look  {picture}"]) + "\n")
+
+
+def _show_plan(module: ChipSplits) -> None:
+    """Show what would be read of places; places that would fail end the command with exit code 1.
+
+    Raises
+    ------
+    ValueError
+        If the config is not of places.
+    """
+    from eo_data.dataset.place_splits import PlaceSplits  # noqa: PLC0415
+
+    if not isinstance(module, PlaceSplits):
+        msg = f"--dry-run is for places (PlaceDataModule), and this config has {type(module).__name__}. Leave it out."
+        raise ValueError(msg)
+    plan = module.plan()
+    sys.stdout.write(f"{plan}\n")
+    if plan.failures:
+        sys.exit(1)
 
 
 def _read(module: ChipSplits, dataset: EoDataset, index: int) -> Sample:

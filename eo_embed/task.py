@@ -195,9 +195,10 @@ class EmbeddingTask(BaseTask):
 
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
-        root = getattr(self._data_module(), "root", "")
-        named = self.settings.absolute_paths
-        return run_provenance(self._checkpoint(), config_text(self.trainer), root, absolute_paths=named)
+        data = self._data_module()
+        named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
+        root, config = getattr(data, "root", ""), config_text(self.trainer)
+        return run_provenance(self._checkpoint(), config, root, absolute_paths=named, records=records)
 
     def weights_sha256(self) -> str:
         """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it."""

@@ -25,6 +25,8 @@ DISTRIBUTIONS = {
     "odc": "odc-geo",
     "pystac_client": "pystac-client",
     "ee": "earthengine-api",
+    "google": "google-auth",
+    "googleapiclient": "google-api-python-client",
 }
 #: Declared and not imported by us: xarray reads NetCDF through it.
 BEHIND_OTHERS = {"h5netcdf"}

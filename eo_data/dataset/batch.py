@@ -160,8 +160,9 @@ def metadata(sample: Sample) -> SampleMetadata:
 
 
 def region_metadata(record: Record) -> SampleMetadata:
-    """Return what of the images of a place is meant; nothing for a sample that is no place."""
-    return {"region": record.region} if record.grids else {}
+    """Return what of the images of a place is meant, and how they were chosen; nothing for what is no place."""
+    notes = "\n".join(f"{name}: {note}" for name, own in record.notes.items() for note in own)
+    return {"region": record.region, "notes": notes} if record.grids else {}
 
 
 def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetadata:

@@ -52,6 +52,8 @@ class SampleMetadata(TypedDict, total=False):
     raster_geotransform: torch.Tensor
     #: Of a place: WKT of what of the image is meant, in its CRS; all of it if empty.
     region: str
+    #: Of a place: what a user must know of how its scenes were chosen, a line each; empty if nothing.
+    notes: str
 
 
 class SampleEntry(SampleMetadata, total=False):

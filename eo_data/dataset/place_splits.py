@@ -14,6 +14,7 @@ from eo_data.dataset.chip_splits import SeriesSplits
 from eo_data.readers.described.place_images import images_of_places, stated_of_images
 from eo_data.readers.described.place_labels import PlaceLabels
 from eo_data.readers.described.places import Places
+from eo_data.readers.described.plan import Plan
 from eo_data.temporal.frame_policy import FramePolicy
 
 
@@ -31,8 +32,9 @@ class PlaceSplits(SeriesSplits):
     time : (str, str)
         First day, and the day after the last one.
     source : str or SceneSource
-        Where scenes are looked for: ``earth-search``, ``planetary-computer``, ``copernicus``, the address of another
-        STAC API, a ``catalog.json`` or a folder of products or images below ``root``, or an object that finds scenes.
+        Where scenes are looked for: ``earth-search``, ``planetary-computer``, ``copernicus``, ``earth-engine``, the
+        address of another STAC API, a ``catalog.json`` or a folder of products or images below ``root``, or an object
+        that finds scenes.
     modalities : mapping of str to mapping
         Modalities in the order of the batch, under the names that the backbone knows. Of each, ``bands`` and ``sensor``
         are needed; the other fields of `eo_data.catalog.sources.ImageSource` are for what its files do not say, or to
@@ -133,6 +135,18 @@ class PlaceSplits(SeriesSplits):
         self.clouds = clouds
         self._placed: list[Record] | None = None
         _check_task(self.task, labels)
+
+    def plan(self) -> Plan:
+        """Return what reading the places would read, before a pixel is; of files on servers nothing is opened.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the places or their source cannot be read, or no place has a scene.
+        """
+        places = self._places.opened(self.root, self.limits.remote_cache)
+        modalities = places.images(self.root, self._stated, clouds=self.clouds, opened=False)
+        return places.plan(replace(self._request(labelled=False), modalities=modalities))
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self._placed is None:  # by the first stage of a run: others do not search again

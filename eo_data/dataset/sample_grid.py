@@ -62,6 +62,8 @@ class SampleGrid:
         ``None`` if the data module does not tell.
     region : shapely geometry or None
         What of the ground is meant, in the CRS; ``None`` for all of it.
+    notes : tuple of str
+        What a user must know of how its images were chosen.
     """
 
     id: str
@@ -76,6 +78,7 @@ class SampleGrid:
     input_shape: tuple[int, int] | None = None
     inputs: Mapping[str, Any] | None = None
     region: BaseGeometry | None = None
+    notes: tuple[str, ...] = ()
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
@@ -145,6 +148,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             *_input(batch, i),
             json.loads(batch["inputs"][i]) if "inputs" in batch else None,
             shapely.from_wkt(_text(batch.get("region"), i)) if _text(batch.get("region"), i) else None,
+            tuple(_text(batch.get("notes"), i).splitlines()),
         )
         for i, name in enumerate(names)
     ]

@@ -357,7 +357,7 @@ def _on_grid(
     with reading_errors(href):
         own = with_stated_crs(layer.facts.grid, source.crs)
         if placed:
-            refuse_unplaced(own)
+            refuse_unplaced(own, layer.facts.points)
     nested = bool(source.resample_to) or quality or layer.facts.product is not None
     if not placed and own != grid and not (same_ground(grid, own) if nested else one_grid(grid, own)):
         msg = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from eo_core.fingerprint import fingerprint, sha256_of_file
 from eo_data.dataset.facts import describe_data
 from eo_embed.export.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
+
+#: How many different notes on samples are told.
+_NOTES = 20
 
 
 def encoder_facts(backbone: str, backbone_args: Mapping[str, Any] | None, settings: ExportSettings) -> dict[str, Any]:
@@ -57,6 +61,7 @@ def run_provenance(
     root: str | Path,
     *,
     absolute_paths: bool = False,
+    records: Iterable[Any] = (),
 ) -> dict[str, Any]:
     """Return what a reader wants to know besides, and what may differ between two runs of one export.
 
@@ -70,7 +75,10 @@ def run_provenance(
         Folder of the data.
     absolute_paths : bool
         Whether paths are told as they are; else absolute ones by their last part.
+    records : iterable of Record
+        The samples: what is noted of how their files were chosen is counted.
     """
+    notes = _notes(records)
     known = checkpoint is not None and Path(checkpoint).is_file()
     texts: dict[str, str | None] = {
         "checkpoint": str(checkpoint) if checkpoint else None,
@@ -84,7 +92,17 @@ def run_provenance(
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
         "software": software_versions(),
         **texts,
+        **({"notes": notes} if notes else {}),
     }
+
+
+def _notes(records: Iterable[Any]) -> dict[str, dict[str, int]]:
+    """Return by modality how many samples have which note, the most frequent ones."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        for modality, notes in getattr(record, "notes", {}).items():
+            counts.setdefault(modality, Counter()).update(notes)
+    return {modality: dict(own.most_common(_NOTES)) for modality, own in counts.items()}
 
 
 def data_set_of(root: Path, *, absolute_paths: bool = False) -> dict[str, str]:

@@ -75,6 +75,7 @@ class Item:
             "image_hw": list(self.sample.valid.shape),
             "grid_hw": list(own.shape),
             "area_m2": round(self.sample.area, 1),
+            **({"notes": list(self.sample.notes)} if self.sample.notes else {}),
         }
 
 

@@ -117,8 +117,9 @@ def embed(
     source : str, Path or SceneSource, optional
         Of places: a folder of products or files; a STAC catalogue (``earth-search``, ``planetary-computer``,
         ``copernicus``, the address of another, or the path of its ``catalog.json``; see
-        `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`); or anything that finds scenes
-        (`eo_data.catalog.scenes.scene.SceneSource`).
+        `eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue`); ``earth-engine`` (see
+        `eo_data.catalog.scenes.catalogues.earth_engine.source.EarthEngine`, which can name a project); or anything that
+        finds scenes (`eo_data.catalog.scenes.scene.SceneSource`).
     frames : FramePolicy, 'all', 'median', int or sequence of date, optional
         How acquisitions become frames: all, one median composite, so many equal parts of the window with a median
         composite each, or those nearest to dates. By default what the encoder is used with.

@@ -19,7 +19,7 @@ from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import UnknownFactsError
 from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
-from eo_data.readers.described.plan import Plan, is_on_servers, listed_images, plan_of
+from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
 from eo_embed.one_call.options import Request, policy_of
 from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
@@ -142,8 +142,7 @@ def _prepared(
     sources: dict[str, ImageSource] = {}
     chosen: dict[str, ImageKind] = {}
     for scene in search.examples(kinds):
-        headers = opened or not is_on_servers(scene)
-        found = describe_scene_images(scene, stated_of(stated, scene.sensor)) if headers else listed_images(scene)
+        found = describe_scene_images(scene, stated_of(stated, scene.sensor), opened=opened)
         kind = kind_for(request.encoder.name, kinds, found, scene.id)
         if kind.modality in sources:
             msg = (

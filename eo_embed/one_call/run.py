@@ -90,7 +90,7 @@ class Run:
     @functools.cached_property
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides: checkpoint, versions."""
-        return run_provenance(self.request.encoder.ckpt, None, self.prepared.root)
+        return run_provenance(self.request.encoder.ckpt, None, self.prepared.root, records=self.dataset.records)
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 import yaml
 from pyproj import Transformer
 from range_server import RangeServer, range_server
-from small_scenes import CORNER, numbers, write_scene
-from small_stac import sentinel2_item, write_catalogue
+from small_scenes import CORNER, S2_BANDS, numbers, write_scene
+from small_stac import sentinel2_item, write_band, write_catalogue
 
 from eo_core.config import read_config
 from eo_data.raster.raster import to_map
@@ -133,3 +134,92 @@ def test_the_config_gives_what_embed_gives_of_the_catalogue_and_of_files(
     assert server.bytes_given == len(server.given)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert "dates left out, above 60 % cloud: 2022-06-23" in json.dumps(manifest)
+
+
+TRAINED = ("RED", "NIR_BROAD")
+TRAINED_AT = S2_BANDS.index("NIR_BROAD")
+#: What each task needs of a model, beside the backbone.
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "segmentation": (
+        "SemanticSegmentationTask",
+        {"decoder": "FCNDecoder", "decoder_channels": 32, "decoder_num_convs": 3},
+    ),
+    "classification": ("ClassificationTask", {"decoder": "IdentityDecoder", "head_linear_after_pool": True}),
+}
+
+
+def learned(folder: Path, scenes: Path, task: str, data: dict[str, Any]) -> tuple[list[float], Any]:
+    """Learn from places, and return the loss of each step and the command line's objects."""
+    from terratorch.cli_tools import build_lightning_cli
+
+    kind, decoder = TASKS[task]
+    preprocess = {"class_path": "thor_terratorch_ext.ThorPreprocess", "init_args": {"patch_size": 8}}
+    given = {
+        "root": str(scenes),
+        "source": "files",
+        "time": ["2022-06-01", "2022-06-05"],
+        "multiple": 16,
+        "modalities": {"S2": {"bands": list(TRAINED), "sensor": "sentinel2_l2a"}},
+        "preprocess": {"class_path": "eo_data.preprocess.OneFrame", "init_args": {"preprocess": preprocess}},
+        "frames": {"mode": "nearest", "dates": ["2022-06-03"]},
+        "dates_as": "none",
+        "task": task,
+        "split_column": "split",
+        "batch_size": 4,
+        "num_workers": 0,
+        "on_error": "skip",
+        "skipped_file": str(folder / "skipped.csv"),
+    }
+    backbone = {"backbone": "thor_v1_tiny", "backbone_pretrained": False, "backbone_model_bands": list(TRAINED)}
+    backbone |= {"backbone_input_gsd": 10, "backbone_merge_method": "mean", "backbone_out_indices": [5]}
+    backbone |= {"backbone_input_params": {"flexivit_patch_size_seqs": [8]}}
+    arguments = backbone | decoder | {"num_classes": 2}
+    model = {"model_factory": "EncoderDecoderFactory", "model_args": arguments, "lr": 1e-3}
+    model |= {"loss": "ce", "optimizer": "AdamW", "plot_on_val": False}
+    if task == "segmentation":
+        model["ignore_index"] = -1
+    logger = {"class_path": "CSVLogger", "init_args": {"save_dir": str(folder), "name": "metrics"}}
+    config = {
+        "seed_everything": 0,
+        "trainer": {"accelerator": "cpu", "max_epochs": 6, "log_every_n_steps": 1, "enable_progress_bar": False,
+                    "default_root_dir": str(folder), "logger": logger, "enable_checkpointing": False,
+                    "callbacks": [{"class_path": "thor_terratorch_ext.registration.RegisterBackbones"}]},
+        "data": {"class_path": "eo_data.datamodules.PlaceDataModule", "init_args": given | data},
+        "model": {"class_path": f"terratorch.tasks.{kind}", "init_args": model},
+    }  # fmt: skip
+    file = folder / "fit.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    cli = build_lightning_cli(["fit", "--config", str(file)])
+    with next(folder.glob("metrics/*/metrics.csv")).open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return [float(row["train/loss"]) for row in rows if row.get("train/loss")], cli
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_encoders_learn_from_labels_of_places(served: tuple[Path, RangeServer], tmp_path: Path, task: str) -> None:
+    """Bright in the infrared or not: from a column, or from a map; the place that nothing shows is left out."""
+    scenes, _ = served
+    infrared = pixels("2022-06-03")[0][TRAINED_AT].astype(np.float32)
+    write_band(scenes / "cover.tif", (infrared > 2200).astype(np.uint8), nodata=None)
+    spots = [(column, row) for column in (8, 24, 40, 56) for row in (8, 24, 40, 56)]
+    places = []
+    for number, spot in enumerate(spots):
+        kind = "bright" if infrared[around(spot)].mean() > 2200 else "dark"
+        places.append(place(f"p{number}", *spot) | {"split": "val" if number % 4 == 3 else "train", "kind": kind})
+    places.append(place("nowhere", 90000, 40) | {"split": "train", "kind": "dark"})
+    data: dict[str, Any] = {"places": places}
+    if task == "classification":
+        data |= {"label_column": "kind", "class_names": ["dark", "bright"]}
+    else:
+        data |= {"label_map": "cover.tif", "label": {"classes": 2}}
+    with pytest.warns(UserWarning, match="1 of 13 samples of 'train' are left out"):
+        losses, cli = learned(tmp_path, scenes, task, data)
+    assert len(losses) == 6 * 3
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert [(split, name) for split, name, _ in cli.datamodule.skipped] == [("train", "nowhere")]
+    assert len(cli.datamodule.val_dataset) == 4
+
+
+def around(spot: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the 16 x 16 pixels of a place."""
+    return slice(spot[1] - 8, spot[1] + 8), slice(spot[0] - 8, spot[0] + 8)

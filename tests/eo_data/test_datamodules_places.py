@@ -193,6 +193,18 @@ def test_a_label_raster_of_a_larger_area_lies_on_the_pixels_of_the_place(catalog
     assert (beyond.label.pixels[0, 64 - first[1] :] == -1).all()
 
 
+def test_a_map_of_values_is_read_as_it_is(catalogue: Path) -> None:
+    """Heights of which no two are equal."""
+    heights = np.random.default_rng(0).uniform(0, 40, (64, 64)).astype(np.float32)
+    write_band(catalogue / "heights.tif", heights, nodata=-9999)
+    places = [row("a", 32, 32, split="train")]
+    arguments: dict[str, Any] = {"label_map": "heights.tif", "label": LabelSource(), "task": "regression"}
+    module = splits(catalogue, places, clouds=False, split_column="split", **arguments)
+    label = module.dataset("train").read(0).label
+    assert isinstance(label, Raster)
+    np.testing.assert_array_equal(label.pixels[0], heights[window(label)])
+
+
 def test_a_label_raster_of_other_pixels_gives_the_class_at_the_centre(catalogue: Path) -> None:
     """Cells of 25 m that begin between pixels: by hand, the cell in which the centre of the pixel lies."""
     cells = Affine(25, 0, CORNER.c - 13, 0, -25, CORNER.f + 7)

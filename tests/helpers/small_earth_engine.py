@@ -109,8 +109,8 @@ class Engine:
         What it has.
     lists, pixels : list
         Queries for images and bodies of requests for pixels, as they came.
-    given : int
-        Bytes of pixels that it gave.
+    given, sign_ins : int
+        Bytes of pixels that it gave, and how often it was asked for its algorithms.
     faults, pixel_faults : list of (int, str)
         Statuses and reasons with which the next requests for lists, or for pixels, are refused; an answer of the
         status 0 ends early.
@@ -126,6 +126,7 @@ class Engine:
     tokens: set[str] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
     given: int = 0
+    sign_ins: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
     pixel_faults: list[tuple[int, str]] = field(default_factory=list)
     refused: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -173,6 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path.startswith("/$discovery"):
             return self._answer(200, _discovery())
         if url.path.endswith("/algorithms"):
+            self.state.sign_ins += 1
             return self._answer(200, _packaged("algorithms.json"))
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.state.lists.append({"path": url.path, **query})

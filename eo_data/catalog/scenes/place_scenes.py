@@ -142,7 +142,7 @@ class Asked:
         limits = self.limits
         clear = [scene for scene in found if not limits.too_cloudy(scene)]
         notes = []
-        if cloudy := _days_of(found, where) - _days_of(clear, where):
+        if len(clear) < len(found) and (cloudy := _days_of(found, where) - _days_of(clear, where)):
             notes.append(f"dates left out, above {limits.max_cloud:g} % cloud: {_some(map(str, sorted(cloudy)))}")
         unknown = [own.id for own in clear if own.cloud is None and not own.radar]
         if limits.max_cloud is not None and unknown:
@@ -151,9 +151,10 @@ class Asked:
         if orbit is None or not any(scene.radar for scene in clear):
             return clear, tuple(notes)
         kept = [scene for scene in clear if not scene.radar or scene.orbit == orbit]
-        count, others = len(_days_of(kept, where)), len(_days_of(clear, where) - _days_of(kept, where))
-        why = "asked for" if limits.orbit else "the most dates"
-        return kept, (*notes, f"only {orbit} passes ({why}: {count}; dates with only others left out: {others})")
+        notes.append(f"only {orbit} passes, {'as asked for' if limits.orbit else 'which have the most dates'}")
+        if others := len(_days_of(clear, where) - _days_of(kept, where)):
+            notes.append(f"dates left out that have only other passes: {others}")
+        return kept, tuple(notes)
 
     def why_none(self, places: Sequence[Place]) -> str:
         """Say why no scene counts of a place, or of any of some: there are none, none in the time, or not as asked."""
@@ -166,10 +167,17 @@ class Asked:
 
     def reason(self, found: Mapping[Where, Sequence[Scene]]) -> str:
         """Say why no scene counts of places, of which those of the time are known, and what to change."""
-        time, places = self.limits.time, list(found)
+        time = self.limits.time
         window = "" if time is None else f" from {time[0]} on and before {time[1]}"
         if there := _by_day(found):
             return self._not_as_asked(there, window)
+        try:
+            return self._none_in_time(list(found), window)
+        except OSError as error:  # a wider search may be refused; that there is nothing is known all the same
+            return f"no acquisition{window}. Widen the time. Which days are nearest is not known: {error}"
+
+    def _none_in_time(self, places: Sequence[Where], window: str) -> str:
+        time = self.limits.time
         for around in () if time is None else windows_around(time):
             if near := self._around(places, around):
                 nearest = sorted(near, key=lambda day: (min(abs((day - end).days) for end in time or ()), day))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from eo_data.catalog.records import SceneFiles
+from eo_data.catalog.scenes.catalogues.earth_engine.images import is_engine_image
 from eo_data.catalog.scenes.place_records import PlaceRecords
 from eo_data.catalog.scenes.place_tables import PlaceFailure
 from eo_data.catalog.scenes.scene import Scene
 from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError, describe_image
-from eo_data.sensors.quality_names import kind_of_name
+from eo_data.sensors.quality_names import CloudKind, kind_of_name
 from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 
 
-def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, *, clouds: bool = True) -> ImageSource:
+def images_of_places(
+    name: str, stated: Mapping[str, Any], scene: Scene | None, *, clouds: bool = True, opened: bool = True
+) -> ImageSource:
     """Return how a modality of places is read: what is stated of it, and else what a scene says.
 
     Parameters
@@ -31,6 +34,8 @@ def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, 
         One of its scenes, if there is any.
     clouds : bool
         Whether pixels that the scenes' quality layer calls clouds count as missing, where no ``cloud_band`` is stated.
+    opened : bool
+        As in `describe_scene_images`.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def images_of_places(name: str, stated: Mapping[str, Any], scene: Scene | None, 
     own: dict[str, Any] = {"dated": True, "resampling": "nearest"}
     if scene is None:
         return ImageSource(**{**own, **stated})
-    found = describe_scene_images(scene, stated_of_images(stated))
+    found = describe_scene_images(scene, stated_of_images(stated), opened=opened)
     own |= {"unit": found.unit, "offset": found.offset, "pixel_size": found.pixel_size}
     own["file_bands"] = None if found.file_bands is None else list(found.file_bands)
     if clouds and found.quality_band is not None:
@@ -70,7 +75,7 @@ def stated_of_images(given: Mapping[str, Any]) -> Stated:
     )
 
 
-def describe_scene_images(scene: Scene, own: Stated) -> Description:
+def describe_scene_images(scene: Scene, own: Stated, *, opened: bool = True) -> Description:
     """Return what the images of a scene are: by its first file, and the size of its pixels by the finest of its bands.
 
     Parameters
@@ -79,6 +84,9 @@ def describe_scene_images(scene: Scene, own: Stated) -> Description:
         The scene.
     own : Stated
         What the caller states of it.
+    opened : bool
+        Whether files on servers may be opened. If not, only what the catalogue tells is known of them, which has no
+        unit: it serves to plan and not to read.
 
     Raises
     ------
@@ -87,6 +95,8 @@ def describe_scene_images(scene: Scene, own: Stated) -> Description:
     SampleError
         If a file cannot be opened.
     """
+    if not opened and is_on_servers(scene):
+        return _listed_images(scene)
     if not scene.band_files:
         return describe_image(scene.files[0], own)
     usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
@@ -100,7 +110,7 @@ def describe_scene_images(scene: Scene, own: Stated) -> Description:
         msg = f"{scene.id} has none of the bands of {scene.sensor}, only {', '.join(scene.bands)}. Take it away."
         raise UnknownFactsError(msg)
     finest = min(found.pixel_size or usual[name] for name, found in each.items())
-    quality = next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
+    quality = _quality_of(scene)
     return replace(
         next(iter(each.values())),
         bands=scene.bands,
@@ -109,6 +119,35 @@ def describe_scene_images(scene: Scene, own: Stated) -> Description:
         quality_band=quality[0],
         quality_kind=quality[1],
     )
+
+
+def is_on_servers(scene: Scene) -> bool:
+    """Whether files of a scene are on servers, so that headers cost requests; some addresses state what headers do."""
+    return any(href.is_remote and not is_engine_image(href) for href in scene.files)
+
+
+def listed_bands(scene: Scene) -> Iterator[tuple[str, float, str | None]]:
+    """Yield each band of a scene, the side of its pixels in metres, and the type of its numbers, if that is said.
+
+    Where its catalogue does not say the size, it is that of the sensor; of other layers, the finest of the sensor.
+    """
+    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands}
+    finest = min((usual[band] for band in scene.bands if band in usual), default=min(usual.values()))
+    for i, band in enumerate(scene.bands):
+        said = scene.said[i].bands[0] if i < len(scene.said) and scene.said[i].bands else None
+        yield band, (said and said.gsd) or usual.get(band, finest), said.dtype if said else None
+
+
+def _listed_images(scene: Scene) -> Description:
+    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
+    finest = min((size for band, size, _ in listed_bands(scene) if band in usual), default=None)
+    size = None if finest == min(usual.values(), default=None) else finest
+    band, kind = _quality_of(scene)
+    return Description(scene.sensor, scene.bands, None, InputUnit.NATIVE, None, size, band, kind, dates=(scene.day,))
+
+
+def _quality_of(scene: Scene) -> tuple[str | None, CloudKind | None]:
+    return next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
 
 
 def with_known_scenes(

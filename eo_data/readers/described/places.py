@@ -10,7 +10,7 @@ from typing import Any, get_args
 from eo_core.arguments import one_of
 from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.scenes.near_places import NearPlaces
-from eo_data.catalog.scenes.place_records import Merge, PlaceOptions, records_of_places
+from eo_data.catalog.scenes.place_records import Merge, PlaceOptions, PlaceRecords, records_of_places
 from eo_data.catalog.scenes.place_scenes import Asked, Limits
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer
@@ -19,6 +19,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.readers.described.images import Stated
 from eo_data.readers.described.place_images import images_of_places, with_known_scenes
 from eo_data.readers.described.place_labels import PlaceLabels
+from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
 
 #: What says where a place of a row is: the names of a mapping, and how many numbers a list has.
@@ -120,14 +121,16 @@ class Places:
         scenes = scenes_from(source, root=root, stated=self._stated, index=index, **told)
         return replace(self, source=scenes, collections=None, index=None)
 
-    def images(self, root: Path, stated: Mapping[str, Mapping[str, Any]], *, clouds: bool) -> dict[str, ImageSource]:
+    def images(
+        self, root: Path, stated: Mapping[str, Mapping[str, Any]], *, clouds: bool, opened: bool = True
+    ) -> dict[str, ImageSource]:
         """Return how modalities are read: what is stated of them, and else what the first scene of a place says.
 
         Parameters
         ----------
         root : Path
             Folder that relative paths start from.
-        stated, clouds
+        stated, clouds, opened
             By modality, as of `eo_data.readers.described.place_images.images_of_places`.
 
         Raises
@@ -143,7 +146,7 @@ class Places:
             asked = Asked(scenes, [own["sensor"]], self._limits, provisional)
             shown = next(filter(None, map(asked.of, places)), [])
             first = min(shown, key=lambda scene: scene.id) if shown else None
-            found[name] = images_of_places(name, own, first, clouds=clouds)
+            found[name] = images_of_places(name, own, first, clouds=clouds, opened=opened)
         return found
 
     def records(self, request: SampleRequest) -> list[Record]:
@@ -178,19 +181,33 @@ class Places:
             As `records`.
         """
         table = self._table(request.root)
-        scenes, limits = _source_of(self.opened(request.root)), self._limits
-        options = PlaceOptions(limits.time, self.pixel_size, self.multiple, self.merge, self.max_cloud, self.orbit)
-        placed = records_of_places(table.places, scenes, request.modalities, options)
+        placed = self._found(table, request)
         found = with_known_scenes(placed, request.modalities, stated, masked)
         failures = (*table.failures, *found.failures)
         if failures and (not request.incomplete or not found.records):
             raise ValueError(_refusal(failures, len(found.records)))
         return [*found.records, *(Record(failure.id, {}, fault=failure.reason) for failure in failures)]
 
+    def plan(self, request: SampleRequest) -> Plan:
+        """Return what reading the places would read; of files on servers nothing is opened.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the places or their source cannot be read.
+        """
+        table = self._table(request.root)
+        return plan_of(self._found(table, request), request.modalities, table.failures)
+
     def labelled(self, records: Sequence[Record], request: SampleRequest) -> list[Record]:
         """Return records of places with their labels and splits, see `PlaceLabels.of`."""
         table = self._table(request.root, self.labels.columns(labelled=request.labelled))
         return self.labels.of(records, table, request)
+
+    def _found(self, table: PlaceTable, request: SampleRequest) -> PlaceRecords:
+        scenes, limits = _source_of(self.opened(request.root)), self._limits
+        options = PlaceOptions(limits.time, self.pixel_size, self.multiple, self.merge, self.max_cloud, self.orbit)
+        return records_of_places(table.places, scenes, request.modalities, options)
 
     @property
     def _stated(self) -> Stated:

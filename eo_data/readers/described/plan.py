@@ -14,7 +14,6 @@ import numpy as np
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
-from eo_data.catalog.scenes.catalogues.earth_engine.images import is_engine_image
 from eo_data.catalog.scenes.place_records import PlaceRecords
 from eo_data.catalog.scenes.place_scenes import cover
 from eo_data.catalog.scenes.place_tables import PlaceFailure
@@ -22,12 +21,11 @@ from eo_data.catalog.scenes.scene import Scene
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.footprint import crs_name, footprint_of_grid
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.described.images import Description
+from eo_data.readers.described.place_images import is_on_servers, listed_bands
 from eo_data.readers.files import facts_of
 from eo_data.readers.formats.facts import FileFacts
 from eo_data.sensors.quality_names import kind_of_name
 from eo_data.sensors.tables import SENSORS
-from eo_data.sensors.units import InputUnit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,45 +165,10 @@ def plan_of(placed: PlaceRecords, sources: Mapping[str, ImageSource], failures: 
     return Plan(tuple(places), tuple(items), (*failures, *placed.failures), tuple(sorted(sizes.assumed)))
 
 
-def listed_images(scene: Scene) -> Description:
-    """Return what the images of a scene on servers are, as far as its catalogue tells: nothing is opened.
-
-    Their unit is not known, so that it serves to plan and not to read.
-    """
-    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands if band.name in scene.bands}
-    sizes = [size for band, size, _ in _listed_bands(scene) if band in usual]
-    finest = min(sizes, default=None)
-    quality = next(((band, kind) for band in scene.bands if (kind := kind_of_name(band)) is not None), (None, None))
-    return Description(
-        scene.sensor,
-        scene.bands,
-        None,
-        InputUnit.NATIVE,
-        pixel_size=None if finest == min(usual.values(), default=None) else finest,
-        quality_band=quality[0],
-        quality_kind=quality[1],
-        dates=(scene.day,),
-    )
-
-
-def is_on_servers(scene: Scene) -> bool:
-    """Whether files of a scene are on servers, so that headers cost requests; some addresses state what headers do."""
-    return any(href.is_remote and not is_engine_image(href) for href in scene.files)
-
-
 def _place(record: Record) -> PlannedPlace:
     grids = {name: (grid.height, abs(grid.transform.a)) for name, grid in record.grids.items() if grid.transform}
     crs = next(crs_name(grid.crs or "") for grid in record.grids.values())
     return PlannedPlace(record.id, crs, grids, tuple(note for own in record.notes.values() for note in own))
-
-
-def _listed_bands(scene: Scene) -> Iterator[tuple[str, float, str | None]]:
-    """Yield each band of a scene, the size of its pixels in metres, and the type of its numbers, if it is said."""
-    usual = {band.name: band.gsd for band in SENSORS[scene.sensor].bands}
-    coarse = min((usual[band] for band in scene.bands if band in usual), default=10.0)
-    for i, band in enumerate(scene.bands):
-        said = scene.said[i].bands[0] if i < len(scene.said) and scene.said[i].bands else None
-        yield band, (said and said.gsd) or usual.get(band, coarse), said.dtype if said else None
 
 
 class _Sizes:
@@ -230,7 +193,7 @@ class _Sizes:
 
     def _of_server(self, scene: Scene, wanted: set[str]) -> tuple[Sequence[Href], list[tuple[float, int]]]:
         bands = []
-        for band, metres, dtype in _listed_bands(scene):
+        for band, metres, dtype in listed_bands(scene):
             if band in wanted:
                 size = _bytes_of(dtype)
                 if size is None:
@@ -316,11 +279,11 @@ def _lines_of(place: PlannedPlace, items: Sequence[PlannedScene]) -> Iterator[st
     grids = ", ".join(f"{name} {side} x {side} pixels of {size:g} m" for name, (side, size) in place.grids.items())
     yield ""
     yield from _wrapped(f"{place.id}: {grids}, {place.crs}")
-    yield f"  {'date':10}  {'images':6}  {'clouds':>7}  {'files':>5}  {'bytes':>8}  scene"
+    yield f"  {'date':10}  {'images':8}  {'clouds':>7}  {'files':>5}  {'bytes':>8}  scene"
     for item in items[:_SCENES]:
         said = item.orbit[:7] if item.cloud is None else f"{item.cloud:.1f} %"
         name = PurePosixPath(item.scene).name
-        start = f"  {item.day}  {item.modality[:6]:6}  {said or '?':>7}  {len(item.files):5}  {_size(item.bytes):>8}  "
+        start = f"  {item.day}  {item.modality[:8]:8}  {said or '?':>7}  {len(item.files):5}  {_size(item.bytes):>8}  "
         room = _WIDTH - len(start)
         # Of a long id the end tells most: the mission and the date come first.
         yield start + (name if len(name) <= room else f"...{name[3 - room :]}")

@@ -29,14 +29,27 @@ def size_of_pixels(grid: PixelGrid) -> str:
     return "" if t is None else f" of {abs(t.a) or abs(t.b):g} x {abs(t.e) or abs(t.d):g}"
 
 
-def refuse_unplaced(grid: PixelGrid) -> None:
+def refuse_unplaced(grid: PixelGrid, points: str = "") -> None:
     """Refuse a grid that is nowhere on a map, so that its pixels cannot be brought to a place.
+
+    Parameters
+    ----------
+    grid : PixelGrid
+        The grid.
+    points : str
+        ``ground control points`` or ``RPCs`` if they are all that says where pixels lie.
 
     Raises
     ------
     ValueError
         If its transform or its CRS is not known.
     """
+    if grid.transform is None and points:
+        msg = (
+            f"it has no georeference but {points}, between which terrain shifts pixels. Take a product that is "
+            "corrected for terrain (of radar: RTC), or bring it to a grid first."
+        )
+        raise ValueError(msg)
     if grid.transform is None:
         msg = "it has no georeference, so that its pixels cannot be brought to a place. Georeference it first."
         raise ValueError(msg)

@@ -77,7 +77,7 @@ def test_the_contract_names_every_key_and_no_other() -> None:
     nowhere = metadata(sample(transform=None))
     assert set(METADATA_KEYS) - set(nowhere) == {
         *("inputs", "crs", "bounds", "geotransform", "raster_shape"),
-        *("core", "raster_id", "raster_hw", "raster_geotransform", "to_input", "input_shape", "region"),
+        *("core", "raster_id", "raster_hw", "raster_geotransform", "to_input", "input_shape", "region", "notes"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -137,12 +138,15 @@ def test_passes_of_radar_are_those_of_most_dates_or_those_asked_for(tmp_path: Pa
     found = embed("thor_v1_tiny", PLACE, source=source, **JUNE)
     only = embed("thor_v1_tiny", PLACE, source=str(write_catalogue(tmp_path / "down", items[1:])), **JUNE)
     np.testing.assert_array_equal(found.vector, only.vector)
-    said = "only descending passes (the most dates: 2; dates with only others left out: 1)"
-    assert said in found.provenance["images"]["S1"]["notes"]
+    said = ["only descending passes, which have the most dates", "dates left out that have only other passes: 1"]
+    assert found.provenance["images"]["S1"]["notes"][:2] == said
     asked = embed("thor_v1_tiny", PLACE, source=source, orbit="ascending", **JUNE)
     assert read(asked, "S1") == {"up"}
-    said = "only ascending passes (asked for: 1; dates with only others left out: 2)"
-    assert said in asked.provenance["images"]["S1"]["notes"]
+    said = ["only ascending passes, as asked for", "dates left out that have only other passes: 2"]
+    assert asked.provenance["images"]["S1"]["notes"][:2] == said
+    embed("thor_v1_tiny", [PLACE], source=source, out=tmp_path / "out", progress=False, **JUNE)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["provenance"]["notes"]["S1"]["only descending passes, which have the most dates"] == 1
     with pytest.raises(ValueError, match=r"of ascending passes: 2022-06-03 \(descending\).*Leave orbit"):
         embed("thor_v1_tiny", PLACE, source=source, orbit="ascending", time=("2022-06-03", "2022-06-04"))
 
@@ -157,7 +161,7 @@ def test_radar_in_the_geometry_of_its_swath_is_refused(tmp_path: Path) -> None:
             points = [rasterio.control.GroundControlPoint(row, col, *to_map(CORNER, col, row)) for row, col in corners]
             file.gcps = (points, file.crs)
     source = str(write_catalogue(tmp_path, [grd]))
-    with pytest.raises(ValueError, match=r"vv\.tif: it has no georeference"):
+    with pytest.raises(ValueError, match=r"vv\.tif: it has no georeference but ground control points.*of radar: RTC"):
         embed("thor_v1_tiny", PLACE, source=source, unit="linear_power", **JUNE)
 
 

@@ -102,6 +102,44 @@ def test_a_scene_of_the_next_zone_is_asked_for_in_its_own_grid(tmp_path: Path) -
     assert_same(found, embed("thor_v1_tiny", place, source=folder, **S2))
 
 
+def test_a_place_on_the_date_line_is_whole(tmp_path: Path) -> None:
+    """Its footprint goes on beyond 180 degrees; half of the place would be missing, or all."""
+    crs, side = "EPSG:32660", 64
+    x, y = (10 * round(own / 10) for own in Transformer.from_crs(4326, crs, always_xy=True).transform(180, 10.5))
+    corner = (float(x - 320), float(y + 320))
+    ring = [[179.99, 10.49], [180.01, 10.49], [180.01, 10.51], [179.99, 10.51], [179.99, 10.49]]
+    pixels = as_read(numbers(side=side))
+    image = sentinel2(INDEX, pixels, corner=corner, crs=crs, geometry={"type": "Polygon", "coordinates": [ring]})
+    place = PointBuffer(180, 10.5, 160)
+    with earth_engine([image]) as engine:
+        found = embed("thor_v1_tiny", place, source=source(engine), **S2)
+    folder = write_numbers(tmp_path, pixels, transform=Affine(10, 0, corner[0], 0, -10, corner[1]), crs=crs)
+    assert float(found.valid.mean()) == 1
+    assert_same(found, embed("thor_v1_tiny", place, source=folder, **S2))
+
+
+def test_level_1c_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Its collection is not searched unless it is named: both levels would show every place."""
+    collection = "COPERNICUS/S2_HARMONIZED"
+    options: dict[str, Any] = {"sensor": "sentinel2_l1c", **DAY}
+    with earth_engine([sentinel2(INDEX, numbers(), collection=collection)]) as engine:
+        found = embed("thor_v1_tiny", PLACE, source=source(engine, collections=(collection,)), **options)
+        with pytest.raises(ValueError, match="no scene"):
+            embed("thor_v1_tiny", PLACE, source=source(engine), **options)
+    folder = write_numbers(tmp_path, as_read(numbers()))
+    assert_same(found, embed("thor_v1_tiny", PLACE, source=folder, **options))
+
+
+def test_an_offset_that_was_not_taken_off_is_stopped_by_dark_pixels() -> None:
+    """Should Google's correction miss an image: a fifth is dark water, as a lake is beyond red."""
+    made = numbers()
+    made[:, :, :13] = np.random.default_rng(3).integers(5, 60, (10, 64, 13))
+    place = PointBuffer(PLACE.lon, PLACE.lat, 310)
+    bright = sentinel2(INDEX, made + np.uint16(1000))
+    with earth_engine([bright]) as engine, pytest.raises(ValueError, match="1000 too high"):
+        embed("thor_v1_tiny", place, source=source(engine), **S2)
+
+
 def test_dates_are_those_of_the_images(tmp_path: Path) -> None:
     """A series of AnySat over three pages of the list; one scene is of the day after the last."""
     days = ("2022-06-01", "2022-06-04", "2022-06-06", "2022-06-11", "2022-07-01")
@@ -220,6 +258,10 @@ def test_refusals_name_the_remedy_and_the_other_places_go_on(
         engine.faults = [(status, reason)] * 6
         with pytest.raises(OSError, match=rf"S2_SR_HARMONIZED of Earth Engine .* searched: .*{remedy}"):
             embed("thor_v1_tiny", PLACE, source=source(engine), **S2)
+    with earth_engine(images) as engine:  # at another address: what is done stays
+        found = embed("thor_v1_tiny", places, source=source(engine), out=tmp_path, progress=False, **S2)
+        assert not found.failures
+        assert {far in str(body) for body in engine.pixels} == {True}
     assert TOKEN not in said
 
 

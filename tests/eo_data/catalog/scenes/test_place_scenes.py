@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -96,10 +97,11 @@ def test_passes_of_radar_are_not_mixed() -> None:
     up, down = radar(1, "ascending"), [radar(3, "descending"), radar(9, "descending")]
     most = record(up, *down, sensor=S1)
     assert days(most) == [3, 9]
-    assert most.notes["x"] == ("only descending passes (the most dates: 2; dates with only others left out: 1)",)
+    left_out = "dates left out that have only other passes"
+    assert most.notes["x"] == ("only descending passes, which have the most dates", f"{left_out}: 1")
     asked = record(up, *down, sensor=S1, orbit="ascending")
     assert days(asked) == [1]
-    assert asked.notes["x"] == ("only ascending passes (asked for: 1; dates with only others left out: 2)",)
+    assert asked.notes["x"] == ("only ascending passes, as asked for", f"{left_out}: 2")
     assert days(record(up, down[0], sensor=S1)) == [1]  # of as many
     # Optical scenes have no passes to keep apart.
     assert record(optical(1, 5), optical(2, 5), orbit="ascending").notes == {}
@@ -151,6 +153,22 @@ def test_what_stands_between_is_said_for_one_place_and_for_many(
     for places, subject in (([HERE], r"PointBuffer\(.*id='here'"), ([FAR, HERE], "Any of 2 places: ")):
         with pytest.raises(ValueError, match=f"{subject}.*{reason}"):
             raise ValueError(asked.why_none(places))
+
+
+def test_a_wider_search_that_fails_hides_no_reason() -> None:
+    """That a server gives up on a search of many years is no reason why a place has no scene."""
+
+    class Narrow(Listed):
+        def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
+            if time is None or (time[1] - time[0]).days > 40:
+                msg = "the server gave up"
+                raise OSError(msg)
+            return super().search(geometry, time, sensors)
+
+    asked = Asked(Narrow((optical(1, 5),)), (S2,), Limits(time_window("2023-06-01", "2023-07-01")))
+    assert re.search(
+        r"no acquisition from 2023-06-01 .* Widen the time. .*: the server gave up", asked.why_none([HERE])
+    )
 
 
 def test_a_pattern_that_fits_no_scene_is_what_is_wrong() -> None:

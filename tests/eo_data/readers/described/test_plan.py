@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from affine import Affine
 from pyproj import Transformer
+from range_server import range_server
 from shapely.geometry import box
-from small_scenes import CORNER, S2_BANDS, write_scene
+from small_scenes import CORNER, S2_BANDS, numbers, write_scene
+from small_stac import sentinel2_item, stac_api
 
+from eo_data import inspect
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.scenes.place_records import PlaceOptions, PlaceRecords, records_of_places
@@ -21,7 +27,9 @@ from eo_data.catalog.scenes.places import PointBuffer
 from eo_data.catalog.scenes.scene import Scene, time_window
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.readers.described.plan import Plan, PlannedPlace, PlannedScene, listed_images, plan_of
+from eo_data.readers.described.images import Stated
+from eo_data.readers.described.place_images import describe_scene_images
+from eo_data.readers.described.plan import Plan, PlannedPlace, PlannedScene, plan_of
 from eo_data.readers.described.scenes import folder_of_scenes
 from eo_data.sensors.beside import Sidecar, SidecarBand
 
@@ -80,12 +88,12 @@ def test_half_a_scene_holds_half_of_the_place() -> None:
 
 def test_a_scene_on_servers_is_described_by_its_item() -> None:
     """Nothing is opened: these files are not there."""
-    found = listed_images(on_server())
+    found = describe_scene_images(on_server(), Stated(), opened=False)
     assert (found.sensor, found.pixel_size, found.quality_band, found.quality_kind) == (
         "sentinel2_l2a", None, "SCL", "scl",
     )  # fmt: skip
-    coarse = listed_images(on_server(said=(said(gsd=20.0), said(gsd=60.0), said(), said(gsd=20.0))))
-    assert coarse.pixel_size == 20
+    coarse = on_server(said=(said(gsd=20.0), said(gsd=60.0), said(), said(gsd=20.0)))
+    assert describe_scene_images(coarse, Stated(), opened=False).pixel_size == 20
 
 
 def test_of_files_on_this_machine_their_headers_count(tmp_path: Path) -> None:
@@ -120,3 +128,53 @@ def test_the_table_fits_a_terminal_and_cuts_long_lists_with_their_totals() -> No
     assert "8 places would fail:" in lines
     assert lines[-1] == "  ... 3 more"
     assert sum("R065_T32TNR_20220601T150000" in line for line in lines) == 80
+
+
+def test_a_config_of_places_is_planned_without_a_request_for_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the same config would be read: one scene is too cloudy, one place has none, and ends the command with 1."""
+    config = tmp_path / "config.yaml"
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(CORNER.c + 320, CORNER.f - 320)
+    with range_server(tmp_path) as files, stac_api(_items(tmp_path, files.host)) as api:
+        data = {
+            "class_path": "eo_data.datamodules.PlaceDataModule",
+            "init_args": {
+                "places": [[lon, lat, 79], [100, 0, 79]], "time": ["2022-06-01", "2022-07-01"], "source": api.url,
+                "modalities": {"S2": {"bands": ["BLUE", "RED"], "sensor": "sentinel2_l2a"}}, "max_cloud": 50,
+                "root": str(tmp_path), "preprocess": {
+                    "class_path": "eo_data.preprocess.DatasetNormalise",
+                    "init_args": {"means": {"S2": [0, 0]}, "stds": {"S2": [1, 1]}},
+                },
+            },
+        }  # fmt: skip
+        config.write_text(yaml.safe_dump({"data": data}))
+        with pytest.raises(SystemExit) as end:
+            inspect.main(["--config", str(config), "--dry-run"])
+        assert files.asked == []
+    told = capsys.readouterr().out
+    assert end.value.code == 1
+    assert f"1 place, 1 date, 2 files, at most {16 * 16 * 2 * 2 / 1000:.3g} kB of pixels." in told
+    assert re.search(r"2022-06-01  S2 +20\.0 % +2 +1\.02 kB +clear", told)
+    assert "1 place would fail:\n  1: 'S2' of PointBuffer(lon=100" in told
+
+
+def _items(folder: Path, host: str) -> list[dict[str, Any]]:
+    return [
+        sentinel2_item(
+            folder, "earth-search", name, numbers() + 1000, when, address=f"http://{host}", **{"eo:cloud_cover": cloud}
+        )
+        for name, when, cloud in (("clear", "2022-06-01T10:20:31Z", 20), ("cloudy", "2022-06-06T10:20:31Z", 80))
+    ]
+
+
+def test_a_plan_is_of_places_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"data": {"class_path": "eo_data.datamodules.ChipDataModule", "init_args": {
+        "root": str(tmp_path), "modalities": {"S2": {"files": "{id}.tif", "bands": ["RED"]}},
+        "preprocess": {"class_path": "eo_data.preprocess.DatasetNormalise", "init_args": {
+            "means": {"S2": [0]}, "stds": {"S2": [1]}}},
+    }}}))  # fmt: skip
+    with pytest.raises(SystemExit):
+        inspect.main(["--config", str(config), "--dry-run"])
+    assert "--dry-run is for places" in capsys.readouterr().err

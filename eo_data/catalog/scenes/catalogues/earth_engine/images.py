@@ -1,8 +1,8 @@
 """An image of Earth Engine: from its description to a scene, and to the address by which its pixels are read.
 
 The address holds all that a reader must know, so that opening an image asks for nothing, in any process:
-``earthengine://{project}@{host}/{id}?updated=...&grid={crs}/{a},{b},{c},{d},{e},{f}/{width}x{height}/{type}/{bands}``,
-with a ``grid`` for each set of pixels. As it is shown, the project is left out.
+``earthengine://{project}:{service}@{id}?updated=...&grid={crs}/{a},{b},{c},{d},{e},{f}/{width}x{height}/{type}/{bands}``,
+with a ``grid`` for each set of pixels. As it is shown, it begins with the id: who asks where makes no other pixels.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from affine import Affine
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.scenes.catalogues.earth_engine.presets import COLLECTIONS, KnownCollection
-from eo_data.catalog.scenes.catalogues.earth_engine.session import Session
+from eo_data.catalog.scenes.catalogues.earth_engine.session import HIGH_VOLUME, Session
 from eo_data.catalog.scenes.catalogues.outlines import outline
 from eo_data.catalog.scenes.scene import Scene, orbit_of
 from eo_data.raster.footprint import footprint_of_grid
@@ -27,8 +27,7 @@ from eo_data.raster.georeference import PixelGrid, fault_of_transform
 from eo_data.sensors.beside import cloud_share
 from eo_data.sensors.tables import SENSORS
 
-_SCHEMES = {"https": "earthengine", "http": "earthengine+http"}
-_ADDRESS = re.compile(r"earthengine(?:\+http)?://", re.IGNORECASE)
+_ADDRESS = re.compile(r"earthengine://(?:(?P<project>[^/@:]*):(?P<service>[^/@:]*)@)?(?P<id>[^?]+)\??(?P<query>.*)")
 #: Numbers of an affine transform, in the order of `affine.Affine`.
 _TRANSFORM = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
 _FRACTIONS = ("FLOAT", "DOUBLE")
@@ -87,10 +86,9 @@ class EngineImage:
     @property
     def href(self) -> Href:
         """Its address."""
-        service = urlsplit(self.session.url)
-        user = f"{quote(self.session.project, safe='')}@" if self.session.project else ""
+        who = f"{quote(self.session.project, safe='')}:{quote(self.session.url, safe='')}"
         query = urlencode([("updated", self.updated), *(("grid", _written(own)) for own in self.grids)], safe=":/,")
-        return Href(f"{_SCHEMES[service.scheme]}://{user}{service.netloc}/{self.id}?{query}")
+        return Href(f"earthengine://{who}@{self.id}?{query}")
 
     @classmethod
     def from_href(cls, href: Href) -> EngineImage:
@@ -101,24 +99,23 @@ class EngineImage:
         ValueError
             If it is not the address of an image of a known collection, or lacks something.
         """
-        parts = urlsplit(href.text)
-        service = next((own for own, scheme in _SCHEMES.items() if scheme == parts.scheme), "https")
-        name, query = parts.path.lstrip("/"), parse_qs(parts.query)
+        match = _ADDRESS.fullmatch(href.text)
+        name, query = (match["id"], parse_qs(match["query"])) if match else ("", {})
         collection = COLLECTIONS.get(name.rpartition("/")[0])
-        if collection is None or not query.get("grid"):
+        if match is None or collection is None or not query.get("grid"):
             msg = (
                 f"it is no image of the collections of Earth Engine that are known ({', '.join(COLLECTIONS)}) with its "
                 "grid: let source='earth-engine' find it."
             )
             raise ValueError(msg)
-        session = Session(unquote(parts.username or ""), f"{service}://{parts.netloc.rpartition('@')[2]}")
+        session = Session(unquote(match["project"] or ""), unquote(match["service"] or HIGH_VOLUME))
         grids = tuple(_read(text, collection) for text in query["grid"])
         return cls(name, query.get("updated", [""])[0], grids, session)
 
 
 def is_engine_image(href: Href) -> bool:
     """Whether a file is an image of Earth Engine, by its address."""
-    return _ADDRESS.match(href.text) is not None
+    return href.text.startswith("earthengine://")
 
 
 def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
@@ -147,12 +144,13 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
     tags = said.get("properties", {})
     if collection is None or any(tags.get(key) != value for key, value in collection.only.items()):
         return None
-    if collection.by_orbit and not {*collection.bands} <= {band["id"] for band in said.get("bands", ())}:
+    if collection.by_orbit and not {*collection.bands} <= {band.get("id") for band in said.get("bands", ())}:
         return None
     try:
         image = EngineImage(name, str(said.get("updateTime", "")), _grids(said, collection), session)
         started = _started(said)
         footprint = _footprint(said, image)
+        tile = _tile(tags, collection)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         msg = f"The image {name} cannot be understood: {reason}."
@@ -167,7 +165,7 @@ def scene_of_image(said: Mapping[str, Any], session: Session) -> Scene | None:
         footprint,
         started.date(),
         started,
-        tile=_tile(tags, collection),
+        tile=tile,
         crs=image.grids[0].grid.crs or "",
         cloud=cloud_share(tags),
         orbit=orbit,

@@ -62,7 +62,7 @@ class EarthEngine:
             one_of("collections", name, tuple(COLLECTIONS))
         if self.orbit is not None:
             one_of("orbit", self.orbit, ORBITS)
-        Session(self.project, self.url)
+        _ = self._session
 
     def search(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
         """Return the scenes that intersect a geometry, by id; see `eo_data.catalog.scenes.scene.SceneSource`.
@@ -94,27 +94,28 @@ class EarthEngine:
         """Return what it covers."""
         return f"Earth Engine ({', '.join(self.collections or USUAL)})"
 
+    @property
+    def _session(self) -> Session:
+        return Session(self.project, self.url.rstrip("/"))
+
     def _searched(self, sensors: Collection[str]) -> list[str]:
         return [name for name in self.collections or USUAL if not sensors or COLLECTIONS[name].sensor in sensors]
 
     def _scenes(self, collection: str, part: BaseGeometry, time: TimeWindow | None) -> Iterator[Scene]:
-        session = Session(self.project, self.url)
-        for said in self._answers(session, collection, part, time):
+        for said in self._answers(collection, part, time):
             try:
-                scene = scene_of_image(said, session)
+                scene = scene_of_image(said, self._session)
             except ValueError as error:
                 warnings.warn(f"{error} It is left out.", stacklevel=2)
                 continue
             if scene is not None:
                 yield scene
 
-    def _answers(
-        self, session: Session, collection: str, part: BaseGeometry, time: TimeWindow | None
-    ) -> list[dict[str, Any]]:
+    def _answers(self, collection: str, part: BaseGeometry, time: TimeWindow | None) -> list[dict[str, Any]]:
         """Return the descriptions of images; the client goes through all pages."""
         asked: dict[str, Any] = {"parent": collection, "region": shapely.to_geojson(box(*part.bounds))}
         if time is not None:
             # An image of one moment needs not have an `endTime`, which the client's argument of that name asks for.
             asked["filter"] = f'startTime >= "{time[0]}T00:00:00Z" AND startTime < "{time[1]}T00:00:00Z"'
         with engine_errors(f"{collection} of Earth Engine cannot be searched"):
-            return list(client(session).data.listImages(asked)["images"])
+            return list(client(self._session).data.listImages(asked)["images"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import ee
 import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, box
-from small_earth_engine import StoredBand, StoredImage, earth_engine, sentinel2, signed_in
+from small_earth_engine import StoredImage, earth_engine, sentinel2, signed_in
 from small_scenes import numbers
 from small_stac import bounds
 
@@ -65,7 +67,7 @@ def test_a_scene_is_what_its_description_says() -> None:
     )
     with earth_engine([image]) as engine:
         (scene,) = EarthEngine("a-project", url=engine.url).search(HERE, JUNE, ["sentinel2_l2a"])
-        nothing = EarthEngine("a-project", url=engine.url).search(
+        nothing = EarthEngine("a-project", url=f"{engine.url}/").search(
             box(west, (2 * north + south) / 3, east, north), JUNE, ["sentinel2_l2a"]
         )
     assert scene.id == "COPERNICUS/S2_SR_HARMONIZED/20220601T102031_20220601T102555_T32TNR"
@@ -98,15 +100,55 @@ def test_across_the_date_line_both_sides_are_asked_for() -> None:
     assert not east
 
 
-def test_an_image_that_cannot_be_used_is_left_out_with_its_reason() -> None:
-    """Numbers that are not those of the product: the number for masked pixels would not fit."""
-    strange = StoredImage(
-        "COPERNICUS/S2_SR_HARMONIZED/strange_T32TNR", {"B2": StoredBand(np.zeros((64, 64), np.uint32))}
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"startTime": None}, "fromisoformat"),
+        ({"bands": [{"id": "B2"}]}, "'grid' is missing"),
+        ({"bands": [{"id": "QA60", "grid": {}}]}, "none of the bands B1, B2"),
+        ({"bands": [{"id": "B2", "dataType": {"precision": "INT", "range": {"max": 4294967295}}}]}, "whole numbers"),
+        ({"bands": [{"id": "B2", "grid": {"crsWkt": "..."}}]}, "no code of its CRS"),
+        ({"bands": [{"id": "B2", "grid": {"affineTransform": {}}}]}, "pixels have no area"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_left_out_with_its_reason(change: dict[str, Any], reason: str) -> None:
+    """One of thousands must not stop the others, nor be read in a guessed way."""
+    strange, good = (
+        replace(own, name=f"COPERNICUS/S2_SR_HARMONIZED/{name}_T32TNR")
+        for own, name in zip(days(2), ("strange", "good"), strict=True)
     )
-    reason = r"strange_T32TNR cannot be understood: B2 holds whole numbers .*4.29"
-    with earth_engine([strange, *days(1)]) as engine, pytest.warns(UserWarning, match=reason):
-        found = EarthEngine("a-project", url=engine.url).search(HERE, JUNE, ["sentinel2_l2a"])
-    assert len(found) == 1
+    said = strange.said
+    usual = said["bands"][0]
+    if "bands" in change:
+        change = {"bands": [_filled(own, usual) for own in change["bands"]]}
+    odd = _Said(**{key: getattr(strange, key) for key in strange.__dataclass_fields__}, changed={**said, **change})
+    with earth_engine([odd, good]) as engine, pytest.warns(UserWarning, match="is left out") as warned:
+        found = EarthEngine("a-project", url=engine.url).search(HERE, None, ["sentinel2_l2a"])
+    assert re.search(
+        rf"COPERNICUS/S2_SR_HARMONIZED/strange_T32TNR cannot be understood: .*{reason}", str(warned[0].message)
+    )
+    assert [scene.id for scene in found] == [good.name]
+
+
+def _filled(own: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """Return a description of a band: of what it says of its grid, only what is stated; without a grid, none."""
+    if own.keys() == {"id"}:
+        return own
+    grid = {**usual["grid"], **own.get("grid", {})}
+    if "crsWkt" in grid:
+        del grid["crsCode"]
+    return {**usual, **own, "grid": grid}
+
+
+@dataclass(frozen=True)
+class _Said(StoredImage):
+    """An image with another description."""
+
+    changed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        return self.changed or super().said
 
 
 def test_an_unknown_collection_is_refused_and_the_known_ones_are_named() -> None:
@@ -119,16 +161,18 @@ def test_an_unknown_collection_is_refused_and_the_known_ones_are_named() -> None
         EarthEngine(orbit="up")  # type: ignore[arg-type]
 
 
-def test_a_process_signs_in_once_for_a_session_and_anew_for_another() -> None:
-    """Each sign-in asks for the list of all algorithms."""
+def test_a_process_signs_in_once_for_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sign-in asks for all algorithms; a forked process must not share the connections of its parent."""
     with earth_engine([]) as engine:
-        first = Session("a-project", engine.url)
+        first, second = Session("a-project", engine.url), Session("b-project", engine.url)
         assert client(first) is client(first) is ee
-        assert ee.data.getUserAgent() is None
-        client(Session("b-project", engine.url))
-        assert ee.data._get_projects_path() == "projects/b-project"
+        assert engine.sign_ins == 1
+        client(second)
         client(first)
-        assert ee.data._get_projects_path() == "projects/a-project"
+        assert engine.sign_ins == 3
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        client(first)
+        assert engine.sign_ins == 4
 
 
 def test_a_service_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
