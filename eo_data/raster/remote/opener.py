@@ -216,7 +216,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
         except RemoteError as error:
             if error.status not in (*_NOT_THERE, *_REFUSED):
                 raise
-            raster.note_absent(name, on_disk=error.status in _NOT_THERE)
+            raster.note_absent(name, stated=error.status in _NOT_THERE)
         return None
 
     def _asked(self, name: str) -> RemoteFile:
