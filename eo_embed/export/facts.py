@@ -88,7 +88,7 @@ def run_provenance(
     }
     if not absolute_paths:
         texts |= {"checkpoint": Path(checkpoint).name if checkpoint else None, "root": Path(root).resolve().name}
-        texts["config"] = config and without_folders(config)
+        texts["config"] = texts["config"] and without_folders(texts["config"])
     return {
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
         "software": software_versions(),
