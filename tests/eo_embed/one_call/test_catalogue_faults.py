@@ -82,7 +82,8 @@ def _embedded(source: object, names: str, **options: Any) -> EmbeddedPlaces:
 
 
 def _exported(source: object, names: str, folder: Path) -> Export:
-    places, where = [_place(name) for name in names], {"out": folder / "out", "remote_cache": folder / "cache"}
+    places: Any = [_place(name) for name in names]
+    where: dict[str, Any] = {"out": folder / "out", "remote_cache": folder / "cache"}
     found = embed("thor_v1_tiny", places, source=source, **where, **JUNE)
     assert isinstance(found, Export)
     return found
@@ -142,7 +143,8 @@ def test_signed_files_are_read_at_any_time_and_the_place_that_no_signature_opens
     assert set(server.tokens) == {f"{account}/l2"}
     assert len(server.tokens) == 2
     assert "also with a new signature of 127.0.0.1" in out.failures["b"]
-    vectors = dict(zip(out.ids, out.vectors(), strict=True))
+    assert out.pooled is not None
+    vectors = {row.id: np.asarray(row.embedding, np.float32) for row in out.pooled.itertuples()}
     for name in "ac":
         np.testing.assert_array_equal(vectors[name], _alone(server, name))
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
