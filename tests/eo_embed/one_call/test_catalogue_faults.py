@@ -187,3 +187,17 @@ def test_a_run_asks_little_and_a_second_one_for_no_pixels(server: RangeServer, t
         _embedded(api.url, "a", remote_cache=tmp_path / "cache")
     assert Counter(server.asked) == Counter(dict.fromkeys(tables, 1))
     assert {(start, stop) for _, start, stop in server.given} == {(0, 1)}
+
+
+def test_the_first_place_may_be_the_one_that_fails(server: RangeServer) -> None:
+    """What one scene says stands for all; a thousand places would be lost with a file of the first."""
+    server.always = {"l2/a/B03": Fault(404)}
+    with stac_api(_items(server, "ab", f"http://{server.host}")) as api:
+        with pytest.warns(UserWarning, match="1 of 2 places failed"):
+            found = _embedded(api.url, "ab")
+        server.always["l2/b/B04"] = Fault(404)
+        _new_run()
+        with pytest.raises(ValueError, match=r"l2/a/B03\.tif cannot be read: .*404"):
+            _embedded(api.url, "ab")
+    assert list(found.failures) == ["a"]
+    np.testing.assert_array_equal(found[0].vector, _alone(server, "b"))
