@@ -82,7 +82,8 @@ def _embedded(source: object, names: str, **options: Any) -> EmbeddedPlaces:
 
 
 def _exported(source: object, names: str, folder: Path) -> Export:
-    places, where = [_place(name) for name in names], {"out": folder / "out", "remote_cache": folder / "cache"}
+    places: Any = [_place(name) for name in names]
+    where: dict[str, Any] = {"out": folder / "out", "remote_cache": folder / "cache"}
     found = embed("thor_v1_tiny", places, source=source, **where, **JUNE)
     assert isinstance(found, Export)
     return found
@@ -142,7 +143,8 @@ def test_signed_files_are_read_at_any_time_and_the_place_that_no_signature_opens
     assert set(server.tokens) == {f"{account}/l2"}
     assert len(server.tokens) == 2
     assert "also with a new signature of 127.0.0.1" in out.failures["b"]
-    vectors = dict(zip(out.ids, out.vectors(), strict=True))
+    assert out.pooled is not None
+    vectors = {row.id: np.asarray(row.embedding, np.float32) for row in out.pooled.itertuples()}
     for name in "ac":
         np.testing.assert_array_equal(vectors[name], _alone(server, name))
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -185,3 +187,17 @@ def test_a_run_asks_little_and_a_second_one_for_no_pixels(server: RangeServer, t
         _embedded(api.url, "a", remote_cache=tmp_path / "cache")
     assert Counter(server.asked) == Counter(dict.fromkeys(tables, 1))
     assert {(start, stop) for _, start, stop in server.given} == {(0, 1)}
+
+
+def test_the_first_place_may_be_the_one_that_fails(server: RangeServer) -> None:
+    """What one scene says stands for all; a thousand places would be lost with a file of the first."""
+    server.always = {"l2/a/B03": Fault(404)}
+    with stac_api(_items(server, "ab", f"http://{server.host}")) as api:
+        with pytest.warns(UserWarning, match="1 of 2 places failed"):
+            found = _embedded(api.url, "ab")
+        server.always["l2/b/B04"] = Fault(404)
+        _new_run()
+        with pytest.raises(ValueError, match=r"l2/a/B03\.tif cannot be read: .*404"):
+            _embedded(api.url, "ab")
+    assert list(found.failures) == ["a"]
+    np.testing.assert_array_equal(found[0].vector, _alone(server, "b"))
