@@ -89,6 +89,11 @@ class ChipDataModule(ChipSplits, SplitLoaders):
         """Whether further entries of a batch do no harm in this run."""
         return self.run.takes_georeference
 
+    @property
+    def lists_faults(self) -> bool:
+        """Whether the task lists samples that cannot be read."""
+        return bool(getattr(self.run.task, "lists_faults", False))
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""
         return {"facts": describe_inputs(self)}

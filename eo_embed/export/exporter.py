@@ -218,7 +218,7 @@ class Exporter:
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and write it, unless all of it has been written before.
 
-        Items whose embedding is not finite are listed as failures and not written.
+        Items that could not be read, and those whose embedding is not finite, are listed as failures and not written.
 
         Raises
         ------
@@ -228,6 +228,8 @@ class Exporter:
         run = self._opened()
         self._lock.check()
         run.batches += 1
+        for name, reason in batch.get("faults", {}).items():
+            self.fail(name, reason)
         if "image" not in batch:
             run.counts += Counts(skipped=len(batch["id"]))
             return

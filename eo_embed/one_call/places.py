@@ -19,7 +19,7 @@ from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.sample import SampleError
 from eo_data.readers.described.images import Description, UnknownFactsError
-from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
+from eo_data.readers.described.place_images import TRIED, describe_scene_images, with_known_scenes
 from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
 from eo_embed.one_call.options import Request, policy_of
@@ -29,8 +29,6 @@ from eo_models.preset import ImageFacts, ImageKind, find_preset
 #: Files of places.
 _TABLES = (".gpkg", ".geojson", ".parquet", ".geoparquet", ".shp", ".fgb")
 _ONE = (PointBuffer, BBox, Region, BaseGeometry)
-#: Scenes that cannot be read are passed over, but not a whole archive one after the other.
-_TRIED = 3
 
 
 def are_places(given: object) -> bool:
@@ -237,7 +235,7 @@ def _described_examples(
     """Return a scene of each sensor and what it is; one that cannot be read fails its own places, not all others."""
     fault: SampleError | None = None
     without: set[str] = set()
-    while len(without) < _TRIED:
+    while len(without) < TRIED:
         try:
             examples = search.examples(kinds, without)
         except (ValueError, OSError):
