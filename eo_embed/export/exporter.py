@@ -103,9 +103,7 @@ class Exporter:
         root: Path | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.encoder = encoder
-        self.settings = settings
-        self.facts = facts
+        self.encoder, self.settings, self.facts = encoder, settings, facts
         self.provenance = provenance or {}
         self.rank = rank
         self.root = None if root is None else Path(root)
@@ -334,9 +332,10 @@ class Exporter:
         Raises
         ------
         ValueError
-            Under ``on_error: raise`` if an item of any process failed.
+            Under ``on_error: raise`` if an item of any process failed; also else if all did.
         """
-        self._opened().failures.raise_if_any(self.settings.on_error)
+        run = self._opened()
+        run.failures.raise_if_any(self.settings.on_error, others=self.rank != 0 or any(run.manifest.items()))
 
     def _opened(self) -> _Run:
         if self._run is None:

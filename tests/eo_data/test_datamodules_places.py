@@ -18,6 +18,7 @@ from small_stac import bounds, item, sentinel2_item, stac_api, write_band, write
 
 from eo_data import inspect
 from eo_data.catalog.sources import LabelSource
+from eo_data.dataset.batch import collate
 from eo_data.dataset.place_splits import PlaceSplits
 from eo_data.inspect import load_splits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
@@ -40,7 +41,8 @@ def splits(root: Path, places: Any, source: Any = "catalog.json", **arguments: A
     modalities = arguments.pop("modalities", S2)
     zeros, ones = ({name: [number] * len(own["bands"]) for name, own in modalities.items()} for number in (0.0, 1.0))
     preprocess = DatasetNormalise(zeros, ones)
-    return PlaceSplits(places, JUNE, source, modalities, str(root), preprocess=preprocess, **arguments)
+    of = arguments.pop("of", PlaceSplits)
+    return of(places, JUNE, source, modalities, str(root), preprocess=preprocess, **arguments)
 
 
 def window(raster: Raster) -> tuple[slice, slice]:
@@ -107,6 +109,31 @@ def test_a_place_that_nothing_shows_is_listed_and_the_others_go_on(catalogue: Pa
     ((split, name, reason),) = module.skipped
     assert (split, name) == ("predict", "far")
     assert "no scene shows it" in reason
+
+
+class Listed(PlaceSplits):
+    """As under a task that lists failures."""
+
+    @property
+    def lists_faults(self) -> bool:
+        return True
+
+
+def test_places_are_read_once_by_a_task_that_lists_failures(catalogue: Path) -> None:
+    """A check of all places before the run would fetch each of them twice, also of a finished export."""
+    places = [row("far", 90000, 32), row("a", 32, 32), row("b", 40, 32)]
+    dataset = splits(catalogue, places, on_error="skip", multiple=4, of=Listed).dataset("predict")
+    (catalogue / "cogs" / "s").rename(catalogue / "cogs" / "away")
+    names = [record.id for record in dataset.records]
+    assert sorted(names) == ["a", "b", "far"]
+    batch = collate(dataset.__getitems__(range(3)))
+    assert batch["id"] == []
+    assert {*batch["faults"]} == {*names}
+    assert "no scene shows it" in batch["faults"]["far"]
+    (catalogue / "cogs" / "away").rename(catalogue / "cogs" / "s")
+    batch = collate(dataset.__getitems__(range(3)))
+    assert (batch["id"], [*batch["faults"]]) == ([name for name in names if name != "far"], ["far"])
+    assert batch["image"]["S2"].shape[:2] == (2, 3)
 
 
 def test_a_server_is_asked_once_for_all_splits(catalogue: Path) -> None:
