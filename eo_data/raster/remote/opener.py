@@ -149,7 +149,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
         ------
         rasterio.errors.RasterioIOError
             With the reason, without the address.
-        KeyboardInterrupt
+        ValueError, MemoryError, KeyboardInterrupt
             If that is what it was.
         """
         if isinstance(self._fault, OSError):
@@ -163,7 +163,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
             return otherwise
         try:
             return call()
-        except (OSError, KeyboardInterrupt) as error:
+        except (OSError, ValueError, MemoryError, KeyboardInterrupt) as error:
             self._fault = error
             return otherwise
 
@@ -259,5 +259,12 @@ class _OpenFile:
     def get_byte_ranges(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
         """Return several ranges; zeros after a fault, as the caller copies that many bytes."""
         zeros = [bytes(size) for size in sizes]
-        found = self._folder.attempt(lambda: self._file.read_many(offsets, sizes), zeros)
-        return [data.ljust(size, b"\0") for data, size in zip(found, sizes, strict=True)]
+        return self._folder.attempt(lambda: self._whole(offsets, sizes), zeros)
+
+    def _whole(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
+        """Return several ranges; of a file that ends before them there would be zeros, which are values."""
+        end = max(map(sum, zip(offsets, sizes, strict=True)), default=0)
+        if end > self._file.size:
+            msg = f"the file on the server is cut off: it has {self._file.size} bytes, and its own table names {end}"
+            raise RemoteError(msg)
+        return self._file.read_many(offsets, sizes)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import requests
 from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -24,6 +24,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: A server that knows no ranges sends the whole file, which is taken up to this many bytes.
 _LARGEST_WHOLE = 64_000_000
+#: Bytes of what a service may answer, such as JSON.
+_LARGEST_CONTENT = 4_000_000
 _CHUNK = 1 << 16
 #: An answer that comes in drops ends after this many time-outs.
 _TIMEOUTS_IN_ALL = 10
@@ -140,7 +142,9 @@ def fetch_content(url: str, patience: Patience = USUAL) -> bytes:
     RemoteError
         As of `fetch`.
     """
-    return _tried(lambda: _asked(url, {}, lambda response: response.content, patience), patience)
+    return _tried(
+        lambda: _asked(url, {}, lambda response: _taken(response, _LARGEST_CONTENT, patience), patience), patience
+    )
 
 
 def _tried[T](ask: Callable[[], T], patience: Patience) -> T:
@@ -174,12 +178,13 @@ def _asked[T](url: str, headers: Mapping[str, str], read: Callable[[requests.Res
             return read(response)
     except SSLError:
         fault = RemoteError("the certificate of the server is not trusted")
-    except Timeout:
+    except (Timeout, ReadTimeoutError):
         fault = _PassingError(f"the server gave no answer within {patience.timeout:g} s")
-    except (requests.ConnectionError, ChunkedEncodingError) as error:
-        ended = isinstance(error, ChunkedEncodingError)
-        fault = _PassingError("the answer ended early" if ended else "the server cannot be reached or is too slow")
-    except RequestException as error:
+    except (ChunkedEncodingError, ProtocolError):
+        fault = _PassingError("the answer ended early")
+    except requests.ConnectionError:
+        fault = _PassingError("the server cannot be reached or is too slow")
+    except (RequestException, HTTPError) as error:
         fault = RemoteError(f"the address or the answer is not valid ({type(error).__name__})")
     raise fault
 
@@ -223,15 +228,27 @@ def _length_of_whole(response: requests.Response) -> int:
 
 def _body(response: requests.Response, length: int, patience: Patience) -> bytes:
     """Take all bytes of an answer, and no others."""
-    until = time.monotonic() + _TIMEOUTS_IN_ALL * patience.timeout
+    data = _taken(response, length, patience)
+    if len(data) == length:
+        return data
+    if packed := response.headers.get("Content-Encoding"):
+        msg = f"the server packs its answers (Content-Encoding: {packed}), although it was asked not to"
+        raise RemoteError(msg, response.status_code)
+    msg = f"{'more than ' * (len(data) > length)}{min(len(data), length)} of {length} bytes came"
+    raise _PassingError(msg)
+
+
+def _taken(response: requests.Response, most: int, patience: Patience) -> bytes:
+    """Take an answer, of one that is longer than it may be a little more; a slow one has to end some time."""
+    seconds = _TIMEOUTS_IN_ALL * patience.timeout
+    until = time.monotonic() + seconds
     data = bytearray()
-    for chunk in response.iter_content(_CHUNK):
+    # Unlike `iter_content`, this gives what is there, and does not wait for a chunk to be full.
+    while len(data) <= most and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
         data += chunk
-        if time.monotonic() > until or len(data) > length:
-            break
-    if len(data) != length:
-        msg = f"{len(data)} of {length} bytes came within {_TIMEOUTS_IN_ALL * patience.timeout:g} s"
-        raise _PassingError(msg)
+        if time.monotonic() > until:
+            msg = f"the answer did not end within {seconds:g} s; {len(data)} bytes came"
+            raise _PassingError(msg)
     return bytes(data)
 
 
@@ -239,5 +256,5 @@ def _retry_after(response: requests.Response) -> float:
     """Seconds that a server wants to be left alone for; 0 if it says nothing that can be understood."""
     try:
         return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0

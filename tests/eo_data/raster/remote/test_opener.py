@@ -336,6 +336,20 @@ def test_a_damaged_raster_is_an_error(server: RangeServer, pixels: np.ndarray) -
     assert pixels.any()
 
 
+def test_a_file_that_is_cut_off_on_the_server_is_an_error_and_not_zeros(server: RangeServer) -> None:
+    """The server states the size of what it has; the rest would be 0, which is no data or a value."""
+    pixels = np.random.default_rng(0).integers(300, 5000, (1, 256, 256), dtype="uint16")
+    path = server.folder / "x.tif"
+    profile = {"driver": "GTiff", "count": 1, "height": 256, "width": 256, "dtype": "uint16"}
+    with rasterio.open(
+        path, "w", crs="EPSG:32631", transform=Affine(10, 0, 500_000, 0, -10, 4_000_000), **profile
+    ) as file:
+        file.write(pixels)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(RasterioIOError, match="cut off: it has 20000 bytes"):
+        _read(_href(server))
+
+
 def test_where_a_user_of_gdal_signs_in_by_its_options_gdal_reads(server: RangeServer) -> None:
     """They would be lost, and with them the right to read."""
     assert reads_ranges(_href(server))
