@@ -215,7 +215,7 @@ def test_a_tile_over_the_end_of_the_raster_is_read_and_filled(write_tif: Callabl
     assert (raster.transform.c, raster.transform.f) == (LEFT + 80, TOP - 80)
 
 
-def test_files_of_bands_on_a_server_are_read_at_once_but_not_by_more_than_archives_allow(
+def test_files_of_bands_on_a_server_are_asked_for_at_once_but_not_by_more_than_archives_allow(
     write_tif: Callable[..., Path], tmp_path: Path
 ) -> None:
     """One after the other, a place of ten bands and eight dates takes minutes until servers have answered."""
