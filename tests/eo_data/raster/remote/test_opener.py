@@ -392,6 +392,7 @@ def test_a_file_that_was_looked_at_is_opened_without_a_request(
     assert min(start for _, start, _ in server.given) > 0  # pixels, no heads
 
 
+@pytest.mark.usefixtures("pixels")
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_look_at_what_is_refused_is_the_error_of_opening_it(server: RangeServer, status: int) -> None:
     server.faults = [Fault(status)]
