@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, unquote
 
-#: What texts hold that may have credentials: a URL (also encoded), a virtual file system, a connection to a database.
-_ADDRESS = re.compile(r"://|%3A%2F%2F|/vsi[a-z0-9_]+[/?]|\bPG:", re.IGNORECASE)
+#: What texts hold that may have credentials: a URL (also encoded), a virtual file system, a connection to a database,
+#: and what clients of HTTP call the url of a request: its path and query.
+_ADDRESS = re.compile(r"://|%3A%2F%2F|/vsi[a-z0-9_]+[/?]|\bPG:|[\s='\"]/[^\s?'\"]*\?", re.IGNORECASE)
 #: ``user:password@`` before the name of a host.
 _USER = re.compile(r"(?<=://)[^/\s\"'<>]*@")
 _QUERY = re.compile(r"[?#][^\s\"'<>{}]*")
@@ -30,8 +31,11 @@ _SECRET = re.compile(
 _SIGNED = re.compile(r"(?:^|[?&;#])(?:sig|[\w.-]*signature)=", re.IGNORECASE)
 #: Of a signed address these say which file is meant.
 _VERSIONS = frozenset({"versionid", "generation", "snapshot"})
-#: ``name=value`` outside of a query, as databases and messages have it.
-_NAMED = re.compile(r"\b((?:password|passwd|pwd|secret|token|sig|signature|api_?key)=)[^\s&\"'}]+", re.IGNORECASE)
+#: ``name=value`` outside of a query, as databases and messages have it, and headers.
+_NAMED = re.compile(
+    r"\b((?:password|passwd|pwd|secret|token|sig|signature|api_?key)=|authorization\W+(?:basic|bearer)\s+)[^\s&\"'}]+",
+    re.IGNORECASE,
+)
 #: A value with this many characters of three kinds, and no point or slash, may be a key of a service.
 _LONG = 24
 _KEY_LIKE = re.compile(rf"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w+=%~-]{{{_LONG},}}|eyJ[\w.+=%~-]+")

@@ -41,6 +41,12 @@ E = "https%3A%2F%2Fh.org%2Fx.tif"
             f"/vsicurl?header.Authorization=Bearer%20SECRET&url={E}",
             f"/vsicurl?url={E}",
         ),
+        (
+            "HTTPConnectionPool(host='h', port=80): Max retries exceeded with url: /a?api_key=SECRET (Caused by X)",
+            "HTTPConnectionPool(host='h', port=80): Max retries exceeded with url: /a (Caused by X)",
+        ),
+        ("Incremented Retry for (url='/a?token=SECRET'): Retry()", "Incremented Retry for (url='/a'): Retry()"),
+        (f"GET {H} Headers: {{'Authorization': 'Basic SECRET'}}", f"GET {H} Headers: {{'Authorization': 'Basic ...'}}"),
         ("PG:host=h dbname=d password=SECRET", "PG:host=h dbname=d password=..."),
         (
             f"'{H}?sig=SECRET' does not exist. Or https://u:SECRET@h.org/y.tif?token=SECRET.",

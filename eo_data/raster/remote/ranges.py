@@ -19,6 +19,8 @@ from requests.exceptions import ChunkedEncodingError, RequestException, SSLError
 from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
+from eo_core.addresses import logs_without_credentials
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 #: Answers of a server that is busy or ill for the moment.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -173,7 +175,10 @@ def _session(process: int) -> requests.Session:
 def _asked[T](url: str, headers: Mapping[str, str], read: Callable[[requests.Response], T], patience: Patience) -> T:
     # Messages of requests hold the address, hence none is kept, also not as the context of our error.
     try:
-        with _session(os.getpid()).get(url, headers=headers, stream=True, timeout=patience.timeout) as response:
+        with (
+            logs_without_credentials("urllib3"),
+            _session(os.getpid()).get(url, headers=headers, stream=True, timeout=patience.timeout) as response,
+        ):
             _refuse_unless_given(response)
             return read(response)
     except SSLError:
@@ -194,7 +199,9 @@ def _refuse_unless_given(response: requests.Response) -> None:
     if status in (200, 206):
         return
     reason = f"the server answers {status} {response.reason or ''}".strip()
-    raise _PassingError(reason, status, _retry_after(response)) if status in _PASSING else RemoteError(reason, status)
+    if status in _PASSING:
+        raise _PassingError(reason, status, seconds_asked_for(response.headers.get("Retry-After")))
+    raise RemoteError(reason, status)
 
 
 def _answer(response: requests.Response, start: int, stop: int, patience: Patience) -> Answer:
@@ -252,9 +259,15 @@ def _taken(response: requests.Response, most: int, patience: Patience) -> bytes:
     return bytes(data)
 
 
-def _retry_after(response: requests.Response) -> float:
-    """Seconds that a server wants to be left alone for; 0 if it says nothing that can be understood."""
+def seconds_asked_for(retry_after: str | None) -> float:
+    """Return the seconds that a server wants to be left alone for; 0 if it says nothing that can be understood.
+
+    Parameters
+    ----------
+    retry_after : str, optional
+        Seconds, or a date; the header ``Retry-After``.
+    """
     try:
-        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+        return Retry().parse_retry_after(retry_after or "0")
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

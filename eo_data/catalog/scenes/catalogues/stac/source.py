@@ -12,15 +12,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
 import shapely
 from shapely.geometry.base import BaseGeometry
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+from urllib3.util import Retry
 
-from eo_core.addresses import without_credentials
+from eo_core.addresses import logs_without_credentials, without_credentials
 from eo_core.arguments import one_of
 from eo_data.catalog.hrefs import cause_to_show
 from eo_data.catalog.scenes.catalogues.stac.items import scene_of_item
 from eo_data.catalog.scenes.catalogues.stac.presets import CATALOGUES, COLLECTIONS, KnownCatalogue
 from eo_data.catalog.scenes.scene import ORBITS, Orbit, Scene, TimeWindow
+from eo_data.raster.remote.ranges import USUAL, seconds_asked_for
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -29,8 +33,10 @@ if TYPE_CHECKING:
 
 #: Items of a page; the catalogues refuse more than some hundreds with all their assets.
 _PAGE = 100
-#: Seconds to wait for an answer, tries after the first, and what is tried again: too many requests, faults of servers.
-_WAIT, _TRIES, _AGAIN = 60.0, 4, (429, 500, 502, 503, 504)
+#: Seconds to wait for a connection and for an answer, which may take a search long.
+_CONNECT, _WAIT = 15.0, 60.0
+#: Tries after the first, those after no answer came, and what is tried again: too many requests, faults of servers.
+_TRIES, _SILENT, _AGAIN = 4, 2, (429, 500, 502, 503, 504)
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -141,7 +147,8 @@ class StacCatalogue:
         io = _client_io()
         from pystac_client import Client  # noqa: PLC0415  (an extra)
 
-        return Client.open(self._address, stac_io=io)
+        # Without, it would take the time-out away from `io`.
+        return Client.open(self._address, stac_io=io, timeout=io.timeout)
 
     @functools.cached_property
     def _searched(self) -> tuple[str, ...]:
@@ -191,25 +198,55 @@ class StacCatalogue:
         """Turn what the client raises into errors that name the catalogue, without credentials."""
         _refuse_without_client()
         from pystac import STACError, STACTypeError  # noqa: PLC0415  (an extra)
+        from pystac_client.errors import ClientTypeError  # noqa: PLC0415
         from pystac_client.exceptions import APIError  # noqa: PLC0415
 
+        no_catalogue = (STACError, STACTypeError, ClientTypeError, ValueError, KeyError, TypeError, AttributeError)
         try:
-            yield
+            with logs_without_credentials("urllib3"), logs_without_credentials("pystac_client"):
+                yield
         except UnknownCollectionsError:
             raise
-        except (APIError, STACError, STACTypeError, OSError, ValueError, KeyError, TypeError) as error:
+        except (APIError, OSError, *no_catalogue) as error:
             status = getattr(error, "status_code", None)
-            said = without_credentials(" ".join(str(error).split()))[:300]
-            msg = f"{self} cannot be searched: {f'status {status}: ' if status else ''}{said}. {_remedy(status)}"
+            said = _without_connection(error) or without_credentials(" ".join(str(error).split()))[:300]
+            reason = ": ".join(part for part in (f"status {status}" * bool(status), said.rstrip(". ")) if part)
+            msg = f"{self} cannot be searched: {reason}. {_remedy(status, answers=isinstance(error, no_catalogue))}"
             raise OSError(msg) from cause_to_show(error)
 
 
-def _remedy(status: int | None) -> str:
+def _without_connection(error: BaseException) -> str:
+    """Return what is wrong if there was no answer; the client's own text names its inner parts."""
+    fault = error.__context__
+    if not isinstance(fault, requests.ConnectionError | requests.Timeout):
+        return ""
+    inner = fault.args[0] if fault.args else None
+    silent = isinstance(inner.reason if isinstance(inner, MaxRetryError) else inner, ReadTimeoutError)
+    return f"it gave no answer within {_WAIT:g} s" if silent else "it cannot be reached"
+
+
+def _remedy(status: int | None, *, answers: bool) -> str:
     if status in (401, 403):
         return "It refuses: check the right to use it."
     if status == 429:
-        return f"It had too many requests, also after {_TRIES} more tries: wait, and go on with the same out=."
+        return "It has had too many requests: wait some minutes, and go on with the same out=."
+    if answers:
+        return "What is there is no STAC catalogue that can be read: check the address."
     return "Check the address and the network, or try later."
+
+
+class _Again(Retry):
+    """Tries after faults that do not wait for longer than a run would: a server may ask for a day."""
+
+    def get_retry_after(self, response: Any) -> float | None:  # noqa: ANN401
+        """Return the seconds that a server asks for, if that can be understood."""
+        return seconds_asked_for(response.headers.get("Retry-After")) or None
+
+    def increment(self, method: Any = None, url: Any = None, response: Any = None, *others: Any, **more: Any) -> _Again:  # noqa: ANN401
+        """Count a try; none follows after a request for a long wait."""
+        if response is not None and (self.get_retry_after(response) or 0.0) > USUAL.longest_wait:
+            raise MaxRetryError(more.get("_pool"), url)  # type: ignore[arg-type]
+        return super().increment(method, url, response, *others, **more)
 
 
 def _refuse_without_client() -> None:
@@ -223,7 +260,8 @@ def _refuse_without_client() -> None:
 def _client_io() -> StacApiIO:
     """Return what reads from catalogues: with a time-out, and tried again after faults."""
     from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415  (an extra)
-    from urllib3.util import Retry  # noqa: PLC0415
 
-    again: Any = Retry(_TRIES, status_forcelist=_AGAIN, backoff_factor=0.5, allowed_methods=None, raise_on_status=False)
-    return StacApiIO(timeout=_WAIT, max_retries=again)
+    again = _Again(
+        _TRIES, read=_SILENT, status_forcelist=_AGAIN, backoff_factor=0.5, allowed_methods=None, raise_on_status=False
+    )
+    return StacApiIO(timeout=(_CONNECT, _WAIT), max_retries=again)

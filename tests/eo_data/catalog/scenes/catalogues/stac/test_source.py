@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Iterator
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import pytest
 import shapely
 from small_stac import Api, item, stac_api, write_catalogue
 
+from eo_data.catalog.scenes.catalogues.stac import source as module
 from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue, is_catalogue
 
 HERE, THERE = (11.0, 45.0, 11.1, 45.1), (20.0, 45.0, 20.1, 45.1)
@@ -119,6 +125,73 @@ def test_a_catalogue_that_is_not_there_or_knows_nothing_is_an_error(tmp_path: Pa
         names(StacCatalogue(str(tmp_path / "labels.json")))
     with stac_api(ITEMS[6:7]) as running, pytest.raises(ValueError, match="no collection .* it has io-lulc"):
         names(StacCatalogue(running.url))
+
+
+@contextmanager
+def answering(status: int, content: bytes, headers: Mapping[str, str]) -> Iterator[str]:
+    """Serve the same answer for everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_catalogue_that_takes_a_call_and_is_silent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client drops the time-out of what reads for it; a run would wait for ever."""
+    monkeypatch.setattr(module, "_WAIT", 0.2)
+    monkeypatch.setattr(module, "_SILENT", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = StacCatalogue(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(OSError, match=r"cannot be searched: it gave no answer within 0.2 s\. Check the address"):
+            names(source)
+
+
+@pytest.mark.parametrize("name", ["", "/catalog.json"])
+def test_a_catalogue_that_is_down_shows_no_key_in_messages_logs_and_causes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """The client's text has the path and the query of the request, without the host, and so have its logs."""
+    monkeypatch.setattr(module, "_TRIES", 1)
+    key = str(11**16)  # not as a text, which tracebacks show
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}{name}"
+    caplog.set_level("DEBUG")
+    with pytest.raises(OSError, match="cannot be searched: it cannot be reached") as error:
+        names(StacCatalogue(f"{address}?api_key={key}"))
+    assert "Retrying" in caplog.text
+    assert key not in caplog.text
+    assert key not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_catalogue_that_wants_a_long_rest_is_an_error_at_once() -> None:
+    """Its answer would be waited for as long as it says, without a word."""
+    headers = {"Retry-After": "86400"}
+    with (
+        answering(429, b"", headers) as url,
+        pytest.raises(OSError, match=r"status 429\. It has had too many requests"),
+    ):
+        names(StacCatalogue(url))
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b'{"type": "Catalog"}', b"<html>", bytes(range(128, 200))])
+def test_what_is_no_catalogue_is_named(content: bytes) -> None:
+    """A page to sign in, or another service; the client fails at that in ways of its own."""
+    with answering(200, content, {}) as url, pytest.raises(OSError, match=f"{url} cannot be searched: "):
+        names(StacCatalogue(url))
 
 
 def test_without_its_client_a_catalogue_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
