@@ -48,7 +48,10 @@ def main() -> None:
             ("all in the cache", "second", 0),
         ):
             cost = runs.run(**common, out=str(folder / out), killed_at=killed)
-            print(json.dumps({"run": name, "exit": cost["exit"], **_of_run(cost), **_of_servers(server.given())}))
+            print(
+                json.dumps({"run": name, "exit": cost["exit"], **_of_run(cost), **_of_servers(server.given())}),
+                flush=True,
+            )
         files = [(folder / out / "embeddings.parquet").read_bytes() for out in ("first", "second")]
         stored = sum(path.stat().st_size for path in (folder / "scenes").rglob("*.tif"))
         print(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eo_data.catalog.records import SPLITS, Split
+from eo_data.catalog.scenes.catalogues.earth_engine.source import EarthEngine
+from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
@@ -17,11 +19,13 @@ from eo_data.temporal.frame_policy import FramePolicy
 
 __all__ = [
     "ChipDataModule",
+    "EarthEngine",
     "FramePolicy",
     "ImageSource",
     "LabelSource",
     "PlaceDataModule",
     "Places",
+    "StacCatalogue",
     "TimeSeriesDataModule",
 ]
 
@@ -84,6 +88,11 @@ class ChipDataModule(ChipSplits, SplitLoaders):
     def takes_georeference(self) -> bool:
         """Whether further entries of a batch do no harm in this run."""
         return self.run.takes_georeference
+
+    @property
+    def lists_faults(self) -> bool:
+        """Whether the task lists samples that cannot be read."""
+        return bool(getattr(self.run.task, "lists_faults", False))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint should know of the data: bands, preprocessing, statistics and frames."""

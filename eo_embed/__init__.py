@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from eo_core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from eo_data.catalog.scenes.catalogues.earth_engine.source import EarthEngine
+    from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue
     from eo_data.catalog.scenes.places import BBox, PointBuffer, Region
     from eo_embed.export.exporter import Exporter
     from eo_embed.export.opening import Export, open_embeddings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BBox",
+    "EarthEngine",
     "Embedded",
     "EmbeddedPlaces",
     "EmbeddingTask",
@@ -31,6 +34,7 @@ __all__ = [
     "Exporter",
     "PointBuffer",
     "Region",
+    "StacCatalogue",
     "describe",
     "embed",
     "models",
@@ -46,6 +50,8 @@ __getattr__, __dir__ = lazy_attributes(
         "ExportSettings": ".export.settings",
         "Exporter": ".export.exporter",
         "open_embeddings": ".export.opening",
+        "EarthEngine": "eo_data.catalog.scenes.catalogues.earth_engine.source",
+        "StacCatalogue": "eo_data.catalog.scenes.catalogues.stac.source",
         "BBox": "eo_data.catalog.scenes.places",
         "PointBuffer": "eo_data.catalog.scenes.places",
         "Region": "eo_data.catalog.scenes.places",

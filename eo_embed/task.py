@@ -118,6 +118,11 @@ class EmbeddingTask(BaseTask):
         extractor.requires_grad_(requires_grad=False).eval()
         self.model = torch.compile(extractor) if given["compile"] else extractor
 
+    @property
+    def lists_faults(self) -> bool:
+        """Whether samples that cannot be read may come in a batch as their id and the reason."""
+        return True
+
     def configure_optimizers(self) -> None:
         """Nothing is trained."""
         return

@@ -205,13 +205,15 @@ def collate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     -------
     dict
         The keys of `eo_data.dataset.contract.SampleEntry`: tensors with one more axis in front, texts as lists. Only
-        ``id`` for samples that an export has already.
+        ``id`` for samples that an export has already. ``faults``, a mapping of ids to reasons, if some cannot be used.
 
     Raises
     ------
     SampleError
         If they differ; the message names the samples and the remedy.
     """
+    if faults := {str(entry["id"]): str(entry["fault"]) for entry in entries if "fault" in entry}:
+        return collate([entry for entry in entries if "fault" not in entry]) | {"faults": faults}
     if all("image" not in entry for entry in entries):
         return {"id": [str(entry["id"]) for entry in entries]}  # nothing of them is wanted any more
     shapes = [_shapes(entry["image"]) for entry in entries]

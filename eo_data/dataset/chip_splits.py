@@ -218,6 +218,11 @@ class ChipSplits:
         """Whether the model of a run gets entries that it does not know, or does not mind; there is no run here."""
         return True
 
+    @property
+    def lists_faults(self) -> bool:
+        """Whether the task of a run lists samples that cannot be read; there is no run here."""
+        return False
+
     def dataset(self, split: Split, records: Sequence[Record] | None = None) -> EoDataset:
         """Make the data set of one split.
 

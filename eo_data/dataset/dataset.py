@@ -76,6 +76,8 @@ class EoDataset(Dataset[dict[str, Any]]):
     ----------
     finished : collection of str
         Ids of samples that an export has already. A batch of nothing else is not read: it has only ``id``.
+    faults_pass : bool
+        Whether samples that cannot be used are handed on as ``id`` and ``fault``, for an export that lists them.
     verify : {'stat', 'content'}
         How thoroughly ``inputs`` of a sample tells the state of large files.
     """
@@ -107,6 +109,7 @@ class EoDataset(Dataset[dict[str, Any]]):
         self.rgb = tuple(rgb)
         self.verify: Verify = "stat"
         self.finished: Collection[str] = frozenset()
+        self.faults_pass = False
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -139,7 +142,14 @@ class EoDataset(Dataset[dict[str, Any]]):
         ids = [self.records[index_of(index)].id for index in indices]
         if self.finished and all(name in self.finished for name in ids):
             return [{"id": name} for name in ids]
-        return [self[index] for index in indices]
+        return [self._passed(index) if self.faults_pass else self[index] for index in indices]
+
+    def _passed(self, index: int | SeededIndex) -> dict[str, Any]:
+        """Return a sample, or why it cannot be used."""
+        try:
+            return self[index]
+        except SampleError as error:
+            return {"id": self.records[index_of(index)].id, "fault": without_credentials(str(error))}
 
     def inputs(self, index: int) -> Inputs:
         """Return which files and stated dates a sample is made of; nothing is opened."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from eo_data.catalog.records import Record
+from eo_data.catalog.records import Record, Split
 from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.scene import Orbit, SceneSource
 from eo_data.catalog.sources import LabelSource
 from eo_data.dataset.chip_splits import SeriesSplits
+from eo_data.dataset.dataset import EoDataset
 from eo_data.readers.described.place_images import images_of_places, stated_of_images
 from eo_data.readers.described.place_labels import PlaceLabels
 from eo_data.readers.described.places import Places
@@ -147,6 +148,13 @@ class PlaceSplits(SeriesSplits):
         places = self._places.opened(self.root, self.limits.remote_cache)
         modalities = places.images(self.root, self._stated, clouds=self.clouds, opened=False)
         return places.plan(replace(self._request(labelled=False), modalities=modalities))
+
+    def _leave_out_unusable(self, dataset: EoDataset, split: Split) -> None:
+        """Leave out what cannot be used; for a run that lists failures, when it comes to it, as pixels are fetched."""
+        if split != "predict" or not self.lists_faults:
+            super()._leave_out_unusable(dataset, split)
+            return
+        dataset.faults_pass = True
 
     def _records(self, *, labelled: bool) -> list[Record]:
         if self._placed is None:  # by the first stage of a run: others do not search again

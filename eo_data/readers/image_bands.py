@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,13 +20,13 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import TileWindow
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
-from eo_data.raster.remote.opener import reads_ranges
+from eo_data.raster.remote.opener import look_at, reads_ranges
 from eo_data.raster.sample import SampleError
 from eo_data.readers.alpha import alpha_counts
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import OpenLayer, Part
 from eo_data.readers.formats.file_raster import BandOrigin, FileRaster, choose_bands, is_quality_layer, reading_errors
-from eo_data.readers.formats.limits import USUAL, Limits
+from eo_data.readers.formats.limits import USUAL, Limits, check_file
 from eo_data.readers.grids.bands import WantedBand, decoded, memory_of
 from eo_data.readers.grids.differences import difference, one_grid, refuse_unplaced, size_of_pixels
 from eo_data.readers.grids.regrid import Fill, needed_part, read_on_grid, resampled_grid, same_ground, with_stated_crs
@@ -37,7 +37,7 @@ from eo_data.sensors.quality import missing_numbers
 from eo_data.sensors.tables import Sensor
 from eo_data.sensors.units import InputUnit
 
-#: Files on servers that are read at once: some archives allow a user four connections (Copernicus Data Space).
+#: Files on servers that are asked for at once: some archives allow a user four connections (Copernicus Data Space).
 _AT_ONCE = 4
 
 
@@ -100,42 +100,31 @@ def read_bands(
         If a file cannot be read, a band is missing, the grids differ, or it takes too much memory.
     """
     of_file = dict(zip(hrefs, said, strict=bool(said)))
-    if grid is not None and all(map(reads_ranges, hrefs)):
-        return _read_at_once(hrefs, names, source, window, limits, grid, of_file)
+    with reading_errors(hrefs[0]):
+        wanted = [hrefs[i] for i in choose_bands(names, source)]
+    if len(wanted) > 1 and all(map(reads_ranges, wanted)):
+        _look_at_once(wanted, limits)
     with ExitStack() as stack:
         bands = [replace(own, beside=of_file.get(own.href)) for own in _of_files(hrefs, names, source, stack, limits)]
         return _read(bands, source, window, limits, grid)
 
 
-def _read_at_once(
-    hrefs: Sequence[Href],
-    names: Sequence[str],
-    source: ImageSource,
-    window: TileWindow | None,
-    limits: Limits,
-    grid: PixelGrid,
-    said: Mapping[Href, Sidecar],
-) -> FileRaster:
-    """Read files of single bands on servers, some at a time: most of the time goes by until a server answers."""
-    with reading_errors(hrefs[0]):
-        chosen = choose_bands(names, source)
-    share = replace(limits, max_bytes=limits.memory // len(chosen))
+def _look_at_once(hrefs: Sequence[Href], limits: Limits) -> None:
+    """Look at files on servers, some at a time: most of the time goes by until a server answers."""
 
-    def read(name: str, href: Href) -> FileRaster:
-        # Opened, read and closed by one thread, as GDAL's and rasterio's state is of a thread.
-        with ExitStack() as stack:
-            band = WantedBand(name, href, _opened_band(href, source, stack, limits), 0, said.get(href))
-            return _read([band], source, window, share, grid)
+    def look(href: Href) -> None:
+        with reading_errors(href):
+            check_file(href, limits)
+            look_at(replace(href, cache=limits.remote_cache or href.cache))
 
-    with ThreadPoolExecutor(min(_AT_ONCE, len(chosen))) as pool:
-        tasks = [pool.submit(read, name, hrefs[i]) for name, i in zip(source.bands, chosen, strict=True)]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(hrefs))) as pool:
+        tasks = [pool.submit(look, href) for href in hrefs]
         try:
-            found = [task.result() for task in tasks]
+            for task in tasks:
+                task.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    pixels = np.concatenate([own.pixels for own in found], axis=-3)
-    return replace(found[0], pixels=pixels, bands=tuple(band for own in found for band in own.bands))
 
 
 def grid_of(

@@ -22,7 +22,7 @@ from eo_data.readers.formats.limits import USUAL, Limits
 from eo_data.readers.grids.differences import refuse_unplaced
 from eo_data.readers.grids.regrid import needed_part, read_on_grid
 
-#: Whole numbers up to it are exact in float32, in which rasters are resampled.
+#: Whole numbers below it are exact in float32, in which rasters are resampled.
 _EXACT = 2**24
 
 
@@ -171,8 +171,8 @@ def _layer(layers: Sequence[OpenLayer], source: LabelSource, limits: Limits, pla
 def _on_place(layer: OpenLayer, position: int, place: PixelGrid, nodata: float | None) -> np.ndarray:
     """Read a band on the grid of a place by nearest neighbour, float64 ``(1, H, W)``."""
     values = read_on_grid(layer, [position], place, Part(0, 0, place.height, place.width), "nearest", nodata=nodata)
-    if np.nanmax(np.abs(values), initial=0.0) > _EXACT and not layer.facts.bands[position].dtype.startswith("float"):
-        msg = f"it holds numbers above {_EXACT}, which are not exact on the grid of a place. Number the classes anew."
+    if np.nanmax(np.abs(values), initial=0.0) >= _EXACT and not layer.facts.bands[position].dtype.startswith("float"):
+        msg = f"it holds numbers from {_EXACT} on, which are not exact on the grid of a place. Number the classes anew."
         raise ValueError(msg)
     return values.astype(np.float64)
 

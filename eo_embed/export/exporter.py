@@ -103,9 +103,7 @@ class Exporter:
         root: Path | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.encoder = encoder
-        self.settings = settings
-        self.facts = facts
+        self.encoder, self.settings, self.facts = encoder, settings, facts
         self.provenance = provenance or {}
         self.rank = rank
         self.root = None if root is None else Path(root)
@@ -218,7 +216,7 @@ class Exporter:
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and write it, unless all of it has been written before.
 
-        Items whose embedding is not finite are listed as failures and not written.
+        Items that could not be read, and those whose embedding is not finite, are listed as failures and not written.
 
         Raises
         ------
@@ -228,6 +226,8 @@ class Exporter:
         run = self._opened()
         self._lock.check()
         run.batches += 1
+        for name, reason in batch.get("faults", {}).items():
+            self.fail(name, reason)
         if "image" not in batch:
             run.counts += Counts(skipped=len(batch["id"]))
             return
@@ -332,9 +332,10 @@ class Exporter:
         Raises
         ------
         ValueError
-            Under ``on_error: raise`` if an item of any process failed.
+            Under ``on_error: raise`` if an item of any process failed; also else if all did.
         """
-        self._opened().failures.raise_if_any(self.settings.on_error)
+        run = self._opened()
+        run.failures.raise_if_any(self.settings.on_error, others=self.rank != 0 or any(run.manifest.items()))
 
     def _opened(self) -> _Run:
         if self._run is None:

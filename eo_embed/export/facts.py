@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from eo_core.addresses import without_credentials
 from eo_core.config import without_folders
 from eo_core.fingerprint import fingerprint, sha256_of_file
 from eo_data.dataset.facts import describe_data
@@ -82,12 +83,12 @@ def run_provenance(
     known = checkpoint is not None and Path(checkpoint).is_file()
     texts: dict[str, str | None] = {
         "checkpoint": str(checkpoint) if checkpoint else None,
-        "config": config,
+        "config": config and without_credentials(config),
         "root": str(root),
     }
     if not absolute_paths:
         texts |= {"checkpoint": Path(checkpoint).name if checkpoint else None, "root": Path(root).resolve().name}
-        texts["config"] = config and without_folders(config)
+        texts["config"] = texts["config"] and without_folders(texts["config"])
     return {
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
         "software": software_versions(),

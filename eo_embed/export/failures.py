@@ -95,23 +95,25 @@ class Failures:
         for path in self._files("*"):
             path.unlink(missing_ok=True)
 
-    def raise_if_any(self, on_error: OnError) -> None:
+    def raise_if_any(self, on_error: OnError, *, others: bool = True) -> None:
         """End the run with an error if items failed, unless they may be skipped.
 
         Parameters
         ----------
         on_error : {'raise', 'skip'}
             Whether failed items end the run with an error.
+        others : bool
+            Whether there are finished items; without, failures are never skipped.
 
         Raises
         ------
         ValueError
-            Under ``raise`` if an item of any process failed, or for another value.
+            If an item of any process failed under ``raise``, or all did; or for another value.
         """
         if on_error not in ON_ERROR:
             msg = f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}."
             raise ValueError(msg)
-        if on_error == "skip":
+        if on_error == "skip" and others:
             return
         table = self.folder / NAME
         failed = _from_csv(table) if table.is_file() else self._new
@@ -121,6 +123,8 @@ class Failures:
             msg = (
                 f"{len(failed)} items could not be exported: {named}{more}. All are in {table}. The others are "
                 "finished: repair the files and run again, or leave the items out with on_error: skip."
+                if others
+                else f"No item could be exported: {named}{more}. All are in {table}."
             )
             raise ValueError(msg)
 

@@ -99,6 +99,7 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     names = (
         *("bands", "sensor", "unit", "offset", "pixel_size", "dates", "time", "source", "output", "pooling"),
         *("layers", "group_merge", "device", "precision", "ckpt", "out", "id", "max_cloud", "orbit", "dry_run"),
+        "remote_cache",
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
@@ -141,11 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--time", nargs=2, metavar=("START", "END"), help="dates, the end excluded")
     what.add_argument(
         "--source",
-        help="folder of products or files; earth-search, planetary-computer, copernicus; or a STAC catalogue",
+        help="folder of products or files; earth-search, planetary-computer, copernicus, earth-engine; or the address "
+        "or file of a STAC catalogue",
     )
     what.add_argument("--frames", help="all, median, a number of equal parts of the window, or [dates]")
     what.add_argument("--max-cloud", type=float, metavar="PERCENT", help="leave out scenes that state more clouds")
     what.add_argument("--orbit", choices=("ascending", "descending"), help="of radar; that of most dates")
+    what.add_argument("--remote-cache", metavar="FOLDER", help="keep there what is fetched from servers")
     what.add_argument("--dry-run", action="store_true", help="say what would be read, and end")
     image = parser.add_argument_group("what files do not say")
     image.add_argument("--bands", nargs="+", help="names of the bands in the order of the file")

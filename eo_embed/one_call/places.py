@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 from shapely.geometry.base import BaseGeometry
 
@@ -17,8 +17,9 @@ from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer, Region
 from eo_data.catalog.scenes.scene import Scene, SceneSource
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.described.images import UnknownFactsError
-from eo_data.readers.described.place_images import describe_scene_images, with_known_scenes
+from eo_data.raster.sample import SampleError
+from eo_data.readers.described.images import Description, UnknownFactsError
+from eo_data.readers.described.place_images import TRIED, describe_scene_images, with_known_scenes
 from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
 from eo_embed.one_call.options import Request, policy_of
@@ -141,8 +142,7 @@ def _prepared(
     kinds = find_preset(request.encoder.name).images(request.encoder.name)
     sources: dict[str, ImageSource] = {}
     chosen: dict[str, ImageKind] = {}
-    for scene in search.examples(kinds):
-        found = describe_scene_images(scene, stated_of(stated, scene.sensor), opened=opened)
+    for scene, found in _described_examples(search, kinds, stated, opened=opened):
         kind = kind_for(request.encoder.name, kinds, found, scene.id)
         if kind.modality in sources:
             msg = (
@@ -190,8 +190,8 @@ class _Search:
     request: Request
     sensors: Collection[str]
 
-    def examples(self, kinds: Mapping[str, ImageKind]) -> list[Scene]:
-        """Return a scene of each sensor that counts, by the first place that has some.
+    def examples(self, kinds: Mapping[str, ImageKind], without: Collection[str] = ()) -> list[Scene]:
+        """Return a scene of each sensor that counts, by the first place that has some, ``without`` those ids.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class _Search:
 
         def of(place: Place) -> dict[str, Scene]:
             try:
-                return _first_of_each(asked, place)
+                return _first_of_each(asked, place, without)
             except OSError as error:  # listed as its failure when its record is made
                 faults.append(error)
                 return {}
@@ -229,11 +229,42 @@ class _Search:
         return list(found.values())
 
 
-def _first_of_each(asked: Asked, place: Place) -> dict[str, Scene]:
+def _described_examples(
+    search: _Search, kinds: Mapping[str, ImageKind], stated: Mapping[str, Any], *, opened: bool
+) -> list[tuple[Scene, Description]]:
+    """Return a scene of each sensor and what it is; one that cannot be read fails its own places, not all others."""
+    fault: SampleError | None = None
+    without: set[str] = set()
+    while len(without) < TRIED:
+        try:
+            examples = search.examples(kinds, without)
+        except (ValueError, OSError):
+            if fault is None:
+                raise
+            break
+        found = []
+        for scene in examples:
+            try:
+                described = describe_scene_images(scene, stated_of(stated, scene.sensor), opened=opened)
+            except UnknownFactsError:
+                raise
+            except SampleError as error:
+                fault = fault or error
+                without.add(scene.id)
+                break
+            found.append((scene, described))
+        else:
+            return found
+    raise cast("SampleError", fault)
+
+
+def _first_of_each(asked: Asked, place: Place, without: Collection[str] = ()) -> dict[str, Scene]:
     """Return the first scene of each sensor that counts."""
     order = list(asked.sensors)
     first: dict[str, Scene] = {}
     for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
+        if scene.id in without:
+            continue
         first.setdefault(scene.sensor, scene)
     return first
 

@@ -91,7 +91,7 @@ def run(root: Path, config: str, folder: Path, data: dict[str, Any], weights: st
     trainer |= {"default_root_dir": str(folder), "enable_progress_bar": False, "accelerator": "cpu"}
     trainer["callbacks"] = [own for own in trainer["callbacks"] if "ProgressBar" not in own["class_path"]]
     own = content["data"]["init_args"]
-    own |= {"num_workers": 0, "skipped_file": str(folder / "skipped.csv"), "remote_cache": str(folder / "cache")} | data
+    own |= {"num_workers": 0, "remote_cache": str(folder / "cache")} | data
     model = content["model"]["init_args"]
     model |= {"backbone": backbone, "out": str(folder / "out")}
     model["backbone_args"] |= {"pretrained": False, "ckpt": weights}
@@ -109,8 +109,7 @@ def test_the_config_gives_what_embed_gives_of_the_catalogue_and_of_files(
     folder, server = served
     backbone, options = CONFIGS[config]
     data = {"root": str(folder), "source": "catalog.json", "places": PLACES}
-    with pytest.warns(UserWarning, match="1 of 3 samples of 'predict' are left out"):
-        export = run(root, config, tmp_path, data, weights[backbone], backbone)
+    export = run(root, config, tmp_path, data, weights[backbone], backbone)
     assert "no scene shows it" in export.failures["nowhere"]
     common: dict[str, Any] = {"time": WINDOW, "ckpt": weights[backbone], "device": "cpu", **options}
     assert export.pooled is not None
@@ -126,8 +125,7 @@ def test_the_config_gives_what_embed_gives_of_the_catalogue_and_of_files(
             assert found.transform.almost_equals(grid.attrs["transform"], 1e-9)
     assert np.std(vector) > 0.01
     server.forget()
-    with pytest.warns(UserWarning, match="1 of 3 samples"):
-        again = run(root, config, tmp_path, data, weights[backbone], backbone)
+    again = run(root, config, tmp_path, data, weights[backbone], backbone)
     assert again.pooled is not None
     np.testing.assert_array_equal(np.stack(again.pooled.embedding), np.stack(export.pooled.embedding))
     # A byte of each file tells whether it has changed.

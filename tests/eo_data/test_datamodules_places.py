@@ -18,6 +18,7 @@ from small_stac import bounds, item, sentinel2_item, stac_api, write_band, write
 
 from eo_data import inspect
 from eo_data.catalog.sources import LabelSource
+from eo_data.dataset.batch import collate
 from eo_data.dataset.place_splits import PlaceSplits
 from eo_data.inspect import load_splits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
@@ -40,7 +41,8 @@ def splits(root: Path, places: Any, source: Any = "catalog.json", **arguments: A
     modalities = arguments.pop("modalities", S2)
     zeros, ones = ({name: [number] * len(own["bands"]) for name, own in modalities.items()} for number in (0.0, 1.0))
     preprocess = DatasetNormalise(zeros, ones)
-    return PlaceSplits(places, JUNE, source, modalities, str(root), preprocess=preprocess, **arguments)
+    of = arguments.pop("of", PlaceSplits)
+    return of(places, JUNE, source, modalities, str(root), preprocess=preprocess, **arguments)
 
 
 def window(raster: Raster) -> tuple[slice, slice]:
@@ -107,6 +109,31 @@ def test_a_place_that_nothing_shows_is_listed_and_the_others_go_on(catalogue: Pa
     ((split, name, reason),) = module.skipped
     assert (split, name) == ("predict", "far")
     assert "no scene shows it" in reason
+
+
+class Listed(PlaceSplits):
+    """As under a task that lists failures."""
+
+    @property
+    def lists_faults(self) -> bool:
+        return True
+
+
+def test_places_are_read_once_by_a_task_that_lists_failures(catalogue: Path) -> None:
+    """A check of all places before the run would fetch each of them twice, also of a finished export."""
+    places = [row("far", 90000, 32), row("a", 32, 32), row("b", 40, 32)]
+    dataset = splits(catalogue, places, on_error="skip", multiple=4, of=Listed).dataset("predict")
+    (catalogue / "cogs" / "s").rename(catalogue / "cogs" / "away")
+    names = [record.id for record in dataset.records]
+    assert sorted(names) == ["a", "b", "far"]
+    batch = collate(dataset.__getitems__(range(3)))
+    assert batch["id"] == []
+    assert {*batch["faults"]} == {*names}
+    assert "no scene shows it" in batch["faults"]["far"]
+    (catalogue / "cogs" / "away").rename(catalogue / "cogs" / "s")
+    batch = collate(dataset.__getitems__(range(3)))
+    assert (batch["id"], [*batch["faults"]]) == ([name for name in names if name != "far"], ["far"])
+    assert batch["image"]["S2"].shape[:2] == (2, 3)
 
 
 def test_a_server_is_asked_once_for_all_splits(catalogue: Path) -> None:
@@ -225,7 +252,7 @@ def test_a_label_raster_of_other_pixels_gives_the_class_at_the_centre(catalogue:
 
 def test_labels_that_cannot_be_placed_or_are_told_twice_are_refused(catalogue: Path) -> None:
     places = [row("a", 20, 28, kind=1, split="train")]
-    write_band(catalogue / "nowhere.tif", np.ones((64, 64), np.uint8), Affine.identity(), "EPSG:32632")
+    write_band(catalogue / "large.tif", np.full((64, 64), 2**24 + 1, np.uint32), nodata=None)
     with rasterio.open(catalogue / "bare.tif", "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as file:
         file.write(np.ones((1, 9, 9), np.uint8))
     arguments: dict[str, Any] = {"label": LabelSource(classes=3), "split_column": "split"}
@@ -233,8 +260,10 @@ def test_labels_that_cannot_be_placed_or_are_told_twice_are_refused(catalogue: P
         splits(catalogue, places, label_map="gone.tif", **arguments).dataset("train")
     with pytest.raises(ValueError, match=r"bare\.tif.*has no georeference"):
         splits(catalogue, places, label_map="bare.tif", **arguments).dataset("train").read(0)
-    both = {"label": LabelSource("labels/{id}.tif", classes=3), "split_column": "split", "label_map": "nowhere.tif"}
-    with pytest.raises(ValueError, match=r"label_map \(nowhere\.tif\), label\.files \(labels/\{id\}\.tif\)"):
+    with pytest.raises(ValueError, match=r"large\.tif.*numbers from 16777216 on, which are not exact"):
+        splits(catalogue, places, label_map="large.tif", **arguments).dataset("train").read(0)
+    both = {"label": LabelSource("labels/{id}.tif", classes=3), "split_column": "split", "label_map": "large.tif"}
+    with pytest.raises(ValueError, match=r"label_map \(large\.tif\), label\.files \(labels/\{id\}\.tif\)"):
         splits(catalogue, places, **both).dataset("train")
 
 
@@ -286,3 +315,23 @@ def test_a_config_is_inspected_without_lightning(
     shown = capsys.readouterr().out
     assert "digital_number -> reflectance" in shown
     assert "2022-06-01" in shown
+
+
+def test_a_source_may_be_named_by_its_class(catalogue: Path) -> None:
+    """Whoever has a catalogue of another kind writes a class with `search`."""
+    stac = "eo_data.catalog.scenes.catalogues.stac.source.StacCatalogue"
+    source = {"class_path": stac, "init_args": {"catalogue": str(catalogue / "catalog.json")}}
+    normalise = {"means": {"S2": [0.0] * 3}, "stds": {"S2": [1.0] * 3}}
+    plain = {"class_path": "eo_data.preprocess.DatasetNormalise", "init_args": normalise}
+    places = [[row("a", 32, 32)["lon"], row("a", 32, 32)["lat"], 79.0]]
+    arguments = {"root": str(catalogue), "places": places, "time": list(JUNE), "source": source, "modalities": S2}
+    for kind in ("PlaceDataModule", "TimeSeriesDataModule"):
+        own: dict[str, Any] = dict(arguments)
+        if kind == "TimeSeriesDataModule":
+            inner = {key: own.pop(key) for key in ("places", "time", "source")}
+            own["samples"] = {"class_path": "eo_data.datamodules.Places", "init_args": inner}
+            own["modalities"] = {"S2": S2["S2"] | {"unit": "digital_number", "offset": "auto"}}
+        data = {"class_path": f"eo_data.datamodules.{kind}", "init_args": own | {"preprocess": plain}}
+        file = catalogue / f"{kind}.yaml"
+        file.write_text(yaml.safe_dump({"data": data}))
+        assert load_splits([file]).dataset("predict").read(0).id == "0"

@@ -48,6 +48,8 @@ class RangeServer:
     ranges: bool = True
     etags: bool = True
     faults: list[Fault] = field(default_factory=list)
+    #: Faults that stay, by a part of the path.
+    always: dict[str, Fault] = field(default_factory=dict)
     #: Path, and the range that was given.
     given: list[tuple[str, int, int]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -105,7 +107,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._empty(403)
         if not path.is_file():
             return self._empty(404)
-        fault = state.faults.pop(0) if state.faults else Fault()
+        lasting = (fault for part, fault in state.always.items() if part in self.path)
+        fault = state.faults.pop(0) if state.faults else next(lasting, Fault())
         time.sleep(fault.seconds)
         if fault.status:
             return self._empty(fault.status, fault.retry_after)

@@ -28,15 +28,15 @@ class KnownFile:
         When it last did, by the clock of `time.monotonic`.
     ranges : dict
         Bytes by the range ``[start, stop)`` that they fill.
-    absent : set of str
-        Names of files that are not beside it.
+    absent : dict
+        Names of files that are not beside it, and whether the server says so; else it refuses them.
     """
 
     size: int
     version: str
     checked: float
     ranges: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    absent: set[str] = field(default_factory=set)
+    absent: dict[str, bool] = field(default_factory=dict)
 
     def keep(self, own: tuple[int, int], data: bytes) -> None:
         """Remember bytes, if there is room."""

@@ -31,6 +31,8 @@ _MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
 #: (world files and RPCs).
 _APPENDED = (".aux.xml", ".msk", ".ovr")
 _OF_STEM = (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".j2w", "_rpc.txt", "_RPC.TXT")
+#: Those of them that GDAL asks for of every GeoTIFF.
+_ASKED_FOR = (".aux.xml", ".msk")
 #: Answers for files that are not there.
 _NOT_THERE = (404, 410)
 #: Answers of stores for what is not there, too, without the right to list; but a signature may have run out.
@@ -111,6 +113,29 @@ def open_remote(href: Href, patience: Patience = USUAL) -> Iterator[Any]:
         if cache is not None:
             cache.tidy()
         folder.refuse_if_void()
+
+
+def look_at(href: Href, patience: Patience = USUAL) -> None:
+    """Ask for the head of a raster and for what may lie beside it, so that opening it soon after asks for nothing.
+
+    Several threads may do so at once. They may not open files at once: rasterio registers each opener with GDAL and
+    takes it away again, while GDAL looks openers up without a lock, and a process has been seen to crash.
+
+    Parameters
+    ----------
+    href, patience
+        As of `open_remote`.
+
+    Raises
+    ------
+    rasterio.errors.RasterioIOError, ValueError
+        As `open_remote`.
+    """
+    folder = _RemoteFolder(href, None if href.cache is None else RangeCache(href.cache), patience)
+    folder.connect()
+    for end in _ASKED_FOR:
+        folder.isfile(f"{folder.name}{end}")
+    folder.refuse_if_void()
 
 
 class _RemoteFolder(MultiByteRangeResourceContainer):
@@ -216,7 +241,7 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
         except RemoteError as error:
             if error.status not in (*_NOT_THERE, *_REFUSED):
                 raise
-            raster.note_absent(name, on_disk=error.status in _NOT_THERE)
+            raster.note_absent(name, stated=error.status in _NOT_THERE)
         return None
 
     def _asked(self, name: str) -> RemoteFile:

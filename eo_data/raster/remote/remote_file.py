@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from eo_core.addresses import without_credentials
-from eo_data.raster.remote.cache import RangeCache
+from eo_data.raster.remote.cache import CacheEntry, RangeCache
 from eo_data.raster.remote.memory import KnownFile, known_files
 from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError
 from eo_data.raster.remote.signing import fetch_signed
@@ -63,7 +63,9 @@ class RemoteFile:
         self.size, self._version, self._known = known.size, known.version, known
         self._entry = cache.entry(address, self.size, self._version) if cache is not None and self._version else None
         self._small = dict(known.ranges)
-        self._ranges = {*self._small, *(self._entry.ranges() if self._entry else ())}
+        self._ranges = {*self._small}
+        if self._entry is not None:
+            self._ranges |= self._caught_up(self._entry)
         if first is not None and len(first.data) > 1:
             self._keep(first)
 
@@ -77,6 +79,17 @@ class RemoteFile:
         if now.version:  # of others no change would show
             known_files().add(self._url, found)
         return found
+
+    def _caught_up(self, entry: CacheEntry) -> set[tuple[int, int]]:
+        """Return the ranges that are kept on the disk, with what was remembered before there was a cache."""
+        there = set(entry.ranges())
+        for own, data in self._small.items():
+            if own not in there:
+                entry.write(own[0], data)
+        for name, stated in self._known.absent.items():
+            if stated and not entry.lacks(name):
+                entry.note_absent(name)
+        return there
 
     def _asked(self, start: int, stop: int) -> Answer:
         return fetch_signed(self._url, self._service, start, stop, self._patience)
@@ -124,10 +137,10 @@ class RemoteFile:
         """Whether it is known that no file of this name lies beside this version."""
         return name in self._known.absent or (self._entry is not None and self._entry.lacks(name))
 
-    def note_absent(self, name: str, *, on_disk: bool) -> None:
-        """Note that no file of this name lies beside this version, ``on_disk`` for other processes, too."""
-        self._known.absent.add(name)
-        if on_disk and self._entry is not None:
+    def note_absent(self, name: str, *, stated: bool) -> None:
+        """Note that no file of this name lies beside this version; for other processes, too, if the server says so."""
+        self._known.absent[name] = stated
+        if stated and self._entry is not None:
             self._entry.note_absent(name)
 
     def _kept_at(self, position: int) -> tuple[int, bytes] | None:

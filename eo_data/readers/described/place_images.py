@@ -18,6 +18,9 @@ from eo_data.sensors.sentinel2 import is_sentinel2
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 
+#: Scenes that cannot be read are passed over, but not a whole archive one after the other.
+TRIED = 3
+
 
 def images_of_places(
     name: str, stated: Mapping[str, Any], scene: Scene | None, *, clouds: bool = True, opened: bool = True

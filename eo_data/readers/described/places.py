@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,10 +15,11 @@ from eo_data.catalog.scenes.place_records import Merge, PlaceOptions, PlaceRecor
 from eo_data.catalog.scenes.place_scenes import Asked, Limits
 from eo_data.catalog.scenes.place_tables import PlaceFailure, PlaceTable, places_from
 from eo_data.catalog.scenes.places import BBox, Place, PointBuffer
-from eo_data.catalog.scenes.scene import Orbit, SceneSource, time_window
+from eo_data.catalog.scenes.scene import Orbit, Scene, SceneSource, time_window
 from eo_data.catalog.sources import ImageSource
-from eo_data.readers.described.images import Stated
-from eo_data.readers.described.place_images import images_of_places, with_known_scenes
+from eo_data.raster.sample import SampleError
+from eo_data.readers.described.images import Stated, UnknownFactsError
+from eo_data.readers.described.place_images import TRIED, images_of_places, with_known_scenes
 from eo_data.readers.described.place_labels import PlaceLabels
 from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
@@ -144,9 +146,8 @@ class Places:
         for name, own in stated.items():
             provisional = images_of_places(name, own, None)
             asked = Asked(scenes, [own["sensor"]], self._limits, provisional)
-            shown = next(filter(None, map(asked.of, places)), [])
-            first = min(shown, key=lambda scene: scene.id) if shown else None
-            found[name] = images_of_places(name, own, first, clouds=clouds, opened=opened)
+            told = partial(images_of_places, name, own, clouds=clouds, opened=opened)
+            found[name] = _told_by_a_scene(asked, places, told) or provisional
         return found
 
     def records(self, request: SampleRequest) -> list[Record]:
@@ -246,6 +247,38 @@ class Places:
             f"({{lon: 9.1, lat: 45.2, buffer_m: 640}}), got {row}."
         )
         raise ValueError(msg)
+
+
+def _told_by_a_scene(asked: Asked, places: Sequence[Place], told: Callable[[Scene], ImageSource]) -> ImageSource | None:
+    """Return how a modality is read by the first scene that can be; one that cannot fails its own places, not all.
+
+    Raises
+    ------
+    SampleError
+        If several in a row cannot be read.
+    """
+    fault: SampleError | None = None
+    tried: set[str] = set()
+    for place in places:
+        try:
+            shown = sorted(asked.of(place), key=lambda scene: scene.id)
+        except OSError:  # listed as its failure when its record is made
+            continue
+        for scene in shown:
+            if scene.id in tried:
+                continue
+            try:
+                return told(scene)
+            except UnknownFactsError:
+                raise
+            except SampleError as error:
+                fault = fault or error
+                tried.add(scene.id)
+            if len(tried) == TRIED:
+                raise fault
+    if fault is not None:
+        raise fault
+    return None
 
 
 def _source_of(places: Places) -> SceneSource:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,14 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from range_server import Fault, range_server
 from rasterio.enums import ColorInterp
 from small_files import constant_bands, hrefs, image_reader, level2a, read, record_of
 
+from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.catalog.sources import ImageSource, LabelSource
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import SampleError
 from eo_data.readers.image_bands import read_bands
@@ -208,3 +213,39 @@ def test_a_tile_over_the_end_of_the_raster_is_read_and_filled(write_tif: Callabl
     assert raster.pixels.shape == (2, 16, 16)
     np.testing.assert_allclose(raster.pixels[:, :8, :8], NUMBERS[:, 8:, 8:] * 1e-4, rtol=1e-6)
     assert (raster.transform.c, raster.transform.f) == (LEFT + 80, TOP - 80)
+
+
+def test_files_of_bands_on_a_server_are_asked_for_at_once_but_not_by_more_than_archives_allow(
+    write_tif: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One after the other, a place of ten bands and eight dates takes minutes until servers have answered."""
+    names = ["B2", "B3", "B4", "B5", "B6", "B7", "B8"]
+    grid = PixelGrid(12, 12, Affine(10, 0, LEFT + 20, 0, -10, TOP - 20), "EPSG:32631")
+    here = [
+        write_tif(tmp_path / f"{name}.tif", np.random.default_rng(i).integers(300, 5000, (1, 16, 16)).astype("uint16"))
+        for i, name in enumerate(names)
+    ]
+    source = level2a(*reversed(names))
+    expected = read_bands(hrefs(*here), names, source, grid=grid)
+    now, most, lock = 0, 0, threading.Lock()
+
+    def before(_: str) -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+
+    with range_server(tmp_path) as server:
+        server.before = before
+        there = [Href(f"http://{server.host}/{name}.tif") for name in names]
+        found = read_bands(there, names, source, grid=grid)
+        server.always = {"B3.tif": Fault(404), "B7.tif": Fault(403)}
+        with pytest.raises(SampleError, match=r"B7\.tif.* cannot be read: .*403"):  # the first that is wanted
+            read_bands([Href(f"{href.text}?again=1") for href in there], names, source, grid=grid)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert [band.href.name for band in found.bands] == [band.href.name for band in expected.bands]
+    assert (found.transform, found.crs) == (expected.transform, expected.crs)
+    assert 1 < most <= 4

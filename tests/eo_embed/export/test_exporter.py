@@ -200,6 +200,25 @@ def test_failures_of_the_data_module_end_the_run_unless_they_may_be_skipped(tmp_
     assert open_embeddings(tmp_path).manifest["failures"] == [{"id": "a/9", "reason": "truncated", "file": ""}]
 
 
+def test_items_that_could_not_be_read_are_listed_and_tried_again_and_the_rest_of_their_batch_is_kept(
+    tmp_path: Path,
+) -> None:
+    whole, broken = _batches(2)
+    half = {key: value[:1] for key, value in broken.items()}
+    _exporter(tmp_path, on_error="skip").run([whole, half | {"faults": {"a/3": "the server answers 503"}}])
+    export = open_embeddings(tmp_path)
+    assert (export.ids, export.failures) == (("a/0", "a/1", "a/2"), {"a/3": "the server answers 503"})
+    _exporter(tmp_path, on_error="skip").run([{"id": ["a/0", "a/1"]}, broken])
+    export = open_embeddings(tmp_path)
+    assert (export.ids, export.failures) == (("a/0", "a/1", "a/2", "a/3"), {})
+
+
+def test_an_export_of_nothing_but_failures_is_an_error(tmp_path: Path) -> None:
+    """A catalogue that is down would leave an empty export, and the exit code 0."""
+    with pytest.raises(ValueError, match="No item could be exported.*a/0: the server answers 503"):
+        _exporter(tmp_path, on_error="skip").run([{"id": [], "faults": {"a/0": "the server answers 503"}}])
+
+
 def test_other_settings_are_refused_and_overwrite_starts_again(tmp_path: Path) -> None:
     _exporter(tmp_path).run(_batches())
     with pytest.raises(ValueError, match=r"(?s)pooling: 'mean' -> 'max'.*overwrite: true"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.settings import ExportSettings
@@ -27,3 +30,11 @@ def test_facts_of_a_data_module_of_somebody_else_are_its_class() -> None:
         "precision": "bf16-mixed",
         "data": {"class": "builtins.object"},
     }
+
+
+def test_addresses_in_the_config_are_kept_without_credentials(tmp_path: Path) -> None:
+    """Whoever gets the export could search a catalogue, or read its files, with them."""
+    text = "data:\n  source: 'https://user:SECRET@host/v1?sig=SECRET&x=1'\n  root: /home/me/data\n"
+    for whole in (True, False):
+        found = run_provenance(None, text, tmp_path, absolute_paths=whole)["config"]
+        assert yaml.safe_load(found)["data"]["source"] == "https://host/v1"

@@ -20,6 +20,7 @@ from torch import nn
 from eo_data.catalog.sources import ImageSource
 from eo_data.datamodules import ChipDataModule
 from eo_data.dataset.dataset import usable_records, write_skipped
+from eo_data.raster.remote.memory import known_files
 from eo_data.raster.sample import SampleError
 from eo_embed import Exporter, ExportSettings
 from eo_embed.export.failures import Failures
@@ -97,6 +98,7 @@ def test_a_second_run_of_a_data_module_with_a_cache_fetches_no_pixels(root: Path
         read = []
         for _ in range(2):
             server.forget()
+            known_files().forget(f"http://{server.host}/x.tif")  # as in another process
             dataset = _data(root, root / "cache", x=f"http://{server.host}/x.tif").predict_dataset
             read.append(dataset.read(0).reference.raster.pixels)
         assert {stop - start for _, start, stop in server.given} == {1}

@@ -26,8 +26,8 @@ from eo_core.files import PARTIAL
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.remote.memory import KnownFile, KnownFiles, known_files
-from eo_data.raster.remote.opener import gdal_patience, open_remote, reads_ranges
-from eo_data.raster.remote.ranges import Patience
+from eo_data.raster.remote.opener import gdal_patience, look_at, open_remote, reads_ranges
+from eo_data.raster.remote.ranges import USUAL, Patience
 from eo_data.raster.sample import SampleError
 from eo_data.readers.files import opened
 from eo_data.readers.formats.facts import Part
@@ -375,11 +375,29 @@ def test_a_file_of_another_kind_than_its_suffix_says_is_not_opened(server: Range
     assert not reads_ranges(Href(f"http://{server.host}/x.png"))
 
 
-def test_threads_read_at_once(server: RangeServer, pixels: np.ndarray, tmp_path: Path) -> None:
+def test_a_file_that_was_looked_at_is_opened_without_a_request(
+    server: RangeServer, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    """Threads may look at files while a server takes its time; none of them may open one."""
+    names = [f"{i}.tif" for i in range(6)]
+    for name in names:
+        (server.folder / name).write_bytes((server.folder / "x.tif").read_bytes())
+    hrefs = [Href(f"http://{server.host}/{name}", cache=tmp_path / "cache") for name in names]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(_read, [_href(server, tmp_path / "cache")] * 8))
-    for read in found:
-        np.testing.assert_array_equal(read, _part(pixels))
+        list(pool.map(look_at, hrefs))
+    server.forget()
+    for href in hrefs:
+        np.testing.assert_array_equal(_read(href, USUAL), _part(pixels))
+    assert {path for path in server.asked if path.endswith((".msk", ".xml"))} == set()
+    assert min(start for _, start, _ in server.given) > 0  # pixels, no heads
+
+
+@pytest.mark.usefixtures("pixels")
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_look_at_what_is_refused_is_the_error_of_opening_it(server: RangeServer, status: int) -> None:
+    server.faults = [Fault(status)]
+    with pytest.raises(RasterioIOError, match=str(status)):
+        look_at(_href(server))
 
 
 @pytest.mark.parametrize("good", range(1, 4))
