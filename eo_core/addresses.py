@@ -67,7 +67,8 @@ def logs_without_credentials(package: str) -> Iterator[None]:
     package : str
         Name of the package that opens addresses and logs what servers answer.
     """
-    names = [name for name in logging.root.manager.loggerDict if f"{name}.".startswith(f"{package}.")]
+    known = list(logging.root.manager.loggerDict)  # at once, as another thread may add one
+    names = [name for name in known if f"{name}.".startswith(f"{package}.")]
     loggers = [logging.getLogger(name) for name in names]
     clean = _Clean()
     for logger in loggers:
