@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
+
+from eo_core.addresses import without_credentials
 
 #: Paths from the root, from somebody's home, or on a drive of Windows.
 _ABSOLUTE = re.compile(r"[/~]|[A-Za-z]:[/\\]")
@@ -25,6 +28,8 @@ class _DatesAsText(yaml.SafeLoader):
 def config_text(trainer: object) -> str | None:
     """Return the whole config as YAML from the callback in which Lightning's command line keeps it.
 
+    Its addresses have no credentials, as it goes into manifests and checkpoints.
+
     Returns
     -------
     str or None
@@ -33,7 +38,9 @@ def config_text(trainer: object) -> str | None:
     for callback in getattr(trainer, "callbacks", ()):
         parser, config = getattr(callback, "parser", None), getattr(callback, "config", None)
         if parser is not None and config is not None:
-            return str(parser.dump(config, skip_none=False))
+            text = str(parser.dump(config, skip_none=False))
+            # As a text it may look like that in other places, too, hence the detour only where there is something.
+            return text if without_credentials(text) == text else _changed(text, without_credentials)
     return None
 
 
@@ -50,20 +57,25 @@ def without_folders(text: str) -> str:
     ValueError
         If it is none.
     """
+    return _changed(text, lambda value: PureWindowsPath(value).name if _ABSOLUTE.match(value) else value)
+
+
+def _changed(text: str, change: Callable[[str], str]) -> str:
+    """Return a config with other texts as values."""
     try:
         content = yaml.load(text, Loader=_DatesAsText)  # noqa: S506  (a safe loader)
     except yaml.YAMLError as error:
         msg = f"The config is no YAML: {error}"
         raise ValueError(msg) from error
-    return yaml.safe_dump(_with_last_parts(content), sort_keys=False, allow_unicode=True, width=_WIDTH)
+    return yaml.safe_dump(_with_changed(content, change), sort_keys=False, allow_unicode=True, width=_WIDTH)
 
 
-def _with_last_parts(node: Any) -> Any:  # noqa: ANN401
+def _with_changed(node: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
     if isinstance(node, dict):
-        return {key: _with_last_parts(value) for key, value in node.items()}
+        return {key: _with_changed(value, change) for key, value in node.items()}
     if isinstance(node, list):
-        return [_with_last_parts(value) for value in node]
-    return PureWindowsPath(node).name if isinstance(node, str) and _ABSOLUTE.match(node) else node
+        return [_with_changed(value, change) for value in node]
+    return change(node) if isinstance(node, str) else node
 
 
 def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401

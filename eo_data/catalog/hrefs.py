@@ -175,7 +175,7 @@ class Href:
     def unreadable(self, error: BaseException) -> str:
         """Return the message for a file that could not be read: what failed, and what to do, without credentials."""
         cause = error.__cause__ or error
-        reason = without_credentials(str(cause)) or type(cause).__name__
+        reason = without_credentials(str(cause)).rstrip(".") or type(cause).__name__
         if isinstance(error, LookupError | MemoryError | TypeError | AttributeError):  # which say little without it
             reason = f"{type(error).__name__}: {reason}"
         if self.is_remote:

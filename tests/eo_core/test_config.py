@@ -13,7 +13,7 @@ from eo_core.config import config_text, read_config, without_folders
 
 class Parser:
     def dump(self, config: Any, *, skip_none: bool) -> str:
-        return f"{config} {skip_none}"
+        return f"{config}" if "\n" in config else f"{config} {skip_none}"
 
 
 class Saving:
@@ -30,6 +30,26 @@ class Trainer:
 def test_the_config_of_a_run_is_whole_or_not_there() -> None:
     assert config_text(Trainer(object(), Saving())) == "all of it False"
     assert config_text(Trainer(object())) is None
+
+
+def test_the_config_of_a_run_has_no_credentials() -> None:
+    """It goes into manifests and checkpoints, which are handed on."""
+
+    class Signed(Saving):
+        config = yaml.safe_dump(
+            {
+                "source": "http://user:SECRET@h.org/catalog.json?token=SECRET",
+                "more": ["https://h.org/a?sig=SECRET", 2.5],
+            }
+        )
+
+    text = config_text(Trainer(Signed()))
+    assert text is not None
+    assert "SECRET" not in text
+    assert yaml.safe_load(text) == {
+        "source": "http://h.org/catalog.json",
+        "more": ["https://h.org/a", 2.5],
+    }
 
 
 def write(folder: Path, **files: str) -> None:

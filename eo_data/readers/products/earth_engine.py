@@ -179,7 +179,11 @@ def _numbers(data: bytes, ids: Sequence[str], part: Part) -> np.ndarray:
     ValueError
         If it is not what was asked for.
     """
-    found = np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        found = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:  # a page of a proxy, or nothing
+        msg = f"Earth Engine gave {len(data)} bytes that are no array. Read it again."
+        raise ValueError(msg) from error
     names = found.dtype.names or ()
     if found.shape != (part.height, part.width) or not {*ids} <= {*names}:
         msg = (

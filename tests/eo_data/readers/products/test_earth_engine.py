@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ee
 import numpy as np
 import pytest
 from shapely.geometry import box
@@ -153,4 +154,15 @@ def test_an_answer_that_was_not_asked_for_is_no_picture(monkeypatch: pytest.Monk
         monkeypatch.setattr(reader, "_asked_grid", lambda grid: asked(grid.window(0, 0, 8, 8)))
         source = ImageSource(sensor="sentinel2_l2a", bands=["RED"], unit="digital_number")
         with pytest.raises(SampleError, match=rf"{INDEX}.*shape \(8, 8\).*expected \(64, 64\)"):
+            read_file(href, source)
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>sign in</html>", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
+def test_an_answer_that_is_no_array_is_a_fault_of_the_image(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """As of a proxy; some of these are neither ValueError nor OSError, and would end a run of many places."""
+    with earth_engine([sentinel2(INDEX, numbers())]) as engine:
+        href = href_of(engine.url, "sentinel2_l2a")
+        monkeypatch.setattr(ee.data, "computePixels", lambda _: answer)
+        source = ImageSource(sensor="sentinel2_l2a", bands=["RED"], unit="digital_number")
+        with pytest.raises(SampleError, match=rf"{INDEX}.* gave {len(answer)} bytes that are no array"):
             read_file(href, source)

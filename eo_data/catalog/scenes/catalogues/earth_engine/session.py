@@ -98,6 +98,9 @@ def _credentials(ee: Any) -> Any:  # noqa: ANN401
         return ee.data.get_persistent_credentials()
     except ee.EEException:
         pass
+    except (ValueError, AttributeError, TypeError, KeyError):  # its text may hold them
+        msg = "The stored credentials of Earth Engine cannot be read. Run `earthengine authenticate` again."
+        raise ValueError(msg) from None
     try:
         # The client asks for no scopes, without which a service account gets no token.
         return google.auth.default(scopes=ee.oauth.SCOPES)[0]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import ee
@@ -182,3 +183,16 @@ def test_a_service_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(OSError, match=r"S2_SR_HARMONIZED of Earth Engine cannot be searched: .*Check the network"):
         EarthEngine("a-project", url="http://127.0.0.1:9").search(HERE, JUNE, ["sentinel2_l2a"])
     assert len(waits) == 5
+
+
+@pytest.mark.parametrize("content", ["", "{4711", "[]"])
+def test_damaged_credentials_are_told_with_the_remedy_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    """The client's own error is one of JSON, and has the whole file with it."""
+    monkeypatch.undo()
+    (tmp_path / "credentials").write_text(content)
+    monkeypatch.setattr("ee.oauth.get_credentials_path", lambda: str(tmp_path / "credentials"))
+    with pytest.raises(ValueError, match="cannot be read. Run `earthengine authenticate` again") as error:
+        EarthEngine("a-project", url="http://127.0.0.1:9").search(HERE, JUNE, ["sentinel2_l2a"])
+    assert error.value.__cause__ is None
