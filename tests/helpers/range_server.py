@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import http.server
 import json
 import re
@@ -47,6 +48,8 @@ class RangeServer:
     refused: set[str] = field(default_factory=set)
     ranges: bool = True
     etags: bool = True
+    #: Whether all contents have one weak tag, as some servers give them.
+    weak: bool = False
     faults: list[Fault] = field(default_factory=list)
     #: Faults that stay, by a part of the path.
     always: dict[str, Fault] = field(default_factory=dict)
@@ -146,7 +149,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
-        if self.state.etags:
+        if self.state.weak:
+            self.send_header("ETag", 'W/"1"')
+            self.send_header("Last-Modified", email.utils.formatdate(state.st_mtime, usegmt=True))
+        elif self.state.etags:
             self.send_header("ETag", f'"{state.st_mtime_ns}"')
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()

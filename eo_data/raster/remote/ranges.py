@@ -207,7 +207,9 @@ def _refuse_unless_given(response: requests.Response) -> None:
 def _answer(response: requests.Response, start: int, stop: int, patience: Patience) -> Answer:
     """Check an answer, and take its bytes."""
     status, stated = response.status_code, response.headers
-    version = stated.get("ETag") or stated.get("Last-Modified") or ""
+    version, modified = stated.get("ETag", ""), stated.get("Last-Modified", "")
+    if not version or version.startswith("W/"):  # a weak tag may be that of other bytes, too
+        version = f"{version} {modified}".strip()
     if status == 200:
         data = _body(response, _length_of_whole(response), patience)
         return Answer(0, data, len(data), version)

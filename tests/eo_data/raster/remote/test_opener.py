@@ -194,7 +194,12 @@ def test_a_file_that_was_changed_is_read_anew(server: RangeServer, pixels: np.nd
 
 
 @pytest.mark.usefixtures("pixels")
-def test_a_file_that_changes_while_it_is_read_is_an_error_and_no_mixture(server: RangeServer) -> None:
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_an_error_and_no_mixture(server: RangeServer, weak: bool) -> None:
+    """Of a server whose weak tag is that of both contents, the time tells."""
+    server.weak = weak
+    os.utime(server.folder / "x.tif", (1_700_000_000, 1_700_000_000))
+
     def read() -> None:
         with open_remote(_href(server), _QUICK) as file:
             _write(server.folder / "x.tif", seed=1)
