@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -150,6 +151,12 @@ def _prepared(
                 f'{request.encoder.name} both takes for {kind.modality!r}. State one: sensor="{scene.sensor}".'
             )
             raise ValueError(msg)
+        if scene.band_files and (absent := [band for band in kind.bands if band not in found.bands]):
+            warnings.warn(
+                f"{scene.id} has no file of {', '.join(absent)}, which {request.encoder.name} reads by default: the "
+                "places are embedded without.",
+                stacklevel=4,
+            )
         chosen[kind.modality] = kind
         sources[kind.modality] = source_of(found, kind, stated, dated=True)
     sources = _on_one_grid(sources, chosen)
@@ -259,10 +266,10 @@ def _described_examples(
 
 
 def _first_of_each(asked: Asked, place: Place, without: Collection[str] = ()) -> dict[str, Scene]:
-    """Return the first scene of each sensor that counts."""
+    """Return the first scene of each sensor that counts, of those with the most bands: one may lack some."""
     order = list(asked.sensors)
     first: dict[str, Scene] = {}
-    for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), own.id)):
+    for scene in sorted(asked.of(place), key=lambda own: (order.index(own.sensor), -len(own.bands), own.id)):
         if scene.id in without:
             continue
         first.setdefault(scene.sensor, scene)

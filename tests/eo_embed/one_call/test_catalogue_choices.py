@@ -190,3 +190,15 @@ def test_a_place_whose_scene_lacks_a_band_fails_and_the_others_go_on(
         found = embed("thor_v1_tiny", [PLACE, at(960, 320, 160, "east")], source=source, progress=False, **JUNE)
     assert [own.id for own in found.entries] == ["middle"]
     assert re.search(said, found.failures["east"])
+
+
+def test_a_scene_that_lacks_an_asset_is_no_example_for_the_others_and_one_alone_is_told(tmp_path: Path) -> None:
+    """Its bands would be those of all places, and infrared would be missing from all of them in silence."""
+    whole = sentinel2_item(tmp_path / "cogs", "earth-search", "b", numbers() + 1000)
+    poor = sentinel2_item(tmp_path / "cogs", "earth-search", "a", numbers() + 1000, "2022-06-02T10:20:31Z")
+    del poor["assets"]["nir"]
+    options: dict[str, Any] = {"pretrained": False, "time": ("2022-06-01", "2022-06-03"), "device": "cpu"}
+    with pytest.raises(ValueError, match="NIR_BROAD"):  # of the second date, not of both
+        embed("thor_v1_tiny", PLACE, source=str(write_catalogue(tmp_path / "both", [poor, whole])), **options)
+    with pytest.warns(UserWarning, match=r"a has no file of NIR_BROAD, .*embedded without"):
+        embed("thor_v1_tiny", PLACE, source=str(write_catalogue(tmp_path / "one", [poor])), **options)

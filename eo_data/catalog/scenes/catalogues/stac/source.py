@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -138,9 +138,12 @@ class StacCatalogue:
         io = _client_io()
         from pystac import Catalog  # noqa: PLC0415  (an extra)
 
-        items = Catalog.from_file(self.catalogue, stac_io=io).get_items(recursive=True)
-        wanted = {name.lower() for name in self.collections}
-        return list(self._scenes(item for item in items if not wanted or (item.collection_id or "").lower() in wanted))
+        items = list(Catalog.from_file(self.catalogue, stac_io=io).get_items(recursive=True))
+        there = sorted({item.collection_id or "" for item in items})
+        wanted = {name.lower() for name in self.collections or COLLECTIONS}
+        if items and not any(name.lower() in wanted for name in there):
+            raise self._unknown_collections(there)
+        return list(self._scenes(item for item in items if (item.collection_id or "").lower() in wanted))
 
     @functools.cached_property
     def _client(self) -> Client:
@@ -158,12 +161,14 @@ class StacCatalogue:
         there = [collection.id for collection in self._client.get_collections()]
         known = tuple(name for name in there if name.lower() in COLLECTIONS)
         if not known:
-            msg = (
-                f"{self} has no collection of which the bands are known ({', '.join(COLLECTIONS)}); it has "
-                f"{', '.join(there[:20]) or 'none'}."
-            )
-            raise UnknownCollectionsError(msg)
+            raise self._unknown_collections(there)
         return known
+
+    def _unknown_collections(self, there: Sequence[str]) -> UnknownCollectionsError:
+        names = ", ".join(name or "items without one" for name in there[:20]) or "none"
+        wanted = self.collections or (*COLLECTIONS,)
+        what = "collection" if self.collections else "collection of which the bands are known"
+        return UnknownCollectionsError(f"{self} has no {what} ({', '.join(wanted)}); it has {names}.")
 
     def _answers(self, geometry: BaseGeometry, time: TimeWindow | None, sensors: Collection[str]) -> list[Scene]:
         """Search the API around each part of a geometry: one across the date line has a part on each side."""

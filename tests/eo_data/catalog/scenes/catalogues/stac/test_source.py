@@ -209,3 +209,14 @@ def test_names_addresses_and_json_files_are_catalogues_and_folders_are_not() -> 
     assert "(sentinel-2-l2a, sentinel-1-rtc" in str(
         StacCatalogue("https://planetarycomputer.microsoft.com/api/stac/v1/")
     )
+
+
+@pytest.mark.parametrize("asked", [(), ("sentinel-1-rtc",)])
+def test_a_catalogue_of_files_without_a_known_collection_says_what_it_has(
+    tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    """Else it seems that no scene shows the place."""
+    made = item("a", "naip", (11.0, 45.0, 11.1, 45.1), "2022-06-01T10:20:31Z", {})
+    catalogue = StacCatalogue(str(write_catalogue(tmp_path, [made])), asked)
+    with pytest.raises(ValueError, match="has no collection.*it has naip"):
+        catalogue.search(PLACE, None, ())
