@@ -106,6 +106,10 @@ class PlaceSplits(SeriesSplits):
         label: LabelSource | None = None,
         **arguments: Any,  # noqa: ANN401
     ) -> None:
+        for name in ("index", "samples"):  # lowest versions of jsonargparse hand on what is set below
+            if arguments.pop(name, None) is not None:
+                msg = f"{name} names samples by files, and places are the samples here. Leave it out."
+                raise ValueError(msg)
         self._stated = {name: dict(own) for name, own in modalities.items()}
         if pixel_size is not None and self._stated:
             next(iter(self._stated.values())).setdefault("pixel_size", pixel_size)
@@ -129,7 +133,6 @@ class PlaceSplits(SeriesSplits):
             root=root,
             modalities={name: images_of_places(name, own, None) for name, own in self._stated.items()},
             label=_label(label, labels),
-            index=None,
             samples=self._places,
             **arguments,
         )

@@ -335,3 +335,10 @@ def test_a_source_may_be_named_by_its_class(catalogue: Path) -> None:
         file = catalogue / f"{kind}.yaml"
         file.write_text(yaml.safe_dump({"data": data}))
         assert load_splits([file]).dataset("predict").read(0).id == "0"
+
+
+@pytest.mark.parametrize("name", ["index", "samples"])
+def test_samples_by_files_are_refused_beside_places(catalogue: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} names samples by files"):
+        splits(catalogue, [row("a", 32, 32)], **{name: "index.csv"})
+    assert splits(catalogue, [row("a", 32, 32)], **{name: None}).samples is not None
