@@ -23,6 +23,7 @@ from eo_data.dataset.place_splits import PlaceSplits
 from eo_data.inspect import load_splits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.raster import Raster, to_map
+from eo_data.raster.sample import SampleError
 
 BANDS = ["BLUE", "RED", "NIR_BROAD"]
 NUMBERS = [S2_BANDS.index(name) for name in BANDS]
@@ -342,3 +343,17 @@ def test_samples_by_files_are_refused_beside_places(catalogue: Path, name: str) 
     with pytest.raises(ValueError, match=f"{name} names samples by files"):
         splits(catalogue, [row("a", 32, 32)], **{name: "index.csv"})
     assert splits(catalogue, [row("a", 32, 32)], **{name: None}).samples is not None
+
+
+def test_a_scene_without_its_classes_does_not_leave_the_clouds_of_the_others(catalogue: Path) -> None:
+    """It comes first by its name; by it alone there would be no layer that tells clouds."""
+    classes = np.full((64, 64), 4, np.uint8)
+    classes[30:32, 30:32] = 9
+    whole = sentinel2_item(catalogue / "cogs", "earth-search", "s", numbers() + 1000, classes=classes)
+    poor = sentinel2_item(catalogue / "cogs", "earth-search", "a", numbers() + 1000, "2022-06-20T10:20:31Z")
+    write_catalogue(catalogue, [poor, whole])
+    module = splits(catalogue, [row("a", 32, 32)], multiple=4)
+    dataset = module.dataset("predict")
+    assert module.modalities["S2"].cloud_band == "SCL"
+    with pytest.raises(SampleError, match="SCL"):  # of the scene that lacks it, clouds cannot be told
+        dataset.read(0)

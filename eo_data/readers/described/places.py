@@ -250,7 +250,7 @@ class Places:
 
 
 def _told_by_a_scene(asked: Asked, places: Sequence[Place], told: Callable[[Scene], ImageSource]) -> ImageSource | None:
-    """Return how a modality is read by the first scene that can be; one that cannot fails its own places, not all.
+    """Return how a modality is read by a scene with the most bands; one that cannot be read fails its own places.
 
     Raises
     ------
@@ -261,7 +261,7 @@ def _told_by_a_scene(asked: Asked, places: Sequence[Place], told: Callable[[Scen
     tried: set[str] = set()
     for place in places:
         try:
-            shown = sorted(asked.of(place), key=lambda scene: scene.id)
+            shown = sorted(asked.of(place), key=lambda scene: (-len(scene.bands), scene.id))
         except OSError:  # listed as its failure when its record is made
             continue
         for scene in shown:
