@@ -357,3 +357,10 @@ def test_a_scene_without_its_classes_does_not_leave_the_clouds_of_the_others(cat
     assert module.modalities["S2"].cloud_band == "SCL"
     with pytest.raises(SampleError, match="SCL"):  # of the scene that lacks it, clouds cannot be told
         dataset.read(0)
+
+
+def test_bands_that_the_sensor_does_not_have_are_named(catalogue: Path) -> None:
+    """Not the pixel size, which is what nobody knows of such a band."""
+    wrong = {"S2": {"bands": ["INFRARED"], "sensor": "sentinel2_l2a"}}
+    with pytest.raises(ValueError, match=r"sentinel2_l2a has no band 'INFRARED' .*Valid: .*NIR_BROAD"):
+        splits(catalogue, [row("a", 32, 32)], modalities=wrong).dataset("predict")

@@ -169,6 +169,10 @@ class _Search:
 
 def _pixel_size(name: str, source: ImageSource) -> float:
     sizes = [source.pixel_size] if source.pixel_size else [band.gsd for band in source.known_bands]
+    if not sizes and source.table is not None:
+        valid = ", ".join(source.table.band_names)
+        msg = f"{source.sensor} has no band {' or '.join(map(repr, source.bands))} ({name!r}). Valid: {valid}."
+        raise ValueError(msg)
     if not sizes:
         msg = f"The pixel size of {name!r} is not known. Set pixel_size (metres) or sensor."
         raise ValueError(msg)
