@@ -25,12 +25,12 @@ from eo_data.catalog.hrefs import Href
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.facts import data_set_of
-from eo_embed.export.failures import Failures
 from eo_embed.export.folder import check_complete, open_export, place_before, refuse_another_data_set
 from eo_embed.export.items import Item, items_of
-from eo_embed.export.ledger import Ledger, written_state
-from eo_embed.export.manifest import Manifest
-from eo_embed.export.review import DataSet, inputs_of
+from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.manifest import Manifest
+from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.writers.formats import Writer

@@ -11,7 +11,7 @@ from eo_core.addresses import without_credentials
 from eo_core.config import without_folders
 from eo_core.fingerprint import fingerprint, sha256_of_file
 from eo_data.dataset.facts import describe_data
-from eo_embed.export.manifest import software_versions
+from eo_embed.export.record.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
 
 #: How many different notes on samples are told.

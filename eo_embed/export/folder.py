@@ -25,12 +25,12 @@ from typing import Any
 from eo_core.files import PARTIAL, remove_partials
 from eo_core.fingerprint import differences
 from eo_core.locks import LOCK
-from eo_embed.export import failures
 from eo_embed.export.facts import data_set_of
-from eo_embed.export.failures import Failures
-from eo_embed.export.ledger import PROGRESS, Ledger
-from eo_embed.export.manifest import TABLES, Manifest, begins_like_manifest, read_manifest
-from eo_embed.export.review import Review
+from eo_embed.export.record import failures
+from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.ledger import PROGRESS, Ledger
+from eo_embed.export.record.manifest import TABLES, Manifest, begins_like_manifest, read_manifest
+from eo_embed.export.record.review import Review
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyproj import CRS
 from rasterio.errors import RasterioError
 
-from eo_embed.export.manifest import COMPLETE, Manifest
+from eo_embed.export.record.manifest import COMPLETE, Manifest
 from eo_embed.reading.questions import Questions
 from eo_embed.reading.vectors import chosen_layer
 from eo_embed.writers.embedding import StoredGrid

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_core.file_state import VERIFY, Verify
-from eo_embed.export.failures import ON_ERROR, OnError
+from eo_embed.export.record.failures import ON_ERROR, OnError
 from eo_embed.writers.formats import Format, GridFormat, grid_format
 from eo_embed.writers.quantise import DType, Encoding
 from eo_models.contract import GroupMerge, Pooling

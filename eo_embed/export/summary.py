@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from eo_embed.export import failures
+from eo_embed.export.record import failures
 from eo_embed.writers.layout import MANIFEST
 
 #: Rows of the table: key of the counts and what the table calls it. ``bytes`` is shown in megabytes of 10^6 bytes.

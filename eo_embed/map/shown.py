@@ -9,8 +9,8 @@ import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from eo_data.raster.footprint import footprint
-from eo_embed.export.manifest import Manifest
 from eo_embed.export.opening import Export
+from eo_embed.export.record.manifest import Manifest
 from eo_embed.reading.items import Place, place_of_grid, places_of_rows
 from eo_embed.reading.vectors import chosen_layer, rows_of_layer
 

@@ -16,8 +16,8 @@ from eo_data.catalog.scenes.scene import Orbit
 from eo_data.readers.described.plan import Plan
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
-from eo_embed.export.failures import OnError
 from eo_embed.export.opening import Export
+from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
 from eo_embed.one_call.exports import embedded_one_by_one, exported

@@ -17,7 +17,7 @@ from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
 
 if TYPE_CHECKING:
-    from eo_embed.export.review import DataSet
+    from eo_embed.export.record.review import DataSet
 
 
 def embedded_one_by_one(run: Run, failures: Sequence[PlaceFailure], *, progress: bool) -> EmbeddedPlaces:

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.georeference import same_crs
-from eo_embed.export.manifest import read_manifest
+from eo_embed.export.record.manifest import read_manifest
 from eo_embed.writers.layout import MANIFEST
 
 if TYPE_CHECKING:

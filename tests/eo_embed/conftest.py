@@ -12,7 +12,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from eo_embed.export.manifest import Manifest
+from eo_embed.export.record.manifest import Manifest
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.layout import POOLED

@@ -11,7 +11,7 @@ import rasterio
 from affine import Affine
 
 from eo_embed import Export, open_embeddings
-from eo_embed.export.manifest import Manifest
+from eo_embed.export.record.manifest import Manifest
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.geotiff import GridWriter

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ledger_items import ledger_item, make_files
 
-from eo_embed.export.failures import Failures
 from eo_embed.export.folder import open_export
-from eo_embed.export.manifest import Manifest, read_manifest
+from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.manifest import Manifest, read_manifest
 
 FACTS = {"model": "thor_v1_base", "data": {"bands": ["RED", "NIR"]}}
 

@@ -19,7 +19,7 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_embed import open_embeddings
-from eo_embed.export.manifest import Manifest
+from eo_embed.export.record.manifest import Manifest
 from eo_embed.writers.cubes import NetcdfWriter, ZarrWriter
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geoparquet import PartWriter

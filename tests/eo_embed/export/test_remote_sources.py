@@ -23,7 +23,7 @@ from eo_data.dataset.dataset import usable_records, write_skipped
 from eo_data.raster.remote.memory import known_files
 from eo_data.raster.sample import SampleError
 from eo_embed import Exporter, ExportSettings
-from eo_embed.export.failures import Failures
+from eo_embed.export.record.failures import Failures
 from eo_finetune.cache.dataset import _name
 from eo_models.features import Features
 from thor_terratorch_ext import ThorPreprocess

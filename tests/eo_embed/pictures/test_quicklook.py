@@ -11,7 +11,7 @@ from affine import Affine
 from matplotlib.image import imread
 from smooth_grids import UTM, write_grid
 
-from eo_embed.export.manifest import Manifest
+from eo_embed.export.record.manifest import Manifest
 from eo_embed.pictures.command import render_pca
 from eo_embed.pictures.quicklook import Ground, QuickLooks
 

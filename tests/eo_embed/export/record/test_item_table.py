@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from eo_embed.export.item_table import read_items, write_items
-from eo_embed.export.ledger import Ledger
-from eo_embed.export.manifest import MOST_LISTED, Manifest, read_manifest
+from eo_embed.export.record.item_table import read_items, write_items
+from eo_embed.export.record.ledger import Ledger
+from eo_embed.export.record.manifest import MOST_LISTED, Manifest, read_manifest
 
 
 def item(number: int, **others: Any) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def write_items(file: Path | BinaryIO, entries: Sequence[Mapping[str, Any]]) -> 
     file : Path or binary file
         Where to write.
     entries : sequence of mapping
-        As `eo_embed.export.ledger.Ledger.inputs` gives them.
+        As `eo_embed.export.record.ledger.Ledger.inputs` gives them.
     """
     with pq.ParquetWriter(file, COLUMNS, compression="zstd") as writer:
         for start in range(0, len(entries), _ROWS):

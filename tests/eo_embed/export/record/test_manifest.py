@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eo_embed.export.manifest import STAC_EXTENSIONS, Manifest, read_manifest, software_versions
+from eo_embed.export.record.manifest import STAC_EXTENSIONS, Manifest, read_manifest, software_versions
 
 FACTS = {"model": "thor_v1_base", "bands": ("RED", "NIR"), "gsd": 10.0, "nodata": float("nan")}
 
@@ -104,7 +104,7 @@ def test_versions_of_all_that_takes_part_in_the_numbers_are_there(tmp_path: Path
 
 
 def test_a_package_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eo_embed.export.manifest._PACKAGES", ("no-such-package-of-ours",))
+    monkeypatch.setattr("eo_embed.export.record.manifest._PACKAGES", ("no-such-package-of-ours",))
     assert software_versions()["no-such-package-of-ours"] == "not installed"
 
 

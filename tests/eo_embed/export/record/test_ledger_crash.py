@@ -34,7 +34,7 @@ def _command(*arguments: object) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[3])}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[4])}
 
 
 def _run(*arguments: object) -> str:
@@ -93,7 +93,7 @@ def test_a_crash_between_any_two_steps_of_the_end_is_healed(
     code = f"""
 import sys, pathlib, shutil
 sys.path[:0] = [{str(SCRIPT.parent)!r}]
-import crash_export, eo_embed.export.manifest
+import crash_export, eo_embed.export.record.manifest
 from crash_export import export, finish, in_child, killed_before
 def export_until(number):
     def watched(out):
@@ -102,7 +102,8 @@ def export_until(number):
         elif {step!r} == "rmtree":
             shutil.rmtree = killed_before(number, shutil.rmtree, [])
         else:
-            eo_embed.export.manifest.write_text = killed_before(number, eo_embed.export.manifest.write_text, [])
+            manifest = eo_embed.export.record.manifest
+            manifest.write_text = killed_before(number, manifest.write_text, [])
         finish(out)
     crash_export.finish = watched
     export(pathlib.Path(sys.argv[1]), 0, 1)

@@ -20,7 +20,7 @@ from typing import Any
 
 from eo_core.files import write_file, write_text
 from eo_core.fingerprint import fingerprint, plain_values
-from eo_embed.export.item_table import read_items, write_items
+from eo_embed.export.record.item_table import read_items, write_items
 from eo_embed.writers.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.

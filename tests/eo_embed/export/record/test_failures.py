@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eo_embed.export.failures import Failures
+from eo_embed.export.record.failures import Failures
 
 
 def _table(folder: Path) -> list[dict[str, str]]:

@@ -18,8 +18,8 @@ from typing import Any, get_args
 from eo_core.file_state import FileState, Verify, file_state
 from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
-from eo_embed.export.manifest import Manifest, read_manifest
-from eo_embed.export.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
+from eo_embed.export.record.manifest import Manifest, read_manifest
+from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 
 #: Folder of the entries of finished batches.

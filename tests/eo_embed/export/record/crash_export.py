@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from eo_core.files import atomic_path
-from eo_embed.export.failures import Failures
 from eo_embed.export.folder import open_export
-from eo_embed.export.ledger import Ledger
+from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.ledger import Ledger
 
 ITEMS, BATCH = 200, 7
 

@@ -9,8 +9,8 @@ import pytest
 from ledger_items import ledger_item, make_files
 
 from eo_core.file_state import SMALL
-from eo_embed.export.ledger import Ledger, written_state
-from eo_embed.export.manifest import Manifest
+from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.manifest import Manifest
 
 
 def test_an_item_is_finished_per_layer(tmp_path: Path) -> None:
