@@ -13,7 +13,7 @@ keep to this order:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -26,15 +26,13 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.facts import data_set_of
 from eo_embed.export.folder import check_complete, open_export, place_before, refuse_another_data_set
-from eo_embed.export.items import Item, items_of
 from eo_embed.export.record.failures import Failures
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.summary import Counts, ProgressLines, summary_table
-from eo_embed.writers.formats import Writer
-from eo_embed.writers.geoparquet import PartWriter
+from eo_embed.export.writing import ItemWriter
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_models.features import Features
@@ -57,17 +55,13 @@ class _Run:
     manifest: Manifest
     ledger: Ledger
     finished: frozenset[tuple[str, str]]
-    grids: Writer
+    items: ItemWriter
     failures: Failures
     progress: ProgressLines
     data_set: Mapping[str, str] | None = None
     started: float = field(default_factory=time.perf_counter)
-    parts: PartWriter | None = None
     batches: int = 0
     counts: Counts = field(default_factory=Counts)
-    #: Of the last item that was written, for the manifest.
-    dimensions: int = 0
-    gsd: float = 0.0
 
 
 class Exporter:
@@ -205,7 +199,7 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
-        writer = self.settings.format.writer(self.folder, self.settings.encoding)
+        writer = ItemWriter(self.folder, self.settings, self.rank)
         progress = ProgressLines(batches)
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
 
@@ -241,11 +235,13 @@ class Exporter:
             run.manifest.resume(self.provenance)
         with torch.no_grad():
             features = self.encoder(image, **extras_of(batch))
-        entries = list(self._write(run, features, samples))
-        run.ledger.record(entries)
-        whole = {entry["id"] for entry in entries}
+        written = run.items.write(features, samples)
+        for name, reason in written.faults:
+            self.fail(name, reason)
+        run.ledger.record(written.entries)
+        whole = {entry["id"] for entry in written.entries}
         done = [sample for sample in samples if sample.id in whole]
-        run.counts += Counts(done=len(done), area_m2=sum(sample.area for sample in done))
+        run.counts += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
         run.progress.update(run.batches, run.counts.done, run.counts.area_m2)
 
     def fail(self, item: str, reason: str) -> None:
@@ -298,7 +294,7 @@ class Exporter:
             "bytes": _bytes(self.folder, inputs, written),
         }
         if not known or failures != run.manifest.content["failures"]:
-            stac = self.settings.stac(run.dimensions, run.gsd)
+            stac = self.settings.stac(run.items.dimensions, run.items.gsd)
             if run.data_set is not None:
                 run.manifest.move_to(run.data_set)
             run.manifest.complete(shown, inputs, failures, stac, written)
@@ -342,32 +338,6 @@ class Exporter:
             msg = f"The export to {self.folder} is not open. Call Exporter.open before the first batch."
             raise ValueError(msg)
         return self._run
-
-    def _write(
-        self, run: _Run, features: Sequence[Features], samples: Sequence[SampleGrid]
-    ) -> Iterator[dict[str, Any]]:
-        """Write the grids of a batch, then its vectors in one part; yield an entry for each item."""
-        written: list[tuple[Item, list[Path]]] = []
-        for name, feature in zip(self.settings.layer_names, features, strict=True):
-            for item in items_of(name, feature, samples, self.settings):
-                if fault := item.fault:
-                    run.failures.add(item.embedding.id, fault)
-                    continue
-                files = [run.grids.write(item.embedding)] if self.settings.writes_grids else []
-                run.counts += Counts(cells=item.cells)
-                run.dimensions, run.gsd = item.dimensions, item.gsd
-                written.append((item, files))
-        part = self._write_vectors(run, [item for item, _ in written])
-        for item, files in written:
-            yield item.entry([*files, *part], self.folder)
-
-    def _write_vectors(self, run: _Run, items: Sequence[Item]) -> list[Path]:
-        vectors = [item.embedding for item in items if item.embedding.pooled is not None]
-        if not vectors:
-            return []
-        if run.parts is None:
-            run.parts = PartWriter(self.folder, self.rank, len(cast("torch.Tensor", vectors[0].pooled)))
-        return [run.parts.write(vectors)]
 
 
 def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:

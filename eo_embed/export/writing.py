@@ -1,0 +1,100 @@
+"""From the features of a batch to the files of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.items import Item, items_of
+from eo_embed.export.settings import ExportSettings
+from eo_embed.writers.geoparquet import PartWriter
+from eo_models.features import Features
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    entries : tuple of dict
+        For each item and layer what the ledger records, once its files are in place.
+    faults : tuple of (str, str)
+        Id and reason of items whose values cannot be written.
+    cells : int
+        Grid cells that were written.
+    """
+
+    entries: tuple[dict[str, Any], ...]
+    faults: tuple[tuple[str, str], ...]
+    cells: int
+
+
+class ItemWriter:
+    """Writes the items of batches: their grids one by one, their vectors in one part for each batch.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    settings : ExportSettings
+        What is exported, and how it is stored.
+    rank : int
+        Number of this process among those that write to the folder.
+
+    Attributes
+    ----------
+    dimensions : int
+        Numbers in a vector of the last item; 0 before the first.
+    gsd : float
+        Side of its grid cells in metres; 0 if unknown.
+    """
+
+    def __init__(self, folder: Path, settings: ExportSettings, rank: int) -> None:
+        self._folder, self._settings, self._rank = folder, settings, rank
+        self._grids = settings.format.writer(folder, settings.encoding)
+        self._parts: PartWriter | None = None
+        self.dimensions = 0
+        self.gsd = 0.0
+
+    def write(self, features: Sequence[Features], samples: Sequence[SampleGrid]) -> Written:
+        """Write a batch.
+
+        Parameters
+        ----------
+        features : sequence of Features
+            Those of each layer, in the order of the settings.
+        samples : sequence of SampleGrid
+            The samples of the batch, in order.
+
+        Raises
+        ------
+        ValueError
+            If grids are wanted of tokens that form none, or have no place on the map.
+        OSError
+            If a file cannot be written.
+        """
+        written: list[tuple[Item, list[Path]]] = []
+        faults = []
+        for name, feature in zip(self._settings.layer_names, features, strict=True):
+            for item in items_of(name, feature, samples, self._settings):
+                if fault := item.fault:
+                    faults.append((item.embedding.id, fault))
+                    continue
+                files = [self._grids.write(item.embedding)] if self._settings.writes_grids else []
+                self.dimensions, self.gsd = item.dimensions, item.gsd
+                written.append((item, files))
+        part = self._write_vectors([item for item, _ in written])
+        entries = tuple(item.entry([*files, *part], self._folder) for item, files in written)
+        return Written(entries, tuple(faults), sum(item.cells for item, _ in written))
+
+    def _write_vectors(self, items: Sequence[Item]) -> list[Path]:
+        vectors = [item.embedding.pooled for item in items if item.embedding.pooled is not None]
+        if not vectors:
+            return []
+        if self._parts is None:
+            self._parts = PartWriter(self._folder, self._rank, len(vectors[0]))
+        return [self._parts.write([item.embedding for item in items if item.embedding.pooled is not None])]
