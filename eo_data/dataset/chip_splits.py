@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_core.memory import as_bytes
-from eo_core.paths import Roots
+from eo_core.paths import Roots, as_folders
 from eo_data.catalog.date_index import dates_of_samples
+from eo_data.catalog.index_table import choose_source
 from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.records import (
     SPLITS,
@@ -27,7 +28,7 @@ from eo_data.catalog.records import (
     check_labelled,
     without_label,
 )
-from eo_data.catalog.sample_source import choose_source
+from eo_data.catalog.shards import Shard, in_shard
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
 from eo_data.catalog.tiles import tiled, tiling_of
@@ -124,6 +125,8 @@ class ChipSplits:
     remote_cache : str, optional
         Folder in which is kept what was fetched of files at ``http(s)://`` addresses (up to 20 GB, what was used
         longest ago goes first), so that a second run only asks whether they have changed. Without, nothing is kept.
+    shard : Shard, optional
+        To predict only this part of the samples, such as ``{index: 0, of: 3}``; `eo_embed.merge` makes the whole.
 
     Attributes
     ----------
@@ -172,6 +175,7 @@ class ChipSplits:
         other_roots: Sequence[str] = (),
         max_memory: int | str | None = None,
         remote_cache: str | None = None,
+        shard: Shard | None = None,
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -182,7 +186,7 @@ class ChipSplits:
         _check_sizes(modalities, batch_size, train_fraction)
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.root = Path(root)
-        self.other_roots = _folders(other_roots)
+        self.other_roots = as_folders("other_roots", other_roots)
         self.limits = Limits(
             Roots((str(root), *self.other_roots)),
             None if max_memory is None else as_bytes("max_memory", max_memory),
@@ -207,6 +211,7 @@ class ChipSplits:
         self.allow_other_preprocess = allow_other_preprocess
         self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
+        self.shard = shard
         self.rgb = tuple(rgb)
         self.skipped: list[Skipped] = []
 
@@ -249,7 +254,7 @@ class ChipSplits:
         if split == "predict" and self.tiling is not None:
             chosen = tiled(chosen, self.tiling, reader.size, skip=self.on_error == "skip")
         dataset = EoDataset(
-            chosen,
+            in_shard(self.shard, chosen) if split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,
@@ -341,7 +346,7 @@ class ChipSplits:
                 f"{lost[0][1]}: {lost[0][2]}",
                 stacklevel=3,
             )
-        if not dataset.records:
+        if not dataset.records and self.shard is None:
             msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
             raise ValueError(msg)
 
@@ -363,13 +368,6 @@ class SeriesSplits(ChipSplits):
         self.modalities = {
             name: source if source.static else replace(source, dated=True) for name, source in self.modalities.items()
         }
-
-
-def _folders(given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(one, str | Path) and str(one) for one in given):
-        msg = f"other_roots must be a list of folders, such as [/data/archive], got {given!r}."
-        raise ValueError(msg)
-    return tuple(str(one) for one in given)
 
 
 def _check_sizes(modalities: Mapping[str, ImageSource], batch_size: int, train_fraction: float) -> None:
