@@ -53,6 +53,7 @@ def embed(
     max_cloud: float | None = None,
     orbit: Orbit | None = None,
     tile: int | None = None,
+    halo: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
     pooling: Pooling = "mean",
@@ -136,6 +137,9 @@ def embed(
         provenance says which, and how many dates were left out.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
+    halo : int, optional
+        Pixels that a tile sees on each side of the part that is kept of it, so that no seams are left; a sixth of the
+        tile by default.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
     layers : int or sequence of int
@@ -219,7 +223,7 @@ def embed(
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     own = EncoderOptions(encoder, *weights, device, precision, options)
     part = shard if shard is None or isinstance(shard, Shard) else Shard(*shard)
-    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit, part)
+    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit, halo, part)
     if part is not None and (out is None or not are_places(given) or is_one(given)):
         msg = "shard is a part of many places that are written to a folder. Give a table or list of places, and out."
         raise ValueError(msg)
