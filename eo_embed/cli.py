@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
         "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
         "pictures": ("eo_embed.pictures.command", "main", "the grids of an export as pictures"),
+        "convert": ("eo_embed.publishing.command", "main", "an export as Zarr, COGs or GeoParquet that others read"),
         "probe": ("eo_embed.probe", "main", "how well labels can be read off an export"),
         "inspect": ("eo_data.inspect", "main", "what happens to a sample on its way to the encoder"),
         "statistics": ("eo_data.statistics", "main", "mean and deviation of a data set's bands"),

@@ -39,7 +39,7 @@ FLOORS = (
     ("eo_embed.export.record",),
     ("eo_embed.export",),
     ("eo_embed.probing", "eo_embed.pictures"),
-    ("eo_embed.map", "eo_embed.one_call"),
+    ("eo_embed.map", "eo_embed.one_call", "eo_embed.publishing"),
     ("eo_embed", "eo_finetune"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
