@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -152,3 +152,17 @@ def equal_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:
         if first != name:
             return first, name
     return None
+
+
+def as_folders(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return a list of folders as text.
+
+    Raises
+    ------
+    ValueError
+        If it is no list of paths.
+    """
+    if isinstance(given, str) or not all(isinstance(one, str | Path) and str(one) for one in given):
+        msg = f"{name} must be a list of folders, such as [/data/archive], got {given!r}."
+        raise ValueError(msg)
+    return tuple(str(one) for one in given)

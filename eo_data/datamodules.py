@@ -8,6 +8,7 @@ from typing import Any
 from eo_data.catalog.records import SPLITS, Split
 from eo_data.catalog.scenes.catalogues.earth_engine.source import EarthEngine
 from eo_data.catalog.scenes.catalogues.stac.source import StacCatalogue
+from eo_data.catalog.shards import Shard, agreed
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
@@ -25,6 +26,7 @@ __all__ = [
     "LabelSource",
     "PlaceDataModule",
     "Places",
+    "Shard",
     "StacCatalogue",
     "TimeSeriesDataModule",
 ]
@@ -64,9 +66,13 @@ class ChipDataModule(ChipSplits, SplitLoaders):
         ------
         ValueError
             If a folder, file or split is missing or empty, samples are duplicate or incomplete, a backbone of this
-            project expects other bands or no dates, or the model other classes.
+            project expects other bands or no dates, or the model other classes; or a shard is to be trained on.
         """
         task = self.run.task
+        self.shard = agreed(self.shard, getattr(task, "shard", None))
+        if self.shard is not None and stage in ("fit", "validate", "test"):
+            msg = f"shard ({self.shard}) is a part of the samples to predict, and this is {stage}: leave it out."
+            raise ValueError(msg)
         if task is not None:
             check_bands(task, self.modalities)
             check_dates(task, self.modalities, self._dates_as())

@@ -17,8 +17,9 @@ import numpy as np
 
 from eo_core.paths import Roots
 from eo_core.text import composed, read_text, table_errors
+from eo_data.catalog.folder_patterns import FolderPatterns
 from eo_data.catalog.hrefs import Href, is_there
-from eo_data.catalog.records import SPLITS, Record, SampleRequest
+from eo_data.catalog.records import SPLITS, Record, SampleRequest, SampleSource
 from eo_data.catalog.sources import ImageSource
 from eo_data.temporal.calendar_date import parse_date
 
@@ -51,6 +52,29 @@ class IndexTable:
         path = request.root / self.file
         roots = Roots((str(request.root), *request.other_roots))
         return from_index(path, request.root, request.modalities, incomplete=request.incomplete, roots=roots)
+
+
+def choose_source(index: str | None = None, samples: SampleSource | None = None) -> SampleSource:
+    """Return what was given, an index table, or the file patterns of the modalities.
+
+    Parameters
+    ----------
+    index : str, optional
+        Index table below the root folder.
+    samples : SampleSource, optional
+        Any other source.
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+    """
+    if samples is not None and index is not None:
+        msg = f"Both index ({index}) and samples ({type(samples).__name__}) tell which samples there are. Set only one."
+        raise ValueError(msg)
+    if samples is not None:
+        return samples
+    return FolderPatterns() if index is None else IndexTable(index)
 
 
 def from_index(

@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_core.memory import as_bytes
-from eo_core.paths import Roots
+from eo_core.paths import Roots, as_folders
 from eo_data.catalog.date_index import dates_of_samples
+from eo_data.catalog.index_table import choose_source
 from eo_data.catalog.known.tables import KNOWN_DATES
 from eo_data.catalog.records import (
     SPLITS,
@@ -27,15 +28,14 @@ from eo_data.catalog.records import (
     check_labelled,
     without_label,
 )
-from eo_data.catalog.sample_source import choose_source
+from eo_data.catalog.shards import Shard, in_shard
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
-from eo_data.catalog.tiles import tile_windows, tiled
+from eo_data.catalog.tiles import tiled, tiling_of
 from eo_data.dataset.dataset import EoDataset, Skipped, usable_records, write_skipped
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
-from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.limits import Limits
 from eo_data.readers.images import ImageReader
 from eo_data.temporal.frame_policy import FramePolicy
@@ -102,6 +102,9 @@ class ChipSplits:
     tile_align : int
         Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
         patches of 8: 16).
+    halo : int, optional
+        Pixels that a tile sees on each side of the part that is kept of it, a multiple of ``tile_align``, so that no
+        seams are left; a sixth of the tile by default. 0 lays tiles side by side.
     train_fraction : float
         Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
         reads all training labels once.
@@ -122,6 +125,8 @@ class ChipSplits:
     remote_cache : str, optional
         Folder in which is kept what was fetched of files at ``http(s)://`` addresses (up to 20 GB, what was used
         longest ago goes first), so that a second run only asks whether they have changed. Without, nothing is kept.
+    shard : Shard, optional
+        To predict only this part of the samples, such as ``{index: 0, of: 3}``; `eo_embed.merge` makes the whole.
 
     Attributes
     ----------
@@ -162,6 +167,7 @@ class ChipSplits:
         drop_last: bool = False,  # noqa: FBT001, FBT002
         tile: int | None = None,
         tile_align: int = 16,
+        halo: int | None = None,
         train_fraction: float = 1.0,
         fraction_seed: int = 0,
         allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
@@ -169,6 +175,7 @@ class ChipSplits:
         other_roots: Sequence[str] = (),
         max_memory: int | str | None = None,
         remote_cache: str | None = None,
+        shard: Shard | None = None,
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -178,10 +185,8 @@ class ChipSplits:
         one_of("on_error", on_error, get_args(OnError))
         _check_sizes(modalities, batch_size, train_fraction)
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        if tile is not None:
-            list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.root = Path(root)
-        self.other_roots = _folders(other_roots)
+        self.other_roots = as_folders("other_roots", other_roots)
         self.limits = Limits(
             Roots((str(root), *self.other_roots)),
             None if max_memory is None else as_bytes("max_memory", max_memory),
@@ -200,11 +205,13 @@ class ChipSplits:
         }
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
-        self.tile, self.tile_align = tile, tile_align
+        self.tile, self.tile_align, self.tiling = tile, tile_align, tiling_of(tile, tile_align, halo)
+        self.halo = None if self.tiling is None else self.tiling.halo
         self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
         self.allow_other_preprocess = allow_other_preprocess
         self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
+        self.shard = shard
         self.rgb = tuple(rgb)
         self.skipped: list[Skipped] = []
 
@@ -244,8 +251,10 @@ class ChipSplits:
         label = None if split == "predict" else self.label
         reader = SampleReader(self._readers(chosen), label, self.task, self.limits, self.root)
         transforms = self.transforms.get(split)
+        if split == "predict" and self.tiling is not None:
+            chosen = tiled(chosen, self.tiling, reader.size, skip=self.on_error == "skip")
         dataset = EoDataset(
-            self._tiled(chosen, reader) if split == "predict" else chosen,
+            in_shard(self.shard, chosen) if split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,
@@ -302,20 +311,6 @@ class ChipSplits:
             )
         return readers
 
-    def _tiled(self, records: Sequence[Record], reader: SampleReader) -> list[Record]:
-        """Cut rasters into tiles; with ``on_error: skip`` those whose size cannot be read stay whole, to be listed."""
-        if self.tile is None:
-            return list(records)
-        cut: list[Record] = []
-        for record in records:
-            try:
-                cut += tiled([record], self.tile, self.tile_align, reader.size)
-            except SampleError:
-                if self.on_error == "raise":
-                    raise
-                cut.append(record)
-        return cut
-
     def _warn_of_absent_classes(self, records: Sequence[Record], reader: SampleReader) -> None:
         """Say which classes will not be learned, because no label has them."""
         if self.task == "regression" or self.label is None or self.label.classes is None or not records:
@@ -351,7 +346,7 @@ class ChipSplits:
                 f"{lost[0][1]}: {lost[0][2]}",
                 stacklevel=3,
             )
-        if not dataset.records:
+        if not dataset.records and self.shard is None:
             msg = f"No sample of the split {split!r} can be used. First reason: {lost[0][2]}"
             raise ValueError(msg)
 
@@ -373,13 +368,6 @@ class SeriesSplits(ChipSplits):
         self.modalities = {
             name: source if source.static else replace(source, dated=True) for name, source in self.modalities.items()
         }
-
-
-def _folders(given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(one, str | Path) and str(one) for one in given):
-        msg = f"other_roots must be a list of folders, such as [/data/archive], got {given!r}."
-        raise ValueError(msg)
-    return tuple(str(one) for one in given)
 
 
 def _check_sizes(modalities: Mapping[str, ImageSource], batch_size: int, train_fraction: float) -> None:

@@ -24,17 +24,16 @@ from eo_core.locks import FolderLock
 from eo_data.catalog.hrefs import Href
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of
-from eo_embed.export.folder import check_complete, open_export, place_before, refuse_another_data_set
+from eo_embed.export.folder import open_export, place_before, refuse_another_data_set
 from eo_embed.export.record.failures import Failures
-from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.writing import ItemWriter
-from eo_embed.writers.layout import POOLED
-from eo_embed.writers.merging import merge
 from eo_models.features import Features
 
 Image = torch.Tensor | Mapping[str, torch.Tensor]
@@ -283,40 +282,10 @@ class Exporter:
         """
         run = self._opened()
         self._lock.check()
-        failures = run.failures.merge()
-        known = run.manifest.is_complete and run.ledger.adds_nothing_to(run.manifest)
-        inputs, written = (list(run.manifest.items()), run.manifest.written) if known else self._merged(run)
-        shown = {
-            "done": counts.done,
-            "skipped": counts.skipped,
-            "failed": len(failures),
-            "cells": counts.cells,
-            "bytes": _bytes(self.folder, inputs, written),
-        }
-        if not known or failures != run.manifest.content["failures"]:
-            stac = self.settings.stac(run.items.dimensions, run.items.gsd)
-            if run.data_set is not None:
-                run.manifest.move_to(run.data_set)
-            run.manifest.complete(shown, inputs, failures, stac, written)
-        run.ledger.close()
+        stac = self.settings.stac(run.items.dimensions, run.items.gsd)
+        shown = complete(self.settings, run.manifest, run.ledger, run.failures.merge(), counts, stac, run.data_set)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
-
-    def _merged(self, run: _Run) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
-        rows = run.ledger.rows()
-        if self.settings.writes_vectors:
-            merge(
-                self.folder,
-                self.folder / POOLED,
-                wanted=rows,
-                before=lambda partial: run.ledger.will_write(POOLED, partial),
-            )
-        inputs = run.ledger.inputs()
-        made = self.settings.format.mosaics(self.folder, _tiles(inputs))
-        check_complete(self.folder, self.settings, inputs)
-        run.ledger.remove_outdated()
-        return inputs, {file: written_state(self.folder / file) for file in [*made, *([POOLED] if rows else [])]}
 
     def release(self) -> None:
         """Let other runs write to the folder; a run that ends with an error calls this, too."""
@@ -340,30 +309,8 @@ class Exporter:
         return self._run
 
 
-def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
-    """Return how much was written; of exports of version 0.1 sizes are not recorded."""
-    sizes: dict[str, int] = {file: state["size"] for file, state in shared.items()}
-    for entry in inputs:
-        recorded = entry.get("written", {})
-        for file in entry["files"]:
-            if file in recorded:
-                sizes[file] = recorded[file]["size"]
-            elif file not in sizes:
-                sizes[file] = (folder / file).stat().st_size
-    return sum(sizes.values())
-
-
 def image_size(image: Image) -> tuple[int, int]:
     """Return rows and columns of an image in pixels; of several, those of the first."""
     if isinstance(image, Mapping):
         image = next(value for value in image.values() if value.ndim >= 4)
     return int(image.shape[-2]), int(image.shape[-1])
-
-
-def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """Files of the tiles of each raster and layer."""
-    tiles: dict[tuple[str, str], list[str]] = {}
-    for entry in inputs:
-        if entry.get("raster_id"):
-            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
-    return tiles

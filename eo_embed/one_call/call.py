@@ -52,6 +52,7 @@ def embed(
     max_cloud: float | None = None,
     orbit: Orbit | None = None,
     tile: int | None = None,
+    halo: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
     pooling: Pooling = "mean",
@@ -134,6 +135,9 @@ def embed(
         provenance says which, and how many dates were left out.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
+    halo : int, optional
+        Pixels that a tile sees on each side of the part that is kept of it, so that no seams are left; a sixth of the
+        tile by default.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
     layers : int or sequence of int
@@ -213,7 +217,7 @@ def embed(
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     own = EncoderOptions(encoder, *weights, device, precision, options)
-    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit)
+    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit, halo)
     if are_places(given):
         if dates is not None:
             msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."

@@ -80,6 +80,8 @@ class Request:
         Start and end, the end excluded.
     tile : int, optional
         Side of tiles in pixels.
+    halo : int, optional
+        What a tile sees on each side of the part that is kept of it, in pixels.
     merge : {'day', 'pass'}
         Of places: what one frame is made of, see `eo_data.catalog.scenes.place_records.PlaceOptions`.
     max_cloud, orbit
@@ -99,6 +101,7 @@ class Request:
     merge: Merge = "day"
     max_cloud: float | None = None
     orbit: Orbit | None = None
+    halo: int | None = None
 
     def __post_init__(self) -> None:
         one_of("merge", self.merge, get_args(Merge))

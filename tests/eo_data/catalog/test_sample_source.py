@@ -9,9 +9,8 @@ import pytest
 from small_files import hrefs
 
 from eo_data.catalog.folder_patterns import FolderPatterns
-from eo_data.catalog.index_table import IndexTable
+from eo_data.catalog.index_table import IndexTable, choose_source
 from eo_data.catalog.records import Record, SampleRequest
-from eo_data.catalog.sample_source import choose_source
 from eo_data.datamodules import ChipDataModule
 from eo_data.inspect import load_data_module
 

@@ -1,0 +1,105 @@
+"""The last step of an export: what all processes wrote becomes one table and one manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eo_embed.export.folder import check_complete
+from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.manifest import Manifest
+from eo_embed.export.settings import ExportSettings
+from eo_embed.export.summary import Counts
+from eo_embed.writers.layout import POOLED
+from eo_embed.writers.merging import merge
+
+
+def complete(
+    settings: ExportSettings,
+    manifest: Manifest,
+    ledger: Ledger,
+    failures: Sequence[Mapping[str, str]],
+    counts: Counts,
+    stac: Mapping[str, Any],
+    data_set: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Merge parts and tiles, complete the manifest, and remove the record of the run.
+
+    Parameters
+    ----------
+    settings : ExportSettings
+        What was exported.
+    manifest, ledger : Manifest, Ledger
+        Of the export; all entries are written.
+    failures : sequence of mapping
+        Of all processes, as `eo_embed.export.record.failures.Failures.merge` gives them.
+    counts : Counts
+        Sum of the counts of all processes.
+    stac : mapping
+        Fields of the STAC embedding extension that describe the export.
+    data_set : mapping, optional
+        Which data set it is of, see `eo_embed.export.facts.data_set_of`.
+
+    Returns
+    -------
+    dict of str to int
+        The counts that the manifest tells.
+
+    Raises
+    ------
+    ValueError
+        If rows, grids and the record of finished items do not agree; the export is then not complete.
+    """
+    folder = manifest.folder
+    known = manifest.is_complete and ledger.adds_nothing_to(manifest)
+    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
+    shown = {
+        "done": counts.done,
+        "skipped": counts.skipped,
+        "failed": len(failures),
+        "cells": counts.cells,
+        "bytes": _bytes(folder, inputs, written),
+    }
+    if not known or failures != manifest.content["failures"]:
+        if data_set is not None:
+            manifest.move_to(data_set)
+        manifest.complete(shown, inputs, failures, stac, written)
+    ledger.close()
+    return shown
+
+
+def _merged(
+    folder: Path, settings: ExportSettings, ledger: Ledger
+) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
+    """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
+    rows = ledger.rows()
+    if settings.writes_vectors:
+        merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
+    inputs = ledger.inputs()
+    made = settings.format.mosaics(folder, _tiles(inputs))
+    check_complete(folder, settings, inputs)
+    ledger.remove_outdated()
+    return inputs, {file: written_state(folder / file) for file in [*made, *([POOLED] if rows else [])]}
+
+
+def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
+    """Return how much was written; of exports of version 0.1 sizes are not recorded."""
+    sizes: dict[str, int] = {file: state["size"] for file, state in shared.items()}
+    for entry in inputs:
+        recorded = entry.get("written", {})
+        for file in entry["files"]:
+            if file in recorded:
+                sizes[file] = recorded[file]["size"]
+            elif file not in sizes:
+                sizes[file] = (folder / file).stat().st_size
+    return sum(sizes.values())
+
+
+def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Files of the tiles of each raster and layer."""
+    tiles: dict[tuple[str, str], list[str]] = {}
+    for entry in inputs:
+        if entry.get("raster_id"):
+            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
+    return tiles
