@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-shards", action="store_true", help="zarr: a file for each chunk, as GDAL before 3.13 needs it"
     )
+    parser.add_argument("--group", type=int, default=0, help="parquet: rows of a row group (about 128 MB)")
     parser.add_argument("--model", default="", metavar="URL", help="address of the encoder, such as its model card")
     parser.add_argument(
         "--source", action="append", default=[], metavar="URL", help="address of a data set; repeatable"
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         conversion = Conversion(
             given.to, given.dtype, given.unit_length, given.pca, given.seed, given.layer, given.ids, given.overlap,
-            not given.no_shards, given.model, tuple(given.source),
+            not given.no_shards, given.group, given.model, tuple(given.source),
         )  # fmt: skip
         made = convert(given.export, given.out, conversion)
     except (ValueError, OSError, ImportError) as error:

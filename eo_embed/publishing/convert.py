@@ -18,6 +18,7 @@ from eo_embed.publishing.change import Basis, Change, fit_basis
 from eo_embed.publishing.grids import ExportedGrid, grids_of
 from eo_embed.publishing.told import Told
 from eo_embed.reading.vectors import Vectors, chosen_layer, rows_of_layer
+from eo_embed.writers.layout import POOLED
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -53,6 +54,8 @@ class Conversion:
         In Zarr: what happens to cells that several items of one year have.
     shards : bool
         In Zarr: whether many chunks lie in one file.
+    group : int
+        In GeoParquet: rows of a row group; 0 for about 128 MB.
     model : str
         Address of the encoder.
     sources : tuple of str
@@ -73,6 +76,7 @@ class Conversion:
     ids: str = ""
     overlap: str = field(default="refuse")
     shards: bool = True
+    group: int = 0
     model: str = ""
     sources: tuple[str, ...] = ()
 
@@ -156,6 +160,8 @@ def convert(folder: str | Path, out: str | Path, conversion: Conversion) -> list
     told = Told.of(export.manifest, conversion.model, conversion.sources)
     if conversion.to == "zarr":
         return _to_zarr(source, target, conversion, told, made_of)
+    if conversion.to == "parquet":
+        return _to_parquet(source, target, conversion, told, made_of)
     msg = f"{conversion.to} is not there yet."
     raise ValueError(msg)
 
@@ -194,6 +200,22 @@ def _to_zarr(source: Source, target: Path, conversion: Conversion, told: Told, m
         write_store(target, lattice, settings, source.change, told, made_of) for lattice in lattices_of(source.grids)
     ]
     return [*made, *_write_basis(source, target)]
+
+
+def _to_parquet(
+    source: Source, target: Path, conversion: Conversion, told: Told, made_of: str
+) -> list[tuple[Path, bool]]:
+    from eo_embed.publishing.vectors import TableSettings, write_table  # noqa: PLC0415
+
+    table = source.export.path / POOLED
+    if source.rows is None or not table.is_file():
+        msg = f"{source.export.path} holds no vectors. Export output: pooled or both, or convert to cog or zarr."
+        raise ValueError(msg)
+    settings = TableSettings(conversion.stored, group=conversion.group)  # type: ignore[arg-type]
+    says = {"made_of": fingerprint({"made_of": made_of, "group": conversion.group}), **asdict(told)}
+    out = target / POOLED
+    made = write_table(table, out, source.layer, conversion.ids, settings, source.change, says)
+    return [made, *_write_basis(source, target)]
 
 
 def _write_basis(source: Source, target: Path) -> list[tuple[Path, bool]]:
