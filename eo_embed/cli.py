@@ -19,6 +19,7 @@ from types import MappingProxyType
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
+        "merge": ("eo_embed.merge", "main", "one export of all shards below a folder"),
         "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
         "pictures": ("eo_embed.pictures.command", "main", "the grids of an export as pictures"),
         "convert": ("eo_embed.publishing.command", "main", "an export as Zarr, COGs or GeoParquet that others read"),

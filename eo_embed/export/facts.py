@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eo_core.addresses import without_credentials
 from eo_core.config import without_folders
 from eo_core.fingerprint import fingerprint, sha256_of_file
+from eo_data.catalog.shards import Shard
 from eo_data.dataset.facts import describe_data
 from eo_embed.export.record.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
@@ -104,6 +107,21 @@ def _notes(records: Iterable[Any]) -> dict[str, dict[str, int]]:
         for modality, notes in getattr(record, "notes", {}).items():
             counts.setdefault(modality, Counter()).update(notes)
     return {modality: dict(own.most_common(_NOTES)) for modality, own in counts.items()}
+
+
+def shard_provenance(shard: Shard | None, on_error: str) -> dict[str, Any]:
+    """Return what a merge of shards must know of the run of one, and where that ran; nothing without a shard.
+
+    Parameters
+    ----------
+    shard : Shard, optional
+        Which part of the samples was made. It changes no number, so that it is none of the facts.
+    on_error : {'raise', 'skip'}
+        Whether failed items end the run with an error.
+    """
+    if shard is None:
+        return {}
+    return {"shard": {**asdict(shard), "on_error": on_error, "host": socket.gethostname()}}
 
 
 def data_set_of(root: Path, *, absolute_paths: bool = False) -> dict[str, str]:

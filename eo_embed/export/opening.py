@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyproj import CRS
 from rasterio.errors import RasterioError
 
+from eo_data.catalog.shards import SHARDS
 from eo_embed.export.record.manifest import COMPLETE, Manifest
 from eo_embed.reading.questions import Questions
 from eo_embed.reading.vectors import chosen_layer
@@ -208,6 +209,8 @@ def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Expo
     manifest = _manifest(path)
     if manifest is None:
         what = "is no folder or file" if not path.exists() else f"holds no {MANIFEST}"
+        if (path / SHARDS).is_dir():
+            what = f"holds shards only. Make the whole of them: python -m eo_embed.merge {path}"
         msg = f"Expected the folder of an export or one of its files; {path} {what}."
         raise ValueError(msg)
     state = manifest.get("state")
