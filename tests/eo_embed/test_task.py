@@ -286,14 +286,13 @@ def test_shards_ranks_and_one_process_are_the_same(config: Any, samples: Path, t
     """Of three shards, one without samples. The values too, as every sample is a batch of its own."""
     predict(config(samples))
     content = yaml.safe_load(config(samples, out=str(tmp_path / "whole")).read_text())
-    content["data"]["init_args"]["shard"] = {"index": 0, "of": 3}
     (tmp_path / "shards.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for index in range(3):
-        predict(tmp_path / "shards.yaml", f"--data.init_args.shard.index={index}")
+        shard = (f"--data.init_args.shard.index={index}", "--data.init_args.shard.of=3")  # as in examples/
+        predict(tmp_path / "shards.yaml", "--model.init_args.take_over=true", *shard)
     merge_shards(tmp_path / "whole", remove=True)
     assert_same_exports(tmp_path / "out", tmp_path / "whole")
 
-    del content["data"]["init_args"]["shard"]
     content["model"]["init_args"]["out"] = str(tmp_path / "ranks")
     content["trainer"] |= {"devices": 2, "strategy": "ddp"}
     (tmp_path / "ranks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
