@@ -303,6 +303,21 @@ def test_shards_ranks_and_one_process_are_the_same(config: Any, samples: Path, t
     assert_same_exports(tmp_path / "out", tmp_path / "ranks", resumed=True, rtol=1e-5, atol=1e-6)
 
 
+def test_tiles_of_a_raster_come_together_from_shards(config: Any, tmp_path: Path) -> None:
+    """Each shard has some of the tiles, and none of them the raster."""
+    root = tmp_path / "data"
+    write_raster(root / "scene.tif", 160, 200, "EPSG:32631", 10)
+    tiles = {"tile": 64, "tile_align": 8}
+    prepared = {"input_prep": "resize"}
+    predict(config(root, tiles, prepared))
+    for index in range(2):
+        shard = {"shard": {"index": index, "of": 2}}
+        predict(config(root, tiles | shard, prepared, out=str(tmp_path / "whole")))
+    merge_shards(tmp_path / "whole", remove=True)
+    assert_same_exports(tmp_path / "out", tmp_path / "whole")
+    assert "scene" in eo_embed.open_embeddings(tmp_path / "whole").ids
+
+
 def test_a_shard_of_the_task_is_that_of_its_data_module(config: Any, samples: Path, tmp_path: Path) -> None:
     for index in range(2):
         predict(config(samples, shard={"index": index, "of": 2}, output="pooled"))
