@@ -172,7 +172,7 @@ class Exporter:
             run writes to it.
         """
         if self.shard is not None:
-            refuse_beside_whole(self.folder.parent.parent)
+            refuse_beside_whole(self.folder.parent.parent, self.folder, overwrite=self.settings.overwrite)
         if self.rank == 0:
             self._lock.acquire()
         try:
