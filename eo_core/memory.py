@@ -78,7 +78,7 @@ def in_order[T](values: Iterable[T], key: Callable[[T], Any], folder: Path, at_o
         yield from chunk
         return
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as temporary:
-        runs = []
+        runs: list[Path] = []
         while chunk:
             runs.append(Path(temporary) / str(len(runs)))
             with runs[-1].open("w", encoding="ascii") as file:

@@ -197,8 +197,8 @@ class Manifest:
         ValueError, OSError
             If the table cannot be written, or does not hold the items afterwards.
         """
-        entries = map(plain_values, entries)
-        first = list(itertools.islice(entries, MOST_LISTED + 1))
+        plain: Iterator[dict[str, Any]] = map(plain_values, entries)
+        first = list(itertools.islice(plain, MOST_LISTED + 1))
         if len(first) <= MOST_LISTED:
             return first
         count = 0
@@ -209,7 +209,7 @@ class Manifest:
         # Under a name of its own, so that the manifest before this one keeps the table that it names.
         table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
         with atomic_path(table, check) as partial:
-            count = write_items(partial, itertools.chain(first, entries))
+            count = write_items(partial, itertools.chain(first, plain))
         return {"table": table.name, "items": count}
 
     def complete(
