@@ -178,7 +178,7 @@ class Exporter:
             run writes to it.
         """
         if self.shard is not None:
-            refuse_beside_whole(self.folder.parent.parent)
+            refuse_beside_whole(self.folder.parent.parent, self.folder, overwrite=self.settings.overwrite)
         if self.rank == 0:
             self._lock.acquire()
         try:
@@ -314,7 +314,7 @@ class Exporter:
         run = self._opened()
         self._lock.check()
         made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
-        shown = complete(self.settings, run.manifest, run.ledger, *made)
+        shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 
