@@ -57,6 +57,22 @@ class FinishedShard:
         times = {"start": runs[0]["start"], "end": own["end"], "runs": len(runs)}
         return {**own["shard"], **times, "manifest_sha256": self.sha256}
 
+    def check_ids(self) -> None:
+        """Check that the items of the shard are those of no other.
+
+        Raises
+        ------
+        ValueError
+            For the first that is not in this shard.
+        """
+        for entry in self.manifest.items():
+            if not self.shard.holds(entry["id"]):
+                msg = (
+                    f"{self.folder} holds {entry['id']!r}, which is not in shard {self.shard}: it was made of other "
+                    "samples, or its ids were changed. Remove it, and run the shard again."
+                )
+                raise ValueError(msg)
+
     def check_unchanged(self) -> None:
         """Check that the shard was not run again since its manifest was read.
 
