@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -183,11 +182,8 @@ def check(whole: Path) -> dict[str, float]:
 
 def content(folder: Path) -> dict[str, float]:
     """Files and megabytes in a folder, but those of its shards."""
-    sizes = [
-        (Path(root) / name).stat().st_size
-        for root, folders, names in os.walk(folder)
-        for name in (names, folders.remove("shards") if "shards" in folders else None)[0]
-    ]
+    found = (path for path in folder.rglob("*") if "shards" not in path.relative_to(folder).parts)
+    sizes = [path.stat().st_size for path in found if path.is_file()]
     return {"files": len(sizes), "mb": sum(sizes) / 1e6}
 
 
