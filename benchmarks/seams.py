@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--ckpt")
     parser.add_argument("--side", type=int, default=480, help="of the scene, in pixels")
     parser.add_argument("--tile", type=int, default=288)
+    parser.add_argument("--halos", type=int, nargs="+", default=HALOS)
     parser.add_argument("--bands", nargs="+", default=list(L1C), help="of the file, in its order")
     parser.add_argument("--sensor", default="sentinel2_l1c")
     given = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
     stated: dict[str, Any] = {"sensor": given.sensor, "unit": "digital_number", "offset": 0, "pixel_size": 10}
     options = {**stated, "bands": given.bands, "transform": (10, 0, 0, 0, -10, 0), **dates, **weights, **OPTIONS[kind]}
 
-    def encode(**tiles: int) -> tuple[np.ndarray, float]:
+    def encode(**tiles: Any) -> tuple[np.ndarray, float]:
         start = time.perf_counter()
         grid = np.asarray(embed(given.encoder, pixels, device="cpu", **options, **tiles).grid)
         return grid, time.perf_counter() - start
@@ -88,14 +89,15 @@ def main() -> None:
     whole, seconds = encode()
     print(f"{given.encoder}, {given.side} px in one piece: {seconds:.1f} s, tiles of {given.tile} px")
     print("halo px  windows  seconds  at seams  inside  seams/inside")
-    for halo in HALOS:
+    for halo in given.halos:
         tiling = Tiling(given.tile, 16, halo)
         tiled, seconds = encode(tile=given.tile, halo=halo)
         apart = from_border(tiling, given.side, whole.shape[-1])
         far = distances(tiled, whole)
         seam, inside = float(np.median(far[apart < 1])), float(np.median(far[apart >= 2]))
         count = len(tiling.axis(given.side)) ** 2
-        print(f"{halo:>7}  {count:>7}  {seconds:>7.1f}  {seam:>8.4f}  {inside:>6.4f}  {seam / inside:>12.2f}")
+        figures = f"{seconds:>7.1f}  {seam:>8.4f}  {inside:>6.4f}  {seam / inside:>12.2f}"
+        print(f"{halo:>7}  {count:>7}  {figures}", flush=True)
 
 
 if __name__ == "__main__":
