@@ -69,6 +69,7 @@ def complete(
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
+        **({"blank": counts.blank} if counts.blank else {}),
         "failed": len(failures),
         "cells": counts.cells,
         "bytes": _bytes(folder, inputs, written),

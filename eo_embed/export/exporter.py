@@ -26,12 +26,13 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_embed.export.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
 from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
-from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
@@ -62,6 +63,7 @@ class _Run:
     failures: Failures
     progress: ProgressLines
     data_set: Mapping[str, str] | None = None
+    blank: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.perf_counter)
     batches: int = 0
     #: What needed no work; and what the background has written, which is complete once that has finished.
@@ -242,8 +244,11 @@ class Exporter:
         if "image" not in batch:
             run.skipped += Counts(skipped=len(batch["id"]))
             return
+        samples = [self._named(own) for own in sample_grids(batch, image_size(batch["image"]), self.root)]
+        batch, samples, blank = without_blank_tiles(batch, samples)
+        run.blank |= {sample.raster_id for sample in blank}
+        run.skipped += Counts(blank=len(blank))
         image = cast("Image", batch["image"])
-        samples = [self._named(sample) for sample in sample_grids(batch, image_size(image), self.root)]
         names = self.settings.layer_names
         if all((sample.id, name) in run.finished for sample in samples for name in names):
             run.skipped += Counts(skipped=len(samples))
@@ -295,6 +300,8 @@ class Exporter:
         """
         run = self._opened()
         run.background.finish()
+        for raster in sorted(run.blank):
+            run.failures.add(raster, NOTHING_OBSERVED)
         run.failures.write()
         return run.skipped + run.written
 
@@ -313,7 +320,8 @@ class Exporter:
         """
         run = self._opened()
         self._lock.check()
-        made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
+        failures = run.failures.merge(lambda: rasters_with_data(run.manifest, run.ledger))
+        made = (failures, counts, run.items.dimensions, run.items.gsd, run.data_set)
         shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
@@ -337,7 +345,7 @@ class Exporter:
         """
         run = self._opened()
         others = self.rank != 0 or self.shard is not None or any(run.manifest.items())
-        run.failures.raise_if_any(self.settings.on_error, others=others)
+        run.failures.raise_if_any(self.settings.on_error, others=others, partial=self.shard is not None)
 
     def _opened(self) -> _Run:
         if self._run is None:
