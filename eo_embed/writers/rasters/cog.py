@@ -206,7 +206,10 @@ def _check(partial: Path, path: Path, levels: Sequence[RawCells]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             try:
-                with rasterio.open(partial, **({"overview_level": number - 1} if number else {})) as file:
+                with (
+                    rasterio.Env(GDAL_CACHEMAX=_CACHE),
+                    rasterio.open(partial, **({"overview_level": number - 1} if number else {})) as file,
+                ):
                     same = file.shape == level.shape[1:] and file.count == level.shape[0] and _holds(file, level)
             except _GDAL_ERRORS as error:
                 msg = f"{path} does not hold what was written: {error}. Is the disk full?"

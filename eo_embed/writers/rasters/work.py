@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -40,9 +40,10 @@ class Part(NamedTuple):
     crc32: int = 0
 
     @classmethod
-    def of_entry(cls, entry: dict[str, Any]) -> Self:
+    def of_entry(cls, entry: Mapping[str, Any]) -> Self:
         """Read what `entry` wrote."""
-        return cls(*map(int, entry["cells"]), int(entry["crc32"]))
+        row, column, rows, columns = map(int, entry["cells"])
+        return cls(row, column, rows, columns, int(entry["crc32"]))
 
     def entry(self) -> dict[str, Any]:
         """Return what the ledger holds of it."""
@@ -95,8 +96,9 @@ class Whole:
     @classmethod
     def of_json(cls, text: str) -> Self:
         """Read what was written as JSON."""
-        found = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
-        return cls(**found)
+        found: dict[str, Any] = json.loads(text)
+        plain: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+        return cls(**plain)
 
 
 class RawCells:
@@ -249,7 +251,7 @@ class WorkFile:
         """
         stored = np.ascontiguousarray(self.whole.held.encode(values).array)
         self.cells.write(stored, row, column)
-        return Part(row, column, *stored.shape[1:], zlib.crc32(stored))
+        return Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored))
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
         """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
