@@ -171,6 +171,8 @@ class Export(Questions):
         layers = sorted({known for _, known in self.grid_files})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
         found = self.grid_files.get((id, wanted))
+        if found is None and (tile := self._tiles.get((id, wanted))) is not None:
+            return self._cut_out(tile, wanted)
         if found is None:
             known = [name for name, _ in self.grid_files]
             nearest = ", ".join(difflib.get_close_matches(id, known, 3)) or ", ".join(sorted(known)[:3]) or "none"

@@ -43,7 +43,7 @@ class _Loader:
 
     def __init__(self, root: Path, most: int | None = None, broken: int | None = None) -> None:
         source = ImageSource("{id}.tif", ["RED", "NIR_BROAD"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
-        prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]}, input_unit="native")
+        prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]})
         data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", tile=64, halo=8, tile_align=PATCH)
         self.dataset = data.dataset("predict")
         self.most, self.broken = most, broken
