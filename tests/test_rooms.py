@@ -36,6 +36,7 @@ FLOORS = (
     ("thor_terratorch_ext.model", "anysat_ext.model"),
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
+    ("eo_embed.writers.rasters",),
     ("eo_embed.reading",),
     (
         "eo_embed.export.flow",

@@ -16,6 +16,8 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
+from eo_embed.writers.rasters.makers import finish_raster
+from eo_embed.writers.rasters.work import WorkFile
 
 
 def complete(
@@ -64,7 +66,7 @@ def complete(
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
     inputs, written = (
-        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, mosaics=not of_shard)
+        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, of_shard=of_shard)
     )
     shown = {
         "done": counts.done,
@@ -84,17 +86,26 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger, *, mosaics: bool
+    folder: Path, settings: ExportSettings, ledger: Ledger, *, of_shard: bool
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()
     if settings.writes_vectors:
         merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
+    made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in sorted(ledger.rasters().items())]
     inputs = ledger.inputs()
-    made = settings.format.mosaics(folder, _tiles(inputs)) if mosaics else []
     check_complete(folder, settings, inputs)
     ledger.remove_outdated()
     return inputs, {file: written_state(folder / file) for file in [*made, *([POOLED] if rows else [])]}
+
+
+def _raster(
+    folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
+) -> str:
+    """Make the file of a raster of its tiles, unless it is finished; return its name."""
+    if WorkFile(folder, raster, layer).exists:
+        return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
+    return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
 
 def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
@@ -110,15 +121,6 @@ def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[st
     return sum(sizes.values())
 
 
-def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """Files of the tiles of each raster and layer."""
-    tiles: dict[tuple[str, str], list[str]] = {}
-    for entry in inputs:
-        if entry.get("raster_id"):
-            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
-    return tiles
-
-
 def _described(
     folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]], dimensions: int, gsd: float
 ) -> tuple[int, float]:
@@ -130,6 +132,8 @@ def _described(
         grid = next((file for file in last["files"] if file != POOLED), None)
         if grid is None:
             dimensions = pq.read_schema(folder / POOLED).field("embedding").type.list_size
+        elif "cells" in last:
+            dimensions = last["dimensions"]
         else:
             dimensions = len(settings.format.reader(folder / grid).array)
     return dimensions, (last["area_m2"] / math.prod(last["grid_hw"])) ** 0.5

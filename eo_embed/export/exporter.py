@@ -202,7 +202,7 @@ class Exporter:
         )
         before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        finished, review = ledger.review(known, self.root, self.settings.verify, before)
+        finished, review = ledger.review(known, self.root, self.settings.verify, before, self._together(dataset))
         if before is not None:
             refuse_another_data_set(manifest, root, review)
         if self.rank == 0:
@@ -214,9 +214,15 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
-        writer = ItemWriter(self.folder, self.settings, self.rank)
+        writer = ItemWriter(self.folder, self.settings, self.rank, ledger.rasters_again())
         progress = ProgressLines(batches)
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
+
+    def _together(self, dataset: DataSet | None) -> dict[str, str]:
+        """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
+        if dataset is None or self.settings.encoding.dtype != "int8":
+            return {}
+        return {record.id: record.raster_id for record in dataset.records}
 
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""
