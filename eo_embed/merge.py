@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eo_embed.writers.layout import MANIFEST
+
 if TYPE_CHECKING:
     from eo_embed.export.shards.whole import Merged
 
@@ -40,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         merged = merge_shards(given.folder, remove=given.remove_shards, take_over=given.take_over)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    sys.stdout.write(f"{merged.summary}\n")
+    size = merged.counts["bytes"] / 1e6
+    sys.stdout.write(
+        f"{merged.shards} shards are one export: {merged.items:,} items, {len(merged.failures):,} failed, {size:,.1f} "
+        f"megabytes\nmanifest  {given.folder / MANIFEST}\n"
+    )
     if merged.failures:
         sys.stderr.write(_told(merged, given.folder))
         sys.exit(int(merged.on_error == "raise"))

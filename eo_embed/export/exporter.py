@@ -290,8 +290,8 @@ class Exporter:
         """
         run = self._opened()
         self._lock.check()
-        stac = self.settings.stac(run.items.dimensions, run.items.gsd)
-        shown = complete(self.settings, run.manifest, run.ledger, run.failures.merge(), counts, stac, run.data_set)
+        made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
+        shown = complete(self.settings, run.manifest, run.ledger, *made)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 

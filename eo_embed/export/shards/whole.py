@@ -20,7 +20,7 @@ from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.shards.found import FinishedShard, finished_shards
-from eo_embed.export.summary import Counts, summary_table
+from eo_embed.export.summary import Counts
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 
@@ -32,19 +32,24 @@ _TOLD, _OF_ONE = "shards", ("start", "end", "shard")
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of a merge.
+    """What a merge has made.
 
     Parameters
     ----------
-    summary : str
-        The table that ends a run.
+    counts : mapping
+        Of the whole: ``done``, ``skipped``, ``failed``, ``cells`` and ``bytes``, added up over the last runs of the
+        shards.
+    items, shards : int
+        How many items and layers the whole has, and of how many shards it was made.
     failures : tuple of mapping
         Items that could not be exported, with the reason, of all shards.
     on_error : {'raise', 'skip'}
         Whether these are an error, which they are if they are one for any shard.
     """
 
-    summary: str
+    counts: Mapping[str, int]
+    items: int
+    shards: int
     failures: tuple[Mapping[str, str], ...]
     on_error: OnError
 
@@ -85,7 +90,8 @@ def merge_shards(folder: str | Path, *, remove: bool = False, take_over: bool = 
                 before = _Merge(folder, shards).run()
         if remove and (folder / SHARDS).is_dir():
             _remove(folder / SHARDS)
-        for left in folder.glob(f"{PARTIAL}*"):  # by a removal that was killed
+        Ledger(folder).close()  # which a merge that was killed may not have come to, as to the end of a removal
+        for left in folder.glob(f"{PARTIAL}*"):
             remove_file_or_folder(left)
         return _merged(before)
 
@@ -130,8 +136,6 @@ class _Merge:
         self._facts = shards[0].manifest.facts
         self._settings = ExportSettings.of_facts(self._facts)
         self._touched: set[Path] = set()
-        #: Last id of each shard that has items.
-        self._last: dict[str, FinishedShard] = {}
 
     def run(self) -> Manifest:
         """Merge, and return the manifest of the whole."""
@@ -149,13 +153,15 @@ class _Merge:
             sync_folder(folder)
         for shard in self._shards:
             shard.check_unchanged()
-        complete(self._settings, manifest, ledger, failures.merge(), self._counts(), self._stac())
+        stac = next((own for one in self._shards if "emb:dimensions" in (own := one.manifest.content)), {})
+        described = (stac.get("emb:dimensions", 0), stac.get("gsd", 0.0))
+        complete(self._settings, manifest, ledger, failures.merge(), self._counts(), *described)
         return manifest
 
     def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
         """Name the files of a shard here, and note its items as finished."""
         part = f"{PARTS}/part-{shard.shard.index:04d}-000000.parquet"
-        entries, last = shard.manifest.items(), ""
+        entries = shard.manifest.items()
         while batch := list(itertools.islice(entries, _AT_ONCE)):
             taken = []
             for entry in batch:
@@ -169,9 +175,6 @@ class _Merge:
                     self._place(shard.folder / file, self._folder / (part if file == POOLED else file))
                 taken.append({**entry, "files": [part if file == POOLED else file for file in entry["files"]]})
             ledger.adopt(taken)
-            last = batch[-1]["id"]
-        if last:
-            self._last[last] = shard
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""
@@ -216,17 +219,14 @@ class _Merge:
         counts = [shard.manifest.content["counts"] for shard in self._shards]
         return sum((Counts(one["done"], one["skipped"], one["cells"]) for one in counts), Counts())
 
-    def _stac(self) -> dict[str, Any]:
-        """Describe the whole as one process would have, which tells the cell size of its last item."""
-        last = self._last[max(self._last)].manifest.content if self._last else {}
-        return self._settings.stac(last.get("emb:dimensions", 0), last.get("gsd", 0.0))
-
 
 def _merged(manifest: Manifest) -> Merged:
     content = manifest.content
-    strict = any(shard["on_error"] == "raise" for shard in content["provenance"][_TOLD])
-    summary = summary_table(content["counts"], 0.0, 0.0, manifest.folder)
-    return Merged(summary, tuple(content["failures"]), "raise" if strict else "skip")
+    told = content["provenance"][_TOLD]
+    strict = any(shard["on_error"] == "raise" for shard in told)
+    return Merged(
+        content["counts"], manifest.count, len(told), tuple(content["failures"]), "raise" if strict else "skip"
+    )
 
 
 def _remove(shards: Path) -> None:
