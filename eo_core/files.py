@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import functools
 import io
 import os
 import shutil
@@ -24,6 +26,8 @@ from pathlib import Path
 PARTIAL = ".partial-"
 #: Bytes that are read back at once.
 _BLOCK = 1 << 20
+#: What file systems say that know no hard links, or none between two of them, or no more of a file.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 #: Raises an error if a closed file does not hold what it should.
 Check = Callable[[Path], object]
 
@@ -156,7 +160,46 @@ def put_in_place(partial: Path, path: Path, check: Check) -> None:
         _sync_tree(partial)
     check(partial)
     partial.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a finished file a second name, whole or not at all; where there are no hard links, copy it.
+
+    What was at ``path`` is replaced. `sync_folder` brings the name to the disk, once for all files of a folder.
+
+    Parameters
+    ----------
+    source : Path
+        A file that nobody changes in place, as none of those that this module writes.
+    path : Path
+        Its second name.
+
+    Raises
+    ------
+    OSError
+        If the source is not there, or the file cannot be made.
+    """
+    partial = partial_path(path)
+    try:
+        try:
+            os.link(source, partial)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with _named(path):
+                shutil.copyfile(source, partial)
+            put_in_place(partial, path, functools.partial(_expect_copy, source))
+        else:
+            partial.replace(path)
+    finally:
+        remove_partial(partial)
+
+
+def _expect_copy(source: Path, partial: Path) -> None:
+    if not filecmp.cmp(source, partial, shallow=False):
+        msg = f"The copy of {source} does not hold what was read. Check the disk."
+        raise OSError(msg)
 
 
 def make_folder(folder: Path) -> None:
@@ -175,7 +218,7 @@ def make_folder(folder: Path) -> None:
         msg = f"The folder {folder} cannot be made, as {file} is a file. Give one of them another name."
         raise OSError(msg) from error
     for part in reversed(missing):
-        _sync_folder(part.parent)
+        sync_folder(part.parent)
 
 
 def remove_partial(partial: Path) -> None:
@@ -235,7 +278,7 @@ def _exchange(partial: Path, path: Path, old: Path) -> None:
         if replaced:
             old.replace(path)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     if replaced:
         shutil.rmtree(old)
 
@@ -249,10 +292,10 @@ def _sync_tree(path: Path) -> None:
     for root, _, names in path.walk():
         for name in names:
             _sync_tree(root / name)
-        _sync_folder(root)
+        sync_folder(root)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, where the file system can be asked for it."""
     handle = os.open(folder, os.O_RDONLY)
     try:

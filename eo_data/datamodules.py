@@ -38,6 +38,8 @@ _SPLITS_OF: Mapping[str, tuple[Split, ...]] = {
     "test": ("test",),
     "predict": ("predict",),
 }
+#: TerraTorch's own writer of predictions, which names files after those of the input.
+_STOCK_WRITER = "CustomWriter"
 
 
 class ChipDataModule(ChipSplits, SplitLoaders):
@@ -65,8 +67,9 @@ class ChipDataModule(ChipSplits, SplitLoaders):
         Raises
         ------
         ValueError
-            If a folder, file or split is missing or empty, samples are duplicate or incomplete, a backbone of this
-            project expects other bands or no dates, or the model other classes; or a shard is to be trained on.
+            If nothing of the run can put tiles together, a folder, file or split is missing or empty, samples are
+            duplicate or incomplete, a backbone of this project expects other bands or no dates, or the model other
+            classes; or a shard is to be trained on.
         """
         task = self.run.task
         self.shard = agreed(self.shard, getattr(task, "shard", None))
@@ -80,10 +83,24 @@ class ChipDataModule(ChipSplits, SplitLoaders):
                 check_classes(task, self.label.classes)
         if task is not None and stage == "fit":
             check_adapters(task)
+        if stage == "predict" and self.tiling is not None and not self.lists_faults:
+            self._check_writer()
         splits = _SPLITS_OF.get(stage or "", SPLITS)
         records = self._records(labelled=splits != ("predict",))
         for split in splits:
             setattr(self, f"{split}_dataset", self.dataset(split, records))
+
+    def _check_writer(self) -> None:
+        """Refuse tiles that each would be written to the one file that is named after their raster."""
+        callbacks = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        names = {type(callback).__name__ for callback in callbacks}
+        if _STOCK_WRITER in names and not any(getattr(own, "keeps_georeference", False) for own in callbacks):
+            msg = (
+                f"tile ({self.tile}) cuts rasters, and TerraTorch's writer would write every tile of a raster to the "
+                "same file. Add {class_path: eo_finetune.LabelMapWriter} to trainer.callbacks, which puts them "
+                "together; or leave tile out."
+            )
+            raise ValueError(msg)
 
     @property
     def infers_by_tiles(self) -> bool:

@@ -19,8 +19,11 @@ from types import MappingProxyType
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
+        "merge": ("eo_embed.merge", "main", "one export of all shards below a folder"),
         "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
         "pictures": ("eo_embed.pictures.command", "main", "the grids of an export as pictures"),
+        "convert": ("eo_embed.publishing.command", "main", "an export as Zarr, COGs or GeoParquet that others read"),
+        "stac": ("eo_embed.publishing.stac_command", "main", "a STAC catalogue of an export"),
         "probe": ("eo_embed.probe", "main", "how well labels can be read off an export"),
         "inspect": ("eo_data.inspect", "main", "what happens to a sample on its way to the encoder"),
         "statistics": ("eo_data.statistics", "main", "mean and deviation of a data set's bands"),

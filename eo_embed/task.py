@@ -11,12 +11,12 @@ from lightning.pytorch import Callback
 
 from eo_core.config import config_text
 from eo_core.file_state import Verify
+from eo_data.catalog.shards import Shard, shard_of
 from eo_embed.export.exporter import Exporter
-from eo_embed.export.facts import export_facts, run_provenance
+from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
 from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.export.summary import Counts
-from eo_embed.fine_tuned import check_same_inputs_as_training
 from eo_embed.guard import EndOfRun
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
@@ -32,7 +32,7 @@ else:
         from torchgeo.trainers import BaseTask
 
 #: Arguments that do not change the numbers.
-_NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over"))
+_NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard"))
 
 
 class EmbeddingTask(BaseTask):
@@ -77,6 +77,10 @@ class EmbeddingTask(BaseTask):
         of the machine.
     take_over : bool
         Go on in a folder that a run on another machine has locked and left.
+    shard : Shard, optional
+        Export only this part of the samples, such as ``{index: 0, of: 3}``, to ``out/shards/0-of-3``. Data modules of
+        `eo_data` may state it instead, or as well; others know no shards. ``python -m eo_embed.merge out`` makes the
+        whole.
 
     Raises
     ------
@@ -102,10 +106,11 @@ class EmbeddingTask(BaseTask):
         verify: Verify = "stat",
         absolute_paths: bool = False,  # noqa: FBT001, FBT002
         take_over: bool = False,  # noqa: FBT001, FBT002
+        shard: Shard | None = None,
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
-        self.out = Path(out)
+        self.out, self.shard = Path(out), shard
         self._exporter: Exporter | None = None
         super().__init__()
 
@@ -177,9 +182,9 @@ class EmbeddingTask(BaseTask):
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        root = getattr(data, "root", None)
+        made = (self.out, self.model, self.settings, self.facts(), self.provenance())
         exporter = Exporter(
-            self.out, self.model, self.settings, self.facts(), self.provenance(), rank=self.global_rank, root=root
+            *made, rank=self.global_rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard)
         )
         dataset = getattr(data, "predict_dataset", None)
         known = dataset if hasattr(dataset, "inputs") else None
@@ -229,6 +234,19 @@ class EmbeddingTask(BaseTask):
             print(exporter.complete(Counts.of(total)))  # noqa: T201
         self.trainer.strategy.barrier()
         exporter.raise_if_failed()
+
+    def teardown(self, stage: str) -> None:
+        """End the export of a shard without samples: Lightning calls nothing else where there are no batches.
+
+        Raises
+        ------
+        ValueError
+            As `on_predict_end`.
+        """
+        of_shard = getattr(self._data_module(), "shard", None) is not None
+        if stage == "predict" and of_shard and not sum(self.trainer.num_predict_batches):
+            self.on_predict_start()
+            self.on_predict_end()
 
     def release(self) -> None:
         """Let other runs write to the folder."""

@@ -47,6 +47,12 @@ class TileWindow:
         height, width = self.of
         return self.top, self.left, min(self.side, height - self.top), min(self.side, width - self.left)
 
+    @property
+    def core_in_raster(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right of the core from the corner of the raster."""
+        top, left, bottom, right = self.core
+        return self.top + top, self.left + left, self.top + bottom, self.left + right
+
 
 @dataclass(frozen=True)
 class SceneFiles:

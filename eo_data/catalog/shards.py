@@ -7,9 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eo_core.text import composed
-from eo_data.catalog.records import Record
+
+if TYPE_CHECKING:
+    from eo_data.catalog.records import Record
 
 #: Folder below that of a whole that holds what its shards made.
 SHARDS = "shards"
@@ -122,3 +125,29 @@ def agreed(of_data: Shard | None, of_task: Shard | None) -> Shard | None:
         )
         raise ValueError(msg)
     return of_data or of_task
+
+
+def shard_of(data_module: object, of_task: Shard | None) -> Shard | None:
+    """Return the shard of the samples that a data module gives.
+
+    Parameters
+    ----------
+    data_module : object
+        That has been set up.
+    of_task : Shard, optional
+        What the task states.
+
+    Raises
+    ------
+    ValueError
+        If the task states a shard and the data module does not know what that is.
+    """
+    shard: Shard | None = getattr(data_module, "shard", None)
+    if of_task is not None and shard != of_task:
+        kind = type(data_module).__name__
+        msg = (
+            f"shard is {of_task}, but {kind} gives all samples: only data modules of eo_data.datamodules know shards. "
+            "Use one of them, give a split file for each job, or leave shard out."
+        )
+        raise ValueError(msg)
+    return shard

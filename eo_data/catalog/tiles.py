@@ -1,15 +1,15 @@
 """Large rasters as tiles that are read by window: memory does not grow with the raster.
 
-Tiles start at multiples of their size; the last one of a row or column starts as late as a common grid allows, so that
-it sees real neighbours instead of padding. Where tiles overlap, the core of each reaches to the middle of the overlap,
-so that the cores cover the raster without gap or overlap, on one grid of patches.
+What an encoder makes of a pixel depends on the pixels around it, so that tiles side by side would leave seams. Windows
+overlap: each sees a halo around its core, and only the core is kept. Cores lie on a regular lattice, so that they cover
+the raster without gap or overlap. At the raster's edges, windows are shifted inwards instead of padded.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.raster.sample import SampleError
@@ -18,59 +18,105 @@ from eo_data.raster.sample import SampleError
 _MOST_TILES = 50_000_000
 
 
-def aligned_starts(length: int, tile: int, align: int) -> list[int]:
-    """Start of each tile along an axis, in pixels.
+@dataclass(frozen=True)
+class Tiling:
+    """How rasters are cut into tiles; all in pixels.
 
     Parameters
     ----------
-    length : int
-        Length of the axis in pixels.
     tile : int
-        Side of a tile, a multiple of ``align``.
+        Side of a window, a positive multiple of ``align``.
     align : int
-        Starts are multiples of this: the side of a patch of the coarsest bands.
-
-    Returns
-    -------
-    list of int
-        The last tile may reach over the end by less than ``align``, or, if there is only one, by more.
-    """
-    if length <= tile:
-        return [0]
-    last = -(-(length - tile) // align) * align
-    return [*range(0, last, tile), last]
-
-
-def spans(starts: Sequence[int], tile: int, length: int, align: int) -> list[tuple[int, int]]:
-    """Return start and end of the core of each tile: cuts are half-way in an overlap, on the grid of ``align``."""
-    cuts = [0]
-    for left, right in itertools.pairwise(starts):
-        middle = (left + tile + right) // 2
-        cuts.append(max(right, middle // align * align))
-    return list(zip(cuts, [*cuts[1:], length], strict=True))
-
-
-def tile_windows(height: int, width: int, tile: int, align: int) -> Iterator[TileWindow]:
-    """Yield the tiles of a raster, row by row.
+        Windows and cores start at multiples of this: the side of a patch of the coarsest bands.
+    halo : int
+        What a window sees on each side of its core, a multiple of ``align``; less than half of ``tile``.
 
     Raises
     ------
     ValueError
-        If ``tile`` is no positive multiple of ``align``.
+        If these do not fit together; the message has values that do.
     """
-    if align < 1 or tile < 1 or tile % align:
-        msg = f"tile must be a positive multiple of tile_align, got {tile} and {align}."
-        raise ValueError(msg)
-    rows, columns = aligned_starts(height, tile, align), aligned_starts(width, tile, align)
-    core_rows, core_columns = spans(rows, tile, height, align), spans(columns, tile, width, align)
-    for top, (first_row, end_row) in zip(rows, core_rows, strict=True):
-        for left, (first_column, end_column) in zip(columns, core_columns, strict=True):
-            core = (first_row - top, first_column - left, end_row - top, end_column - left)
-            yield TileWindow(top, left, tile, core, (height, width))
+
+    tile: int
+    align: int
+    halo: int = 0
+
+    def __post_init__(self) -> None:
+        if self.align < 1 or self.tile < 1 or self.tile % self.align:
+            msg = f"tile must be a positive multiple of tile_align, got {self.tile} and {self.align}."
+            raise ValueError(msg)
+        most = (self.tile - 1) // 2 // self.align * self.align
+        if self.halo % self.align or not 0 <= self.halo <= most:
+            near = min(max(self.halo, 0) // self.align * self.align, most)
+            valid = list(dict.fromkeys((near, min(near + self.align, most))))
+            msg = (
+                f"halo must be a multiple of tile_align ({self.align} pixels) and less than half of tile "
+                f"({self.tile}), at most {most}, got {self.halo}. Nearest: {' or '.join(map(str, valid))}."
+            )
+            raise ValueError(msg)
+
+    @property
+    def step(self) -> int:
+        """Side of a cell of the lattice of cores."""
+        return self.tile - 2 * self.halo
+
+    def axis(self, length: int) -> list[tuple[int, int, int]]:
+        """Return the windows along an axis: where each starts, and where its core starts and ends.
+
+        Parameters
+        ----------
+        length : int
+            Length of the axis.
+
+        Returns
+        -------
+        list of (int, int, int)
+            Cores begin at multiples of `step`. At an end of the raster, where one window sees several cells of the
+            lattice whole, they are one core. The last window may reach over the end by less than ``align``, or, if
+            there is only one, by more.
+        """
+        last = max(0, -(-(length - self.tile) // self.align) * self.align)
+        starts = ((min(max(0, first - self.halo), last), first) for first in range(0, length, self.step))
+        firsts = [(start, next(cells)[1]) for start, cells in itertools.groupby(starts, lambda own: own[0])]
+        ends = [*(first for _, first in firsts[1:]), length]
+        return [(start, first, end) for (start, first), end in zip(firsts, ends, strict=True)]
+
+    def count(self, height: int, width: int) -> int:
+        """Return the number of windows of a raster, at most: those at its ends may be fewer."""
+        return -(-height // self.step) * -(-width // self.step)
+
+    def windows(self, height: int, width: int) -> Iterator[TileWindow]:
+        """Yield the tiles of a raster, row by row."""
+        columns = self.axis(width)
+        for top, first_row, end_row in self.axis(height):
+            for left, first_column, end_column in columns:
+                core = (first_row - top, first_column - left, end_row - top, end_column - left)
+                yield TileWindow(top, left, self.tile, core, (height, width))
+
+
+def usual_halo(tile: int, align: int) -> int:
+    """Return the halo where none is stated: a sixth of the tile, as a multiple of ``align``."""
+    return (tile + 3 * align) // (6 * align) * align if align > 0 else 0
+
+
+def tiling_of(tile: int | None, align: int, halo: int | None) -> Tiling | None:
+    """Return how rasters are cut, by the arguments of a data module; ``None`` for whole rasters.
+
+    Raises
+    ------
+    ValueError
+        As `Tiling`; or for a halo without tiles.
+    """
+    if tile is None:
+        if halo is not None:
+            msg = f"halo is of tiles, and there are none. State tile, such as tile: 288; or leave halo ({halo}) out."
+            raise ValueError(msg)
+        return None
+    return Tiling(tile, align, usual_halo(tile, align) if halo is None else halo)
 
 
 def tiled(
-    records: Sequence[Record], tile: int, align: int, size_of: Callable[[Record], tuple[int, int]]
+    records: Sequence[Record], tiling: Tiling, size_of: Callable[[Record], tuple[int, int]], *, skip: bool = False
 ) -> list[Record]:
     """Cut samples into tiles; ids get the row and column where a tile starts: ``id/r0_c288``.
 
@@ -78,27 +124,40 @@ def tiled(
     ----------
     records : sequence of Record
         The samples.
-    tile, align : int
-        As in `tile_windows`.
+    tiling : Tiling
+        How.
     size_of : callable
         Height and width in pixels of what is read of a sample.
+    skip : bool
+        Whether samples whose size cannot be read stay whole, to be listed.
 
     Raises
     ------
     SampleError
         If a size cannot be read, or is that of more tiles than anybody has.
     """
-    cut = []
+    cut: list[Record] = []
     for record in records:
-        height, width = size_of(record)
-        count = -(-height // tile) * -(-width // tile)
-        if count > _MOST_TILES:
-            msg = (
-                f"{record.id}: {height} x {width} pixels are {count} tiles of {tile}. Look at the file, or raise tile."
-            )
-            raise SampleError(msg)
+        try:
+            height, width = size_of(record)
+            _refuse_many(record, tiling, height, width)
+        except SampleError:
+            if not skip:
+                raise
+            cut.append(record)
+            continue
         cut += [
             replace(record, id=f"{record.id}/r{window.top}_c{window.left}", window=window, raster_id=record.id)
-            for window in tile_windows(height, width, tile, align)
+            for window in tiling.windows(height, width)
         ]
     return cut
+
+
+def _refuse_many(record: Record, tiling: Tiling, height: int, width: int) -> None:
+    count = tiling.count(height, width)
+    if count > _MOST_TILES:
+        msg = (
+            f"{record.id}: {height} x {width} pixels are {count} tiles of {tiling.tile}. Look at the file, or raise "
+            "tile."
+        )
+        raise SampleError(msg)

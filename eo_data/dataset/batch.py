@@ -191,7 +191,12 @@ def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetada
         )
         raise SampleError(msg)
     core = torch.tensor(window.core, dtype=torch.float64) / window.side
-    found: SampleMetadata = {"core": core, "raster_id": record.raster_id, "raster_hw": torch.tensor(window.of)}
+    found: SampleMetadata = {
+        "core": core,
+        "raster_core": torch.tensor(window.core_in_raster),
+        "raster_id": record.raster_id,
+        "raster_hw": torch.tensor(window.of),
+    }
     whole = shifted(old.transform, -window.left, -window.top)
     if whole is not None:
         found["raster_geotransform"] = torch.tensor(whole.to_gdal(), dtype=torch.float64)

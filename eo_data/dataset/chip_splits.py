@@ -31,12 +31,11 @@ from eo_data.catalog.records import (
 from eo_data.catalog.shards import Shard, in_shard
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
-from eo_data.catalog.tiles import tile_windows, tiled
+from eo_data.catalog.tiles import tiled, tiling_of
 from eo_data.dataset.dataset import EoDataset, Skipped, usable_records, write_skipped
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.preprocess.augmentation import Augmentation
 from eo_data.preprocess.steps import Preprocess
-from eo_data.raster.sample import SampleError
 from eo_data.readers.formats.limits import Limits
 from eo_data.readers.images import ImageReader
 from eo_data.temporal.frame_policy import FramePolicy
@@ -103,6 +102,9 @@ class ChipSplits:
     tile_align : int
         Tiles start at multiples of this; the side of a patch in pixels at the coarsest GSD (THOR with 20 m bands and
         patches of 8: 16).
+    halo : int, optional
+        Pixels that a tile sees on each side of the part that is kept of it, a multiple of ``tile_align``, so that no
+        seams are left; a sixth of the tile by default. 0 lays tiles side by side.
     train_fraction : float
         Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
         reads all training labels once.
@@ -165,6 +167,7 @@ class ChipSplits:
         drop_last: bool = False,  # noqa: FBT001, FBT002
         tile: int | None = None,
         tile_align: int = 16,
+        halo: int | None = None,
         train_fraction: float = 1.0,
         fraction_seed: int = 0,
         allow_other_preprocess: bool = False,  # noqa: FBT001, FBT002
@@ -182,8 +185,6 @@ class ChipSplits:
         one_of("on_error", on_error, get_args(OnError))
         _check_sizes(modalities, batch_size, train_fraction)
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        if tile is not None:
-            list(tile_windows(1, 1, tile, tile_align))  # checks them
         self.root = Path(root)
         self.other_roots = as_folders("other_roots", other_roots)
         self.limits = Limits(
@@ -204,7 +205,8 @@ class ChipSplits:
         }
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
-        self.tile, self.tile_align = tile, tile_align
+        self.tile, self.tile_align, self.tiling = tile, tile_align, tiling_of(tile, tile_align, halo)
+        self.halo = None if self.tiling is None else self.tiling.halo
         self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
         self.allow_other_preprocess = allow_other_preprocess
         self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
@@ -249,8 +251,10 @@ class ChipSplits:
         label = None if split == "predict" else self.label
         reader = SampleReader(self._readers(chosen), label, self.task, self.limits, self.root)
         transforms = self.transforms.get(split)
+        if split == "predict" and self.tiling is not None:
+            chosen = tiled(chosen, self.tiling, reader.size, skip=self.on_error == "skip")
         dataset = EoDataset(
-            in_shard(self.shard, self._tiled(chosen, reader)) if split == "predict" else chosen,
+            in_shard(self.shard, chosen) if split == "predict" else chosen,
             reader,
             self.preprocess,
             Augmentation(transforms) if transforms else None,
@@ -306,20 +310,6 @@ class ChipSplits:
                 name, source, None if source.static else self.frames, index, self.root, self.limits
             )
         return readers
-
-    def _tiled(self, records: Sequence[Record], reader: SampleReader) -> list[Record]:
-        """Cut rasters into tiles; with ``on_error: skip`` those whose size cannot be read stay whole, to be listed."""
-        if self.tile is None:
-            return list(records)
-        cut: list[Record] = []
-        for record in records:
-            try:
-                cut += tiled([record], self.tile, self.tile_align, reader.size)
-            except SampleError:
-                if self.on_error == "raise":
-                    raise
-                cut.append(record)
-        return cut
 
     def _warn_of_absent_classes(self, records: Sequence[Record], reader: SampleReader) -> None:
         """Say which classes will not be learned, because no label has them."""

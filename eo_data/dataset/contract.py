@@ -42,8 +42,10 @@ class SampleMetadata(TypedDict, total=False):
     #: Int64 ``(2,)``: rows and columns of ``image``.
     raster_shape: torch.Tensor
     #: Float64 ``(4,)``: top, left, bottom, right of what a tile stands for, as shares (0..1) of its side. This key and
-    #: the next three are there for tiles only.
+    #: the next four are there for tiles only.
     core: torch.Tensor
+    #: Int64 ``(4,)``: first row and column of that part in the raster, and those after its last.
+    raster_core: torch.Tensor
     #: Id of the raster that a tile is of.
     raster_id: str
     #: Int64 ``(2,)``: rows and columns of that raster.

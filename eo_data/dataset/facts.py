@@ -31,7 +31,7 @@ def describe_data(module: object) -> dict[str, Any]:
     """
     kind = type(module)
     facts: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
-    for name in ("modalities", "preprocess", "frames", "dates_as", "missing_modality", "tile", "tile_align"):
+    for name in ("modalities", "preprocess", "frames", "dates_as", "missing_modality", "tile", "tile_align", "halo"):
         value = getattr(module, name, None)
         if value is not None:
             facts[name] = plain_values(value)

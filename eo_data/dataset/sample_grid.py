@@ -23,6 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from eo_core.addresses import without_credentials
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.areas import covered_area
+from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted
 from eo_data.readers.formats.geotiff import open_dataset
@@ -53,6 +54,10 @@ class SampleGrid:
         whole.
     raster_id : str
         Id of the raster that a tile is of.
+    raster : PixelGrid or None
+        Grid of that raster, in pixels before preprocessing; ``None`` of a whole sample.
+    raster_core : tuple of int or None
+        Top, left, bottom and right of what a tile stands for, in pixels of the raster.
     to_input : affine.Affine or None
         From (column, row) of the pixels to those of the input before preprocessing; ``None`` if it is not known.
     input_shape : tuple of int or None
@@ -74,6 +79,8 @@ class SampleGrid:
     dates: tuple[date, ...]
     core: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     raster_id: str = ""
+    raster: PixelGrid | None = None
+    raster_core: tuple[int, int, int, int] | None = None
     to_input: Affine | None = None
     input_shape: tuple[int, int] | None = None
     inputs: Mapping[str, Any] | None = None
@@ -145,6 +152,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             _valid(batch, i, size),
             _dates(batch, i),
             *_part(batch, i),
+            *_raster(batch, i),
             *_input(batch, i),
             json.loads(batch["inputs"][i]) if "inputs" in batch else None,
             shapely.from_wkt(_text(batch.get("region"), i)) if _text(batch.get("region"), i) else None,
@@ -210,6 +218,18 @@ def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, flo
         return (0.0, 0.0, 1.0, 1.0), ""
     top, left, bottom, right = (float(value) for value in batch["core"][index])
     return (top, left, bottom, right), str(batch["raster_id"][index])
+
+
+def _raster(batch: Mapping[str, Any], index: int) -> tuple[PixelGrid | None, tuple[int, int, int, int] | None]:
+    if "raster_core" not in batch:
+        return None, None
+    height, width = (int(value) for value in batch["raster_hw"][index])
+    transform = None
+    if "raster_geotransform" in batch:
+        transform = Affine.from_gdal(*(float(value) for value in batch["raster_geotransform"][index]))
+    crs = _text(batch.get("crs"), index) or None
+    top, left, bottom, right = (int(value) for value in batch["raster_core"][index])
+    return PixelGrid(height, width, transform, crs), (top, left, bottom, right)
 
 
 def _input(batch: Mapping[str, Any], index: int) -> tuple[Affine | None, tuple[int, int] | None]:

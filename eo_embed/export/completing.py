@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from eo_embed.export.folder import check_complete
 from eo_embed.export.record.ledger import Ledger, written_state
@@ -21,7 +24,8 @@ def complete(
     ledger: Ledger,
     failures: Sequence[Mapping[str, str]],
     counts: Counts,
-    stac: Mapping[str, Any],
+    dimensions: int = 0,
+    gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
@@ -36,8 +40,10 @@ def complete(
         Of all processes, as `eo_embed.export.record.failures.Failures.merge` gives them.
     counts : Counts
         Sum of the counts of all processes.
-    stac : mapping
-        Fields of the STAC embedding extension that describe the export.
+    dimensions : int
+        Numbers in a vector; 0 where this process has written none.
+    gsd : float
+        Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
 
@@ -64,6 +70,7 @@ def complete(
     if not known or failures != manifest.content["failures"]:
         if data_set is not None:
             manifest.move_to(data_set)
+        stac = settings.stac(*_described(folder, settings, inputs, dimensions, gsd))
         manifest.complete(shown, inputs, failures, stac, written)
     ledger.close()
     return shown
@@ -103,3 +110,19 @@ def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[st
         if entry.get("raster_id"):
             tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
     return tiles
+
+
+def _described(
+    folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]], dimensions: int, gsd: float
+) -> tuple[int, float]:
+    """Return numbers in a vector and side of a cell of the last item, whichever process and run has written it."""
+    if not inputs or (dimensions and not gsd):
+        return dimensions, gsd
+    last = inputs[-1]
+    if not dimensions:
+        grid = next((file for file in last["files"] if file != POOLED), None)
+        if grid is None:
+            dimensions = pq.read_schema(folder / POOLED).field("embedding").type.list_size
+        else:
+            dimensions = len(settings.format.reader(folder / grid).array)
+    return dimensions, (last["area_m2"] / math.prod(last["grid_hw"])) ** 0.5

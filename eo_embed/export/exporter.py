@@ -22,11 +22,12 @@ import torch
 
 from eo_core.locks import FolderLock
 from eo_data.catalog.hrefs import Href
+from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.completing import complete
-from eo_embed.export.facts import data_set_of
-from eo_embed.export.folder import open_export, place_before, refuse_another_data_set
+from eo_embed.export.facts import data_set_of, shard_provenance
+from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
 from eo_embed.export.record.failures import Failures
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
@@ -82,6 +83,9 @@ class Exporter:
         Number of this process among those that write to the folder; 0 begins and completes the export.
     root : Path, optional
         Folder of the data set, from which ids and paths of files start.
+    shard : Shard, optional
+        Which part of the samples the batches are: it becomes a whole export in a folder of its own below ``folder``,
+        ``shards/0-of-3``, and `eo_embed.merge` makes one of all of them.
     """
 
     def __init__(
@@ -94,10 +98,12 @@ class Exporter:
         *,
         rank: int = 0,
         root: Path | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder) if shard is None else shard.folder(Path(folder))
         self.encoder, self.settings, self.facts = encoder, settings, facts
-        self.provenance = provenance or {}
+        self.provenance = dict(provenance or {}) | shard_provenance(shard, settings.on_error)
+        self.shard = shard
         self.rank = rank
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
@@ -165,6 +171,8 @@ class Exporter:
             If the folder holds an export with other facts or of another data set, or files but no export; or another
             run writes to it.
         """
+        if self.shard is not None:
+            refuse_beside_whole(self.folder.parent.parent)
         if self.rank == 0:
             self._lock.acquire()
         try:
@@ -282,8 +290,8 @@ class Exporter:
         """
         run = self._opened()
         self._lock.check()
-        stac = self.settings.stac(run.items.dimensions, run.items.gsd)
-        shown = complete(self.settings, run.manifest, run.ledger, run.failures.merge(), counts, stac, run.data_set)
+        made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
+        shown = complete(self.settings, run.manifest, run.ledger, *made)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 
@@ -300,7 +308,8 @@ class Exporter:
             Under ``on_error: raise`` if an item of any process failed; also else if all did.
         """
         run = self._opened()
-        run.failures.raise_if_any(self.settings.on_error, others=self.rank != 0 or any(run.manifest.items()))
+        others = self.rank != 0 or self.shard is not None or any(run.manifest.items())
+        run.failures.raise_if_any(self.settings.on_error, others=others)
 
     def _opened(self) -> _Run:
         if self._run is None:

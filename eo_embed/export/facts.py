@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import socket
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eo_core.addresses import without_credentials
 from eo_core.config import without_folders
 from eo_core.fingerprint import fingerprint, sha256_of_file
-from eo_data.dataset.facts import describe_data
+from eo_data.catalog.shards import Shard
+from eo_data.dataset.consistency import check_inputs
+from eo_data.dataset.facts import describe_data, describe_inputs
 from eo_embed.export.record.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
+from eo_models.checkpoints import read_file
 
+#: Where our data modules keep their facts in a checkpoint.
+_FACTS = "facts"
 #: How many different notes on samples are told.
 _NOTES = 20
 
@@ -106,6 +114,21 @@ def _notes(records: Iterable[Any]) -> dict[str, dict[str, int]]:
     return {modality: dict(own.most_common(_NOTES)) for modality, own in counts.items()}
 
 
+def shard_provenance(shard: Shard | None, on_error: str) -> dict[str, Any]:
+    """Return what a merge of shards must know of the run of one, and where that ran; nothing without a shard.
+
+    Parameters
+    ----------
+    shard : Shard, optional
+        Which part of the samples was made. It changes no number, so that it is none of the facts.
+    on_error : {'raise', 'skip'}
+        Whether failed items end the run with an error.
+    """
+    if shard is None:
+        return {}
+    return {"shard": {**asdict(shard), "on_error": on_error, "host": socket.gethostname()}}
+
+
 def data_set_of(root: Path, *, absolute_paths: bool = False) -> dict[str, str]:
     """Return which data set an export is of: its root, and a number by which a moved one is noticed.
 
@@ -119,3 +142,53 @@ def data_set_of(root: Path, *, absolute_paths: bool = False) -> dict[str, str]:
     place = root.resolve()
     named = place.as_posix() if absolute_paths else place.name
     return {"root": named, "place": fingerprint({"root": place.as_posix()})[:16]}
+
+
+def check_same_inputs_as_training(checkpoint: str | Path, blocks: Sequence[int] | None, data_module: object) -> None:
+    """Compare an export with the training that made a checkpoint of a TerraTorch task.
+
+    Files of weights alone, such as published ones, say nothing about a training and pass.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        The file that the backbone's ``ckpt`` names.
+    blocks : sequence of int, optional
+        Blocks that are exported, from 0; ``None`` where the backbone does not state them.
+    data_module : object
+        Data module of the export; compared if it is one of `eo_data`.
+
+    Raises
+    ------
+    ValueError
+        If the data module makes other numbers than those of the training, without ``allow_other_preprocess``.
+    CheckpointError
+        If the file cannot be read.
+    """
+    _, content = read_file(checkpoint)
+    if not isinstance(content, Mapping) or "state_dict" not in content:
+        return
+    states = [state[_FACTS] for state in content.values() if isinstance(state, Mapping) and _FACTS in state]
+    if states and hasattr(data_module, "allow_other_preprocess"):
+        check_inputs(states[0], describe_inputs(data_module), allowed=data_module.allow_other_preprocess)
+    last = _last_trained(content.get("hyper_parameters"))
+    untrained = [block for block in blocks or () if last is not None and block > last]
+    if untrained:
+        warnings.warn(
+            f"This export takes block {', '.join(map(str, untrained))}, but {checkpoint} was fine-tuned up to block "
+            f"{last} (backbone_out_indices): later blocks were not trained with it. Export `layers: [{last}]`.",
+            stacklevel=2,
+        )
+
+
+def _last_trained(task: object) -> int | None:
+    """Return the last block that a fine-tuning used, if it trained the encoder and states its blocks."""
+    if not isinstance(task, Mapping) or task.get("freeze_backbone"):
+        return None
+    model = task.get("model_args")
+    if not isinstance(model, Mapping):
+        return None
+    indices = model.get("backbone_out_indices")
+    if not isinstance(indices, Sequence) or not indices or any(not isinstance(i, int) or i < 0 for i in indices):
+        return None
+    return max(indices)

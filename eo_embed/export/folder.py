@@ -25,6 +25,7 @@ from typing import Any
 from eo_core.files import PARTIAL, remove_partials
 from eo_core.fingerprint import differences
 from eo_core.locks import LOCK
+from eo_data.catalog.shards import SHARDS
 from eo_embed.export.facts import data_set_of
 from eo_embed.export.record import failures
 from eo_embed.export.record.failures import Failures
@@ -96,6 +97,12 @@ def _holds_export(folder: Path, *, damaged: bool = False) -> bool:
         return True
     # A crash before the first manifest leaves only its temporary file.
     others = [path.name for path in folder.glob("*") if not path.name.startswith((PARTIAL, LOCK))]
+    if SHARDS in others:
+        msg = (
+            f"{folder} holds shards of an export. State which shard this run is (shard: {{index: 0, of: 3}}), make the "
+            f"whole of them (python -m eo_embed.merge {folder}), or give another folder."
+        )
+        raise ValueError(msg)
     if others:
         msg = (
             f"{folder} holds files but no {MANIFEST}, so it is no export: {', '.join(sorted(others)[:5])}. Give "
@@ -150,7 +157,7 @@ def open_export(
     if state is not FolderState.NEW:
         return _gone_on_with(place, state, facts, provenance or {})
     if _holds_export(place, damaged=overwrite):
-        _clear(place)
+        clear_export(place)
     remove_partials(place)
     return Manifest.create(place, facts, provenance or {}, stac, data_set), Ledger(place)
 
@@ -201,6 +208,22 @@ def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Revie
         "the same data set, copied: copy it with its times (cp -p, rsync -t)."
     )
     raise ValueError(msg)
+
+
+def refuse_beside_whole(folder: Path) -> None:
+    """Refuse to begin a shard in a folder that holds an export which was not made of shards.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if (folder / MANIFEST).is_file() and "shards" not in read_manifest(folder).content["provenance"]:
+        msg = (
+            f"{folder} holds an export that was made without shards. Go on with it without shard, or give the shards "
+            "another folder."
+        )
+        raise ValueError(msg)
 
 
 def check_complete(folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]]) -> None:
@@ -261,8 +284,8 @@ def _remove_orphans(folder: Path) -> None:
             path.unlink()
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an export makes, and the folders that are empty then.
+def clear_export(folder: Path) -> None:
+    """Remove what an export makes, and the folders that are empty then; its shards stay.
 
     The manifest stays until the next one replaces it, so that a crash in between leaves a folder that can be opened.
     """

@@ -129,6 +129,8 @@ def _embedding(
         pooled = pooled_over(_needed(sample, grid), covered, sample.valid_share(whole), settings.pooling)
     rows, columns = sample.cells(whole) if covered is None else _window(covered)
     share = sample.valid_share(whole)[rows, columns]
+    if covered is None and _is_of_core(sample, grid) and pooled is not None and settings.pooling != "cls":
+        pooled = pooled_over(_needed(sample, grid)[:, rows, columns], share, share, settings.pooling)
     if settings.l2_normalise:
         pooled = None if pooled is None else of_length_one(pooled)
         grid = None if grid is None else of_length_one(grid)
@@ -149,8 +151,15 @@ def _embedding(
         share.shape,
         sample.dates,
         sample.sources,
-        float(sample.valid.mean()) if covered is None else _weighted(sample.valid_share(whole), covered),
+        float(sample.valid[sample.cells(sample.valid.shape)].mean())
+        if covered is None
+        else _weighted(sample.valid_share(whole), covered),
     )
+
+
+def _is_of_core(sample: SampleGrid, grid: np.ndarray | None) -> bool:
+    """Whether the vector of a sample is over the cells that it stands for: of tiles, so that their parts agree."""
+    return bool(sample.raster_id) and (grid is not None or sample.core != (0.0, 0.0, 1.0, 1.0))
 
 
 def of_length_one(vectors: np.ndarray) -> np.ndarray:
@@ -200,7 +209,7 @@ def _window(covered: np.ndarray) -> tuple[slice, slice]:
 def _needed(sample: SampleGrid, grid: np.ndarray | None) -> np.ndarray:
     if grid is None:
         msg = (
-            f"{sample.id} is a region, whose vector is the mean over its cells, but the backbone's tokens form no "
+            f"The vector of {sample.id} is over the cells of a region or tile, but the backbone's tokens form no "
             "grid. Use pooling: cls, an input whose size its patches divide, or a square around a point."
         )
         raise ValueError(msg)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyproj import CRS
 from rasterio.errors import RasterioError
 
+from eo_data.catalog.shards import SHARDS
 from eo_embed.export.record.manifest import COMPLETE, Manifest
 from eo_embed.reading.questions import Questions
 from eo_embed.reading.vectors import chosen_layer
@@ -110,7 +111,7 @@ class Export(Questions):
             raise ValueError(msg)
 
     @functools.cached_property
-    def _grids(self) -> dict[tuple[str, str], tuple[Format, Path]]:
+    def grid_files(self) -> dict[tuple[str, str], tuple[Format, Path]]:
         """Format and file of each grid by id and layer, by their names: reading them all would take minutes."""
         single = format_of(self.path)
         if single is not None:
@@ -130,7 +131,7 @@ class Export(Questions):
     def ids(self) -> tuple[str, ...]:
         """Ids of all samples, sorted."""
         pooled = [] if self.pooled is None else self.pooled["id"].tolist()
-        return tuple(sorted({*pooled, *(key[0] for key in self._grids)}))
+        return tuple(sorted({*pooled, *(key[0] for key in self.grid_files)}))
 
     @functools.cached_property
     def failures(self) -> dict[str, str]:
@@ -141,7 +142,7 @@ class Export(Questions):
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, sorted; one empty name if there was only one."""
         pooled = [] if self.pooled is None else self.pooled["layer"].tolist()
-        return tuple(sorted({*pooled, *(key[1] for key in self._grids)}))
+        return tuple(sorted({*pooled, *(key[1] for key in self.grid_files)}))
 
     def grid(self, id: str, layer: str = "") -> xr.DataArray:  # noqa: A002  (the word of every export's column)
         """Return a grid, de-quantised.
@@ -166,15 +167,15 @@ class Export(Questions):
         ValueError
             If there is no such grid, or its file is damaged.
         """
-        layers = sorted({known for _, known in self._grids})
+        layers = sorted({known for _, known in self.grid_files})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
-        found = self._grids.get((id, wanted))
+        found = self.grid_files.get((id, wanted))
         if found is None:
-            known = [name for name, _ in self._grids]
+            known = [name for name, _ in self.grid_files]
             nearest = ", ".join(difflib.get_close_matches(id, known, 3)) or ", ".join(sorted(known)[:3]) or "none"
             msg = (
-                f"{self.path} has no grid of id {id!r} and layer {layer!r}. It has {len(self._grids)} grids; nearest "
-                f"ids: {nearest}; layers: {', '.join(map(repr, layers)) or 'none'}."
+                f"{self.path} has no grid of id {id!r} and layer {layer!r}. It has {len(self.grid_files)} grids; "
+                f"nearest ids: {nearest}; layers: {', '.join(map(repr, layers)) or 'none'}."
             )
             raise ValueError(msg)
         form, file = found
@@ -183,9 +184,8 @@ class Export(Questions):
     def grids_of(self, layer: str = "") -> dict[str, Callable[[], xr.DataArray]]:
         """Return by id what reads the grids of a layer, sorted; the layer may be left out where there is only one."""
         wanted = chosen_layer(self.layers, layer)
-        return {
-            name: functools.partial(self.grid, name, wanted) for name, known in sorted(self._grids) if known == wanted
-        }
+        names = (name for name, known in sorted(self.grid_files) if known == wanted)
+        return {name: functools.partial(self.grid, name, wanted) for name in names}
 
 
 def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Export:
@@ -209,6 +209,8 @@ def open_embeddings(path: str | Path, *, allow_incomplete: bool = False) -> Expo
     manifest = _manifest(path)
     if manifest is None:
         what = "is no folder or file" if not path.exists() else f"holds no {MANIFEST}"
+        if (path / SHARDS).is_dir():
+            what = f"holds shards only. Make the whole of them: python -m eo_embed.merge {path}"
         msg = f"Expected the folder of an export or one of its files; {path} {what}."
         raise ValueError(msg)
     state = manifest.get("state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -102,6 +103,20 @@ class ExportSettings:
     def layer_names(self) -> tuple[str, ...]:
         """What the layers are called in files and tables; the only one of an export has no name."""
         return ("",) if len(self.layers) == 1 else tuple(f"layer_{layer}" for layer in self.layers)
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any], on_error: OnError = "raise") -> ExportSettings:
+        """Return the settings of an export that was made, as far as they change the numbers.
+
+        Parameters
+        ----------
+        facts : mapping
+            Of its manifest, as `eo_embed.export.facts.export_facts` gives them.
+        on_error : {'raise', 'skip'}
+            What is to become of failed items.
+        """
+        told = {name: facts["task"][name] for name in cls().facts()}
+        return cls(**told | {"layers": tuple(told["layers"])}, on_error=on_error)
 
     def facts(self) -> dict[str, Any]:
         """Return what of the settings changes the numbers, under the names of the task's arguments."""

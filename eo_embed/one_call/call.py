@@ -13,6 +13,7 @@ import numpy as np
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.scene import Orbit
+from eo_data.catalog.shards import Shard
 from eo_data.readers.described.plan import Plan
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
@@ -52,6 +53,7 @@ def embed(
     max_cloud: float | None = None,
     orbit: Orbit | None = None,
     tile: int | None = None,
+    halo: int | None = None,
     output: Output = "both",
     layers: Sequence[int] | int = (-1,),
     pooling: Pooling = "mean",
@@ -71,6 +73,7 @@ def embed(
     id: str = "",  # noqa: A002  (the word of every export's column)
     id_column: str | None = None,
     buffer_m: float | None = None,
+    shard: Shard | tuple[int, int] | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Embedded | EmbeddedPlaces | Export | Plan:
     """Return the embedding of an image, a series or a place; of many places, one each.
@@ -134,6 +137,9 @@ def embed(
         provenance says which, and how many dates were left out.
     tile : int, optional
         Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
+    halo : int, optional
+        Pixels that a tile sees on each side of the part that is kept of it, so that no seams are left; a sixth of the
+        tile by default.
     output : {'both', 'pooled', 'grid'}
         A vector, a map of vectors, or both.
     layers : int or sequence of int
@@ -175,6 +181,9 @@ def embed(
         Of many places in a table: the column that names them; the number of the row by default.
     buffer_m : float, optional
         Of points in a table: half the side of the squares around them, in metres.
+    shard : Shard or (int, int), optional
+        Of many places: embed only this part of them, such as ``(0, 3)``, the first of three, to ``out/shards/0-of-3``.
+        `eo_embed.merge` makes the whole.
     **options
         Options of the encoder's preprocessing (``patch_size``, ``image_size``, ``resize_mode``, ``normalization`` ...,
         see `eo_embed.describe`), and fields of `eo_data.datamodules.ImageSource` for what files do not say (``scale``,
@@ -213,7 +222,11 @@ def embed(
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
     own = EncoderOptions(encoder, *weights, device, precision, options)
-    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit)
+    part = shard if shard is None or isinstance(shard, Shard) else Shard(*shard)
+    request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit, halo, part)
+    if part is not None and (out is None or not are_places(given) or is_one(given)):
+        msg = "shard is a part of many places that are written to a folder. Give a table or list of places, and out."
+        raise ValueError(msg)
     if are_places(given):
         if dates is not None:
             msg = "dates are of files and arrays; scenes have their own. Give time=(start, end), or frames=[...]."

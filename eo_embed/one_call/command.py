@@ -27,6 +27,7 @@ from typing import Any, get_args
 import yaml
 
 from eo_core.arguments import from_text
+from eo_data.catalog.shards import Shard
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,6 +109,8 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
         raise ValueError(msg)
     if given.random_weights:
         stated["pretrained"] = False
+    if given.shard is not None:
+        stated["shard"] = Shard.of_text(given.shard)
     if given.frames is not None:
         stated["frames"] = from_text(given.frames)
     return {**stated, **own, "progress": sys.stderr.isatty()}
@@ -159,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     image.add_argument("--dates", nargs="+", help="one a file")
     result = parser.add_argument_group("result")
     result.add_argument("--out", help="folder of the export")
+    result.add_argument("--shard", metavar="INDEX/OF", help="this part of many places, such as 0/3; see `eo merge`")
     result.add_argument("--id", default="", help="name of the result")
     result.add_argument("--output", choices=get_args(Output), help="both")
     result.add_argument("--layers", nargs="+", type=int, help="-1, the last")

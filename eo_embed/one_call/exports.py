@@ -67,12 +67,12 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     ValueError
         If the folder holds another export; under ``on_error: raise`` when all is written, if some failed.
     """
-    settings, dataset = run.request.settings, run.dataset
-    exporter = Exporter(folder, run.encoder, settings, run.facts, run.provenance, root=run.prepared.root)
+    settings, dataset, shard = run.request.settings, run.dataset, run.request.shard
+    made = (folder, run.encoder, settings, run.facts, run.provenance)
+    exporter = Exporter(*made, root=run.prepared.root, shard=shard)
+    lost = [("predict", one.id, one.reason) for one in failures if shard is None or shard.holds(one.id)]
     try:
-        exporter.open(
-            len(dataset), [("predict", failure.id, failure.reason) for failure in failures], cast("DataSet", dataset)
-        )
+        exporter.open(len(dataset), lost, cast("DataSet", dataset))
         for index in _shown(len(dataset), progress=progress):
             name = dataset.records[index].id
             try:
@@ -85,8 +85,8 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     finally:
         exporter.release()
     exporter.raise_if_failed()
-    export = open_embeddings(folder)
-    _report(export.failures, len(export.ids))
+    export = open_embeddings(exporter.folder)
+    _report(export.failures, len(export.ids), of_shard=shard is not None)
     return export
 
 
@@ -101,18 +101,18 @@ def _refuse_lost(lost: dict[str, str], *, strict: bool) -> None:
         raise ValueError(msg)
 
 
-def _report(lost: dict[str, str], done: int) -> None:
+def _report(lost: dict[str, str], done: int, *, of_shard: bool = False) -> None:
     """Say what failed.
 
     Raises
     ------
     ValueError
-        If nothing worked.
+        If nothing worked, unless that is only a part of the places.
     """
     if not lost:
         return
     name, reason = next(iter(lost.items()))
-    if not done:
+    if not done and not of_shard:
         msg = f"No embedding was made: all {len(lost)} places failed; first: {name}: {reason}"
         raise ValueError(msg)
     warnings.warn(f"{len(lost)} of {len(lost) + done} places failed; first: {name}: {reason}", stacklevel=4)

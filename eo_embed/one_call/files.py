@@ -17,7 +17,7 @@ from eo_data.readers.files import READERS, reader_of
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, stated_of, tile_of
+from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, source_of, stated_of, tiling_for
 from eo_models.preset import ImageKind, find_preset
 
 #: What may be stated of each of several images.
@@ -97,7 +97,7 @@ def prepared_files(
         policy = _policy(request, known, series=series)
     facts = {modality: facts_of_source(modality, source) for modality, source in sources.items()}
     root = _root([href for hrefs in files_of.values() for href in hrefs])
-    return Prepared(root, [record], sources, facts, policy, series, tile_of(request, facts))
+    return Prepared(root, [record], sources, facts, policy, series, tiling_for(request, facts))
 
 
 def _stated_of_image(stated: Mapping[str, Any], key: str, keys: Collection[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.place_scenes import Limits
 from eo_data.catalog.scenes.scene import Orbit, time_window
+from eo_data.catalog.shards import Shard
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
@@ -80,10 +81,14 @@ class Request:
         Start and end, the end excluded.
     tile : int, optional
         Side of tiles in pixels.
+    halo : int, optional
+        What a tile sees on each side of the part that is kept of it, in pixels.
     merge : {'day', 'pass'}
         Of places: what one frame is made of, see `eo_data.catalog.scenes.place_records.PlaceOptions`.
     max_cloud, orbit
         Of places: which scenes count, see `eo_data.catalog.scenes.place_scenes.Limits`.
+    shard : Shard, optional
+        The part of many places that is encoded.
 
     Raises
     ------
@@ -99,6 +104,8 @@ class Request:
     merge: Merge = "day"
     max_cloud: float | None = None
     orbit: Orbit | None = None
+    halo: int | None = None
+    shard: Shard | None = None
 
     def __post_init__(self) -> None:
         one_of("merge", self.merge, get_args(Merge))

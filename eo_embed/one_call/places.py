@@ -24,7 +24,15 @@ from eo_data.readers.described.place_images import TRIED, describe_scene_images,
 from eo_data.readers.described.plan import Plan, plan_of
 from eo_data.readers.described.scenes import scenes_from
 from eo_embed.one_call.options import Request, policy_of
-from eo_embed.one_call.prepared import Prepared, facts_of_source, kind_for, patch_pixels, source_of, stated_of, tile_of
+from eo_embed.one_call.prepared import (
+    Prepared,
+    facts_of_source,
+    kind_for,
+    patch_pixels,
+    source_of,
+    stated_of,
+    tiling_for,
+)
 from eo_models.preset import ImageFacts, ImageKind, find_preset
 
 #: Files of places.
@@ -168,11 +176,11 @@ def _prepared(
     placed = _records(table, scenes, sources, facts, request)
     if opened:
         placed = with_known_scenes(placed, sources, dict.fromkeys(sources, stated_of(stated, None)), masked)
-    tile = tile_of(request, facts)
-    if tile is not None and any(record.region for record in placed.records):
+    tiling = tiling_for(request, facts)
+    if tiling is not None and any(record.region for record in placed.records):
         msg = "tile is for points with a buffer: a polygon or box is one image, whose cells are weighted. Leave it out."
         raise ValueError(msg)
-    return Prepared(root, placed.records, sources, facts, policy, series, tile), placed
+    return Prepared(root, placed.records, sources, facts, policy, series, tiling), placed
 
 
 def _records(

@@ -11,6 +11,7 @@ from typing import Any
 
 from eo_data.catalog.records import Record, SampleRequest
 from eo_data.catalog.sources import ImageSource
+from eo_data.catalog.tiles import Tiling, tiling_of
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.preprocess.one_frame import OneFrame
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError
@@ -74,8 +75,8 @@ class Prepared:
         How acquisitions become frames; ``None`` for single images.
     series : bool
         Whether the encoder reads series.
-    tile : (int, int) or None
-        Side of tiles in pixels, and of what they start at multiples of; ``None`` for whole images.
+    tiling : Tiling or None
+        How images are cut into tiles; ``None`` for whole images.
     """
 
     root: Path
@@ -84,7 +85,7 @@ class Prepared:
     facts: Mapping[str, ImageFacts]
     policy: FramePolicy | None
     series: bool
-    tile: tuple[int, int] | None = None
+    tiling: Tiling | None = None
 
     def splits(
         self,
@@ -110,11 +111,15 @@ class Prepared:
             "georeference": "always",
             "max_memory": max_memory,
             "remote_cache": None if remote_cache is None else str(remote_cache),
-            **({} if self.tile is None else {"tile": self.tile[0], "tile_align": self.tile[1]}),
+            **_tile_arguments(self.tiling),
         }
         if self.policy is None:
             return ChipSplits(preprocess=preprocess, **shared)
         return SeriesSplits(self.policy, preprocess=preprocess if self.series else OneFrame(preprocess), **shared)
+
+
+def _tile_arguments(tiling: Tiling | None) -> dict[str, int]:
+    return {} if tiling is None else {"tile": tiling.tile, "tile_align": tiling.align, "halo": tiling.halo}
 
 
 def kind_for(
@@ -224,18 +229,16 @@ def patch_pixels(request: Request, facts: Mapping[str, ImageFacts]) -> int:
     return max(1, math.ceil(metres / next(iter(facts.values())).pixel_size - 1e-6))
 
 
-def tile_of(request: Request, facts: Mapping[str, ImageFacts]) -> tuple[int, int] | None:
-    """Return the side of tiles and what they start at multiples of; ``None`` for whole images.
+def tiling_for(request: Request, facts: Mapping[str, ImageFacts]) -> Tiling | None:
+    """Return how images are cut into tiles; ``None`` for whole images.
 
     Raises
     ------
     ValueError
-        If patches do not divide the tile.
+        If patches do not divide the tile or its halo, or there is a halo but no tile.
     """
-    if request.tile is None:
-        return None
-    align = patch_pixels(request, facts)
-    if request.tile < 1 or request.tile % align:
+    align = 1 if request.tile is None else patch_pixels(request, facts)
+    if request.tile is not None and (request.tile < 1 or request.tile % align):
         msg = f"tile must be a multiple of {align} pixels, so that whole patches fit, got {request.tile}."
         raise ValueError(msg)
-    return request.tile, align
+    return tiling_of(request.tile, align, request.halo)

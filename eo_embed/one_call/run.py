@@ -14,6 +14,7 @@ import torch
 from eo_core.fingerprint import plain_values
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
+from eo_data.catalog.shards import in_shard
 from eo_data.dataset.batch import collate
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
@@ -76,7 +77,7 @@ class Run:
         self.recipe = recipe_of(request, prepared.facts)
         self.splits = prepared.splits(self.recipe, max_memory=max_memory, remote_cache=remote_cache)
         self.dataset: EoDataset = self.splits.dataset("predict")
-        self.dataset.records = [_whole(record) for record in self.dataset.records]
+        self.dataset.records = in_shard(request.shard, [_whole(record) for record in self.dataset.records])
         #: Numbers of the records of each embedding: one, or those of its tiles.
         self.wholes: dict[str, list[int]] = {}
         for number, record in enumerate(self.dataset.records):

@@ -89,13 +89,15 @@ class Encoding:
         """The stored number that means no-data."""
         return INT8_NODATA if self.storage == "int8" else float("nan")
 
-    def encode(self, values: np.ndarray) -> Encoded:
-        """Encode one embedding.
+    def encode(self, values: np.ndarray, scale: np.ndarray | None = None) -> Encoded:
+        """Encode one embedding, or a part of one.
 
         Parameters
         ----------
         values : numpy.ndarray
             Float32, ``(D,)`` or ``(D, h, w)``; NaN is no-data.
+        scale : numpy.ndarray or None
+            ``(D,)`` by `band_scale`, for a part of what ``int8`` gives one scale; else it is that of the values.
 
         Raises
         ------
@@ -110,7 +112,8 @@ class Encoding:
         if self.dtype == "float16":
             return Encoded(_as_float16(values), None, self.nodata)
         if self.dtype == "int8":
-            scale = _band_scale(values)
+            if scale is None:
+                scale = band_scale(largest_of_bands(values))
             return Encoded(_as_int8(values / _along_bands(scale, values.ndim)), scale, self.nodata)
         _check_unit_length(values)
         return Encoded(_as_int8(np.sign(values) * np.sqrt(np.abs(values)) * _ALPHAEARTH_SCALE), None, self.nodata)
@@ -151,10 +154,37 @@ def _along_bands(scale: np.ndarray, ndim: int) -> np.ndarray:
     return scale.reshape(-1, *[1] * (ndim - 1))
 
 
-def _band_scale(values: np.ndarray) -> np.ndarray:
-    """Largest magnitude of each band over 127; 1 for bands of zeros or without data, which need none."""
-    largest = np.nan_to_num(np.abs(values.reshape(len(values), -1))).max(axis=1).astype(np.float64)
+def largest_of_bands(values: np.ndarray) -> np.ndarray:
+    """Return the largest magnitude of each band, float64 ``(D,)``; zero without data."""
+    largest: np.ndarray = np.nan_to_num(np.abs(values.reshape(len(values), -1))).max(axis=1).astype(np.float64)
+    return largest
+
+
+def band_scale(largest: np.ndarray) -> np.ndarray:
+    """Return the scale of each band: its largest magnitude over 127; 1 for bands of zeros, which need none."""
     return np.where(largest > 0, largest / _INT8_MAX, 1.0)
+
+
+def int8_of_cells(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors as int8 with one scale for each cell: value = stored number * scale.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Float32 ``(D, h, w)``, finite; a cell with a NaN has no data.
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        Int8 ``(D, h, w)``, -128 without data, and float32 ``(h, w)``: the largest magnitude over 127, 1 for vectors of
+        zeros, positive infinity without data. The error is up to half a scale.
+    """
+    largest = np.abs(values).max(axis=0).astype(np.float64)
+    scale = np.where(largest > 0, np.maximum(largest / _INT8_MAX, np.finfo(np.float32).tiny), 1.0).astype(np.float32)
+    empty = np.isnan(largest)
+    with np.errstate(invalid="ignore"):
+        stored = _as_int8(np.where(empty, np.nan, values / scale))
+    return stored, np.where(empty, np.float32(np.inf), scale)
 
 
 def _as_int8(numbers: np.ndarray) -> np.ndarray:

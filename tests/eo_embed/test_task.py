@@ -16,8 +16,11 @@ import pytest
 import rasterio
 import torch
 import yaml
+from same_exports import assert_same_exports
 
 import eo_embed
+from eo_data.catalog.shards import Shard
+from eo_embed.export.shards.whole import merge_shards
 
 BANDS = ["BLUE", "GREEN", "RED"]
 
@@ -268,24 +271,70 @@ def test_vectors_of_unit_length_and_bfloat16(config: Any, tmp_path: Path) -> Non
     np.testing.assert_allclose(np.linalg.norm(export.grid("tile").values, axis=0), 1, atol=0.05)
 
 
-def test_two_processes_export_the_same_rows_as_one(config: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    """Five images, of which one shard of three has none."""
     root = tmp_path / "data"
-    for i in range(5):
-        write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
-    predict(config(root))
-    alone = eo_embed.open_embeddings(tmp_path / "out").pooled.set_index("id")
-    content = yaml.safe_load(config(root, out=str(tmp_path / "two")).read_text())
+    names = [name for name in (f"tile{i}" for i in range(40)) if not Shard(1, 3).holds(name)][:5]
+    for i, name in enumerate(names):
+        write_raster(root / f"{name}.tif", 64, 64, "EPSG:32631", 10, i)
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:Total length of")  # Lightning's word on a shard without samples
+def test_shards_ranks_and_one_process_are_the_same(config: Any, samples: Path, tmp_path: Path) -> None:
+    """Of three shards, one without samples. The values too, as every sample is a batch of its own."""
+    predict(config(samples))
+    content = yaml.safe_load(config(samples, out=str(tmp_path / "whole")).read_text())
+    content["data"]["init_args"]["shard"] = {"index": 0, "of": 3}
+    (tmp_path / "shards.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    for index in range(3):
+        predict(tmp_path / "shards.yaml", f"--data.init_args.shard.index={index}")
+    merge_shards(tmp_path / "whole", remove=True)
+    assert_same_exports(tmp_path / "out", tmp_path / "whole")
+
+    del content["data"]["init_args"]["shard"]
+    content["model"]["init_args"]["out"] = str(tmp_path / "ranks")
     content["trainer"] |= {"devices": 2, "strategy": "ddp"}
-    file = tmp_path / "two.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    command = [str(Path(sys.executable).parent / "terratorch"), "predict", "--config", str(file)]
+    (tmp_path / "ranks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    command = [str(Path(sys.executable).parent / "terratorch"), "predict", "--config", str(tmp_path / "ranks.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: S603
     assert done.returncode == 0, done.stderr[-3000:]
-    both = eo_embed.open_embeddings(tmp_path / "two").pooled.set_index("id")
-    assert sorted(both.index) == sorted(alone.index)
-    for name in alone.index:
-        np.testing.assert_allclose(both.loc[name].embedding, alone.loc[name].embedding, rtol=1e-5, atol=1e-6)
-    assert not list((tmp_path / "two").rglob(".partial-*"))
+    # Lightning's sampler gives a sixth of five samples: the first once more, so that counts differ.
+    assert_same_exports(tmp_path / "out", tmp_path / "ranks", resumed=True, rtol=1e-5, atol=1e-6)
+
+
+def test_a_shard_of_the_task_is_that_of_its_data_module(config: Any, samples: Path, tmp_path: Path) -> None:
+    for index in range(2):
+        predict(config(samples, shard={"index": index, "of": 2}, output="pooled"))
+    merge_shards(tmp_path / "out", remove=True)
+    predict(config(samples, out=str(tmp_path / "one"), output="pooled"))
+    assert_same_exports(tmp_path / "one", tmp_path / "out")
+
+
+def test_a_shard_that_the_data_module_does_not_know_is_refused(
+    config: Any,
+    samples: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All samples would be exported by every shard."""
+    monkeypatch.setattr("eo_data.datamodules.agreed", lambda of_data, _: of_data)
+    with pytest.raises(ValueError, match=r"shard is 0/2, but ChipDataModule gives all samples: only data modules of"):
+        predict(config(samples, shard={"index": 0, "of": 2}))
+
+
+@pytest.mark.filterwarnings("ignore:.*samples of 'predict' are left out")
+def test_a_shard_of_which_nothing_can_be_read_is_finished(config: Any, tmp_path: Path) -> None:
+    """Its failures are the whole's to tell of: it must not keep the others from their merge."""
+    root = tmp_path / "data"
+    write_raster(root / "good.tif", 64, 64, "EPSG:32631", 10)
+    bad = next(name for name in "abcdefgh" if Shard(0, 2).holds(name) != Shard(0, 2).holds("good"))
+    (root / f"{bad}.tif").write_bytes(b"no image")
+    for index in range(2):
+        data = {"shard": {"index": index, "of": 2}, "on_error": "skip", "skipped_file": str(tmp_path / "skipped.csv")}
+        predict(config(root, data, on_error="skip"))
+    merged = merge_shards(tmp_path / "out")
+    assert (merged.items, [row["id"] for row in merged.failures]) == (1, [bad])
 
 
 @pytest.mark.parametrize(

@@ -174,17 +174,18 @@ def test_a_border_is_no_part_of_a_map_and_a_crop_stays_one() -> None:
     assert on_input_grid(values, place(seen, transform)) == (values, transform)
 
 
+@pytest.mark.parametrize(("halo", "count"), [(0, 4), (16, 16)])
 def test_tiles_become_one_raster_on_the_grid_of_the_source(
-    chips: Make, recipe: Make, build: Make, tmp_path: Path
+    halo: int, count: int, chips: Make, recipe: Make, build: Make, tmp_path: Path
 ) -> None:
     """120 px in tiles of 64 px: those at the end reach over it, and every pixel has one answer."""
     folder = chips(side=120)
     hide(folder / "S2" / "Mekong_SYN07.tif", (slice(70, 80), slice(0, 9)))
-    config = recipe(folder, data={"train_transform": None, "tile": 64})
+    config = recipe(folder, data={"train_transform": None, "tile": 64, "halo": halo})
     outputs = Outputs()
     run = predict(build, config, tmp_path / "maps", outputs)
     records = {record.id: record for record in run.data.predict_dataset.records}
-    assert len(records) == 2 * 4
+    assert len(records) == 2 * count
     for name in ("India_SYN06", "Mekong_SYN07"):
         pixels, about = read(tmp_path / "maps" / f"{name}_pred.tif")
         with rasterio.open(folder / "S2" / f"{name}.tif") as source:
@@ -210,7 +211,7 @@ def test_tiles_become_one_raster_on_the_grid_of_the_source(
 
 def test_what_no_tile_covers_is_no_data(recipe: Make, chips: Make, build: Make, tmp_path: Path) -> None:
     folder = chips(side=120)
-    config = recipe(folder, data={"train_transform": None, "tile": 64})
+    config = recipe(folder, data={"train_transform": None, "tile": 64, "halo": 0})
     run = build(config, LabelMapWriter(str(tmp_path / "maps")), limit_predict_batches=1)
     run.trainer.predict(run.task, datamodule=run.data)
     (path,) = (tmp_path / "maps").iterdir()

@@ -133,15 +133,32 @@ class Ledger:
             msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
         states: dict[str, dict[str, Any]] = {}
-        entries = [self._entry(item, states) for item in items]
+        self._write([self._entry(item, states) for item in items])
+        for key in keys:
+            self._unfinished.pop(key, None)
+
+    def adopt(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Note items as finished that another export has made, and whose files are in place here.
+
+        Parameters
+        ----------
+        entries : sequence of mapping
+            Of its manifest, with the files as they are named here.
+
+        Raises
+        ------
+        ValueError
+            If another run writes to the folder.
+        """
+        self._write([{**entry, "run": self._run} for entry in entries])
+
+    def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         path = self.folder / PROGRESS / f"{self.rank}-{self.next_number:06d}.json"
         if path.exists():
             msg = f"{path} is there already: another run writes to {self.folder}. Let one run at a time write there."
             raise ValueError(msg)
         write_text(path, json.dumps(entries, allow_nan=False))
         self.next_number += 1
-        for key in keys:
-            self._unfinished.pop(key, None)
 
     def inputs(self) -> list[dict[str, Any]]:
         """Return the entries of all finished items for the manifest, sorted by id and layer.

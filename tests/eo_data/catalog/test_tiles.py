@@ -11,7 +11,7 @@ import rasterio
 from affine import Affine
 
 from eo_data.catalog.sources import ImageSource
-from eo_data.catalog.tiles import aligned_starts, tile_windows
+from eo_data.catalog.tiles import Tiling, tiling_of
 from eo_data.datamodules import ChipDataModule
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_data.raster.sample import SampleError
@@ -20,35 +20,82 @@ from thor_terratorch_ext import ThorPreprocess
 UTM = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(64, 64), (100, 150), (130, 64), (65, 200), (20, 30), (129, 129), (1, 300)]
-)
-@pytest.mark.parametrize(("tile", "align"), [(64, 16), (64, 8), (32, 32)])
-def test_every_pixel_is_in_the_core_of_exactly_one_tile_that_sees_it(
-    height: int, width: int, tile: int, align: int
+#: Sides of tiles, what they start at multiples of, and halos.
+TILINGS = [(64, 16, 0), (64, 16, 16), (64, 8, 24), (32, 32, 0), (96, 16, 32), (24, 8, 8)]
+
+
+@pytest.mark.parametrize(("tile", "align", "halo"), TILINGS)
+def test_along_an_axis_of_any_length_cores_cover_it_once_and_windows_see_a_halo(
+    tile: int, align: int, halo: int
 ) -> None:
-    cores = np.zeros((height, width), dtype=int)
-    for window in tile_windows(height, width, tile, align):
-        assert window.top % align == 0
-        assert window.left % align == 0
-        top, left, bottom, right = window.core
-        assert (top % align, left % align) == (0, 0)  # cuts lie on the grid of patches
-        assert 0 <= top < bottom <= tile
-        assert 0 <= left < right <= tile
-        cores[window.top + top : window.top + bottom, window.left + left : window.left + right] += 1
+    tiling = Tiling(tile, align, halo)
+    for length in range(1, 5 * tile):
+        found = tiling.axis(length)
+        starts = [start for start, _, _ in found]
+        assert [first for _, first, _ in found] == [0, *(end for _, _, end in found[:-1])]
+        assert found[-1][2] == length
+        assert len(set(starts)) == len(starts), "no window is encoded twice"
+        for start, first, end in found:
+            assert first < end
+            assert (start % align, first % (tile - 2 * halo)) == (0, 0)
+            assert start <= first
+            assert end <= start + tile
+            assert start == 0 or first - start >= halo
+            assert end == length or start + tile - end >= halo
+            if length >= tile:
+                assert start + tile < length + align, "patches need less than one patch of padding"
+            if length >= tile and length % align == 0:
+                assert start + tile <= length, "shifted inwards, not padded"
+        assert len(found) <= -(-length // (tile - 2 * halo))
+
+
+def test_tiles_of_a_raster_are_all_pairs_of_rows_and_columns() -> None:
+    cores = np.zeros((130, 200), dtype=int)
+    for window in Tiling(64, 16, 16).windows(130, 200):
+        top, left, bottom, right = window.core_in_raster
+        assert window.core == (top - window.top, left - window.left, bottom - window.top, right - window.left)
+        cores[top:bottom, left:right] += 1
     assert (cores == 1).all()
 
 
-def test_the_last_tile_sees_neighbours_instead_of_padding() -> None:
-    assert aligned_starts(150, 64, 16) == [0, 64, 96]
-    assert aligned_starts(128, 64, 16) == [0, 64]
-    assert aligned_starts(60, 64, 16) == [0]
+def test_the_ends_of_a_raster_by_hand() -> None:
+    # 150 px in tiles of 64, side by side: the last one sees the neighbours of what it stands for.
+    assert Tiling(64, 16).axis(150) == [(0, 0, 64), (64, 64, 128), (96, 128, 150)]
+    # Cells of 32 with a halo of 16: the last window sees all of 112..150, and begins where patches do.
+    assert Tiling(64, 16, 16).axis(150) == [(0, 0, 32), (16, 32, 64), (48, 64, 96), (80, 96, 128), (96, 128, 150)]
+    # 10 980 px of Sentinel-2 in tiles of 288: the last 36 px are seen by the window before, too.
+    assert Tiling(288, 16, 48).axis(10980)[-2:] == [(10512, 10560, 10752), (10704, 10752, 10980)]
+    assert Tiling(64, 16, 16).axis(60) == [(0, 0, 60)]
 
 
 @pytest.mark.parametrize(("tile", "align"), [(0, 16), (60, 16), (64, 0), (-16, 16)])
 def test_sizes_that_do_not_fit_together_are_refused(tile: int, align: int) -> None:
     with pytest.raises(ValueError, match="tile must be a positive multiple of tile_align"):
-        list(tile_windows(100, 100, tile, align))
+        tiling_of(tile, align, None)
+
+
+@pytest.mark.parametrize(
+    ("halo", "nearest"),
+    [(40, "Nearest: 32 or 48"), (-16, "Nearest: 0 or 16"), (144, "at most 128, got 144. Nearest: 128")],
+)
+def test_a_halo_that_patches_do_not_divide_or_that_leaves_no_core_is_refused_with_its_neighbours(
+    halo: int, nearest: str
+) -> None:
+    with pytest.raises(ValueError, match=f"halo must be a multiple of tile_align.*{nearest}"):
+        Tiling(288, 16, halo)
+
+
+def test_a_halo_without_tiles_is_refused() -> None:
+    with pytest.raises(ValueError, match="halo is of tiles, and there are none. State tile"):
+        tiling_of(None, 16, 48)
+
+
+@pytest.mark.parametrize("align", [1, 8, 16, 40])
+def test_the_usual_halo_fits_every_tile(align: int) -> None:
+    for tile in range(align, 40 * align, align):
+        tiling = tiling_of(tile, align, None)
+        assert tiling is not None
+        assert abs(tiling.halo - tile / 6) <= align / 2
 
 
 @pytest.fixture
@@ -73,8 +120,9 @@ def module(root: Path, preprocess: Any = None, **arguments: Any) -> ChipDataModu
     return data
 
 
-def test_the_cores_of_all_tiles_make_up_the_raster(raster: Path) -> None:
-    data = module(raster.parent, tile=64, tile_align=16, batch_size=1)
+@pytest.mark.parametrize("halo", [0, 16])
+def test_the_cores_of_all_tiles_make_up_the_raster(raster: Path, halo: int) -> None:
+    data = module(raster.parent, tile=64, tile_align=16, halo=halo, batch_size=1)
     whole = np.full((100, 150), np.nan)
     for batch in data.predict_dataloader():
         assert batch["raster_id"] == ["big"]
@@ -123,7 +171,7 @@ def test_dates_of_an_index_hold_for_all_tiles_of_a_raster(raster: Path) -> None:
         "{id}.tif", ["RED"], sensor="sentinel2_l2a", unit="digital_number", dated=True, date_index="dates.csv"
     )
     stand_in = DatasetNormalise({"s2": [0.0]}, {"s2": [1.0]})
-    data = ChipDataModule(str(raster.parent), {"s2": source}, stand_in, num_workers=0, tile=64, batch_size=1)
+    data = ChipDataModule(str(raster.parent), {"s2": source}, stand_in, num_workers=0, tile=64, halo=0, batch_size=1)
     data.setup("predict")
     acquired = [batch["acquired"][0] for batch in data.predict_dataloader()]
     assert acquired == ["s2 2021-03-04 (index)"] * 6

@@ -28,7 +28,7 @@ from eo_data.dataset.batch import (
 from eo_data.dataset.contract import METADATA_KEYS, SampleEntry
 from eo_data.dataset.sample_grid import sample_grids
 from eo_data.raster.georeference import PixelGrid
-from eo_data.raster.raster import Raster
+from eo_data.raster.raster import Raster, shifted
 from eo_data.raster.sample import Image, Sample, SampleError
 from eo_data.sensors.units import InputUnit
 
@@ -51,7 +51,7 @@ def sample(label: Any = None, **more: Any) -> Sample:
 
 
 def test_what_is_written_is_what_is_read_back() -> None:
-    record = Record("a", {}, window=TileWindow(0, 0, 4, (1, 0, 4, 2), (9, 7)), raster_id="big")
+    record = Record("a", {}, window=TileWindow(5, 2, 4, (1, 0, 4, 2), (9, 7)), raster_id="big")
     given = sample()
     entry = {"image": image_tensors(given, "none")["S"], "filename": filename(given)}
     batch = collate([entry | metadata(given) | tile_metadata(record, given, given)] * 2)
@@ -61,7 +61,13 @@ def test_what_is_written_is_what_is_read_back() -> None:
     assert first.dates == DAYS
     np.testing.assert_array_equal(first.valid, [[False, True, True, True]] * 4)
     assert (first.core, first.raster_id) == ((0.25, 0.0, 1.0, 0.5), "big")
-    assert batch["raster_hw"].tolist() == [[9, 7]] * 2
+    assert first.raster is not None
+    assert (first.raster.height, first.raster.width, first.raster.crs) == (9, 7, "a CRS")
+    # The corner of the tile is column 2 and row 5 of the raster.
+    assert first.raster.transform is not None
+    corner = shifted(first.raster.transform, 2, 5)
+    assert (corner.c, corner.f) == pytest.approx((ROTATED.c, ROTATED.f))
+    assert first.raster_core == (6, 2, 9, 4)
     assert batch["bounds"].dtype == torch.float64
 
 
@@ -77,7 +83,17 @@ def test_the_contract_names_every_key_and_no_other() -> None:
     nowhere = metadata(sample(transform=None))
     assert set(METADATA_KEYS) - set(nowhere) == {
         *("inputs", "crs", "bounds", "geotransform", "raster_shape"),
-        *("core", "raster_id", "raster_hw", "raster_geotransform", "to_input", "input_shape", "region", "notes"),
+        *(
+            "core",
+            "raster_core",
+            "raster_id",
+            "raster_hw",
+            "raster_geotransform",
+            "to_input",
+            "input_shape",
+            "region",
+            "notes",
+        ),
     }
 
 

@@ -62,6 +62,30 @@ def test_of_a_tile_only_the_cells_that_it_stands_for_are_kept_in_their_place() -
     assert (entry["dates"], entry["layer"]) == (["2021-03-04"], "layer_3")
 
 
+def test_the_vector_of_a_tile_is_over_its_core_and_not_over_its_halo() -> None:
+    """Else the neighbours' ground counts twice, and a raster's vector depends on how it was cut."""
+    valid = np.ones((32, 32), dtype=bool)
+    valid[8:12, 16:24] = False  # half of the first cell of the core
+    valid[:8] = False  # of the halo
+    features = _features()
+    assert features.grid is not None
+    core = features.grid[0, :, 1:, 2:].flatten(1).double()
+    tile = {"core": (0.25, 0.5, 1.0, 1.0), "raster_id": "a"}
+    item = _item(_sample(valid, **tile)).embedding
+    expected = (core.sum(1) - core[:, 0] / 2) / 5.5
+    np.testing.assert_allclose(item.pooled, expected.numpy(), rtol=1e-6)
+    assert item.valid_fraction == pytest.approx(5.5 / 6)
+    np.testing.assert_allclose(_item(_sample(valid, **tile), pooling="max").embedding.pooled, core.amax(1), rtol=1e-6)
+    tokens = Features(torch.ones(1, 7, 3), torch.zeros(1, 3), None)
+    assert _item(_sample(valid, **tile), tokens, output="pooled", pooling="cls").embedding.pooled is not None
+    with pytest.raises(
+        ValueError, match="The vector of a/tile is over the cells of a region or tile, but the backbone"
+    ):
+        _item(_sample(valid, **tile), tokens, output="pooled")
+    alone = _item(_sample(valid, raster_id="a"), tokens, output="pooled").embedding.pooled
+    np.testing.assert_array_equal(alone, [1, 1, 1])
+
+
 def test_vectors_of_length_one_have_it_in_grid_and_table() -> None:
     item = _item(_sample(np.ones((32, 32), dtype=bool)), l2_normalise=True).embedding
     assert item.pooled is not None

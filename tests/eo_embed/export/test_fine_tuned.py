@@ -12,7 +12,7 @@ import torch
 
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.facts import describe_inputs
-from eo_embed.fine_tuned import check_same_inputs_as_training
+from eo_embed.export.facts import check_same_inputs_as_training
 from eo_models.checkpoints import CheckpointError
 
 

@@ -1,0 +1,1 @@
+"""Shards of an export: which are finished, and the whole of them."""
