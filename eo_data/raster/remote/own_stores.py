@@ -8,17 +8,22 @@ Source: AWS, "Configuration and credential file settings" (``AWS_ENDPOINT_URL``,
 from __future__ import annotations
 
 import functools
+import html
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from eo_data.raster.remote.keys import Keys, own_keys, presigned, profile
-from eo_data.raster.remote.ranges import RemoteError
+from eo_data.raster.remote.ranges import USUAL, Patience, RemoteError, fetch_content
 
 #: Region of Amazon where none is set.
 _USUAL_REGION = "us-east-1"
 _AMAZON = "amazonaws.com"
+#: What a list of a bucket holds: files, and folders.
+_ENTRY = re.compile(r"<Contents>.*?<Key>([^<]+)</Key>|<CommonPrefixes><Prefix>([^<]+)</Prefix>")
+_NEXT = re.compile(r"<NextContinuationToken>([^<]+)<")
 _YES = ("yes", "true", "1", "on")
 _PAYER = "requester"
 
@@ -170,6 +175,38 @@ def address(bucket: str, key: str) -> str:
     if "." in bucket:  # which the certificate for names below that of the store does not cover
         return f"https://s3.{_AMAZON}/{bucket}/{quote(key)}"
     return f"https://{bucket}.s3.{_AMAZON}/{quote(key)}"
+
+
+def listed(bucket: str, folder: str, patience: Patience = USUAL) -> Iterator[str]:
+    """Yield the names of what is in a folder of a bucket.
+
+    Parameters
+    ----------
+    bucket, folder : str
+        The folder without slashes at its ends.
+    patience : Patience
+        How often the store is asked.
+
+    Raises
+    ------
+    RemoteError
+        If it does not give the list.
+    ValueError
+        As of `needed_store`.
+    """
+    prefix = f"{folder}/" if folder else ""
+    query = {"delimiter": "/", "list-type": "2", "prefix": prefix}
+    store, url = needed_store(f"s3://{bucket}/{folder}"), address(bucket, "")
+    while True:
+        text = store.asked(url, lambda signed: fetch_content(signed, patience), query).decode()
+        for found in _ENTRY.finditer(text):
+            name = html.unescape(found[1] or found[2]).removeprefix(prefix).strip("/")
+            if name:
+                yield name
+        more = _NEXT.search(text)
+        if more is None:
+            return
+        query = query | {"continuation-token": html.unescape(more[1])}
 
 
 def _endpoint(config: dict[str, str]) -> str:

@@ -114,15 +114,15 @@ class RemoteFile:
     def _asked(self, start: int, stop: int) -> Answer:
         return fetch_signed(self._url, self._service, start, stop, self._patience)
 
-    def read(self, start: int, count: int, *, ahead: bool = True) -> bytes:
+    def read(self, start: int, count: int, *, ahead: int = _AHEAD) -> bytes:
         """Return bytes of the file, fewer only at its end.
 
         Parameters
         ----------
         start, count : int
             Which.
-        ahead : bool
-            Whether a little more may be fetched, for the next call.
+        ahead : int
+            At least so many are fetched, for the next call.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class RemoteFile:
         stop, position = min(start + count, self.size), start
         parts = []
         while position < stop:
-            first, data = self._kept_at(position) or self._fetched(position, stop, _AHEAD if ahead else 0)
+            first, data = self._kept_at(position) or self._fetched(position, stop, ahead)
             parts.append(data[position - first : stop - first])
             position = first + len(data)
         return b"".join(parts)
@@ -146,7 +146,7 @@ class RemoteFile:
                 runs[-1] = (runs[-1][0], max(runs[-1][1], stop))
             else:
                 runs.append((start, stop))
-        data = {run: self.read(run[0], run[1] - run[0], ahead=False) for run in runs}
+        data = {run: self.read(run[0], run[1] - run[0], ahead=0) for run in runs}
         found = []
         for start, count in zip(starts, counts, strict=True):
             run = next(run for run in runs if run[0] <= start and start + count <= run[1])
