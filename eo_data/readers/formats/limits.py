@@ -126,6 +126,13 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
             raise ValueError(msg)
         if is_streamed(href):
             _check_streamed(href, limits)
+        elif "://" in href.text and href.is_remote and href.suffix in (".zarr", *_NETCDF_SUFFIXES):
+            msg = (
+                "NetCDF and Zarr are read from http://, https:// and s3:// only. Give its https:// address (of Google "
+                "https://storage.googleapis.com/bucket/key, of Azure https://account.blob.core.windows.net/container/"
+                "key, with a signature where it needs one), or download it."
+            )
+            raise ValueError(msg)
         return
     path = href.path
     if fault := fault_of_file(path):
