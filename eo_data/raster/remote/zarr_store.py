@@ -65,6 +65,7 @@ class RemoteZarr(Store):
         place = urlsplit(href.text)
         self._bucket = (place.netloc, place.path.strip("/")) if place.scheme == "s3" and not href.service else None
         self._missing: dict[str, set[str]] = {}
+        self._fault = ""
         self._is_version_3 = False
         self.consolidated, self._nodes = self._opened()
         self._chunks = {path: chunks_of(Path(path), node) for path, node in self._nodes.items() if "shape" in node}
@@ -195,6 +196,16 @@ class RemoteZarr(Store):
             refuse_cut_off(key, data, len(data))
         return data
 
+    def _read_unless_void(self, key: str, part: ByteRequest | None) -> bytes | None:
+        """Return what `read` does; after a fault nothing more is asked for, as Zarr goes on with chunks that wait."""
+        if self._fault:
+            raise RemoteError(self._fault)
+        try:
+            return self.read(key, part)
+        except (OSError, ValueError) as error:
+            self._fault = str(error)
+            raise
+
     def _note_missing(self, path: str, key: str) -> None:
         chunks, node = self._chunks[path], self._nodes[path]
         attributes = node.get("attributes") or {}
@@ -218,7 +229,7 @@ class RemoteZarr(Store):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return what `read` does."""
-        data = await asyncio.to_thread(self.read, key, byte_range)
+        data = await asyncio.to_thread(self._read_unless_void, key, byte_range)
         return None if data is None else prototype.buffer.from_bytes(data)
 
     async def get_partial_values(
