@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +153,9 @@ def build(recipe: Recipe, accelerator: str | None = None) -> Built:
         If the task exports no embeddings, or the data module is none of `eo_data.datamodules`.
     """
     replaced = {**_ONE_DEVICE, **({"accelerator": accelerator} if accelerator else {})}
-    with _quiet():
+    with _quiet(), warnings.catch_warnings():
+        # Arguments that are given beside those of this process are what is wanted here.
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         trainer, task, data = recipe.parts(replaced)
     if not hasattr(task, "exporter"):
         msg = f"Exports on Ray need the task eo_embed.EmbeddingTask, got {type(task).__name__}."

@@ -16,13 +16,14 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from sharded_runs import encoder
 
-from eo_data.datamodules import ChipDataModule
+from eo_data.datamodules import ChipDataModule, ImageSource
 from eo_data.preprocess import DatasetNormalise
 from eo_embed import Exporter, ExportSettings
 
 BANDS = ("BLUE", "GREEN", "RED")
-#: Pixel value by which the encoder knows a sample that is to end its process.
+#: Digital number by which the encoder knows a sample that is to end its process; others stay far below.
 DEADLY = 9999
+_DEADLY_REFLECTANCE = 0.9
 
 
 def write_rasters(root: Path, count: int = 9, deadly: int | None = None) -> None:
@@ -42,19 +43,19 @@ def write_rasters(root: Path, count: int = 9, deadly: int | None = None) -> None
 class Task(LightningModule):
     """What the runs need of a task: an exporter of the stand-in encoder."""
 
-    def __init__(self, out: Path, once: Path | None, pause: float, settings: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, out: Path, once: Path | None, pause: float, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.out, self.once, self.pause, self.chosen = out, once, pause, dict(settings)
+        self.root, self.out, self.once, self.pause, self.chosen = root, out, once, pause, dict(settings)
         self.lists_faults = True
 
     def exporter(self, rank: int) -> Exporter:
         settings = ExportSettings(**({"output": "both", "layers": (-1, -2)} | self.chosen))
         facts = {"task": {"backbone": "stand-in", **settings.facts()}}
-        return Exporter(self.out, self._encode, settings, facts, {"root": "data"}, rank=rank, root=self.out.parent)
+        return Exporter(self.out, self._encode, settings, facts, {"root": "data"}, rank=rank, root=self.root)
 
     def _encode(self, image: Any, **extras: Any) -> Any:
         time.sleep(self.pause)
-        if (image[:, 0, 0, 0] == DEADLY).any() and not (self.once is not None and self.once.exists()):
+        if (image[:, 0, 0, 0] > _DEADLY_REFLECTANCE).any() and not (self.once is not None and self.once.exists()):
             if self.once is not None:
                 self.once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -72,11 +73,9 @@ class StandInRecipe:
     on_error: str = "raise"
 
     def parts(self, trainer: Mapping[str, Any]) -> tuple[Trainer, LightningModule, LightningDataModule]:
-        source = {"files": "{id}.tif", "bands": list(BANDS), "unit": "none", "pixel_size": 10}
-        preprocess = DatasetNormalise(means=dict.fromkeys(BANDS, 0.0), stds=dict.fromkeys(BANDS, 1.0))
-        data = ChipDataModule(
-            root=str(self.root), modalities={"s2": source}, preprocess=preprocess, batch_size=2, num_workers=0
-        )
+        source = ImageSource("{id}.tif", BANDS, "sentinel2_l2a", unit="digital_number", pixel_size=10)
+        preprocess = DatasetNormalise({"s2": dict.fromkeys(BANDS, 0.0)}, {"s2": dict.fromkeys(BANDS, 1.0)})
+        data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, georeference=True)
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-        task = Task(self.out, self.once, self.pause, {"on_error": self.on_error})
+        task = Task(self.root, self.out, self.once, self.pause, {"on_error": self.on_error})
         return Trainer(**{**quiet, **trainer}), task, data
