@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from sharded_runs import encoder
 
@@ -75,7 +74,7 @@ class StandInRecipe:
     def parts(self, trainer: Mapping[str, Any]) -> tuple[Trainer, LightningModule, LightningDataModule]:
         source = ImageSource("{id}.tif", BANDS, "sentinel2_l2a", unit="digital_number", pixel_size=10)
         preprocess = DatasetNormalise({"s2": dict.fromkeys(BANDS, 0.0)}, {"s2": dict.fromkeys(BANDS, 1.0)})
-        data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, georeference=True)
+        data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, georeference="always")
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
         task = Task(self.root, self.out, self.once, self.pause, {"on_error": self.on_error})
         return Trainer(**{**quiet, **trainer}), task, data

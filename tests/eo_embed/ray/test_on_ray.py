@@ -11,6 +11,7 @@ import pytest
 from ray_runs import StandInRecipe, write_rasters
 from same_exports import assert_same_exports
 
+from eo_embed import open_embeddings
 from eo_embed.ray.driver import run_on_ray
 from eo_embed.ray.recipes import build
 
@@ -58,6 +59,4 @@ def test_what_cannot_be_read_and_what_ends_every_process_are_listed_and_all_else
     # The same numbers as where the deadly sample is not there at all.
     (root / "tile_02.tif").unlink()
     in_one_process(StandInRecipe(root, tmp_path / "one", on_error="skip"))
-    from eo_embed import open_embeddings  # noqa: PLC0415
-
     assert open_embeddings(out).ids == open_embeddings(tmp_path / "one").ids == ("tile_00", "tile_01", "tile_03")
