@@ -13,8 +13,8 @@ from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.consistency import check_adapters, check_bands, check_classes, check_dates, check_inputs
 from eo_data.dataset.facts import describe_inputs
+from eo_data.dataset.loading.split_loaders import SplitLoaders
 from eo_data.dataset.place_splits import PlaceSplits
-from eo_data.dataset.split_loaders import SplitLoaders
 from eo_data.readers.described.places import Places
 from eo_data.temporal.frame_policy import FramePolicy
 

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from eo_data.dataset.split_loaders import explain_lost_worker
+from eo_data.dataset.loading.split_loaders import explain_lost_worker
 from eo_models.checkpoint_io import CheckedCheckpointIO
 
 OnNan = Literal["raise", "skip"]

@@ -29,6 +29,7 @@ FLOORS = (
     ("eo_data.readers.described",),
     ("eo_data.preprocess",),
     ("eo_data.dataset",),
+    ("eo_data.dataset.loading",),
     ("eo_data",),
     ("eo_models",),
     ("eo_models.multi",),

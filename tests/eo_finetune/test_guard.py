@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader
 
-from eo_data.dataset.split_loaders import explain_lost_worker
+from eo_data.dataset.loading.split_loaders import explain_lost_worker
 from eo_finetune.checkpoints import BestCheckpoint
 from eo_finetune.guard import RunGuard, guard
 from eo_models.checkpoint_io import CheckedCheckpointIO

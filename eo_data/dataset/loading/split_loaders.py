@@ -15,6 +15,7 @@ from eo_data.catalog.records import SPLITS, Split
 from eo_data.dataset.batch import collate
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.loading.prefetch import PrefetchingLoader
 from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Run:
     def processes(self) -> int:
         """Number of processes that share the batches."""
         return 1 if self.trainer is None else int(self.trainer.world_size)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model is on a GPU of CUDA."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     @property
     def epoch(self) -> int:
@@ -189,12 +195,16 @@ class SplitLoaders(LightningDataModule):
             "num_workers": self.num_workers,
             "collate_fn": collate,
             "persistent_workers": self.num_workers > 0 and split in ("train", "val"),
+            # The copy to a GPU then need not be waited for.
+            "pin_memory": split == "predict" and self.run.on_gpu,
         }
+        # Random transforms of training draw from the generators of this process, which a thread would share.
+        kind = PrefetchingLoader if split == "predict" else DataLoader
         if not self.same_modalities:
-            return DataLoader(dataset, batch_size=self.batch_size, sampler=order, drop_last=drop_last, **options)
+            return kind(dataset, batch_size=self.batch_size, sampler=order, drop_last=drop_last, **options)
         groups = [tuple(record.files) for record in dataset.records]
         batches = SameModalitiesBatchSampler(order or SequentialSampler(dataset), self.batch_size, drop_last, groups)
-        return DataLoader(dataset, batch_sampler=batches, **options)
+        return kind(dataset, batch_sampler=batches, **options)
 
     def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
         """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""

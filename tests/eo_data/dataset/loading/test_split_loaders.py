@@ -14,7 +14,7 @@ from small_files import two_modalities
 from torch import nn
 
 from eo_data.datamodules import ChipDataModule
-from eo_data.dataset.split_loaders import Run, SplitLoaders
+from eo_data.dataset.loading.split_loaders import Run, SplitLoaders
 
 Make = Callable[..., ChipDataModule]
 
