@@ -81,7 +81,6 @@ class Pool:
         self._counts: dict[Any, Counts] = {}
         self._running: dict[Any, _Actor] = {}
         self._waiting: list[_Actor] = []
-        self._lost = Counts()
         #: Samples that were given up, each with the reason.
         self.given_up: dict[str, str] = {}
 
@@ -102,7 +101,8 @@ class Pool:
         """
         for _ in range(min(self._size, len(work))):
             self._start()
-        while self._running:
+        # Actors that are still starting, or wait for room, are not waited for once there is nothing left for them.
+        while len(work) or any(actor.batches for actor in self._running.values()):
             (ref,), _ = ray.wait(list(self._running), num_returns=1)
             actor = self._running.pop(ref)
             try:
