@@ -259,8 +259,7 @@ class Exporter:
         if all((sample.id, name) in run.finished for sample in samples for name in names):
             run.skipped += Counts(skipped=len(samples))
             return
-        if run.manifest.is_complete and self.rank == 0:
-            run.manifest.resume(self.provenance)
+        self.go_on()
         with torch.no_grad():
             features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
         run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
@@ -277,6 +276,15 @@ class Exporter:
         done = [sample for sample in samples if sample.id in whole]
         run.written += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
         run.progress.update(batches, run.written.done, run.written.area_m2)
+
+    def go_on(self) -> None:
+        """Say in the manifest of a complete export that another run goes on with it, before anything is written.
+
+        `add` does so; where rank 0 adds nothing itself, it calls this.
+        """
+        run = self._opened()
+        if run.manifest.is_complete and self.rank == 0:
+            run.manifest.resume(self.provenance)
 
     def fail(self, item: str, reason: str) -> None:
         """List an item that cannot be read as a failure."""
