@@ -13,6 +13,7 @@ from typing import Any
 from eo_core.files import PARTIAL, link_or_copy, partial_path, remove_file_or_folder, remove_partials, sync_folder
 from eo_core.locks import FolderLock
 from eo_data.catalog.shards import SHARDS
+from eo_embed.export.blank_tiles import rasters_with_data
 from eo_embed.export.completing import complete
 from eo_embed.export.folder import clear_export
 from eo_embed.export.record.failures import Failures, OnError
@@ -157,7 +158,8 @@ class _Merge:
             shard.check_unchanged()
         stac = next((own for one in self._shards if "emb:dimensions" in (own := one.manifest.content)), {})
         described = (stac.get("emb:dimensions", 0), stac.get("gsd", 0.0))
-        complete(self._settings, manifest, ledger, failures.merge(), self._counts(), *described)
+        failed = failures.merge(lambda: rasters_with_data(manifest, ledger))
+        complete(self._settings, manifest, ledger, failed, self._counts(), *described)
         return manifest
 
     def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
@@ -213,7 +215,9 @@ class _Merge:
 
     def _counts(self) -> Counts:
         counts = [shard.manifest.content["counts"] for shard in self._shards]
-        return sum((Counts(one["done"], one["skipped"], one["cells"]) for one in counts), Counts())
+        return sum(
+            (Counts(one["done"], one["skipped"], one["cells"], blank=one.get("blank", 0)) for one in counts), Counts()
+        )
 
 
 def _merged(manifest: Manifest) -> Merged:
