@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from eo_data.dataset.contract import SampleMetadata
 from eo_embed import Exporter, ExportSettings, open_embeddings
-from eo_embed.export.summary import Counts
+from eo_embed.export.flow.summary import Counts
 from eo_models.features import Features
 
 SIDE = 16
