@@ -81,10 +81,11 @@ def main() -> None:
     stated: dict[str, Any] = {"sensor": given.sensor, "unit": "digital_number", "offset": 0, "pixel_size": 10}
     options = {**stated, "bands": given.bands, "transform": (10, 0, 0, 0, -10, 0), **dates, **weights, **OPTIONS[kind]}
 
-    def encode(**tiles: Any) -> tuple[np.ndarray, float]:
+    def encode(**tiles: int) -> tuple[np.ndarray, float]:
         start = time.perf_counter()
-        grid = np.asarray(embed(given.encoder, pixels, device="cpu", **options, **tiles).grid)
-        return grid, time.perf_counter() - start
+        asked: dict[str, Any] = {**options, **tiles}
+        found: Any = embed(given.encoder, pixels, device="cpu", **asked)
+        return np.asarray(found.grid), time.perf_counter() - start
 
     whole, seconds = encode()
     print(f"{given.encoder}, {given.side} px in one piece: {seconds:.1f} s, tiles of {given.tile} px")
