@@ -23,9 +23,9 @@ from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
+from eo_embed.export.flow.transfer import compact
 from eo_embed.export.items import items_of, of_length_one
 from eo_embed.export.record.failures import NOTHING_OBSERVED
-from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared, patch_pixels
@@ -207,7 +207,8 @@ class Run:
         if place.raster_id and place.is_blank:
             return _Part(_without_pixels(batch), (), sample, place)
         features = self.encoder(batch["image"], **extras_of(batch))
-        return _Part(_without_pixels(batch), _compact(features, self.request.settings), sample, place)
+        small = [compact(own, self.request.settings.pooling) for own in features]
+        return _Part(_without_pixels(batch), small, sample, place)
 
     def _layers(self, part: _Part, like: _Part) -> dict[str, Embedding]:
         """Return the embedding of each layer of a part: of a tile without data as many empty cells as of another one.
@@ -275,11 +276,3 @@ def _without_pixels(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch without its pixels, of which only the size counts from here on."""
     height, width = image_size(batch["image"])
     return {**batch, "image": torch.zeros(1).expand(1, 1, height, width)}
-
-
-def _compact(features: Sequence[Features], settings: ExportSettings) -> list[Features]:
-    """Return features without what has gone into the vector: tokens are as large as the grid once more."""
-    return [
-        replace(own, tokens=own.tokens[:, :1] if settings.pooling == "cls" else own.pooled(settings.pooling)[:, None])
-        for own in features
-    ]
