@@ -10,15 +10,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import checked
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
-from eo_embed.writers.rasters.makers import finish_raster
-from eo_embed.writers.rasters.work import WorkFile
+from eo_embed.writers.rasters.makers import finish_raster, work_of
 
 
 def complete(
@@ -30,8 +29,6 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
-    *,
-    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -51,8 +48,6 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
-    of_shard : bool
-        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -102,7 +97,7 @@ def _raster(
     folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
 ) -> str:
     """Make the file of a raster of its tiles, unless it is finished; return its name."""
-    if WorkFile(folder, raster, layer).exists:
+    if work_of(folder, tiles[0]).exists:
         return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
     return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
