@@ -16,7 +16,8 @@ from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
-from eo_embed.writers.rasters.makers import finish_raster, work_of
+from eo_embed.writers.rasters.makers import finish_raster
+from eo_embed.writers.rasters.work import WorkFile
 
 
 def complete(
@@ -28,6 +29,8 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
+    *,
+    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -47,6 +50,8 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
+    of_shard : bool
+        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -60,7 +65,9 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
+    inputs, written = (
+        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, of_shard=of_shard)
+    )
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
@@ -79,7 +86,7 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger
+    folder: Path, settings: ExportSettings, ledger: Ledger, *, of_shard: bool
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()
@@ -96,7 +103,7 @@ def _raster(
     folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
 ) -> str:
     """Make the file of a raster of its tiles, unless it is finished; return its name."""
-    if work_of(folder, tiles[0]).exists:
+    if WorkFile(folder, raster, layer).exists:
         return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
     return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
