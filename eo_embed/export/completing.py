@@ -29,6 +29,8 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
+    *,
+    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -48,6 +50,8 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
+    of_shard : bool
+        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -61,10 +65,13 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
+    inputs, written = (
+        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, of_shard=of_shard)
+    )
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
+        **({"blank": counts.blank} if counts.blank else {}),
         "failed": len(failures),
         "cells": counts.cells,
         "bytes": _bytes(folder, inputs, written),
@@ -79,7 +86,7 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger
+    folder: Path, settings: ExportSettings, ledger: Ledger, *, of_shard: bool
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()

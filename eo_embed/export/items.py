@@ -13,6 +13,7 @@ import torch
 
 from eo_data.dataset.sample_grid import SampleGrid
 from eo_data.raster.georeference import ROUNDING
+from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import band_names
@@ -67,7 +68,7 @@ class Item:
         """Why the values cannot be written; empty if they can. Cells in which nothing was observed have none."""
         own = self.embedding
         if not own.valid_fraction:
-            return "nothing of it was observed. Choose another time or place, or look at its masks of clouds."
+            return NOTHING_OBSERVED
         cells = None if own.grid is None or own.valid is None else own.grid[:, own.valid > 0]
         for values, what in ((own.pooled, "vector"), (cells, "grid")):
             if values is not None and not np.isfinite(values).all():

@@ -16,6 +16,7 @@ from eo_embed.writers.layout import MANIFEST
 ROWS = (
     ("done", "items exported"),
     ("skipped", "items skipped (finished before)"),
+    ("blank", "tiles without data"),
     ("failed", "items failed"),
     ("cells", "grid cells"),
     ("dimensions", "dimensions"),
@@ -36,12 +37,15 @@ class Counts:
         Grid cells that were written.
     area_m2 : float
         Ground that the exported samples cover, in square metres.
+    blank : int
+        Tiles of rasters in which nothing was observed.
     """
 
     done: int = 0
     skipped: int = 0
     cells: int = 0
     area_m2: float = 0.0
+    blank: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts.of([a + b for a, b in zip(self.numbers(), other.numbers(), strict=True)])
@@ -53,8 +57,8 @@ class Counts:
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Counts:
         """Return the counts behind :meth:`numbers`."""
-        done, skipped, cells, area = numbers
-        return cls(int(done), int(skipped), int(cells), area)
+        done, skipped, cells, area, blank = numbers
+        return cls(int(done), int(skipped), int(cells), area, int(blank))
 
 
 def summary_table(counts: Mapping[str, int], seconds: float, area_m2: float, folder: str | Path) -> str:
@@ -63,7 +67,8 @@ def summary_table(counts: Mapping[str, int], seconds: float, area_m2: float, fol
     Parameters
     ----------
     counts : mapping
-        Any of ``done``, ``skipped``, ``failed``, ``cells``, ``dimensions``, ``bytes``; a missing one has no row.
+        Any of ``done``, ``skipped``, ``blank``, ``failed``, ``cells``, ``dimensions``, ``bytes``; a missing one has no
+        row.
     seconds : float
         Wall time of the run.
     area_m2 : float

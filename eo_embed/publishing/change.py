@@ -41,9 +41,12 @@ class Basis:
     explained: np.ndarray
     vectors: int
 
-    def write(self, path: Path) -> dict[str, Any]:
-        """Write mean, axes and explained variance to an npz file; return what a manifest tells of it."""
+    def write(self, path: Path) -> None:
+        """Write mean, axes and explained variance to an npz file."""
         write_file(path, lambda file: np.savez(file, mean=self.mean, axes=self.axes, explained=self.explained))
+
+    def told(self, path: Path) -> dict[str, Any]:
+        """Return what a manifest tells of the file."""
         return {
             "file": path.name,
             "sha256": sha256_of_file(path),
@@ -89,9 +92,7 @@ class Change:
         return vectors.astype(np.float32, copy=False)
 
 
-def fit_basis(
-    grids: Sequence[ExportedGrid], vectors: np.ndarray | None, components: int, seed: int = 0, most: int = SAMPLE_VALUES
-) -> Basis:
+def fit_basis(grids: Sequence[ExportedGrid], vectors: np.ndarray | None, components: int, seed: int = 0) -> Basis:
     """Return the principal components of a sample of cells, or of vectors where there are no grids.
 
     Parameters
@@ -104,8 +105,6 @@ def fit_basis(
         How many.
     seed : int
         Of the sample; the same one gives the same basis.
-    most : int
-        Numbers that the sample may hold; of more cells so many are drawn.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def fit_basis(
         raise ValueError(msg)
     rng = np.random.default_rng(seed)
     if grids:
-        sample = np.concatenate(list(_sampled(grids, max(most // depths[0], components + 1), rng)))
+        sample = np.concatenate(list(_sampled(grids, max(SAMPLE_VALUES // depths[0], components + 1), rng)))
     else:
         known = np.empty((0, depths[0]), np.float32) if vectors is None else vectors
         sample = known[np.isfinite(known).all(axis=1)]

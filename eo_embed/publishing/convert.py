@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -19,12 +19,15 @@ from eo_embed.publishing.grids import ExportedGrid, grids_of
 from eo_embed.publishing.told import Told
 from eo_embed.reading.vectors import Vectors, chosen_layer, rows_of_layer
 from eo_embed.writers.layout import POOLED
+from eo_embed.writers.quantise import DType, Encoding
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 Form = Literal["cog", "parquet", "zarr"]
 FORMS: tuple[Form, ...] = get_args(Form)
+#: File of the principal components.
+BASIS = "pca.npz"
 #: Dtype of each form if none is stated.
 _DTYPE = {"cog": "float32", "parquet": "float32", "zarr": "int8"}
 
@@ -162,8 +165,7 @@ def convert(folder: str | Path, out: str | Path, conversion: Conversion) -> list
         return _to_zarr(source, target, conversion, told, made_of)
     if conversion.to == "parquet":
         return _to_parquet(source, target, conversion, told, made_of)
-    msg = f"{conversion.to} is not there yet."
-    raise ValueError(msg)
+    return _to_cogs(source, target, conversion, told, made_of)
 
 
 def _source(export: Export, conversion: Conversion) -> Source:
@@ -196,10 +198,11 @@ def _to_zarr(source: Source, target: Path, conversion: Conversion, told: Told, m
         msg = f"{source.export.path} holds no grids. Export output: grid or both, or convert to parquet."
         raise ValueError(msg)
     settings = StoreSettings(conversion.stored, conversion.overlap, conversion.shards)  # type: ignore[arg-type]
-    made = [
-        write_store(target, lattice, settings, source.change, told, made_of) for lattice in lattices_of(source.grids)
-    ]
-    return [*made, *_write_basis(source, target)]
+    beside, basis = _write_basis(source, target)
+    lattices = lattices_of(source.grids)
+    return [
+        write_store(target, one, settings, source.change, told, {"made_of": made_of, **basis}) for one in lattices
+    ] + beside
 
 
 def _to_parquet(
@@ -212,16 +215,45 @@ def _to_parquet(
         msg = f"{source.export.path} holds no vectors. Export output: pooled or both, or convert to cog or zarr."
         raise ValueError(msg)
     settings = TableSettings(conversion.stored, group=conversion.group)  # type: ignore[arg-type]
-    says = {"made_of": fingerprint({"made_of": made_of, "group": conversion.group}), **asdict(told)}
+    beside, basis = _write_basis(source, target)
+    says = {"made_of": fingerprint({"made_of": made_of, "group": conversion.group}), **asdict(told), **basis}
     out = target / POOLED
-    made = write_table(table, out, source.layer, conversion.ids, settings, source.change, says)
-    return [made, *_write_basis(source, target)]
+    return [write_table(table, out, source.layer, conversion.ids, settings, source.change, says), *beside]
 
 
-def _write_basis(source: Source, target: Path) -> list[tuple[Path, bool]]:
-    """Write the components beside what was made with them."""
+def _to_cogs(source: Source, target: Path, conversion: Conversion, told: Told, made_of: str) -> list[tuple[Path, bool]]:
+    from eo_embed.publishing import cogs  # noqa: PLC0415
+    from eo_embed.publishing.vectors import TableSettings, write_table  # noqa: PLC0415
+
+    encoding = Encoding(cast("DType", conversion.stored))
+    depth = source.change.depth(source.grids[0].depth if source.grids else Vectors.of(_needed(source)).width)
+    manifest = cogs.manifest_of(target, source.export, conversion.facts(), cogs.stac_of(encoding, depth))
+    beside, basis = _write_basis(source, target)
+    made = [cogs.write_cog(grid, target, encoding, source.change, made_of) for grid in source.grids]
+    table = source.export.path / POOLED
+    if source.rows is not None and table.is_file():
+        settings, says = TableSettings(order="id"), {"made_of": made_of, **asdict(told), **basis}
+        out = target / POOLED
+        made.append(write_table(table, out, source.layer, conversion.ids, settings, source.change, says))
+    if not manifest.is_complete:
+        manifest.content |= basis
+        files = cogs.files_of(target, source.grids)
+        cogs.complete(manifest, source.export, files, source.layer, POOLED if (target / POOLED).is_file() else "")
+    return [*made, *beside]
+
+
+def _needed(source: Source) -> gpd.GeoDataFrame:
+    if source.rows is None:
+        msg = f"{source.export.path} holds no grids and no vectors."
+        raise ValueError(msg)
+    return source.rows
+
+
+def _write_basis(source: Source, target: Path) -> tuple[list[tuple[Path, bool]], dict[str, Any]]:
+    """Write the components beside what is made with them; return the file, and what is told of it."""
     if source.change.basis is None:
-        return []
-    path = target / "pca.npz"
+        return [], {}
+    path = target / BASIS
+    before = path.read_bytes() if path.is_file() else b""
     source.change.basis.write(path)
-    return [(path, True)]
+    return [(path, path.read_bytes() != before)], {"pca": source.change.basis.told(path)}

@@ -12,7 +12,7 @@ import datetime as dt
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -24,6 +24,7 @@ from eo_core.arguments import one_of
 from eo_core.files import partial_path, put_in_place, remove_file_or_folder
 from eo_core.fingerprint import fingerprint
 from eo_embed.publishing.change import Change
+from eo_embed.publishing.conventions import group_attributes, group_of, place_attributes, store_name
 from eo_embed.publishing.grids import Cells, ExportedGrid
 from eo_embed.publishing.lattice import Lattice, common, overlaps
 from eo_embed.publishing.told import Told
@@ -43,29 +44,6 @@ OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 CHUNK = 32
 #: Most rows and columns of a shard, and most numbers (128 MB of float32): one is in memory at once.
 _MOST_SHARD, _SHARD_VALUES = 1024, 1 << 25
-_CONVENTIONS: tuple[dict[str, str], ...] = (
-    {
-        "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md",
-        "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
-        "name": "geoemb:",
-        "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial",
-        "description": "Spatial coordinate information",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +75,7 @@ class StoreSettings:
 
 
 def write_store(
-    folder: Path, lattice: Lattice, settings: StoreSettings, change: Change, told: Told, made_of: str
+    folder: Path, lattice: Lattice, settings: StoreSettings, change: Change, told: Told, says: Mapping[str, Any]
 ) -> tuple[Path, bool]:
     """Write the store of one CRS, whole or not at all; one that is there and was made the same way stays.
 
@@ -113,8 +91,8 @@ def write_store(
         What is done to the vectors.
     told : Told
         What the store says of the encoder and the data.
-    made_of : str
-        Fingerprint of all that went into it.
+    says : mapping
+        What else the store says of how it was made, with ``made_of``.
 
     Returns
     -------
@@ -133,10 +111,10 @@ def write_store(
     need_zarr()
     import zarr  # noqa: PLC0415
 
-    path = folder / f"{_name(lattice.crs)}.zarr"
+    path = folder / f"{store_name(lattice.crs)}.zarr"
     years = _years(lattice)
     _refuse_overlaps(lattice, years, settings)
-    own = fingerprint({"made_of": made_of, "crs": lattice.crs, **_plain(settings)})
+    own = fingerprint({"made_of": says["made_of"], "crs": lattice.crs, **_plain(settings)})
     if path.is_dir() and any(path.iterdir()):
         if zarr.open_group(path, mode="r").attrs.get("eo_embed:made_of") == own:
             return path, False
@@ -145,7 +123,8 @@ def write_store(
     partial = partial_path(path)
     try:
         writer = _StoreWriter(partial, lattice, settings, change, years)
-        writer.begin({**_attributes(lattice, settings, change, told), "eo_embed:made_of": own})
+        said = {f"eo_embed:{name}": value for name, value in {**says, "made_of": own}.items()}
+        writer.begin({**group_attributes(lattice, settings.dtype, change, told), **said})
         writer.fill()
         remove_file_or_folder(path)  # an empty folder is in the way of a rename on some systems
         put_in_place(partial, path, writer.check)
@@ -156,17 +135,6 @@ def write_store(
 
 def _plain(settings: StoreSettings) -> dict[str, Any]:
     return {"dtype": settings.dtype, "overlap": settings.overlap, "shards": settings.shards}
-
-
-def _name(crs: str) -> str:
-    """Return a name that a file may have: of an authority's code, or of a digest of the WKT."""
-    return crs.replace(":", "-") if len(crs) < 40 and ":" in crs else f"crs-{fingerprint({'crs': crs})[:12]}"
-
-
-def group_of(crs: str) -> str:
-    """Return the group that the arrays of a CRS lie in: ``utm33`` of a UTM zone, else that at the root (empty)."""
-    zone = CRS.from_user_input(crs).utm_zone if len(crs) < 40 else None
-    return f"utm{int(zone[:-1]):02d}" if zone and crs.startswith(("EPSG:326", "EPSG:327")) else ""
 
 
 def _years(lattice: Lattice) -> tuple[int | None, ...]:
@@ -200,48 +168,6 @@ def _refuse_overlaps(lattice: Lattice, years: Sequence[int | None], settings: St
             raise ValueError(msg)
 
 
-def _attributes(lattice: Lattice, settings: StoreSettings, change: Change, told: Told) -> dict[str, Any]:
-    """Return the attributes of the root by the three conventions."""
-    depth = change.depth(lattice.items[0][0].depth)
-    told_of: dict[str, Any] = {
-        "zarr_conventions": list(_CONVENTIONS),
-        "geoemb:type": "pixel",
-        "geoemb:dimensions": depth,
-        "geoemb:model": told.model,
-        "geoemb:source_data": list(told.sources),
-        "geoemb:data_type": settings.dtype,
-        "geoemb:build_version": told.software,
-    }
-    crs = CRS.from_user_input(lattice.crs)
-    if crs.is_projected:
-        told_of["geoemb:gsd"] = lattice.transform.a * float(crs.axis_info[0].unit_conversion_factor)
-    if group_of(lattice.crs):
-        told_of["geoemb:spatial_layout"] = "utm_zones"
-    if settings.dtype == "int8":
-        told_of["geoemb:quantization"] = {
-            "method": "per_pixel_scale",
-            "original_dtype": "float32",
-            "quantized_dtype": "int8",
-            "scale": {"type": "array", "array_name": "scales", "nodata": "+inf"},
-        }
-    return told_of
-
-
-def _place_attributes(lattice: Lattice) -> dict[str, Any]:
-    t, (height, width) = lattice.transform, (lattice.place.height, lattice.place.width)
-    named = {"proj:code": lattice.crs} if len(lattice.crs) < 40 else {"proj:wkt2": lattice.crs}
-    return {
-        "zarr_conventions": list(_CONVENTIONS[1:]),
-        **named,
-        "spatial:dimensions": ["y", "x"],
-        "spatial:transform": list(t[:6]),
-        "spatial:transform_type": "affine",
-        "spatial:shape": [height, width],
-        "spatial:bbox": [t.c, t.f + height * t.e, t.c + width * t.a, t.f],
-        "spatial:registration": "pixel",
-    }
-
-
 class _StoreWriter:
     """Writes a store shard by shard, and knows a checksum of each."""
 
@@ -263,7 +189,7 @@ class _StoreWriter:
         import zarr  # noqa: PLC0415
 
         group = group_of(self.lattice.crs)
-        place = _place_attributes(self.lattice)
+        place = place_attributes(self.lattice)
         root = zarr.open_group(self.path, mode="w", zarr_format=3)
         root.attrs.update({**place, **attributes})
         own = root.create_group(group, attributes=place) if group else root

@@ -13,6 +13,7 @@ from typing import Any
 from eo_core.files import PARTIAL, link_or_copy, partial_path, remove_file_or_folder, remove_partials, sync_folder
 from eo_core.locks import FolderLock
 from eo_data.catalog.shards import SHARDS
+from eo_embed.export.blank_tiles import rasters_with_data
 from eo_embed.export.completing import complete
 from eo_embed.export.folder import clear_export
 from eo_embed.export.record.failures import Failures, OnError
@@ -139,6 +140,8 @@ class _Merge:
 
     def run(self) -> Manifest:
         """Merge, and return the manifest of the whole."""
+        for shard in self._shards:
+            shard.check_ids()
         if (self._folder / MANIFEST).is_file():
             clear_export(self._folder)
         remove_partials(self._folder)
@@ -155,31 +158,26 @@ class _Merge:
             shard.check_unchanged()
         stac = next((own for one in self._shards if "emb:dimensions" in (own := one.manifest.content)), {})
         described = (stac.get("emb:dimensions", 0), stac.get("gsd", 0.0))
-        complete(self._settings, manifest, ledger, failures.merge(), self._counts(), *described)
+        failed = failures.merge(lambda: rasters_with_data(manifest, ledger))
+        complete(self._settings, manifest, ledger, failed, self._counts(), *described)
         return manifest
 
     def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
         """Name the files of a shard here, and note its items as finished."""
         part = f"{PARTS}/part-{shard.shard.index:04d}-000000.parquet"
-        entries = shard.manifest.items()
+        entries, placed = shard.manifest.items(), set[str]()
         while batch := list(itertools.islice(entries, _AT_ONCE)):
             taken = []
             for entry in batch:
-                if not shard.shard.holds(entry["id"]):
-                    msg = (
-                        f"{shard.folder} holds {entry['id']!r}, which is not in shard {shard.shard}: it was made of "
-                        "other samples, or its ids were changed. Remove it, and run the shard again."
-                    )
-                    raise ValueError(msg)
-                for file in entry["files"]:
-                    self._place(shard.folder / file, self._folder / (part if file == POOLED else file))
-                taken.append({**entry, "files": [part if file == POOLED else file for file in entry["files"]]})
+                names = {file: part if file == POOLED else file for file in entry["files"]}
+                for file in names.keys() - placed:
+                    self._place(shard.folder / file, self._folder / names[file])
+                placed |= names.keys() & {POOLED}  # which all items of a shard name
+                taken.append({**entry, "files": list(names.values())})
             ledger.adopt(taken)
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""
-        if path.parent in self._touched and path.exists():
-            return  # the table, which all items of a shard name
         if source.is_dir():
             for file in sorted(file for file in source.rglob("*") if file.is_file()):
                 self._link(file, path / file.relative_to(source))
@@ -217,7 +215,9 @@ class _Merge:
 
     def _counts(self) -> Counts:
         counts = [shard.manifest.content["counts"] for shard in self._shards]
-        return sum((Counts(one["done"], one["skipped"], one["cells"]) for one in counts), Counts())
+        return sum(
+            (Counts(one["done"], one["skipped"], one["cells"], blank=one.get("blank", 0)) for one in counts), Counts()
+        )
 
 
 def _merged(manifest: Manifest) -> Merged:
