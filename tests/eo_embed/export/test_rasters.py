@@ -109,7 +109,7 @@ def test_the_file_of_a_raster_is_a_valid_cog_with_tags_of_the_whole(root: Path, 
 def test_a_run_that_was_killed_at_any_tile_ends_with_the_same_bytes(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
-    kind = {"grid_format": grid_format, "dtype": dtype}
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
     _export(root, tmp_path / "whole", **kind)
     for most in (1, 4):
         with pytest.raises(KeyboardInterrupt):
@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_at_any_tile_ends_with_the_same_bytes(
 def test_a_tile_that_failed_is_no_data_and_can_be_made_later(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
-    kind = {"grid_format": grid_format, "dtype": dtype}
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
     _export(root, tmp_path / "whole", **kind)
     _export(root, tmp_path / "out", broken=1, **kind)
     found = open_embeddings(tmp_path / "out")
