@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import check_complete
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_embed.writers.rasters.makers import finish_raster

@@ -26,18 +26,18 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
-from eo_embed.export.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
 from eo_embed.export.flow.background import Background
+from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
+from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
 

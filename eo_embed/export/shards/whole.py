@@ -13,15 +13,15 @@ from typing import Any
 from eo_core.files import PARTIAL, link_or_copy, partial_path, remove_file_or_folder, remove_partials, sync_folder
 from eo_core.locks import FolderLock
 from eo_data.catalog.shards import SHARDS
-from eo_embed.export.blank_tiles import rasters_with_data
 from eo_embed.export.completing import complete
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import clear_export
+from eo_embed.export.record.blank_tiles import rasters_with_data
 from eo_embed.export.record.failures import Failures, OnError
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.shards.found import FinishedShard, finished_shards
-from eo_embed.export.summary import Counts
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import raster_file
