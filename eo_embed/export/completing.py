@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_embed.writers.rasters.makers import finish_raster
-from eo_embed.writers.rasters.work import WorkFile
+from eo_embed.writers.rasters.work import WORK, WorkFile
 
 
 def complete(
@@ -92,7 +93,10 @@ def _merged(
     rows = ledger.rows()
     if settings.writes_vectors:
         merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
-    made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in sorted(ledger.rasters().items())]
+    rasters = {} if of_shard else ledger.rasters()
+    made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in sorted(rasters.items())]
+    if not of_shard:
+        shutil.rmtree(folder / WORK, ignore_errors=True)
     inputs = ledger.inputs()
     check_complete(folder, settings, inputs)
     ledger.remove_outdated()
@@ -116,7 +120,7 @@ def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[st
         for file in entry["files"]:
             if file in recorded:
                 sizes[file] = recorded[file]["size"]
-            elif file not in sizes:
+            elif file not in sizes and (folder / file).exists():  # the raster of a shard's tiles is not there yet
                 sizes[file] = (folder / file).stat().st_size
     return sum(sizes.values())
 

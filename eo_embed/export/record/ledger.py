@@ -22,6 +22,7 @@ from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file
+from eo_embed.writers.rasters.work import WORK, WorkFile
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -184,11 +185,15 @@ class Ledger:
         entries = {}
         for key, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            if all((self.folder / file).exists() for file in files):
+            if all((self.folder / file).exists() or self._is_begun(file, entry) for file in files):
                 written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
                 entry.pop("run", None)
                 entries[key] = entry | {"files": files} | ({"written": written} if written else {})
         return [entries[key] for key in sorted(entries)]
+
+    def _is_begun(self, file: str, entry: Mapping[str, Any]) -> bool:
+        """Whether a file is that of a raster whose tiles are in a work file yet."""
+        return file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
 
     def rows(self) -> dict[Key, str]:
         """Return which table holds the vector of each finished item: a part, or the merged table of an earlier run."""
@@ -248,9 +253,16 @@ class Ledger:
         return all(entry in held for entry in entries)
 
     def close(self) -> None:
-        """Remove the entries and parts of all processes, once the manifest is complete and holds all of it."""
-        for folder in (PROGRESS, PARTS):
-            shutil.rmtree(self.folder / folder, ignore_errors=True)
+        """Remove the entries and parts of all processes, once the manifest is complete and holds all of it.
+
+        Work files of rasters stay: only a shard still has some, for the merge.
+        """
+        shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
+        if any((self.folder / WORK).rglob("*.raw")):
+            for part in (self.folder / PARTS).glob(f"*{_TABLE}"):
+                part.unlink()
+        else:
+            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
     @functools.cached_property
     def _run(self) -> int:

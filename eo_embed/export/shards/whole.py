@@ -24,6 +24,8 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.export.shards.found import FinishedShard, finished_shards
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
+from eo_embed.writers.rasters.makers import raster_file
+from eo_embed.writers.rasters.work import Part, WorkFile
 
 #: Items that one file of the ledger lists.
 _AT_ONCE = 1000
@@ -170,11 +172,25 @@ class _Merge:
             taken = []
             for entry in batch:
                 names = {file: part if file == POOLED else file for file in entry["files"]}
-                for file in names.keys() - placed:
+                for file in names.keys() - placed - {raster_file(entry)}:
                     self._place(shard.folder / file, self._folder / names[file])
                 placed |= names.keys() & {POOLED}  # which all items of a shard name
                 taken.append({**entry, "files": list(names.values())})
+            self._add_tiles(shard, batch)
             ledger.adopt(taken)
+
+    def _add_tiles(self, shard: FinishedShard, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Add the cells of tiles to the work files of their rasters."""
+        tiles: dict[tuple[str, str], list[Part]] = {}
+        for entry in entries:
+            if raster_file(entry):
+                tiles.setdefault((entry["raster_id"], entry["layer"]), []).append(Part.of_entry(entry))
+        for key, parts in tiles.items():
+            theirs = WorkFile(shard.folder, *key)
+            if not theirs.exists:
+                msg = f"{theirs.path} is recorded and is not there. Run the shard again: it is then made again."
+                raise ValueError(msg)
+            WorkFile(self._folder, *key).add(theirs, parts)
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""

@@ -101,6 +101,17 @@ class Whole:
         return cls(**plain)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of errors of an open file which file it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class RawCells:
     """A raw file of cells ``(D, h, w)``, one band after the other.
 
@@ -125,7 +136,10 @@ class RawCells:
         OSError
             If it cannot be made.
         """
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file:
+        with (
+            _named(self.path),
+            os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
+        ):
             file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
 
     def write(self, cells: np.ndarray, row: int, column: int, band: int = 0) -> None:
@@ -141,20 +155,14 @@ class RawCells:
         size, start = columns * self.dtype.itemsize, 0
         if columns == self.shape[2]:  # whole rows follow one another
             rows, size = 1, size * rows
-        handle = os.open(self.path, os.O_RDWR)
-        try:
+        with _named(self.path), self.path.open("rb+", buffering=0) as file:
             for plane in range(band, band + depth):
                 for line in range(row, row + rows):
-                    if os.pwrite(handle, content[start : start + size], self._offset(plane, line, column)) != size:
+                    place = self._offset(plane, line, column)
+                    if os.pwrite(file.fileno(), content[start : start + size], place) != size:
                         msg = f"{self.path} could not take all of a tile. Is the disk full?"
                         raise OSError(msg)
                     start += size
-        except OSError as error:
-            if error.errno is None or error.filename is not None:
-                raise
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        finally:
-            os.close(handle)
 
     def rows(self, handle: int, band: int, first: int, count: int) -> np.ndarray:
         """Read ``count`` rows ``(count, w)`` of a band of the file that is open as ``handle``.
@@ -314,6 +322,25 @@ class WorkFile:
                 os.link(partial, self.path)
         finally:
             remove_partial(partial)
+
+    def add(self, other: WorkFile, parts: Sequence[Part]) -> None:
+        """Copy the cells of parts from the work file of another process or shard, a part at a time.
+
+        Raises
+        ------
+        ValueError
+            If it is of another raster.
+        OSError
+            If cells cannot be read or written.
+        """
+        self.begin(other.whole)
+        theirs, mine = other.cells, self.cells
+        with other.path.open("rb") as file:
+            for part in parts:
+                columns = slice(part.column, part.column + part.columns)
+                for band in range(theirs.shape[0]):
+                    strip = theirs.rows(file.fileno(), band, part.row, part.rows)
+                    mine.write(strip[None, :, columns], part.row, part.column, band)
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""
