@@ -37,7 +37,10 @@ FLOORS = (
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
     ("eo_embed.reading",),
-    ("eo_embed.export.record",),
+    (
+        "eo_embed.export.flow",
+        "eo_embed.export.record",
+    ),
     ("eo_embed.export",),
     ("eo_embed.export.shards",),
     ("eo_embed.probing", "eo_embed.pictures"),

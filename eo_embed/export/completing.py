@@ -27,6 +27,8 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
+    *,
+    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -46,6 +48,8 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
+    of_shard : bool
+        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -59,7 +63,9 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
+    inputs, written = (
+        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, mosaics=not of_shard)
+    )
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
@@ -77,14 +83,14 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger
+    folder: Path, settings: ExportSettings, ledger: Ledger, *, mosaics: bool
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()
     if settings.writes_vectors:
         merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
     inputs = ledger.inputs()
-    made = settings.format.mosaics(folder, _tiles(inputs))
+    made = settings.format.mosaics(folder, _tiles(inputs)) if mosaics else []
     check_complete(folder, settings, inputs)
     ledger.remove_outdated()
     return inputs, {file: written_state(folder / file) for file in [*made, *([POOLED] if rows else [])]}

@@ -12,6 +12,7 @@ keep to this order:
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
+from eo_embed.export.flow.background import Background
+from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
 from eo_embed.export.record.failures import Failures
 from eo_embed.export.record.ledger import Ledger
@@ -61,7 +64,10 @@ class _Run:
     data_set: Mapping[str, str] | None = None
     started: float = field(default_factory=time.perf_counter)
     batches: int = 0
-    counts: Counts = field(default_factory=Counts)
+    #: What needed no work; and what the background has written, which is complete once that has finished.
+    skipped: Counts = field(default_factory=Counts)
+    written: Counts = field(default_factory=Counts)
+    background: Background = field(default_factory=lambda: Background("writer of embeddings"))
 
 
 class Exporter:
@@ -172,7 +178,7 @@ class Exporter:
             run writes to it.
         """
         if self.shard is not None:
-            refuse_beside_whole(self.folder.parent.parent)
+            refuse_beside_whole(self.folder.parent.parent, self.folder, overwrite=self.settings.overwrite)
         if self.rank == 0:
             self._lock.acquire()
         try:
@@ -215,14 +221,18 @@ class Exporter:
         self._opened().progress.total = batches
 
     def add(self, batch: Mapping[str, Any]) -> None:
-        """Encode a batch and write it, unless all of it has been written before.
+        """Encode a batch and have it written, unless all of it has been written before.
+
+        A thread writes it while the next batch is encoded. This waits while too much is to be written.
 
         Items that could not be read, and those whose embedding is not finite, are listed as failures and not written.
 
         Raises
         ------
         ValueError
-            If the export is not open, or the batch cannot be exported.
+            If the export is not open, or this batch or one before it cannot be exported.
+        OSError
+            If one before it cannot be written.
         """
         run = self._opened()
         self._lock.check()
@@ -230,26 +240,32 @@ class Exporter:
         for name, reason in batch.get("faults", {}).items():
             self.fail(name, reason)
         if "image" not in batch:
-            run.counts += Counts(skipped=len(batch["id"]))
+            run.skipped += Counts(skipped=len(batch["id"]))
             return
         image = cast("Image", batch["image"])
         samples = [self._named(sample) for sample in sample_grids(batch, image_size(image), self.root)]
         names = self.settings.layer_names
         if all((sample.id, name) in run.finished for sample in samples for name in names):
-            run.counts += Counts(skipped=len(samples))
+            run.skipped += Counts(skipped=len(samples))
             return
         if run.manifest.is_complete and self.rank == 0:
             run.manifest.resume(self.provenance)
         with torch.no_grad():
-            features = self.encoder(image, **extras_of(batch))
-        written = run.items.write(features, samples)
+            features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
+        run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
+
+    def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
+        """Write a batch, beside the encoder that works on the next one."""
+        found = features.wait()
+        self._lock.check()
+        written = run.items.write(found, samples)
         for name, reason in written.faults:
             self.fail(name, reason)
         run.ledger.record(written.entries)
         whole = {entry["id"] for entry in written.entries}
         done = [sample for sample in samples if sample.id in whole]
-        run.counts += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
-        run.progress.update(run.batches, run.counts.done, run.counts.area_m2)
+        run.written += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
+        run.progress.update(batches, run.written.done, run.written.area_m2)
 
     def fail(self, item: str, reason: str) -> None:
         """List an item that cannot be read as a failure."""
@@ -270,10 +286,17 @@ class Exporter:
         return replace(sample, inputs={**sample.inputs, "files": files})
 
     def close(self) -> Counts:
-        """End the work of this process, and return what it has done."""
+        """End the work of this process once all is written, and return what it has done.
+
+        Raises
+        ------
+        ValueError, OSError
+            If a batch could not be written.
+        """
         run = self._opened()
+        run.background.finish()
         run.failures.write()
-        return run.counts
+        return run.skipped + run.written
 
     def complete(self, counts: Counts) -> str:
         """Merge what all processes wrote, complete the manifest, and return the summary; for rank 0 alone.
@@ -291,12 +314,17 @@ class Exporter:
         run = self._opened()
         self._lock.check()
         made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
-        shown = complete(self.settings, run.manifest, run.ledger, *made)
+        shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 
     def release(self) -> None:
-        """Let other runs write to the folder; a run that ends with an error calls this, too."""
+        """Let other runs write to the folder; a run that ends with an error calls this, too.
+
+        What is encoded is written before, unless writing has failed.
+        """
+        if self._run is not None:
+            self._run.background.stop()
         self._lock.release()
 
     def raise_if_failed(self) -> None:

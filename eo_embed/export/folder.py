@@ -210,18 +210,36 @@ def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Revie
     raise ValueError(msg)
 
 
-def refuse_beside_whole(folder: Path) -> None:
-    """Refuse to begin a shard in a folder that holds an export which was not made of shards.
+def refuse_beside_whole(folder: Path, shard: Path, *, overwrite: bool) -> None:
+    """Refuse to begin a shard in a folder whose export is no longer, or never was, one of shards.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the whole.
+    shard : Path
+        Folder of the shard.
+    overwrite : bool
+        Whether a shard may be made again that was merged and removed.
 
     Raises
     ------
     ValueError
-        If there is one.
+        If the export was made without shards, or of shards that were removed.
     """
-    if (folder / MANIFEST).is_file() and "shards" not in read_manifest(folder).content["provenance"]:
+    if not (folder / MANIFEST).is_file():
+        return
+    whole = read_manifest(folder)
+    if "shards" not in whole.content["provenance"]:
         msg = (
             f"{folder} holds an export that was made without shards. Go on with it without shard, or give the shards "
             "another folder."
+        )
+        raise ValueError(msg)
+    if whole.is_complete and not shard.exists() and not overwrite:
+        msg = (
+            f"{folder} is whole, and {shard.name} is merged and was removed. There is nothing to do; to make the "
+            "shards again, set overwrite: true, or give another folder."
         )
         raise ValueError(msg)
 

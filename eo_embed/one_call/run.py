@@ -23,8 +23,8 @@ from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
+from eo_embed.export.flow.transfer import compact
 from eo_embed.export.items import items_of, of_length_one
-from eo_embed.export.settings import ExportSettings
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared, patch_pixels
@@ -213,7 +213,9 @@ class Run:
                 msg = f"{place.id}: {item.fault}"
                 raise ValueError(msg)
             layers[name] = item.embedding
-        return _Part(layers, _without_pixels(batch), _compact(features, settings), sample, place.sources)
+        return _Part(
+            layers, _without_pixels(batch), [compact(own, settings.pooling) for own in features], sample, place.sources
+        )
 
     def _named(self, files: Iterable[str]) -> tuple[str, ...]:
         return tuple(Href(file).relative(self.prepared.root.absolute()) for file in files)
@@ -263,11 +265,3 @@ def _without_pixels(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch without its pixels, of which only the size counts from here on."""
     height, width = image_size(batch["image"])
     return {**batch, "image": torch.zeros(1).expand(1, 1, height, width)}
-
-
-def _compact(features: Sequence[Features], settings: ExportSettings) -> list[Features]:
-    """Return features without what has gone into the vector: tokens are as large as the grid once more."""
-    return [
-        replace(own, tokens=own.tokens[:, :1] if settings.pooling == "cls" else own.pooled(settings.pooling)[:, None])
-        for own in features
-    ]

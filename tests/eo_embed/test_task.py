@@ -286,14 +286,13 @@ def test_shards_ranks_and_one_process_are_the_same(config: Any, samples: Path, t
     """Of three shards, one without samples. The values too, as every sample is a batch of its own."""
     predict(config(samples))
     content = yaml.safe_load(config(samples, out=str(tmp_path / "whole")).read_text())
-    content["data"]["init_args"]["shard"] = {"index": 0, "of": 3}
     (tmp_path / "shards.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for index in range(3):
-        predict(tmp_path / "shards.yaml", f"--data.init_args.shard.index={index}")
+        shard = (f"--data.init_args.shard.index={index}", "--data.init_args.shard.of=3")  # as in examples/
+        predict(tmp_path / "shards.yaml", "--model.init_args.take_over=true", *shard)
     merge_shards(tmp_path / "whole", remove=True)
     assert_same_exports(tmp_path / "out", tmp_path / "whole")
 
-    del content["data"]["init_args"]["shard"]
     content["model"]["init_args"]["out"] = str(tmp_path / "ranks")
     content["trainer"] |= {"devices": 2, "strategy": "ddp"}
     (tmp_path / "ranks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -302,6 +301,21 @@ def test_shards_ranks_and_one_process_are_the_same(config: Any, samples: Path, t
     assert done.returncode == 0, done.stderr[-3000:]
     # Lightning's sampler gives a sixth of five samples: the first once more, so that counts differ.
     assert_same_exports(tmp_path / "out", tmp_path / "ranks", resumed=True, rtol=1e-5, atol=1e-6)
+
+
+def test_tiles_of_a_raster_come_together_from_shards(config: Any, tmp_path: Path) -> None:
+    """Each shard has some of the tiles, and none of them the raster."""
+    root = tmp_path / "data"
+    write_raster(root / "scene.tif", 160, 200, "EPSG:32631", 10)
+    tiles = {"tile": 64, "tile_align": 8}
+    prepared = {"input_prep": "resize"}
+    predict(config(root, tiles, prepared))
+    for index in range(2):
+        shard = {"shard": {"index": index, "of": 2}}
+        predict(config(root, tiles | shard, prepared, out=str(tmp_path / "whole")))
+    merge_shards(tmp_path / "whole", remove=True)
+    assert_same_exports(tmp_path / "out", tmp_path / "whole")
+    assert "scene" in eo_embed.open_embeddings(tmp_path / "whole").ids
 
 
 def test_a_shard_of_the_task_is_that_of_its_data_module(config: Any, samples: Path, tmp_path: Path) -> None:

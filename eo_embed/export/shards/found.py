@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eo_core.files import PARTIAL
-from eo_core.fingerprint import differences
+from eo_core.fingerprint import differences, sha256_of_file
 from eo_core.locks import LOCK, FolderLock
 from eo_data.catalog.shards import SHARDS, Shard
 from eo_embed.export.folder import FolderState, state_of
@@ -29,19 +29,19 @@ class FinishedShard:
         Which one.
     manifest : Manifest
         Of its export.
-    state : tuple of int
-        Inode and time of the manifest, by which a later run of the shard is noticed.
+    sha256 : str
+        Of the manifest, by which a later run of the shard is noticed.
     """
 
     shard: Shard
     manifest: Manifest
-    state: tuple[int, int]
+    sha256: str
 
     @classmethod
     def read(cls, shard: Shard, folder: Path) -> FinishedShard:
         """Read the manifest of a shard."""
-        state = _state(folder)
-        return cls(shard, read_manifest(folder), state)
+        sha256 = sha256_of_file(folder / MANIFEST)
+        return cls(shard, read_manifest(folder), sha256)
 
     @property
     def folder(self) -> Path:
@@ -54,7 +54,24 @@ class FinishedShard:
         content = self.manifest.content
         own: Mapping[str, Any] = content["provenance"]
         runs = [*content["earlier_runs"], own]
-        return {**own["shard"], "start": runs[0]["start"], "end": own["end"], "runs": len(runs)}
+        times = {"start": runs[0]["start"], "end": own["end"], "runs": len(runs)}
+        return {**own["shard"], **times, "manifest_sha256": self.sha256}
+
+    def check_ids(self) -> None:
+        """Check that the items of the shard are those of no other.
+
+        Raises
+        ------
+        ValueError
+            For the first that is not in this shard.
+        """
+        for entry in self.manifest.items():
+            if not self.shard.holds(entry["id"]):
+                msg = (
+                    f"{self.folder} holds {entry['id']!r}, which is not in shard {self.shard}: it was made of other "
+                    "samples, or its ids were changed. Remove it, and run the shard again."
+                )
+                raise ValueError(msg)
 
     def check_unchanged(self) -> None:
         """Check that the shard was not run again since its manifest was read.
@@ -64,7 +81,7 @@ class FinishedShard:
         ValueError
             If it was.
         """
-        if _state(self.folder) != self.state:
+        if sha256_of_file(self.folder / MANIFEST) != self.sha256:
             msg = f"{self.folder} was written to while it was merged. Wait until its run has ended, and merge again."
             raise ValueError(msg)
 
@@ -172,8 +189,3 @@ def _refuse_other(first: FinishedShard, other: FinishedShard) -> None:
             "with one config and one checkpoint: those that differ again, with overwrite: true."
         )
         raise ValueError(msg)
-
-
-def _state(folder: Path) -> tuple[int, int]:
-    found = (folder / MANIFEST).stat()
-    return found.st_ino, found.st_mtime_ns

@@ -139,6 +139,8 @@ class _Merge:
 
     def run(self) -> Manifest:
         """Merge, and return the manifest of the whole."""
+        for shard in self._shards:
+            shard.check_ids()
         if (self._folder / MANIFEST).is_file():
             clear_export(self._folder)
         remove_partials(self._folder)
@@ -161,25 +163,19 @@ class _Merge:
     def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
         """Name the files of a shard here, and note its items as finished."""
         part = f"{PARTS}/part-{shard.shard.index:04d}-000000.parquet"
-        entries = shard.manifest.items()
+        entries, placed = shard.manifest.items(), set[str]()
         while batch := list(itertools.islice(entries, _AT_ONCE)):
             taken = []
             for entry in batch:
-                if not shard.shard.holds(entry["id"]):
-                    msg = (
-                        f"{shard.folder} holds {entry['id']!r}, which is not in shard {shard.shard}: it was made of "
-                        "other samples, or its ids were changed. Remove it, and run the shard again."
-                    )
-                    raise ValueError(msg)
-                for file in entry["files"]:
-                    self._place(shard.folder / file, self._folder / (part if file == POOLED else file))
-                taken.append({**entry, "files": [part if file == POOLED else file for file in entry["files"]]})
+                names = {file: part if file == POOLED else file for file in entry["files"]}
+                for file in names.keys() - placed:
+                    self._place(shard.folder / file, self._folder / names[file])
+                placed |= names.keys() & {POOLED}  # which all items of a shard name
+                taken.append({**entry, "files": list(names.values())})
             ledger.adopt(taken)
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""
-        if path.parent in self._touched and path.exists():
-            return  # the table, which all items of a shard name
         if source.is_dir():
             for file in sorted(file for file in source.rglob("*") if file.is_file()):
                 self._link(file, path / file.relative_to(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader
 from eo_embed import Exporter, ExportSettings, open_embeddings
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.summary import Counts
+from eo_embed.export.writing import ItemWriter
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import Features
 
@@ -159,6 +161,7 @@ def test_a_run_that_broke_off_goes_on_without_encoding_anew(tmp_path: Path) -> N
     first = _exporter(broken)
     first.open()
     first.add(_batches()[0])
+    first.release()  # as a run that ends with an error does: what is encoded is written
     assert open_embeddings(broken, allow_incomplete=True).ids == ("a/0", "a/1")
     encoder = StandIn()
     _exporter(broken, encoder).run(_batches())
@@ -166,6 +169,30 @@ def test_a_run_that_broke_off_goes_on_without_encoding_anew(tmp_path: Path) -> N
     _exporter(whole).run(_batches())
     assert _grids(whole) == _grids(broken)
     assert pq.read_table(whole / "embeddings.parquet").equals(pq.read_table(broken / "embeddings.parquet"))
+
+
+def test_a_batch_that_cannot_be_written_stops_the_run_and_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread writes: its error must not be lost, and what comes after it must not be written."""
+    exporter = _exporter(tmp_path / "out")
+    whole, calls = ItemWriter.write, []
+
+    def write(self: ItemWriter, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", "x.tif")
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(ItemWriter, "write", write)
+    with pytest.raises(OSError, match="No space left on device"):
+        exporter.run(_batches() * 3)
+    assert len(calls) == 2
+    assert open_embeddings(tmp_path / "out", allow_incomplete=True).ids == ("a/0", "a/1")
+    monkeypatch.undo()
+    _exporter(tmp_path / "out").run(_batches())
+    _exporter(tmp_path / "one").run(_batches())
+    assert _grids(tmp_path / "out") == _grids(tmp_path / "one")
 
 
 def test_two_ranks_leave_the_rows_of_one(tmp_path: Path) -> None:

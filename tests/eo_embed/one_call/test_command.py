@@ -121,6 +121,8 @@ def test_failed_places_are_named_and_end_with_exit_code_1(
     assert code == 1
     assert "failed: 1: " in told
     assert len(open_embeddings(tmp_path / "out").ids) == 1
+    code, _, told = run("thor_v1_tiny", "--places", tmp_path / "fields.gpkg", *options, "--shard", "2/2")
+    assert (code, "shard.index must be from 0 to 1" in told) == (2, True)
 
 
 def test_encoders_are_listed_and_described(run: Callable[..., tuple[int, str, str]]) -> None:

@@ -13,10 +13,13 @@ import rasterio
 import shapely
 from affine import Affine
 from pyproj import Transformer
+from same_exports import assert_same_exports
 from small_products import LEFT, TOP, write_hls, write_sentinel2
 from small_scenes import numbers, write_scene
 
+from eo_data.catalog.shards import Shard
 from eo_embed import PointBuffer, embed
+from eo_embed.export.shards.whole import merge_shards
 
 #: Around 178 degrees east, 18 degrees south.
 FIJI = Affine(10.0, 0.0, 600_000.0, 0.0, -10.0, 8_000_000.0)
@@ -103,3 +106,27 @@ def test_an_export_counts_places_once_and_says_when_none_was_made(tmp_path: Path
         embed("thor_v1_tiny", table, out=tmp_path / "out", **options)
     with pytest.raises(ValueError, match="No item could be exported: 0: nothing of it"):
         embed("thor_v1_tiny", table[:1], out=tmp_path / "none", **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*places failed")
+def test_shards_of_places_are_one_export_also_where_all_of_one_fail(tmp_path: Path) -> None:
+    """A place that nothing shows fails in its own shard only: in the others it would fail once more."""
+    write_scene(tmp_path / "s" / "S2A_20220101T222000_SR.tif", numbers(), transform=FIJI, crs="EPSG:32760")
+    left, top = FIJI.c, FIJI.f
+    boxes = [shapely.box(left + 80 * i, top - 200, left + 80 * i + 70, top - 100) for i in range(3)]
+    far = shapely.box(left + 9e5, top, left + 9e5 + 100, top + 100)
+    lost = next(name for name in "abcdefgh" if Shard(0, 2).holds(name))
+    names = [lost, *[name for name in "ijklmnopqrstuvw" if not Shard(0, 2).holds(name)][:3]]
+    table = geopandas.GeoDataFrame({"name": names}, geometry=[far, *boxes], crs="EPSG:32760")
+    options: dict[str, Any] = {
+        "source": tmp_path / "s", "time": ("2022-01-01", "2022-02-01"), "sensor": "sentinel2_l2a", "pretrained": False,
+        "id_column": "name",
+    }  # fmt: skip
+    embed("thor_v1_tiny", table, out=tmp_path / "one", **options)
+    shards = [embed("thor_v1_tiny", table, out=tmp_path / "whole", shard=(i, 2), **options) for i in range(2)]
+    assert [len(shard.ids) for shard in shards] == [0, 3]
+    assert [list(shard.failures) for shard in shards] == [[lost], []]
+    assert [row["id"] for row in merge_shards(tmp_path / "whole", remove=True).failures] == [lost]
+    assert_same_exports(tmp_path / "one", tmp_path / "whole")
+    with pytest.raises(ValueError, match="shard is a part of many places that are written to a folder"):
+        embed("thor_v1_tiny", table, shard=(0, 2), **options)

@@ -195,3 +195,15 @@ def test_items_of_another_shard_are_not_merged(tmp_path: Path) -> None:
     exporter(tmp_path, Shard(0, 3)).run(batches())
     with pytest.raises(ValueError, match=r"0-of-3 holds 'region .*', which is not in shard 0/3"):
         merge_shards(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+def test_a_shard_that_was_merged_and_removed_is_not_made_again_by_mistake(tmp_path: Path) -> None:
+    """An array that is submitted twice would encode everything once more."""
+    export_all(tmp_path, output="pooled")
+    merge_shards(tmp_path, remove=True)
+    with pytest.raises(ValueError, match=r"is whole, and 0-of-3 is merged and was removed\. There is nothing to do"):
+        export(tmp_path, THREE[0], output="pooled")
+    assert not (tmp_path / "shards").exists()
+    export_all(tmp_path, output="pooled", overwrite=True)
+    assert merge_shards(tmp_path).shards == 3
