@@ -9,13 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import check_complete
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
+from eo_embed.writers.rasters.makers import finish_raster, work_of
 
 
 def complete(
@@ -27,8 +28,6 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
-    *,
-    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -48,8 +47,6 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
-    of_shard : bool
-        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -63,12 +60,11 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (
-        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, mosaics=not of_shard)
-    )
+    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
+        **({"blank": counts.blank} if counts.blank else {}),
         "failed": len(failures),
         "cells": counts.cells,
         "bytes": _bytes(folder, inputs, written),
@@ -83,17 +79,26 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger, *, mosaics: bool
+    folder: Path, settings: ExportSettings, ledger: Ledger
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()
     if settings.writes_vectors:
         merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
+    made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in sorted(ledger.rasters().items())]
     inputs = ledger.inputs()
-    made = settings.format.mosaics(folder, _tiles(inputs)) if mosaics else []
     check_complete(folder, settings, inputs)
     ledger.remove_outdated()
     return inputs, {file: written_state(folder / file) for file in [*made, *([POOLED] if rows else [])]}
+
+
+def _raster(
+    folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
+) -> str:
+    """Make the file of a raster of its tiles, unless it is finished; return its name."""
+    if work_of(folder, tiles[0]).exists:
+        return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
+    return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
 
 def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
@@ -109,15 +114,6 @@ def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[st
     return sum(sizes.values())
 
 
-def _tiles(inputs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """Files of the tiles of each raster and layer."""
-    tiles: dict[tuple[str, str], list[str]] = {}
-    for entry in inputs:
-        if entry.get("raster_id"):
-            tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
-    return tiles
-
-
 def _described(
     folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]], dimensions: int, gsd: float
 ) -> tuple[int, float]:
@@ -129,6 +125,8 @@ def _described(
         grid = next((file for file in last["files"] if file != POOLED), None)
         if grid is None:
             dimensions = pq.read_schema(folder / POOLED).field("embedding").type.list_size
+        elif "cells" in last:
+            dimensions = last["dimensions"]
         else:
             dimensions = len(settings.format.reader(folder / grid).array)
     return dimensions, (last["area_m2"] / math.prod(last["grid_hw"])) ** 0.5
