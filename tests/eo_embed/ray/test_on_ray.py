@@ -51,6 +51,7 @@ def test_two_actors_one_of_which_is_killed_make_the_export_of_one_process(tmp_pa
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
+@pytest.mark.filterwarnings("ignore:1 of . samples of 'predict' are left out")
 @pytest.mark.usefixtures("cluster")
 def test_what_cannot_be_read_and_what_ends_every_process_are_listed_and_all_else_is_there(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "ray"
