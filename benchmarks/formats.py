@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 from eo_embed import embed, open_embeddings
 from eo_embed.export.record.manifest import Manifest
-from eo_embed.publishing.convert import Conversion, convert
+from eo_embed.reading.publishing.convert import Conversion, convert
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geotiff import GridWriter
 from eo_embed.writers.quantise import Encoding

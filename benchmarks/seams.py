@@ -83,8 +83,9 @@ def main() -> None:
 
     def encode(**tiles: int) -> tuple[np.ndarray, float]:
         start = time.perf_counter()
-        grid = np.asarray(embed(given.encoder, pixels, device="cpu", **options, **tiles).grid)
-        return grid, time.perf_counter() - start
+        asked: dict[str, Any] = {**options, **tiles}
+        found: Any = embed(given.encoder, pixels, device="cpu", **asked)
+        return np.asarray(found.grid), time.perf_counter() - start
 
     whole, seconds = encode()
     print(f"{given.encoder}, {given.side} px in one piece: {seconds:.1f} s, tiles of {given.tile} px")

@@ -14,9 +14,9 @@ from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
-from eo_embed.export.summary import Counts
 from eo_embed.guard import EndOfRun
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType

@@ -9,15 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import check_complete
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
-from eo_embed.writers.rasters.makers import finish_raster
-from eo_embed.writers.rasters.work import WorkFile
+from eo_embed.writers.rasters.makers import finish_raster, work_of
 
 
 def complete(
@@ -29,8 +28,6 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
-    *,
-    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -50,8 +47,6 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
-    of_shard : bool
-        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -65,9 +60,7 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (
-        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, of_shard=of_shard)
-    )
+    inputs, written = (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger)
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
@@ -86,7 +79,7 @@ def complete(
 
 
 def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger, *, of_shard: bool
+    folder: Path, settings: ExportSettings, ledger: Ledger
 ) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
     """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
     rows = ledger.rows()
@@ -103,7 +96,7 @@ def _raster(
     folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
 ) -> str:
     """Make the file of a raster of its tiles, unless it is finished; return its name."""
-    if WorkFile(folder, raster, layer).exists:
+    if work_of(folder, tiles[0]).exists:
         return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
     return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 

@@ -26,18 +26,18 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
-from eo_embed.export.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
 from eo_embed.export.flow.background import Background
+from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
+from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
 
@@ -214,7 +214,8 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
-        writer = ItemWriter(self.folder, self.settings, self.rank, ledger.rasters_again())
+        again, of_shard = ledger.rasters_again(), self.shard is not None
+        writer = ItemWriter(self.folder, self.settings, self.rank, again, of_shard=of_shard)
         progress = ProgressLines(batches)
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
 
@@ -336,7 +337,7 @@ class Exporter:
         self._lock.check()
         failures = run.failures.merge(lambda: rasters_with_data(run.manifest, run.ledger))
         made = (failures, counts, run.items.dimensions, run.items.gsd, run.data_set)
-        shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
+        shown = complete(self.settings, run.manifest, run.ledger, *made)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 

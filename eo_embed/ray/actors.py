@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from eo_core.locks import Holder
-from eo_embed.export.summary import Counts
+from eo_embed.export.flow.summary import Counts
 from eo_embed.ray.encoding import Encoding
 from eo_embed.ray.recipes import Recipe
 from eo_embed.ray.work import Batch, Work

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from eo_core.locks import FolderLock
 from eo_core.memory import as_bytes
 from eo_embed.export.exporter import Exporter
+from eo_embed.export.flow.summary import Counts, ProgressLines
 from eo_embed.export.record.review import DataSet
-from eo_embed.export.summary import Counts, ProgressLines
 from eo_embed.ray.recipes import Built, ObjectRecipe, Recipe, build
 from eo_embed.ray.work import Batch, Work
 

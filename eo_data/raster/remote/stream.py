@@ -6,16 +6,13 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.cache import RangeCache
 from eo_data.raster.remote.ranges import USUAL, Patience, RemoteError
 from eo_data.raster.remote.remote_file import RemoteFile
 from eo_data.raster.remote.signing import located
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 #: HDF5 looks at its tables some bytes at a time, which lie near each other: with fewer than these it asks for more.
 _TABLE, _AHEAD = 4_096, 65_536
@@ -94,7 +91,7 @@ class RemoteStream(io.RawIOBase):
         self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.file.size}[whence] + offset
         return self._position
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (anything with a buffer)
         """Fill a buffer with the next bytes; return their number.
 
         Raises

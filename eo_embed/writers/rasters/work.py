@@ -26,6 +26,10 @@ from eo_embed.writers.quantise import DType, Encoding
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
+#: Where those of a shard stay, which the merge of all shards reads: other tiles of their rasters are in other shards.
+CELLS = "cells"
+#: End of their names.
+RAW = ".raw"
 #: Rows that are looked at together, so that memory does not grow with the raster.
 _ROWS = 256
 
@@ -190,6 +194,8 @@ class WorkFile:
         Folder of the export.
     raster_id, layer : str
         Of the raster, and the layer.
+    root : str
+        Folder in that of the export that it lies in.
 
     Raises
     ------
@@ -197,8 +203,8 @@ class WorkFile:
         If the id cannot name a file.
     """
 
-    def __init__(self, folder: Path, raster_id: str, layer: str) -> None:
-        self.path = item_path(folder / WORK, raster_id, layer, ".raw")
+    def __init__(self, folder: Path, raster_id: str, layer: str, root: str = WORK) -> None:
+        self.path = item_path(folder / root, raster_id, layer, RAW)
         self._facts = self.path.with_name(f"{self.path.name}.json")
 
     @property
@@ -252,6 +258,28 @@ class WorkFile:
         stored = np.ascontiguousarray(self.whole.held.encode(values).array)
         self.cells.write(stored, row, column)
         return Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored))
+
+    def give(self, part: Part, to: WorkFile) -> None:
+        """Copy the cells of a tile to the work file of the same raster in another folder.
+
+        Raises
+        ------
+        ValueError
+            If they are not what was written, or the other file is of another raster.
+        OSError
+            If they cannot be read or written.
+        """
+        cells, (row, column, rows, columns, _) = self.cells, part
+        with self.path.open("rb") as file:
+            bands = range(cells.shape[0])
+            stored = np.stack(
+                [cells.rows(file.fileno(), band, row, rows)[:, column : column + columns] for band in bands]
+            )
+        if zlib.crc32(np.ascontiguousarray(stored)) != part.crc32:
+            msg = f"{self.path} does not hold what was written at cell ({row}, {column}). Run the shard again."
+            raise ValueError(msg)
+        to.begin(self.whole)
+        to.cells.write(stored, row, column)
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
         """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
@@ -314,6 +342,17 @@ class WorkFile:
                 os.link(partial, self.path)
         finally:
             remove_partial(partial)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises
+        ------
+        OSError
+            If it does not take it.
+        """
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""
