@@ -91,7 +91,7 @@ class RemoteStream(io.RawIOBase):
         self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.file.size}[whence] + offset
         return self._position
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (anything with a buffer)
         """Fill a buffer with the next bytes; return their number.
 
         Raises
