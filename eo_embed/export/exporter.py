@@ -316,6 +316,7 @@ class Exporter:
         run.background.finish()
         for raster in sorted(run.blank):
             run.failures.add(raster, NOTHING_OBSERVED)
+        run.blank.clear()  # an actor closes after each batch, and lists each once
         run.failures.write()
         return run.skipped + run.written
 
