@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ledger_items import ledger_item, make_files
 
-from eo_embed.export.folder import open_export
+from eo_embed.export.folder import checked, open_export
 from eo_embed.export.record.failures import Failures
 from eo_embed.export.record.manifest import Manifest, read_manifest
+from eo_embed.export.settings import ExportSettings
 
 FACTS = {"model": "thor_v1_base", "data": {"bands": ["RED", "NIR"]}}
 
@@ -208,3 +211,34 @@ def test_a_crash_while_overwriting_leaves_an_export_that_can_be_opened(
     _, ledger = open_export(tmp_path, FACTS)
     assert ledger.finished() == {}
     assert json.loads((tmp_path / "manifest.json").read_text())["format"] == "eo_embed.manifest/1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "items", "wrong"),
+    [
+        ("abc", "abc", 0),
+        ("", "", 0),
+        ("abcd", "bd", 2),  # rows before and between the items
+        ("bd", "abcd", 2),  # items before and between the rows
+        ("abz", "abc", 2),  # the last of both
+        ("ab", "", 2),
+    ],
+)
+def test_rows_and_items_that_do_not_agree_are_counted_wherever_they_stand(
+    tmp_path: Path, rows: str, items: str, wrong: int
+) -> None:
+    if rows:
+        keys = {"id": list(rows), "layer": [""] * len(rows)}
+        pq.write_table(pa.table(keys), tmp_path / "embeddings.parquet")
+    entries = [{"id": name, "layer": "", "files": ["embeddings.parquet"]} for name in items]
+    if not wrong:
+        assert list(checked(tmp_path, ExportSettings(), entries)) == entries
+        return
+    with pytest.raises(ValueError, match=f"is not complete: {wrong} items differ between embeddings.parquet"):
+        list(checked(tmp_path, ExportSettings(), entries))
+
+
+def test_items_without_a_grid_are_not_complete(tmp_path: Path) -> None:
+    entries = [{"id": "a", "layer": "", "files": ["grids/a.tif"]}, {"id": "b", "layer": "", "files": []}]
+    with pytest.raises(ValueError, match=r"1 items differ .*first: \('b', ''\)"):
+        list(checked(tmp_path, ExportSettings(output="grid"), entries))

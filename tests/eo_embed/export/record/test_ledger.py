@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_items import ledger_item, make_files
 
 from eo_core.file_state import SMALL
+from eo_core.memory import in_order
+from eo_embed.export.record import ledger as ledger_module
 from eo_embed.export.record.ledger import Ledger, written_state
-from eo_embed.export.record.manifest import Manifest
+from eo_embed.export.record.manifest import Manifest, read_manifest
 
 
 def test_an_item_is_finished_per_layer(tmp_path: Path) -> None:
@@ -190,3 +194,39 @@ def test_vectors_are_said_to_be_in_the_merged_file(tmp_path: Path) -> None:
         ("a", "", ["embeddings.parquet"]),
         ("b", "", ["embeddings.parquet"]),
     ]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 50_000])
+def test_which_entry_counts_does_not_depend_on_how_many_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Of two runs the later, of two ranks the higher, and any before the manifest; in the order of id and layer."""
+    monkeypatch.setattr(ledger_module, "in_order", functools.partial(in_order, at_once=at_once))
+    make_files(tmp_path, *(f"grids/{number}.tif" for number in range(9)))
+
+    def entry(name: str, layer: str, number: int) -> dict[str, Any]:
+        return {"id": name, "layer": layer, "files": [f"grids/{number}.tif"], "sources": []}
+
+    manifest = Manifest.create(tmp_path, {}, {})
+    manifest.complete({}, [entry("a", "x", 0), entry("a", "y", 1), entry("c", "", 2)], [])
+    complete = read_manifest(tmp_path)
+    manifest.resume({})
+    Ledger(tmp_path, 1).record([entry("b", "", 3), entry("a", "y", 4)])
+    assert not Ledger(tmp_path).is_covered_by(complete)
+    manifest.resume({})
+    Ledger(tmp_path, 0).record([entry("b", "", 5)])  # of a later run, though of a lower rank
+    Ledger(tmp_path, 2).record([entry("b", "", 6), entry("0", "", 7)])
+    found = [(item["id"], item["layer"], item["files"]) for item in Ledger(tmp_path).inputs()]
+    assert found == [
+        ("0", "", ["grids/7.tif"]),
+        ("a", "x", ["grids/0.tif"]),
+        ("a", "y", ["grids/4.tif"]),
+        ("b", "", ["grids/6.tif"]),
+        ("c", "", ["grids/2.tif"]),
+    ]
+    assert Ledger(tmp_path).is_whole()
+    manifest.complete({}, Ledger(tmp_path).inputs(), [])
+    assert Ledger(tmp_path).is_covered_by(read_manifest(tmp_path))
+    (tmp_path / "grids" / "6.tif").write_text("cut")
+    assert not Ledger(tmp_path).is_whole()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".partial")]
