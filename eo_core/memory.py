@@ -1,11 +1,19 @@
-"""How much memory there is, and amounts of it as text."""
+"""How much memory there is, amounts of it as text, and order for what does not fit into it."""
 
 from __future__ import annotations
 
 import functools
+import heapq
+import itertools
+import json
 import os
 import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from eo_core.files import PARTIAL
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
@@ -46,6 +54,42 @@ def as_amount(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count} B"
+
+
+def in_order[T](values: Iterable[T], key: Callable[[T], Any], folder: Path, at_once: int = 50_000) -> Iterator[T]:
+    """Yield values sorted by a key, of which memory holds only so many at once; equal ones keep their order.
+
+    Parameters
+    ----------
+    values : iterable
+        Values that JSON holds: text, numbers, lists and dicts. Tuples may come back as lists.
+    key : callable
+        Gives what a value is sorted by.
+    folder : Path
+        Where temporary files go, if there are more values. They are removed when the last value was taken, and what a
+        crash leaves bears a name of `eo_core.files.PARTIAL`.
+    at_once : int
+        Values that memory holds, and that one temporary file holds. All of the files are open at once, and most systems
+        let a process open 1024.
+    """
+    values = iter(values)
+    chunk = sorted(itertools.islice(values, at_once), key=key)
+    if len(chunk) < at_once:
+        yield from chunk
+        return
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as temporary:
+        runs: list[Path] = []
+        while chunk:
+            runs.append(Path(temporary) / str(len(runs)))
+            with runs[-1].open("w", encoding="ascii") as file:
+                file.writelines(f"{json.dumps(value)}\n" for value in chunk)
+            chunk = sorted(itertools.islice(values, at_once), key=key)
+        yield from heapq.merge(*map(_put_down, runs), key=key)
+
+
+def _put_down(run: Path) -> Iterator[Any]:
+    with run.open(encoding="ascii") as file:
+        yield from map(json.loads, file)
 
 
 @functools.cache

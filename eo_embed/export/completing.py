@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from eo_embed.export.flow.summary import Counts
-from eo_embed.export.folder import check_complete
+from eo_embed.export.folder import checked
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
@@ -66,41 +67,38 @@ def complete(
     """
     folder = manifest.folder
     known = manifest.is_complete and ledger.adds_nothing_to(manifest)
-    inputs, written = (
-        (list(manifest.items()), manifest.written) if known else _merged(folder, settings, ledger, of_shard=of_shard)
-    )
+    seen = _Seen(folder)
+    if known:
+        for _ in seen.watch(manifest.items()):
+            pass
+        inputs, written = manifest.content["inputs"], manifest.written
+    else:
+        if settings.writes_vectors:
+            rows, before = ledger.rows(), functools.partial(ledger.will_write, POOLED)
+            merge(folder, folder / POOLED, wanted=rows, before=before)
+        rasters = ledger.rasters() if settings.writes_grids and not of_shard else ()
+        made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in rasters]
+        if not of_shard:
+            shutil.rmtree(folder / WORK, ignore_errors=True)
+        inputs = manifest.list_items(seen.watch(checked(folder, settings, ledger.inputs())))
+        ledger.remove_outdated()
+        shared = [*made, *([POOLED] if settings.writes_vectors and (folder / POOLED).exists() else [])]
+        written = {file: written_state(folder / file) for file in shared}
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
         **({"blank": counts.blank} if counts.blank else {}),
         "failed": len(failures),
         "cells": counts.cells,
-        "bytes": _bytes(folder, inputs, written),
+        "bytes": seen.bytes_with(written),
     }
     if not known or failures != manifest.content["failures"]:
         if data_set is not None:
             manifest.move_to(data_set)
-        stac = settings.stac(*_described(folder, settings, inputs, dimensions, gsd))
+        stac = settings.stac(*_described(folder, settings, seen.last, dimensions, gsd))
         manifest.complete(shown, inputs, failures, stac, written)
     ledger.close()
     return shown
-
-
-def _merged(
-    folder: Path, settings: ExportSettings, ledger: Ledger, *, of_shard: bool
-) -> tuple[list[dict[str, Any]], Mapping[str, Mapping[str, int]]]:
-    """Merge parts and tiles, and compare all that is there; return the items, and states of what they share."""
-    rows = ledger.rows()
-    if settings.writes_vectors:
-        merge(folder, folder / POOLED, wanted=rows, before=lambda partial: ledger.will_write(POOLED, partial))
-    rasters = {} if of_shard else ledger.rasters()
-    made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in sorted(rasters.items())]
-    if not of_shard:
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-    inputs = ledger.inputs()
-    check_complete(folder, settings, inputs)
-    ledger.remove_outdated()
-    return inputs, {file: written_state(folder / file) for file in [*made, *([POOLED] if rows else [])]}
 
 
 def _raster(
@@ -112,26 +110,49 @@ def _raster(
     return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
 
-def _bytes(folder: Path, inputs: Iterable[Mapping[str, Any]], shared: Mapping[str, Mapping[str, int]]) -> int:
-    """Return how much was written; of exports of version 0.1 sizes are not recorded."""
-    sizes: dict[str, int] = {file: state["size"] for file, state in shared.items()}
-    for entry in inputs:
-        recorded = entry.get("written", {})
-        for file in entry["files"]:
-            if file in recorded:
-                sizes[file] = recorded[file]["size"]
-            elif file not in sizes and (folder / file).exists():  # the raster of a shard's tiles is not there yet
-                sizes[file] = (folder / file).stat().st_size
-    return sum(sizes.values())
+class _Seen:
+    """What the manifest tells of all items together, gathered while they pass.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+
+    Attributes
+    ----------
+    last : mapping or None
+        The last item.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.last: Mapping[str, Any] | None = None
+        self._folder = folder
+        self._bytes = 0
+        self._others: set[str] = set()
+
+    def watch(self, entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield items as they are."""
+        for entry in entries:
+            states = entry.get("written", {})
+            self._bytes += sum(states[file]["size"] for file in entry["files"] if file in states)
+            self._others.update(file for file in entry["files"] if file not in states)
+            self.last = entry
+            yield entry
+
+    def bytes_with(self, shared: Mapping[str, Mapping[str, int]]) -> int:
+        """Return how much was written; of exports of version 0.1 sizes are not recorded."""
+        # The raster of a shard's tiles is not there yet.
+        there = (path for file in self._others - shared.keys() if (path := self._folder / file).exists())
+        others = sum(path.stat().st_size for path in there)
+        return self._bytes + others + sum(state["size"] for state in shared.values())
 
 
 def _described(
-    folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]], dimensions: int, gsd: float
+    folder: Path, settings: ExportSettings, last: Mapping[str, Any] | None, dimensions: int, gsd: float
 ) -> tuple[int, float]:
     """Return numbers in a vector and side of a cell of the last item, whichever process and run has written it."""
-    if not inputs or (dimensions and not gsd):
+    if last is None or (dimensions and not gsd):
         return dimensions, gsd
-    last = inputs[-1]
     if not dimensions:
         grid = next((file for file in last["files"] if file != POOLED), None)
         if grid is None:

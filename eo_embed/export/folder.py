@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -246,8 +246,8 @@ def refuse_beside_whole(folder: Path, shard: Path, *, overwrite: bool) -> None:
         raise ValueError(msg)
 
 
-def check_complete(folder: Path, settings: ExportSettings, inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Compare rows, grids and the items of an export that is to be complete.
+def checked(folder: Path, settings: ExportSettings, inputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the items of an export that is to be complete, and compare them with its rows and grids on the way.
 
     Parameters
     ----------
@@ -255,23 +255,34 @@ def check_complete(folder: Path, settings: ExportSettings, inputs: Sequence[Mapp
         Folder of the export.
     settings : ExportSettings
         What was exported.
-    inputs : sequence of mapping
-        The items, as `Ledger.inputs` gives them.
+    inputs : iterable of mapping
+        The items, sorted by id and layer, as `Ledger.inputs` gives them.
 
     Raises
     ------
     ValueError
-        If an item has no row or no grid, or there are more rows than items.
+        After the last item, if one has no row or no grid, or there are more rows than items.
     """
-    keys = {(entry["id"], entry["layer"]) for entry in inputs}
-    rows = keys_of(folder / POOLED) if settings.writes_vectors else keys
-    lacking = {(e["id"], e["layer"]) for e in inputs if settings.writes_grids and not set(e["files"]) - {POOLED}}
-    wrong = sorted((keys ^ rows) | lacking)
-    if wrong:
+    rows = keys_of(folder / POOLED) if settings.writes_vectors else iter(())
+    row, count, wrong = next(rows, None), 0, list[tuple[str, str]]()
+    for entry in inputs:
+        key = (entry["id"], entry["layer"])
+        while row is not None and row < key:
+            count += 1
+            wrong += [row] if count <= _LISTED else []
+            row = next(rows, None)
+        if (settings.writes_vectors and row != key) or (settings.writes_grids and not set(entry["files"]) - {POOLED}):
+            count += 1
+            wrong += [key] if count <= _LISTED else []
+        row = next(rows, None) if row == key else row
+        yield entry
+    left = [] if row is None else [row, *rows]
+    count += len(left)
+    if count:
         msg = (
-            f"{folder} is not complete: {len(wrong)} items differ between {POOLED}, the grids and the record of what "
-            f"is finished (first: {', '.join(map(str, wrong[:_LISTED]))}). Run again: they are then made again. If "
-            "it happens again, check the disk."
+            f"{folder} is not complete: {count} items differ between {POOLED}, the grids and the record of what is "
+            f"finished (first: {', '.join(map(str, [*wrong, *left][:_LISTED]))}). Run again: they are then made again. "
+            "If it happens again, check the disk."
         )
         raise ValueError(msg)
 
@@ -298,7 +309,7 @@ def _refuse_other(current: Manifest, facts: Mapping[str, Any]) -> None:
 
 def _remove_orphans(folder: Path) -> None:
     """Remove parts of batches that were killed before their entry was written."""
-    known = set(Ledger(folder).rows().values())
+    known = {file for _, file in Ledger(folder).rows()}
     for path in folder.glob(f"{PARTS}/part-*.parquet"):
         if path.relative_to(folder).as_posix() not in known:
             path.unlink()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,20 +40,41 @@ _OWN = frozenset(COLUMNS.names) - {"other"}
 _ROWS = 10_000
 
 
-def write_items(file: Path | BinaryIO, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Write the entries of a manifest as a table.
+def write_items(file: Path | BinaryIO, entries: Iterable[Mapping[str, Any]]) -> int:
+    """Write the entries of a manifest as a table, and return how many there are.
 
     Parameters
     ----------
     file : Path or binary file
         Where to write.
-    entries : sequence of mapping
-        As `eo_embed.export.record.ledger.Ledger.inputs` gives them.
+    entries : iterable of mapping
+        As `eo_embed.export.record.ledger.Ledger.inputs` gives them. Memory holds few of them.
     """
-    with pq.ParquetWriter(file, COLUMNS, compression="zstd") as writer:
-        for start in range(0, len(entries), _ROWS):
-            rows = [_row(entry) for entry in entries[start : start + _ROWS]]
-            writer.write_table(pa.Table.from_pylist(rows, COLUMNS))
+    count = 0
+    with pq.ParquetWriter(file, COLUMNS, compression="zstd", write_page_checksum=True) as writer:
+        for batch in itertools.batched(entries, _ROWS):
+            writer.write_table(pa.Table.from_pylist([_row(entry) for entry in batch], COLUMNS))
+            count += len(batch)
+    return count
+
+
+def check_items(path: Path, count: int) -> None:
+    """Read a finished table again: the checksums of its pages, and how many entries it holds.
+
+    Raises
+    ------
+    ValueError
+        If it is not what was written.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows = sum(batch.num_rows for batch in file.iter_batches(_ROWS))
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{path} cannot be read again after it was written: {error}. Check the disk, and run again."
+        raise ValueError(msg) from error
+    if rows != count:
+        msg = f"{path} holds {rows} items where {count} were written. Check the disk, and run again."
+        raise ValueError(msg)
 
 
 def read_items(path: Path) -> Iterator[dict[str, Any]]:

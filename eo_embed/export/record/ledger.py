@@ -8,6 +8,8 @@ whose files are damaged.
 from __future__ import annotations
 
 import functools
+import heapq
+import itertools
 import json
 import shutil
 from collections import Counter
@@ -18,6 +20,7 @@ from typing import Any, get_args
 from eo_core.file_state import FileState, Verify, file_state
 from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
+from eo_core.memory import in_order
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
@@ -100,12 +103,11 @@ class Ledger:
             If an entry cannot be read.
         """
         inputs = InputCheck(known, root, verify, before)
-        newest = list(self._newest())
-        tiles = intact_tiles(self.folder, [entry for _, entry, _ in newest])
+        tiles = intact_tiles(self.folder, (entry for _, entry, _ in self._newest()))
         outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
         found: dict[Key, list[str]] = {}
         seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
-        for key, entry, since in newest:
+        for key, entry, since in self._newest():
             fate = inputs.fate(entry)
             if fate != "changed" and not outputs.are_whole(entry, since):
                 fate = "damaged"
@@ -120,7 +122,7 @@ class Ledger:
         ids = {key[0] for key in found}
         broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
         broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
-        for key, entry, _ in newest:
+        for key, entry, _ in self._newest() if broken else ():
             if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
                 self._unfinished[key] = entry
                 found.pop(key, None)
@@ -176,38 +178,41 @@ class Ledger:
         write_text(path, json.dumps(entries, allow_nan=False))
         self.next_number += 1
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """Return the entries of all finished items for the manifest, sorted by id and layer.
+    def inputs(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries of all finished items for the manifest, sorted by id and layer.
 
         To be called when the parts are merged: vectors are then said to be in ``embeddings.parquet``.
         """
         merged = (self.folder / POOLED).exists()
-        entries = {}
-        for key, entry in self._finished_entries():
+        for _, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            if all((self.folder / file).exists() or self._is_begun(file, entry) for file in files):
+            if all(
+                (merged and file == POOLED) or (self.folder / file).exists() or self._is_begun(file, entry)
+                for file in files
+            ):
                 written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
                 entry.pop("run", None)
-                entries[key] = entry | {"files": files} | ({"written": written} if written else {})
-        return [entries[key] for key in sorted(entries)]
+                yield entry | {"files": files} | ({"written": written} if written else {})
 
     def _is_begun(self, file: str, entry: Mapping[str, Any]) -> bool:
         """Whether a file is that of a raster whose tiles are in a work file yet."""
         return file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
 
-    def rows(self) -> dict[Key, str]:
-        """Return which table holds the vector of each finished item: a part, or the merged table of an earlier run."""
-        tables = ((key, entry["files"]) for key, entry in self._finished_entries())
-        found = ((key, next((file for file in files if file.endswith(_TABLE)), None)) for key, files in tables)
-        return {key: file for key, file in found if file is not None}
+    def rows(self) -> Iterator[tuple[Key, str]]:
+        """Yield which table holds the vector of each finished item: a part, or the merged table of an earlier run.
 
-    def rasters(self) -> dict[Key, list[dict[str, Any]]]:
-        """Return the finished tiles of each raster, by its id and layer, that have no file of their own."""
-        found: dict[Key, list[dict[str, Any]]] = {}
-        for _, entry in self._finished_entries():
-            if raster_file(entry):
-                found.setdefault((entry["raster_id"], entry["layer"]), []).append(entry)
-        return found
+        Sorted by id and layer.
+        """
+        for key, entry in self._finished_entries():
+            file = next((file for file in entry["files"] if file.endswith(_TABLE)), None)
+            if file is not None:
+                yield key, file
+
+    def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
+        """Yield the finished tiles of each raster that have no file of their own, sorted by its id and layer."""
+        tiles = (entry for _, entry in self._finished_entries() if raster_file(entry))
+        by_raster = in_order(tiles, _raster_of, self.folder)
+        yield from ((raster, list(group)) for raster, group in itertools.groupby(by_raster, _raster_of))
 
     def rasters_again(self) -> set[Key]:
         """Return id and layer of rasters with tiles that are to be made again."""
@@ -215,8 +220,13 @@ class Ledger:
 
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
-        finished = dict(self._finished_entries()) if self._unfinished else {}
-        made, kept = set(finished), {raster_file(entry) for entry in finished.values()}
+        if not self._unfinished:
+            return
+        made, kept = set[Key](), set[str | None]()
+        for key, entry in self._finished_entries():
+            kept.add(raster_file(entry))
+            if key in self._unfinished:
+                made.add(key)
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
                 if file in kept:
@@ -246,11 +256,18 @@ class Ledger:
 
     def is_covered_by(self, complete: Manifest) -> bool:
         """Whether a complete manifest holds all entries, so that they are only what a crash has left."""
-        entries = [_identity(entry) for entry, _ in self._progress()]
-        if not entries:
+        if next(self._progress(), None) is None:
             return True
-        held = {_identity(entry) for entry in complete.items()}
-        return all(entry in held for entry in entries)
+        for _, held, recorded in self._by_key(complete):
+            made_of = [json.dumps(entry["sources"]) for entry, _ in recorded]
+            if made_of and (held is None or any(one != json.dumps(held["sources"]) for one in made_of)):
+                return False
+        return True
+
+    def is_whole(self) -> bool:
+        """Whether all files of all finished items are as they were written."""
+        outputs = OutputCheck(self.folder, self._shared_states())
+        return all(outputs.are_whole(entry, since) for _, entry, since in self._newest())
 
     def close(self) -> None:
         """Remove the entries and parts of all processes, once the manifest is complete and holds all of it.
@@ -302,18 +319,28 @@ class Ledger:
 
     def _newest(self) -> Iterator[tuple[Key, dict[str, Any], float]]:
         """Yield the entry that counts of each item, that of the last run that made it, and when it was written."""
-        newest: dict[Key, tuple[dict[str, Any], float]] = {}
-        for entry, time in self._progress():
-            key = (entry["id"], entry["layer"])
-            if key not in newest or newest[key][0].get("run", 0) <= entry.get("run", 0):
-                newest[key] = entry, time
-        yield from ((key, entry, time) for key, (entry, time) in newest.items())
-        if not (self.folder / MANIFEST).is_file():
-            return
-        time = _time_of(self.folder / MANIFEST)
-        for entry in read_manifest(self.folder).items():
-            if (entry["id"], entry["layer"]) not in newest:
-                yield (entry["id"], entry["layer"]), entry, time
+        manifest = self.folder / MANIFEST
+        current = read_manifest(self.folder) if manifest.is_file() else None
+        since = 0.0 if current is None else _time_of(manifest)
+        for key, held, recorded in self._by_key(current):
+            if recorded:
+                yield key, *recorded[-1]
+            elif held is not None:
+                yield key, held, since
+
+    def _by_key(
+        self, manifest: Manifest | None
+    ) -> Iterator[tuple[Key, dict[str, Any] | None, list[tuple[dict[str, Any], float]]]]:
+        """Yield what a manifest and all entries of batches, with their times, hold of each item, sorted by its key.
+
+        Of two entries the one of the later run comes last. Whatever the number of items, memory holds few of them.
+        """
+        held = ((entry, None) for entry in manifest.items()) if manifest is not None else iter(())
+        recorded = in_order(self._progress(), lambda found: (*_key(found), found[0].get("run", 0)), self.folder)
+        for key, group in itertools.groupby(heapq.merge(held, recorded, key=_key), _key):
+            found = list(group)
+            stated = found[0][0] if found[0][1] is None else None
+            yield key, stated, [(entry, time) for entry, time in found if time is not None]
 
     def _shared_states(self) -> dict[str, list[tuple[FileState, float]]]:
         """States in which a file that many items share may be: that of the manifest, and the one that was to follow."""
@@ -367,10 +394,15 @@ def _time_of(path: Path) -> float:
     return path.stat().st_ctime
 
 
+def _raster_of(entry: Mapping[str, Any]) -> Key:
+    return entry["raster_id"], entry["layer"]
+
+
 def _plain_state(path: str | Path) -> dict[str, Any]:
     state = file_state(path)
     return {} if state is None else state.plain()
 
 
-def _identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:
-    return entry["id"], entry["layer"], json.dumps(entry["sources"])
+def _key(found: Sequence[Any]) -> Key:
+    """Id and layer of an entry, which comes with its time."""
+    return found[0]["id"], found[0]["layer"]

@@ -8,9 +8,10 @@ is no STAC collection: an extent and a licence are the publisher's to add.
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,9 +19,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from eo_core.files import write_file, write_text
+from eo_core.files import atomic_path, write_text
 from eo_core.fingerprint import fingerprint, plain_values
-from eo_embed.export.record.item_table import read_items, write_items
+from eo_embed.export.record.item_table import check_items, read_items, write_items
 from eo_embed.writers.layout import MANIFEST
 
 #: Marks the file as ours, with the version of its layout.
@@ -183,10 +184,38 @@ class Manifest:
         """Note where the data set is now; the next step writes it."""
         self.content["data_set"] = dict(data_set)
 
+    def list_items(self, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
+        """Return items as the manifest lists them; of many, write their table, and return where they are listed.
+
+        Parameters
+        ----------
+        entries : iterable of mapping
+            As `complete` takes them. Memory holds few of them.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the table cannot be written, or does not hold the items afterwards.
+        """
+        plain: Iterator[dict[str, Any]] = map(plain_values, entries)
+        first = list(itertools.islice(plain, MOST_LISTED + 1))
+        if len(first) <= MOST_LISTED:
+            return first
+        count = 0
+
+        def check(partial: Path) -> None:
+            check_items(partial, count)
+
+        # Under a name of its own, so that the manifest before this one keeps the table that it names.
+        table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
+        with atomic_path(table, check) as partial:
+            count = write_items(partial, itertools.chain(first, plain))
+        return {"table": table.name, "items": count}
+
     def complete(
         self,
         counts: Mapping[str, Any],
-        inputs: Sequence[Mapping[str, Any]],
+        inputs: Iterable[Mapping[str, Any]] | Mapping[str, Any],
         failures: Sequence[Mapping[str, Any]],
         stac: Mapping[str, Any] | None = None,
         written: Mapping[str, Any] | None = None,
@@ -199,8 +228,9 @@ class Manifest:
         ----------
         counts : mapping
             Items done, skipped, failed, cells ...
-        inputs : sequence of mapping
-            Per item id, layer, files, sources and dates, as ``Ledger.inputs`` gives them.
+        inputs : iterable of mapping, or mapping
+            Per item id, layer, files, sources and dates, sorted, as ``Ledger.inputs`` gives them; or what `list_items`
+            has made of them.
         failures : sequence of mapping
             Per failed item id, reason and file, as ``Failures.merge`` gives them.
         stac : mapping, optional
@@ -221,7 +251,7 @@ class Manifest:
             "provenance": {**self.content["provenance"], "end": end},
             "counts": plain_values(counts),
             **({"written": plain_values(written)} if written else {}),
-            "inputs": self._listed(plain_values(inputs)),
+            "inputs": dict(inputs) if isinstance(inputs, Mapping) else self.list_items(inputs),
             "failures": plain_values(failures),
         }
         self._write()
@@ -229,15 +259,6 @@ class Manifest:
         for table in self.folder.glob(TABLES):
             if table.name != named:
                 table.unlink()
-
-    def _listed(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
-        """Return the items, or of many where they are listed."""
-        if len(inputs) <= MOST_LISTED:
-            return inputs
-        # Under a name of its own, so that the manifest before this one keeps the table that it names.
-        table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
-        write_file(table, lambda file: write_items(file, inputs))
-        return {"table": table.name, "items": len(inputs)}
 
     def _write(self) -> None:
         write_text(self.folder / MANIFEST, _as_json(self.content))

@@ -128,7 +128,7 @@ def _is_whole(manifest: Manifest, shards: Sequence[FinishedShard]) -> bool:
     if not manifest.is_complete or manifest.content["provenance"][_TOLD] != [shard.told for shard in shards]:
         return False
     ledger = Ledger(manifest.folder)
-    return ledger.adds_nothing_to(manifest) and not ledger.review()[1].damaged
+    return ledger.adds_nothing_to(manifest) and ledger.is_whole()
 
 
 class _Merge:

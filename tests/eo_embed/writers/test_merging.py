@@ -120,15 +120,15 @@ def test_a_failure_midway_leaves_nothing(make_embedding: Make, tmp_path: Path, m
     assert out is not None
     before = out.read_bytes()
     calls = []
-    in_order = merging._in_order
+    placed = merging._placed
 
     def fail(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
-        return in_order(*arguments)  # type: ignore[arg-type]
+        return placed(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(merging, "_in_order", fail)
+    monkeypatch.setattr(merging, "_placed", fail)
     with pytest.raises(OSError, match="No space left"):
         merge(tmp_path, out, row_group_size=1, memory=1)
     assert out.read_bytes() == before
@@ -146,20 +146,20 @@ def test_only_wanted_rows_of_the_file_that_has_them_are_merged(
     writer.write([make_embedding("a", pooled=old), make_embedding("foreign")])
     first, second = (f"parts/part-0000-00000{i}.parquet" for i in (0, 1))
     out = tmp_path / "embeddings.parquet"
-    merge(tmp_path, out, 1, wanted={("a", ""): first, ("b", ""): first}, memory=memory)
+    merge(tmp_path, out, 1, wanted=[(("a", ""), first), (("b", ""), first)], memory=memory)
     table = gpd.read_parquet(out)
     assert table["id"].tolist() == ["a", "b"]
     assert table.loc[0, "embedding"].tolist() == [2, 2, 2, 2]
-    merge(tmp_path, out, 1, wanted={("a", ""): second, ("b", ""): out.name}, memory=memory)
+    merge(tmp_path, out, 1, wanted=[(("a", ""), second), (("b", ""), out.name)], memory=memory)
     assert gpd.read_parquet(out).loc[0, "embedding"].tolist() == [1, 1, 1, 1]
-    assert keys_of(out) == {("a", ""), ("b", "")}
+    assert list(keys_of(out)) == [("a", ""), ("b", "")]
 
 
 def test_a_recorded_row_that_is_nowhere_is_an_error(make_embedding: Make, tmp_path: Path) -> None:
     PartWriter(tmp_path, 0, 4).write([make_embedding("a")])
     part = "parts/part-0000-000000.parquet"
     with pytest.raises(ValueError, match="1 rows are recorded and are not in part-0000-000000.parquet .*'b'"):
-        merge(tmp_path, tmp_path / "out.parquet", wanted={("a", ""): part, ("b", ""): part})
+        merge(tmp_path, tmp_path / "out.parquet", wanted=[(("a", ""), part), (("b", ""), part)])
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -167,7 +167,7 @@ def test_the_last_row_that_is_not_wanted_any_more_takes_the_file_along(make_embe
     PartWriter(tmp_path, 0, 4).write([make_embedding("a")])
     out = tmp_path / "embeddings.parquet"
     merge(tmp_path, out)
-    assert merge(tmp_path, out, wanted={}) is None
+    assert merge(tmp_path, out, wanted=[]) is None
     assert not out.exists()
 
 
@@ -177,7 +177,9 @@ def test_a_file_that_was_spoilt_on_its_way_gets_no_name(make_embedding: Make, tm
     good = merge(tmp_path, tmp_path / "good.parquet")
     assert good is not None
     content, spoilt, unnoticed = good.read_bytes(), tmp_path / "spoilt.parquet", 0
-    keys = sorted((str(i), "") for i in range(200))
+    keys = merging._Keys()
+    for key in sorted((str(i), "") for i in range(200)):
+        keys.add(key)
     for at in range(4, len(content) - 8, 97):
         spoilt.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
         try:
