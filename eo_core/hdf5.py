@@ -11,7 +11,7 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 #: Bytes by which a text of any length is referred to, in files with addresses of 8 bytes as all have them.
 _REFERENCE = 16
@@ -46,6 +46,35 @@ def contents_of(path: Path, _mtime: int, _size: int) -> Contents:
     OSError
         If it cannot be opened.
     """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stored:
+        return look_through(path, stored)
+
+
+class Stored(Protocol):
+    """The bytes of a file."""
+
+    def __len__(self) -> int:
+        """Return their number."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return some of them."""
+
+
+def look_through(opened: Any, stored: Stored) -> Contents:  # noqa: ANN401  (a path, or a stream)
+    """Look through a file, wherever it is.
+
+    Parameters
+    ----------
+    opened : path or stream
+        What h5py opens.
+    stored : Stored
+        The same as bytes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
     import h5py  # noqa: PLC0415
 
     elsewhere: list[tuple[str, str, str]] = []
@@ -69,21 +98,18 @@ def contents_of(path: Path, _mtime: int, _size: int) -> Contents:
         if isinstance(link, h5py.ExternalLink):
             elsewhere.append((name, "external link", str(link.filename)))
 
-    with h5py.File(path) as file:
+    with h5py.File(opened) as file:
         file.visititems(look)
         file.visititems_links(look_at_link)
-    return Contents(tuple(elsewhere), max(axes), tuple(_damaged(path, texts)))
+    return Contents(tuple(elsewhere), max(axes), tuple(_damaged(stored, texts)))
 
 
-def _damaged(path: Path, texts: list[tuple[str, int | None, int]]) -> list[str]:
+def _damaged(stored: Stored, texts: list[tuple[str, int | None, int]]) -> list[str]:
     """Return the arrays of texts that lie in a damaged heap. Of compressed arrays it is not known."""
-    if not texts:
-        return []
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stored:
-        return [repr(name) for name, start, count in texts if start is not None and not _is_whole(stored, start, count)]
+    return [repr(name) for name, start, count in texts if start is not None and not _is_whole(stored, start, count)]
 
 
-def _is_whole(stored: mmap.mmap, start: int, count: int) -> bool:
+def _is_whole(stored: Stored, start: int, count: int) -> bool:
     """Whether all texts of an array are there: each says its length, its collection, and its number in that."""
     end = start + _REFERENCE * count
     if end > len(stored):
@@ -99,14 +125,14 @@ def _is_whole(stored: mmap.mmap, start: int, count: int) -> bool:
     return True
 
 
-def _sizes(stored: mmap.mmap, start: int) -> dict[int, int]:
+def _sizes(stored: Stored, start: int) -> dict[int, int]:
     """Return the size of each object of a collection by its number; nothing if they do not fill it one by one."""
     if start + 16 > len(stored) or stored[start : start + 4] != b"GCOL":
         return {}
-    stop = start + struct.unpack_from("<Q", stored, start + 8)[0]
+    stop = start + struct.unpack("<Q", stored[start + 8 : start + 16])[0]
     place, sizes = start + 16, {}
     while place + 16 <= min(stop, len(stored)):
-        number, size = struct.unpack_from("<H6xQ", stored, place)
+        number, size = struct.unpack("<H6xQ", stored[place : place + 16])
         sizes[number] = size
         step = 16 + -(-size // 8) * 8 if number else size  # what is free, number 0, counts its own head
         if step < 16:

@@ -27,6 +27,7 @@ from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.plots import rgb_indices, stretched
 from eo_data.raster.sample import Image, Sample
 from eo_data.readers.described.report import band_verdicts, crs_name, describe_file
+from eo_data.readers.described.tile_plan import plan_of_tiles
 from eo_data.temporal.calendar_date import day_of_year
 
 if TYPE_CHECKING:
@@ -290,12 +291,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _show_plan(module)
             return
         dataset = module.dataset(options.split)
+        planned = []
+        if options.split == "predict" and module.tiling is not None:
+            planned = [str(plan_of_tiles(dataset.records, module.tiling, dataset.reader.grid))]
         index = _index(dataset, options.sample)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             before = _read(module, dataset, index)
             after = dataset.preprocess(before)
-            lines = list(describe_sample(module, dataset, index, before, after))
+            lines = planned + list(describe_sample(module, dataset, index, before, after))
         texts = dict.fromkeys(str(entry.message) for entry in caught if issubclass(entry.category, UserWarning))
         lines += [f"ALARM       {text}" for text in texts]
         picture = write_quick_look(before, after, dataset.rgb, options.out)

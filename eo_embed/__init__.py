@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eo_embed.guard import ExpectEmbeddings
     from eo_embed.one_call.call import embed
     from eo_embed.one_call.result import Embedded, EmbeddedPlaces
+    from eo_embed.ray.driver import embed_on_ray
     from eo_embed.task import EmbeddingTask
     from eo_models.preset import describe, models
 
@@ -37,6 +38,7 @@ __all__ = [
     "StacCatalogue",
     "describe",
     "embed",
+    "embed_on_ray",
     "models",
     "open_embeddings",
 ]
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_attributes(
         "EmbeddedPlaces": ".one_call.result",
         "describe": "eo_models.preset",
         "embed": ".one_call.call",
+        "embed_on_ray": ".ray.driver",
         "models": "eo_models.preset",
     },
 )

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eo_core.lazy import lazy_attributes
-from eo_embed.probing.names import DEFAULT_PROBES, PROBES, TASKS
+from eo_embed.reading.probing.names import DEFAULT_PROBES, PROBES, TASKS
 
 if TYPE_CHECKING:
-    from eo_embed.probing.run import ProbeOptions, probe
+    from eo_embed.reading.probing.run import ProbeOptions, probe
 
 __all__ = ["ProbeOptions", "main", "probe"]
 
 # They load pandas and scikit-learn, seconds that --help need not wait.
 __getattr__, __dir__ = lazy_attributes(
-    __name__, {"ProbeOptions": "eo_embed.probing.run", "probe": "eo_embed.probing.run"}
+    __name__, {"ProbeOptions": "eo_embed.reading.probing.run", "probe": "eo_embed.reading.probing.run"}
 )
 
 
@@ -55,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; faults of the input end it with a message and exit code 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    from eo_embed.probing.report import write_report  # noqa: PLC0415  (as above)
-    from eo_embed.probing.run import ProbeOptions, probe  # noqa: PLC0415
-    from eo_embed.probing.table import Columns  # noqa: PLC0415
+    from eo_embed.reading.probing.report import write_report  # noqa: PLC0415  (as above)
+    from eo_embed.reading.probing.run import ProbeOptions, probe  # noqa: PLC0415
+    from eo_embed.reading.probing.table import Columns  # noqa: PLC0415
 
     try:
         options = ProbeOptions(

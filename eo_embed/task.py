@@ -14,9 +14,9 @@ from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
-from eo_embed.export.summary import Counts
 from eo_embed.guard import EndOfRun
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
@@ -178,14 +178,7 @@ class EmbeddingTask(BaseTask):
         self._opened().expect(int(sum(self.trainer.num_predict_batches)))
 
     def _open(self) -> None:
-        checkpoint, data = self._checkpoint(), self._data_module()
-        if checkpoint:
-            blocks = getattr(self._extractor().backbone, "out_indices", None)
-            check_same_inputs_as_training(checkpoint, blocks, data)
-        made = (self.out, self.model, self.settings, self.facts(), self.provenance())
-        exporter = Exporter(
-            *made, rank=self.global_rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard)
-        )
+        exporter, data = self.exporter(self.global_rank), self._data_module()
         dataset = getattr(data, "predict_dataset", None)
         known = dataset if hasattr(dataset, "inputs") else None
         if self.global_rank == 0:
@@ -196,6 +189,26 @@ class EmbeddingTask(BaseTask):
         # Nothing may be written before all processes have seen what is finished.
         self.trainer.strategy.barrier()
         self._exporter = exporter
+
+    def exporter(self, rank: int) -> Exporter:
+        """Return an exporter of this task that is not open yet; trainer and data module must be set up.
+
+        Parameters
+        ----------
+        rank : int
+            Of the process that is to write with it.
+
+        Raises
+        ------
+        ValueError
+            If the data module makes other numbers than those that ``ckpt`` was trained on.
+        """
+        checkpoint, data = self._checkpoint(), self._data_module()
+        if checkpoint:
+            blocks = getattr(self._extractor().backbone, "out_indices", None)
+            check_same_inputs_as_training(checkpoint, blocks, data)
+        made = (self.out, self.model, self.settings, self.facts(), self.provenance())
+        return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""

@@ -36,15 +36,14 @@ FLOORS = (
     ("thor_terratorch_ext.model", "anysat_ext.model"),
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
+    ("eo_embed.writers.rasters",),
     ("eo_embed.reading",),
-    (
-        "eo_embed.export.flow",
-        "eo_embed.export.record",
-    ),
+    ("eo_embed.export.record",),
+    ("eo_embed.export.flow",),
     ("eo_embed.export",),
     ("eo_embed.export.shards",),
-    ("eo_embed.probing", "eo_embed.pictures"),
-    ("eo_embed.map", "eo_embed.one_call", "eo_embed.publishing"),
+    ("eo_embed.reading.probing", "eo_embed.pictures"),
+    ("eo_embed.map", "eo_embed.one_call", "eo_embed.reading.publishing", "eo_embed.ray"),
     ("eo_embed", "eo_finetune"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -25,6 +25,8 @@ _VIRTUAL = re.compile(r"/vsi[a-z0-9_]+[/?]")
 _OF_SERVERS = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(?:_streaming)?[/?]")
 #: A driver's name before a colon; drive letters of Windows have one letter only.
 _SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+:")
+#: The beginning of an address with a slash too few, which would be a path.
+_ONE_SLASH = re.compile(r"(https?|s3|gs|az|adl):/?(?!/)(?=[^/])")
 #: Any of these; one look at a path instead of three, as there may be a hundred thousand.
 _ELSEWHERE = re.compile("|".join(kind.pattern for kind in (_URL, _VIRTUAL, _SUBDATASET)))
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -67,9 +69,13 @@ class Href:
         Raises
         ------
         ValueError
-            If a path with backslashes may be either of two files.
+            If a path with backslashes may be either of two files, or an address lacks a slash.
         """
         named = cls(text)
+        if (typo := _ONE_SLASH.match(text)) and not is_there(root / text):
+            meant = without_credentials(f"{typo[1]}://{text[typo.end() :]}")
+            msg = f"{text[: typo.end()]!r} begins no path and no address. Did you mean {meant}?"
+            raise ValueError(msg)
         if not named.is_local and not is_there(root / text):
             return named
         if "\\" not in text or os.sep == "\\":

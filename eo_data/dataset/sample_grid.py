@@ -113,6 +113,11 @@ class SampleGrid:
         return None if self.region is None or cells is None else covered_area(self.region, cells, shape)
 
     @property
+    def is_blank(self) -> bool:
+        """Whether nothing was observed of what the sample stands for."""
+        return not self.valid[self.cells((self.valid.shape[0], self.valid.shape[1]))].any()
+
+    @property
     def area(self) -> float:
         """Ground of the sample in square metres, of a tile what it stands for; 0 without a georeference."""
         if self.transform is None or not self.crs:

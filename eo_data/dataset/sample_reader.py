@@ -15,7 +15,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.catalog.records import Record
 from eo_data.catalog.sources import LabelSource, Task
 from eo_data.raster.footprint import crs_name
-from eo_data.raster.georeference import check_georeference
+from eo_data.raster.georeference import PixelGrid, check_georeference
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Sample, SampleError
 from eo_data.readers.formats.beside import FilesBeside
@@ -164,7 +164,12 @@ class SampleReader:
         return fingerprint({"grids": grids, "frames": frames, "region": record.region}) if grids else ""
 
     def size(self, record: Record) -> tuple[int, int]:
-        """Return height and width in pixels of the first modality that a sample has; pixels are not read.
+        """Return height and width in pixels of `grid`."""
+        grid = self.grid(record)
+        return grid.height, grid.width
+
+    def grid(self, record: Record) -> PixelGrid:
+        """Return the grid of the first modality that a sample has, of a tile that of its raster; pixels are not read.
 
         Raises
         ------
@@ -174,7 +179,7 @@ class SampleReader:
         if record.fault:
             raise SampleError(record.fault)
         name = next(name for name in self.images if name in record.files)
-        return self.images[name].size(record)
+        return self.images[name].grid(record)
 
     def label_values(self, record: Record) -> np.ndarray | float | int:
         """Return the class or value of a sample, or its labelled pixels ``(n,)``.

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from eo_core.text import percent
 _DEEPEST = 8
 _MANY_CHUNKS = 1000
 #: Bytes of Blosc's header; the last four of them say how long the chunk is, header and all.
-_BLOSC_HEAD = 16
+BLOSC_HEAD = 16
 _BLOSC = ("blosc", "numcodecs.blosc")
 #: Nothing was seen from orbit by any of our sensors before.
 _FIRST_YEAR = 1972
@@ -61,11 +61,11 @@ def check_axes(folder: Path, depth: int = 0) -> int:
             longest = max(longest, check_axes(place, depth + 1))
         elif isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], int):
             longest = max(longest, 8 * shape[0])
-            _check_axis(_chunks(place, metadata), _attributes(place, metadata))
+            _check_axis(chunks_of(place, metadata), _attributes(place, metadata))
     return longest
 
 
-def _check_axis(chunks: _Chunks, attributes: dict[str, Any]) -> None:
+def _check_axis(chunks: Chunks, attributes: dict[str, Any]) -> None:
     """Refuse an axis of which chunks are lost, and other arrays of one axis of which many are: each is looked for."""
     name = chunks.folder.name
     total = -(-chunks.shape[0] // chunks.sides[0])
@@ -78,16 +78,20 @@ def _check_axis(chunks: _Chunks, attributes: dict[str, Any]) -> None:
     if name not in attributes["dimensions"]:
         return
     missing = [number for number, place in enumerate(chunks.places([slice(None)])) if not chunks.has(place)]
-    if missing and not (missing == [0] and _may_be_left_out(chunks, attributes)):
-        msg = (
-            f"{len(missing)} of {total} chunks of its axis {name!r} are not there, and nobody knows its values without "
-            "them. Copy the cube again; if whoever wrote it left out chunks of nothing but the fill value, write it "
-            "with them (write_empty_chunks: true of Zarr)."
-        )
-        raise ValueError(msg)
+    if missing and not (missing == [0] and may_be_left_out(chunks, attributes) and not os.path.lexists(chunks.first)):
+        raise ValueError(fault_of_axis(name, len(missing), total))
 
 
-def _may_be_left_out(chunks: _Chunks, attributes: dict[str, Any]) -> bool:
+def fault_of_axis(name: str, missing: int, total: int) -> str:
+    """Return what is wrong with an axis of which chunks are not there."""
+    return (
+        f"{missing} of {total} chunks of its axis {name!r} are not there, and nobody knows its values without them. "
+        "Copy the cube again; if whoever wrote it left out chunks of nothing but the fill value, write it with them "
+        "(write_empty_chunks: true of Zarr)."
+    )
+
+
+def may_be_left_out(chunks: Chunks, attributes: Mapping[str, Any]) -> bool:
     """Whether the first chunk of an axis may be left out, as all in it is the fill value.
 
     xarray counts times from the first of them, so that of a single date, or of a series that was written date by
@@ -95,7 +99,7 @@ def _may_be_left_out(chunks: _Chunks, attributes: dict[str, Any]) -> bool:
     """
     since = re.search(r"since (\d{4})", str(attributes.get("units")))
     is_likely = since is None or int(since[1]) >= _FIRST_YEAR
-    return is_likely and min(chunks.sides[0], chunks.shape[0]) == 1 and not os.path.lexists(chunks.first)
+    return is_likely and min(chunks.sides[0], chunks.shape[0]) == 1
 
 
 def check_chunks(array: Path, window: Sequence[slice]) -> None:
@@ -115,19 +119,47 @@ def check_chunks(array: Path, window: Sequence[slice]) -> None:
     ValueError
         If one is cut off or no regular file, or the metadata cannot be understood.
     """
-    chunks = _chunks(array, _metadata(array))
+    chunks = chunks_of(array, _metadata(array))
     there = [chunks.has(place) for place in chunks.places(window)]
     if missing := there.count(False):
-        fill = "0, as no fill value is stated" if chunks.fill is None else f"the fill value, {chunks.fill}"
-        warnings.warn(
-            f"{array}: {missing} of {len(there)} chunks ({percent(missing, len(there))}) are not there: their pixels "
-            f"are {fill}. Copy the cube again, unless whoever wrote it left such chunks out.",
-            stacklevel=2,
-        )
+        warn_of_missing(str(array), missing, len(there), chunks.fill)
+
+
+def warn_of_missing(array: str, missing: int, total: int, fill: object) -> None:
+    """Warn that chunks of an array are not there, and what its pixels are instead."""
+    value = "0, as no fill value is stated" if fill is None else f"the fill value, {fill}"
+    warnings.warn(
+        f"{array}: {missing} of {total} chunks ({percent(missing, total)}) are not there: their pixels are {value}. "
+        "Copy the cube again, unless whoever wrote it left such chunks out.",
+        stacklevel=3,
+    )
+
+
+def refuse_cut_off(name: str, head: bytes, size: int) -> None:
+    """Refuse a chunk of Blosc that is shorter than it says.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    head : bytes
+        Its first `BLOSC_HEAD` bytes.
+    size : int
+        Its bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    stated = max(int.from_bytes(head[12:BLOSC_HEAD], "little"), BLOSC_HEAD)
+    if size < stated:
+        msg = f"its chunk {name} is cut off: it has {size} of {stated} bytes. Copy the cube again."
+        raise ValueError(msg)
 
 
 @dataclass(frozen=True)
-class _Chunks:
+class Chunks:
     """Chunks of an array, or shards; ``fill`` is what pixels of one count as that is not there, if that is stated."""
 
     folder: Path
@@ -172,13 +204,9 @@ class _Chunks:
     def _refuse_cut_off(self, place: str) -> None:
         """Refuse a chunk of Blosc that is shorter than it says."""
         with open(place, "rb") as file:  # noqa: PTH123
-            head = file.read(_BLOSC_HEAD)
+            head = file.read(BLOSC_HEAD)
             size = os.fstat(file.fileno()).st_size
-        stated = max(int.from_bytes(head[12:], "little"), _BLOSC_HEAD)
-        if size < stated:
-            name = os.path.relpath(place, self.folder.parent)
-            msg = f"its chunk {name} is cut off: it has {size} of {stated} bytes. Copy the cube again."
-            raise ValueError(msg)
+        refuse_cut_off(os.path.relpath(place, self.folder.parent), head, size)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
@@ -204,7 +232,7 @@ def _attributes(folder: Path, metadata: dict[str, Any]) -> dict[str, Any]:
     return (own if isinstance(own, dict) else {}) | {"dimensions": names if isinstance(names, list) else []}
 
 
-def _chunks(folder: Path, metadata: dict[str, Any]) -> _Chunks:
+def chunks_of(folder: Path, metadata: Mapping[str, Any]) -> Chunks:
     """Return the chunks of an array of Zarr 2 or 3."""
     try:
         return _of_metadata(folder, metadata)
@@ -213,7 +241,7 @@ def _chunks(folder: Path, metadata: dict[str, Any]) -> _Chunks:
         raise ValueError(msg) from error
 
 
-def _of_metadata(folder: Path, metadata: dict[str, Any]) -> _Chunks:
+def _of_metadata(folder: Path, metadata: Mapping[str, Any]) -> Chunks:
     shape, fill = tuple(metadata["shape"]), metadata["fill_value"]
     if "chunks" in metadata:
         separator, sides, prefix = metadata.get("dimension_separator", "."), tuple(metadata["chunks"]), ""
@@ -228,4 +256,4 @@ def _of_metadata(folder: Path, metadata: dict[str, Any]) -> _Chunks:
     if min(sides, default=1) < 1 or len(sides) != len(shape):
         msg = f"chunks of {list(sides)} of the shape {list(shape)}"
         raise TypeError(msg)
-    return _Chunks(folder, shape, sides, prefix, separator, fill, codec in _BLOSC)
+    return Chunks(folder, shape, sides, prefix, separator, fill, codec in _BLOSC)

@@ -14,7 +14,7 @@ from eo_data.readers.formats.cube import open_cube
 from eo_data.readers.formats.facts import FileFacts, Opener, OpenLayer
 from eo_data.readers.formats.file_raster import reading_errors
 from eo_data.readers.formats.geotiff import open_raster
-from eo_data.readers.formats.limits import USUAL, Limits, check_file
+from eo_data.readers.formats.limits import USUAL, Limits, check_file, is_streamed
 from eo_data.readers.formats.npy import open_hdf5, open_npy
 from eo_data.readers.products.earth_engine import open_earth_engine
 from eo_data.readers.products.hls import is_hls_product, open_hls
@@ -55,6 +55,11 @@ def by_suffix(*suffixes: str) -> Callable[[Href], bool]:
     return recognises
 
 
+def _cube(*suffixes: str) -> Callable[[Href], bool]:
+    """Return a test for paths and addresses with one of these suffixes."""
+    return lambda href: (href.is_local or is_streamed(href)) and href.suffix in suffixes
+
+
 def _any_file(_: Href) -> bool:
     return True
 
@@ -69,8 +74,8 @@ READERS: tuple[FileReader, ...] = (
     FileReader("Sentinel-2", is_sentinel2_product, open_sentinel2),
     FileReader("Landsat", is_landsat_product, open_landsat),
     FileReader("HLS", is_hls_product, open_hls),
-    FileReader("NetCDF", by_suffix(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
-    FileReader("Zarr", by_suffix(".zarr"), open_cube),
+    FileReader("NetCDF", _cube(".nc", ".nc4", ".cdf", ".netcdf"), open_cube),
+    FileReader("Zarr", _cube(".zarr"), open_cube),
     FileReader("HDF5", by_suffix(".h5", ".hdf5", ".he5"), open_hdf5),
     FileReader("NumPy", by_suffix(".npy"), open_npy),
     FileReader("GDAL", _any_file, open_raster),
@@ -116,7 +121,8 @@ def opened(
         msg = f"{what}{href} cannot be read: there is no such file." if what else f"There is no file {href}."
         raise SampleError(msg)
     with reading_errors(href, what):
-        check_file(href, limits)
+        cached = href if limits.remote_cache is None else replace(href, cache=limits.remote_cache)
+        check_file(cached, limits)
         reader = reader_of(href)
         if source is not None and source.remove_noise and not reader.removes_noise:
             msg = (
@@ -124,7 +130,6 @@ def opened(
                 "out."
             )
             raise ValueError(msg)
-        cached = href if limits.remote_cache is None else replace(href, cache=limits.remote_cache)
         with reader.opened(cached, source) as layers:
             for layer in layers:
                 limits.refuse_large(

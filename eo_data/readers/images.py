@@ -184,8 +184,8 @@ class ImageReader:
             notes += (f"{self.source.cloud_band} of {scene.files[0].name}: {int((~clear).sum())} pixels are hidden",)
         return reading, pixels[0], (*reading.notes, *notes)
 
-    def size(self, record: Record) -> tuple[int, int]:
-        """Return height and width in pixels of what is read of a sample, without reading it.
+    def grid(self, record: Record) -> PixelGrid:
+        """Return the grid of what is read of a sample, of a tile that of its raster; pixels are not read.
 
         Raises
         ------
@@ -193,8 +193,7 @@ class ImageReader:
             If a file cannot be opened, or has other bands.
         """
         bands = record.bands.get(self.name)
-        grid = record.grids.get(self.name) or grid_of(record.files[self.name], bands, self.source, self.limits)
-        return grid.height, grid.width
+        return record.grids.get(self.name) or grid_of(record.files[self.name], bands, self.source, self.limits)
 
     def target_unit(self) -> InputUnit:
         """Return the unit of the values that are handed on; see `eo_data.readers.conversion.target_unit`."""

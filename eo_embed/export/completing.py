@@ -10,13 +10,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import checked
 from eo_embed.export.record.ledger import Ledger, written_state
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
+from eo_embed.writers.rasters.makers import finish_raster, work_of
 
 
 def complete(
@@ -28,8 +29,6 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
-    *,
-    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -49,8 +48,6 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
-    of_shard : bool
-        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -73,14 +70,16 @@ def complete(
         if settings.writes_vectors:
             rows, before = ledger.rows(), functools.partial(ledger.will_write, POOLED)
             merge(folder, folder / POOLED, wanted=rows, before=before)
+        rasters = ledger.rasters() if settings.writes_grids else ()
+        made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in rasters]
         inputs = manifest.list_items(seen.watch(checked(folder, settings, ledger.inputs())))
-        made = [] if of_shard else settings.format.mosaics(folder, seen.tiles)
         ledger.remove_outdated()
         shared = [*made, *([POOLED] if settings.writes_vectors and (folder / POOLED).exists() else [])]
         written = {file: written_state(folder / file) for file in shared}
     shown = {
         "done": counts.done,
         "skipped": counts.skipped,
+        **({"blank": counts.blank} if counts.blank else {}),
         "failed": len(failures),
         "cells": counts.cells,
         "bytes": seen.bytes_with(written),
@@ -92,6 +91,15 @@ def complete(
         manifest.complete(shown, inputs, failures, stac, written)
     ledger.close()
     return shown
+
+
+def _raster(
+    folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
+) -> str:
+    """Make the file of a raster of its tiles, unless it is finished; return its name."""
+    if work_of(folder, tiles[0]).exists:
+        return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
+    return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
 
 class _Seen:
@@ -106,13 +114,10 @@ class _Seen:
     ----------
     last : mapping or None
         The last item.
-    tiles : dict of (str, str) to list of str
-        Files of the tiles of each raster and layer.
     """
 
     def __init__(self, folder: Path) -> None:
         self.last: Mapping[str, Any] | None = None
-        self.tiles: dict[tuple[str, str], list[str]] = {}
         self._folder = folder
         self._bytes = 0
         self._others: set[str] = set()
@@ -123,8 +128,6 @@ class _Seen:
             states = entry.get("written", {})
             self._bytes += sum(states[file]["size"] for file in entry["files"] if file in states)
             self._others.update(file for file in entry["files"] if file not in states)
-            if entry.get("raster_id"):
-                self.tiles.setdefault((entry["raster_id"], entry["layer"]), []).extend(entry["files"])
             self.last = entry
             yield entry
 
@@ -144,6 +147,8 @@ def _described(
         grid = next((file for file in last["files"] if file != POOLED), None)
         if grid is None:
             dimensions = pq.read_schema(folder / POOLED).field("embedding").type.list_size
+        elif "cells" in last:
+            dimensions = last["dimensions"]
         else:
             dimensions = len(settings.format.reader(folder / grid).array)
     return dimensions, (last["area_m2"] / math.prod(last["grid_hw"])) ** 0.5

@@ -29,14 +29,15 @@ from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
 from eo_embed.export.flow.background import Background
+from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
-from eo_embed.export.record.failures import Failures
+from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
+from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
 from eo_embed.export.settings import ExportSettings
-from eo_embed.export.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
 
@@ -62,6 +63,7 @@ class _Run:
     failures: Failures
     progress: ProgressLines
     data_set: Mapping[str, str] | None = None
+    blank: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.perf_counter)
     batches: int = 0
     #: What needed no work; and what the background has written, which is complete once that has finished.
@@ -200,7 +202,7 @@ class Exporter:
         )
         before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        finished, review = ledger.review(known, self.root, self.settings.verify, before)
+        finished, review = ledger.review(known, self.root, self.settings.verify, before, self._together(dataset))
         if before is not None:
             refuse_another_data_set(manifest, root, review)
         if self.rank == 0:
@@ -212,9 +214,16 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
-        writer = ItemWriter(self.folder, self.settings, self.rank)
+        again, of_shard = ledger.rasters_again(), self.shard is not None
+        writer = ItemWriter(self.folder, self.settings, self.rank, again, of_shard=of_shard)
         progress = ProgressLines(batches)
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
+
+    def _together(self, dataset: DataSet | None) -> dict[str, str]:
+        """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
+        if dataset is None or self.settings.encoding.dtype != "int8":
+            return {}
+        return {record.id: record.raster_id for record in dataset.records}
 
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""
@@ -242,14 +251,16 @@ class Exporter:
         if "image" not in batch:
             run.skipped += Counts(skipped=len(batch["id"]))
             return
+        samples = [self._named(own) for own in sample_grids(batch, image_size(batch["image"]), self.root)]
+        batch, samples, blank = without_blank_tiles(batch, samples)
+        run.blank |= {sample.raster_id for sample in blank}
+        run.skipped += Counts(blank=len(blank))
         image = cast("Image", batch["image"])
-        samples = [self._named(sample) for sample in sample_grids(batch, image_size(image), self.root)]
         names = self.settings.layer_names
         if all((sample.id, name) in run.finished for sample in samples for name in names):
             run.skipped += Counts(skipped=len(samples))
             return
-        if run.manifest.is_complete and self.rank == 0:
-            run.manifest.resume(self.provenance)
+        self.go_on()
         with torch.no_grad():
             features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
         run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
@@ -266,6 +277,15 @@ class Exporter:
         done = [sample for sample in samples if sample.id in whole]
         run.written += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
         run.progress.update(batches, run.written.done, run.written.area_m2)
+
+    def go_on(self) -> None:
+        """Say in the manifest of a complete export that another run goes on with it, before anything is written.
+
+        `add` does so; where rank 0 adds nothing itself, it calls this.
+        """
+        run = self._opened()
+        if run.manifest.is_complete and self.rank == 0:
+            run.manifest.resume(self.provenance)
 
     def fail(self, item: str, reason: str) -> None:
         """List an item that cannot be read as a failure."""
@@ -295,6 +315,8 @@ class Exporter:
         """
         run = self._opened()
         run.background.finish()
+        for raster in sorted(run.blank):
+            run.failures.add(raster, NOTHING_OBSERVED)
         run.failures.write()
         return run.skipped + run.written
 
@@ -313,8 +335,9 @@ class Exporter:
         """
         run = self._opened()
         self._lock.check()
-        made = (run.failures.merge(), counts, run.items.dimensions, run.items.gsd, run.data_set)
-        shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
+        failures = run.failures.merge(lambda: rasters_with_data(run.manifest, run.ledger))
+        made = (failures, counts, run.items.dimensions, run.items.gsd, run.data_set)
+        shown = complete(self.settings, run.manifest, run.ledger, *made)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 
@@ -337,7 +360,7 @@ class Exporter:
         """
         run = self._opened()
         others = self.rank != 0 or self.shard is not None or any(run.manifest.items())
-        run.failures.raise_if_any(self.settings.on_error, others=others)
+        run.failures.raise_if_any(self.settings.on_error, others=others, partial=self.shard is not None)
 
     def _opened(self) -> _Run:
         if self._run is None:

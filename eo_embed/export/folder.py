@@ -36,6 +36,7 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED
 from eo_embed.writers.merging import keys_of
+from eo_embed.writers.rasters.work import CELLS, RAW, WORK
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ _MADE = (
     POOLED,
     failures.NAME,
     f"{PARTS}/part-*.parquet",
+    f"{WORK}/**/*",
+    f"{CELLS}/**/*{RAW}*",
     *(f"pictures/**/*.{suffix}" for suffix in ("tif", "png")),
 )
 #: How many differences a refusal lists.

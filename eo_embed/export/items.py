@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_data.raster.georeference import ROUNDING
+from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.layout import band_names
+from eo_embed.writers.quantise import DType
+from eo_embed.writers.rasters.work import Part, Whole
 from eo_models.features import Features
 
 #: Vectors shorter than this are not scaled up to length one.
 _SHORTEST = 1e-12
+
+
+class RasterPlace(NamedTuple):
+    """Where the cells of a tile lie: first row and column, rows and columns of the raster, and its transform."""
+
+    row: int
+    column: int
+    shape: tuple[int, int]
+    transform: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +48,15 @@ class Item:
         Numbers in a vector.
     gsd : float
         Side of a grid cell in metres; 0 if unknown.
+    place : RasterPlace or None
+        Of a tile that has a grid: where its cells lie in that of its raster.
     """
 
     embedding: Embedding
     sample: SampleGrid
     dimensions: int
     gsd: float
+    place: RasterPlace | None = None
 
     @property
     def cells(self) -> int:
@@ -50,7 +68,7 @@ class Item:
         """Why the values cannot be written; empty if they can. Cells in which nothing was observed have none."""
         own = self.embedding
         if not own.valid_fraction:
-            return "nothing of it was observed. Choose another time or place, or look at its masks of clouds."
+            return NOTHING_OBSERVED
         cells = None if own.grid is None or own.valid is None else own.grid[:, own.valid > 0]
         for values, what in ((own.pooled, "vector"), (cells, "grid")):
             if values is not None and not np.isfinite(values).all():
@@ -61,7 +79,16 @@ class Item:
                 )
         return ""
 
-    def entry(self, files: Sequence[Path], folder: Path) -> dict[str, Any]:
+    def whole(self, dtype: DType) -> Whole | None:
+        """Return the grid of the raster that a tile is of, where it is to be stored; ``None`` without a place."""
+        own, place = self.embedding, self.place
+        if place is None or own.grid is None or own.crs is None:
+            return None
+        shape = (len(own.grid), *place.shape)
+        names = band_names(own, len(own.grid))
+        return Whole(self.sample.raster_id, own.layer, shape, dtype, place.transform, own.crs, names)
+
+    def entry(self, files: Sequence[Path], folder: Path, part: Part | None = None) -> dict[str, Any]:
         """Return what the ledger and the manifest hold of the item, whose files lie below ``folder``."""
         own = self.embedding
         return {
@@ -75,6 +102,7 @@ class Item:
             "image_hw": list(self.sample.valid.shape),
             "grid_hw": list(own.shape),
             "area_m2": round(self.sample.area, 1),
+            **({} if part is None else {**part.entry(), "dimensions": self.dimensions}),
             **({"notes": list(self.sample.notes)} if self.sample.notes else {}),
         }
 
@@ -116,7 +144,39 @@ def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], sett
         vector, grid = None if vectors is None else vectors[i], None if grids is None else grids[i]
         embedding = _embedding(sample, layer, vector, grid, settings)
         gsd = 0.0 if grid is None else (sample.area / int(np.prod(embedding.shape))) ** 0.5
-        yield Item(embedding, sample, dimensions, gsd)
+        place = None if embedding.grid is None or grid is None else _place(sample, grid.shape[1:], embedding.shape)
+        yield Item(embedding, sample, dimensions, gsd, place)
+
+
+def _place(sample: SampleGrid, cells: tuple[int, int], shape: tuple[int, int]) -> RasterPlace | None:
+    """Return where the cells of a tile lie in its raster.
+
+    Raises
+    ------
+    ValueError
+        If they lie on no cells of the raster.
+    """
+    if sample.raster is None or sample.raster_core is None or sample.raster.transform is None:
+        return None
+    top, left, bottom, right = sample.raster_core
+    sides = (bottom - top, right - left)
+    pixels = [side / ((sample.core[axis + 2] - sample.core[axis]) * cells[axis]) for axis, side in enumerate(sides)]
+    first = [start / side for start, side in zip((top, left), pixels, strict=True)]
+    row, column = map(round, first)
+    if max(abs(first[0] - row), abs(first[1] - column)) > ROUNDING:
+        msg = (
+            f"{sample.id}: the cells of this tile, of {pixels[0]:g} x {pixels[1]:g} pixels, begin at pixel ({top}, "
+            f"{left}) of {sample.raster_id}, between the cells of other tiles, so that they make no raster. Choose a "
+            "tile and a tile_align that are multiples of a cell, or grid_format: npz, which has a file for each tile."
+        )
+        raise ValueError(msg)
+    whole = sample.raster.height, sample.raster.width
+    rows, columns = (math.ceil(size / side - ROUNDING) for size, side in zip(whole, pixels, strict=True))
+    t = sample.raster.transform
+    numbers = (t.a * pixels[1], t.b * pixels[0], t.c, t.d * pixels[1], t.e * pixels[0], t.f)
+    # Each tile tells it from its own corner, to the last digit but one or two.
+    rounded = tuple(float(f"{value:.14g}") for value in numbers)
+    return RasterPlace(row, column, (max(rows, row + shape[0]), max(columns, column + shape[1])), rounded)
 
 
 def _embedding(

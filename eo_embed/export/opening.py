@@ -17,6 +17,7 @@ from pyproj import CRS
 from rasterio.errors import RasterioError
 
 from eo_data.catalog.shards import SHARDS
+from eo_data.raster.raster import shifted
 from eo_embed.export.record.manifest import COMPLETE, Manifest
 from eo_embed.reading.questions import Questions
 from eo_embed.reading.vectors import chosen_layer
@@ -170,6 +171,8 @@ class Export(Questions):
         layers = sorted({known for _, known in self.grid_files})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
         found = self.grid_files.get((id, wanted))
+        if found is None and (tile := self._tiles.get((id, wanted))) is not None:
+            return self._cut_out(tile, wanted)
         if found is None:
             known = [name for name, _ in self.grid_files]
             nearest = ", ".join(difflib.get_close_matches(id, known, 3)) or ", ".join(sorted(known)[:3]) or "none"
@@ -180,6 +183,21 @@ class Export(Questions):
             raise ValueError(msg)
         form, file = found
         return _as_array(_read(form, file))
+
+    @functools.cached_property
+    def _tiles(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Entries of the tiles whose cells lie in the grid of their raster, by id and layer."""
+        items = Manifest(self.path, self.manifest).items() if self.manifest.get("inputs") else iter(())
+        return {(item["id"], item["layer"]): item for item in items if "cells" in item}
+
+    def _cut_out(self, tile: dict[str, Any], layer: str) -> xr.DataArray:
+        """Return the cells of a tile out of the grid of its raster."""
+        whole = self.grid(tile["raster_id"], layer)
+        row, column, rows, columns = tile["cells"]
+        own = whole[:, row : row + rows, column : column + columns]
+        own.attrs |= {"id": tile["id"], "dates": tuple(tile["dates"]), "valid_fraction": tile["valid_fraction"]}
+        own.attrs["transform"] = shifted(whole.attrs["transform"], column, row)
+        return own
 
     def grids_of(self, layer: str = "") -> dict[str, Callable[[], xr.DataArray]]:
         """Return by id what reads the grids of a layer, sorted; the layer may be left out where there is only one."""

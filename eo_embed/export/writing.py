@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from eo_data.dataset.sample_grid import SampleGrid
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.geoparquet import PartWriter
+from eo_embed.writers.rasters.makers import MAKERS, RasterWriter
+from eo_embed.writers.rasters.work import Part
 from eo_models.features import Features
 
 
@@ -44,6 +46,10 @@ class ItemWriter:
         What is exported, and how it is stored.
     rank : int
         Number of this process among those that write to the folder.
+    again : collection of (str, str)
+        Id and layer of rasters whose tiles are all made again.
+    of_shard : bool
+        Whether the export is a shard, so that other tiles of its rasters may be in others.
 
     Attributes
     ----------
@@ -53,9 +59,19 @@ class ItemWriter:
         Side of its grid cells in metres; 0 if unknown.
     """
 
-    def __init__(self, folder: Path, settings: ExportSettings, rank: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: ExportSettings,
+        rank: int,
+        again: Collection[tuple[str, str]] = (),
+        *,
+        of_shard: bool = False,
+    ) -> None:
         self._folder, self._settings, self._rank = folder, settings, rank
         self._grids = settings.format.writer(folder, settings.encoding)
+        takes_tiles = settings.format.name in MAKERS
+        self._rasters = RasterWriter(folder, settings.format, again, of_shard=of_shard) if takes_tiles else None
         self._parts: PartWriter | None = None
         self.dimensions = 0
         self.gsd = 0.0
@@ -77,19 +93,30 @@ class ItemWriter:
         OSError
             If a file cannot be written.
         """
-        written: list[tuple[Item, list[Path]]] = []
+        written: list[tuple[Item, list[Path], Part | None]] = []
         faults = []
         for name, feature in zip(self._settings.layer_names, features, strict=True):
             for item in items_of(name, feature, samples, self._settings):
                 if fault := item.fault:
                     faults.append((item.embedding.id, fault))
                     continue
-                files = [self._grids.write(item.embedding)] if self._settings.writes_grids else []
+                files, cells = self._write_grid(item)
                 self.dimensions, self.gsd = item.dimensions, item.gsd
-                written.append((item, files))
-        part = self._write_vectors([item for item, _ in written])
-        entries = tuple(item.entry([*files, *part], self._folder) for item, files in written)
-        return Written(entries, tuple(faults), sum(item.cells for item, _ in written))
+                written.append((item, files, cells))
+        table = self._write_vectors([item for item, _, _ in written])
+        entries = tuple(item.entry([*files, *table], self._folder, cells) for item, files, cells in written)
+        return Written(entries, tuple(faults), sum(item.cells for item, _, _ in written))
+
+    def _write_grid(self, item: Item) -> tuple[list[Path], Part | None]:
+        """Write the grid of an item: that of a tile into its raster, if the format can do that."""
+        own = item.embedding
+        if own.grid is None or not self._settings.writes_grids:
+            return [], None
+        whole = None if self._rasters is None else item.whole(self._settings.encoding.dtype)
+        if self._rasters is None or whole is None or item.place is None:
+            return [self._grids.write(own)], None
+        file, part = self._rasters.write(whole, own.grid, item.place.row, item.place.column)
+        return [file], part
 
     def _write_vectors(self, items: Sequence[Item]) -> list[Path]:
         vectors = [item.embedding.pooled for item in items if item.embedding.pooled is not None]

@@ -15,6 +15,7 @@ from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.scene import Orbit
 from eo_data.catalog.shards import Shard
 from eo_data.readers.described.plan import Plan
+from eo_data.readers.described.tile_plan import TilePlan, plan_of_tiles
 from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_embed.export.opening import Export
@@ -75,7 +76,7 @@ def embed(
     buffer_m: float | None = None,
     shard: Shard | tuple[int, int] | None = None,
     **options: Any,  # noqa: ANN401
-) -> Embedded | EmbeddedPlaces | Export | Plan:
+) -> Embedded | EmbeddedPlaces | Export | Plan | TilePlan:
     """Return the embedding of an image, a series or a place; of many places, one each.
 
     The numbers are those that ``terratorch predict`` exports with the same settings. The encoder is built once and
@@ -170,7 +171,7 @@ def embed(
         Of places: return what would be read, before a pixel is, see `eo_data.readers.described.plan.Plan`: grids,
         dates, scenes, clouds, files, bytes, and places that would fail. Print it to have it as a table. Of files on
         servers not even headers are read, so that what only they tell (an offset that no item states, a file that is
-        not there) is not known yet.
+        not there) is not known yet. Of files with ``tile``: the windows, see `eo_data.readers.described.tile_plan`.
     max_memory : int or str, optional
         Memory that one image may take, such as ``"4GB"``.
     remote_cache : path, optional
@@ -191,7 +192,7 @@ def embed(
 
     Returns
     -------
-    Embedded, EmbeddedPlaces, Export or Plan
+    Embedded, EmbeddedPlaces, Export, Plan or TilePlan
         One embedding; or those of many places, with ``out`` as the export that was written. Under ``dry_run`` a plan.
 
     Raises
@@ -245,7 +246,9 @@ def embed(
         if out is None:
             return embedded_one_by_one(run, failures, progress=progress)
         return exported(run, Path(out), failures, progress=progress)
-    of_places = {"source": source, "max_cloud": max_cloud, "orbit": orbit, "dry_run": dry_run or None}
+    of_places = {"source": source, "max_cloud": max_cloud, "orbit": orbit}
+    if dry_run and (tile is None or is_array(given)):
+        of_places["dry_run"] = True
     _refuse_for_files(given, **of_places, id_column=id_column, buffer_m=buffer_m)
     if transform is not None and not is_array(given):
         msg = "transform is for arrays: a file states its own place, or crs= of it."
@@ -255,7 +258,10 @@ def embed(
     else:
         days = [dates] if isinstance(dates, str | date) else dates
         prepared = prepared_files(_lists(given), request, stated, days, id, cache)
-        found = Run(prepared, request, max_memory=max_memory).embedded(0)
+        run = Run(prepared, request, max_memory=max_memory)
+        if dry_run and prepared.tiling is not None:
+            return plan_of_tiles(run.dataset.records, prepared.tiling, run.dataset.reader.grid)
+        found = run.embedded(0)
     return _saved(found, out)
 
 

@@ -58,10 +58,13 @@ def _answer(given: argparse.Namespace) -> tuple[str, int]:
         msg = "Say where the embeddings go: --out FOLDER. Or add --dry-run to see what would be read of places."
         raise ValueError(msg)
     from eo_data.readers.described.plan import Plan  # noqa: PLC0415
+    from eo_data.readers.described.tile_plan import TilePlan  # noqa: PLC0415
     from eo_embed.one_call.call import embed  # noqa: PLC0415  (imports PyTorch)
     from eo_embed.one_call.result import Embedded  # noqa: PLC0415
 
     found = embed(given.encoder, _what(given), **_options(given))
+    if isinstance(found, TilePlan):
+        return str(found), 0
     if isinstance(found, Plan):
         return str(found), len(found.failures)
     failures = {} if isinstance(found, Embedded) else found.failures

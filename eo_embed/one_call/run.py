@@ -18,13 +18,14 @@ from eo_data.catalog.shards import in_shard
 from eo_data.dataset.batch import collate
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
-from eo_data.dataset.sample_grid import sample_grids
+from eo_data.dataset.sample_grid import SampleGrid, sample_grids
 from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.flow.transfer import compact
 from eo_embed.export.items import items_of, of_length_one
+from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
 from eo_embed.one_call.prepared import Prepared, patch_pixels
@@ -41,13 +42,12 @@ _LONGEST = 2048
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One record, encoded."""
+    """One record, encoded; a tile in which nothing was observed has no features."""
 
-    layers: Mapping[str, Embedding]
     batch: Mapping[str, Any]
     features: Sequence[Features]
     sample: Sample
-    sources: tuple[str, ...]
+    place: SampleGrid
 
 
 class Run:
@@ -131,14 +131,17 @@ class Run:
         """
         name = self.ids[index]
         parts = [self._part(number) for number in self.wholes[name]]
-        facts, named = self.facts, sources or self._named(parts[0].sources)
-        layers = {}
-        for layer in parts[0].layers:
-            layers[layer] = replace(self._whole([part.layers[layer] for part in parts], name), sources=named)
+        seen = [part for part in parts if part.features]
+        if not seen:
+            msg = f"{name}: {NOTHING_OBSERVED}"
+            raise ValueError(msg)
+        tiles = [self._layers(part, seen[0]) for part in parts]
+        facts, named = self.facts, sources or self._named(seen[0].place.sources)
+        layers = {layer: replace(self._whole([own[layer] for own in tiles], name), sources=named) for layer in tiles[0]}
         made = (self.encoder, self.request, facts, self.prepared.root)
-        encoded = tuple(Encoded(part.batch, part.features, *made) for part in parts)
+        encoded = tuple(Encoded(part.batch, part.features, *made) for part in seen)
         more = dict(shown or {}) | ({} if sources is None else {"files": list(sources)})
-        return Embedded(layers, self._provenance(facts, parts[0].sample, more), encoded)
+        return Embedded(layers, self._provenance(facts, seen[0].sample, more), encoded)
 
     def _whole(self, tiles: Sequence[Embedding], name: str) -> Embedding:
         """Return the embedding of an image from those of its tiles, or of itself.
@@ -146,12 +149,9 @@ class Run:
         Raises
         ------
         ValueError
-            If nothing was observed, or the tiles do not lie on one grid.
+            If the tiles do not lie on one grid.
         """
         settings = self.request.settings
-        if not any(tile.valid_fraction for tile in tiles):
-            msg = f"{name}: nothing of it was observed. Choose another time or place, or look at its masks of clouds."
-            raise ValueError(msg)
         whole = replace(tiles[0], id=name) if len(tiles) == 1 else stitched(tiles, name, settings.pooling)
         if not settings.l2_normalise:
             return whole
@@ -191,31 +191,42 @@ class Run:
             raise ValueError(msg)
 
     def _part(self, number: int) -> _Part:
-        """Encode one record.
+        """Encode one record, but for a tile in which nothing was observed.
 
         Raises
         ------
         ValueError
-            As `embedded`; a tile in which nothing was observed is no fault.
+            As `embedded`.
         """
         dataset = self.dataset
         self._refuse_large(number)
         state = dataset.state(number)
         sample = dataset.read(number)
         batch = collate([dataset.entry(sample, dataset.records[number]) | {"inputs": state}])
-        features = self.encoder(batch["image"], **extras_of(batch))
         (place,) = sample_grids(batch, image_size(batch["image"]), self.prepared.root)
+        if place.raster_id and place.is_blank:
+            return _Part(_without_pixels(batch), (), sample, place)
+        features = self.encoder(batch["image"], **extras_of(batch))
+        small = [compact(own, self.request.settings.pooling) for own in features]
+        return _Part(_without_pixels(batch), small, sample, place)
+
+    def _layers(self, part: _Part, like: _Part) -> dict[str, Embedding]:
+        """Return the embedding of each layer of a part: of a tile without data as many empty cells as of another one.
+
+        Raises
+        ------
+        ValueError
+            If one is not finite, or nothing of a whole image was observed.
+        """
         settings = replace(self.request.settings, grid_format="npz", dtype="float32", l2_normalise=False)
         layers = {}
-        for name, feature in zip(settings.layer_names, features, strict=True):
-            (item,) = items_of(name, feature, [place], settings)
-            if item.fault and not (place.raster_id and not place.valid.any()):
-                msg = f"{place.id}: {item.fault}"
+        for name, feature in zip(settings.layer_names, part.features or like.features, strict=True):
+            (item,) = items_of(name, feature, [part.place], settings)
+            if item.fault and part.features:
+                msg = f"{part.place.id}: {item.fault}"
                 raise ValueError(msg)
             layers[name] = item.embedding
-        return _Part(
-            layers, _without_pixels(batch), [compact(own, settings.pooling) for own in features], sample, place.sources
-        )
+        return layers
 
     def _named(self, files: Iterable[str]) -> tuple[str, ...]:
         return tuple(Href(file).relative(self.prepared.root.absolute()) for file in files)

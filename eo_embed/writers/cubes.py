@@ -97,28 +97,39 @@ class ZarrWriter:
         ValueError
             If there is no grid, the id cannot name a group, or one item would lie inside another.
         """
-        store = self.folder / f"{GRIDS}{ZARR_SUFFIX}"
-        path = item_path(store, embedding.id, embedding.layer, "")
-        if any(part.startswith("__") for part in path.relative_to(store).parts):
-            msg = f"The id {embedding.id!r} cannot name a Zarr group: names that begin with '__' are reserved."
-            raise ValueError(msg)
-        between = [parent for parent in path.parents if parent.is_relative_to(store)]
-        inside = next((parent for parent in between if is_item(parent)), None)
-        if inside is not None or (path.is_dir() and not is_item(path)):
-            msg = (
-                f"The id {embedding.id!r} and another one would lie inside each other in {store.name}. "
-                "Use grid_format: geotiff, netcdf or npz, where they are two files."
-            )
-            raise ValueError(msg)
+        path = item_path(self.folder / f"{GRIDS}{ZARR_SUFFIX}", embedding.id, embedding.layer, "")
+        make_room(path, embedding.id)
         data = as_dataset(embedding, path, self.folder / self.manifest)
         depth, height, width = data["embedding"].shape
         chunks = (depth, min(height, _CHUNK), min(width, _CHUNK))
-        for group in between:
-            if not (group / _ZARR_NODE).is_file():
-                node = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-                write_text(group / _ZARR_NODE, json.dumps(node, indent=2))
         write_folder(path, _as_zarr(data, chunks))
         return path
+
+
+def make_room(path: Path, embedding_id: str) -> None:
+    """Make the groups between a store and the group of an item.
+
+    Raises
+    ------
+    ValueError
+        If the id cannot name a group, or one item would lie inside another.
+    """
+    store = next(parent for parent in path.parents if parent.suffix == ZARR_SUFFIX and parent.stem == GRIDS)
+    if any(part.startswith("__") for part in path.relative_to(store).parts):
+        msg = f"The id {embedding_id!r} cannot name a Zarr group: names that begin with '__' are reserved."
+        raise ValueError(msg)
+    between = [parent for parent in path.parents if parent.is_relative_to(store)]
+    inside = next((parent for parent in between if is_item(parent)), None)
+    if inside is not None or (path.is_dir() and not is_item(path)):
+        msg = (
+            f"The id {embedding_id!r} and another one would lie inside each other in {store.name}. "
+            "Use grid_format: geotiff, netcdf or npz, where they are two files."
+        )
+        raise ValueError(msg)
+    for group in between:
+        if not (group / _ZARR_NODE).is_file():
+            node = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+            write_text(group / _ZARR_NODE, json.dumps(node, indent=2))
 
 
 def _as_zarr(data: xr.Dataset, chunks: tuple[int, int, int]) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ A new format is a module with a writer and a reader, its name in :data:`GridForm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,6 @@ from eo_core.files import PARTIAL
 from eo_embed.writers import cubes, geotiff, npz
 from eo_embed.writers.embedding import Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, item_path
-from eo_embed.writers.mosaic import merge_geotiffs
 from eo_embed.writers.quantise import DTYPES, DType, Encoding
 
 GridFormat = Literal["geotiff", "zarr", "netcdf", "npz"]
@@ -28,14 +27,6 @@ class Writer(Protocol):
 
     def write(self, embedding: Embedding) -> Path:
         """Return the file, or the folder in a store, that was written."""
-        ...
-
-
-class MergeTiles(Protocol):
-    """Puts the grids of a raster's tiles together again."""
-
-    def __call__(self, tiles: Sequence[Path], out: Path, raster_id: str) -> bool:
-        """Write the whole grid to ``out``; return whether these tiles can be put together."""
         ...
 
 
@@ -55,8 +46,6 @@ class Format:
         Makes the writer for the folder of an export and an encoding.
     reader : callable
         Reads one grid back.
-    merge_tiles : callable, optional
-        Puts the grids of tiles together, where the format can do that.
     item_mark : str
         For formats that keep all grids in one store: a file that only the folder of a grid holds, relative to that
         folder. Empty for formats with one file for each grid.
@@ -69,7 +58,6 @@ class Format:
     dtypes: tuple[DType, ...]
     writer: Callable[[Path, Encoding], Writer]
     reader: Callable[[Path], StoredGrid]
-    merge_tiles: MergeTiles | None = None
     item_mark: str = ""
     needs_place: bool = True
 
@@ -118,35 +106,6 @@ class Format:
         name = "/".join(parts[1:] if layered else parts)
         return name if self.in_store else name.removesuffix(self.suffix), parts[0] if layered else ""
 
-    def mosaics(self, folder: Path, tiles: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-        """Write one grid for each raster that was exported as tiles, whose own grids stay.
-
-        Parameters
-        ----------
-        folder : Path
-            Folder of the export.
-        tiles : mapping
-            By id of the raster and layer: the files of its tiles, relative to ``folder``. Others than grids of this
-            format are passed over.
-
-        Returns
-        -------
-        list of str
-            The files, relative to ``folder``; none if the format cannot put tiles together.
-
-        Raises
-        ------
-        ValueError
-            If the tiles of a raster do not lie on one grid.
-        """
-        made = []
-        for (raster, layer), files in sorted(tiles.items()) if self.merge_tiles is not None else ():
-            grids = sorted(folder / file for file in files if file.startswith(f"{self.root}/"))
-            out = self.path(folder, raster, layer)
-            if grids and self.merge_tiles is not None and self.merge_tiles(grids, out, raster):
-                made.append(out.relative_to(folder).as_posix())
-        return made
-
 
 def _float32(writer: Callable[[Path], Writer]) -> Callable[[Path, Encoding], Writer]:
     """Make a writer of formats that know no other encoding."""
@@ -155,7 +114,7 @@ def _float32(writer: Callable[[Path], Writer]) -> Callable[[Path, Encoding], Wri
 
 _FLOAT32: tuple[DType, ...] = ("float32",)
 _ALL = (
-    Format("geotiff", geotiff.SUFFIX, DTYPES, geotiff.GridWriter, geotiff.read_geotiff, merge_geotiffs),
+    Format("geotiff", geotiff.SUFFIX, DTYPES, geotiff.GridWriter, geotiff.read_geotiff),
     Format("zarr", cubes.ZARR_SUFFIX, _FLOAT32, _float32(cubes.ZarrWriter), cubes.read_zarr, item_mark=cubes.ZARR_MARK),
     Format("netcdf", cubes.NETCDF_SUFFIX, _FLOAT32, _float32(cubes.NetcdfWriter), cubes.read_netcdf),
     Format("npz", npz.SUFFIX, _FLOAT32, _float32(npz.NpzWriter), npz.read_npz, needs_place=False),

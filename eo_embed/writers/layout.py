@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -34,17 +34,41 @@ def item_path(folder: Path, embedding_id: str, layer: str, suffix: str) -> Path:
 
 
 def attributes_of(embedding: Embedding, path: Path, manifest: Path, dtype: str) -> dict[str, str]:
-    """Return what a file says of itself, as text.
+    """Return what the file of an embedding says of itself, see `tags_of`."""
+    return tags_of(
+        id=embedding.id,
+        layer=embedding.layer,
+        dates=[day.isoformat() for day in embedding.dates],
+        sources=embedding.sources,
+        valid_fraction=embedding.valid_fraction,
+        dtype=dtype,
+        manifest=manifest,
+        path=path,
+    )
+
+
+def tags_of(
+    *,
+    id: str,  # noqa: A002  (the word of every export's column)
+    layer: str,
+    dates: Sequence[str],
+    sources: Sequence[str],
+    valid_fraction: float,
+    dtype: str,
+    manifest: Path,
+    path: Path,
+) -> dict[str, str]:
+    """Return what the file at ``path`` says of itself, as text.
 
     ``manifest`` is relative to the folder that the file lies in, ``dates`` are ISO dates with ``;`` between them, and
     ``sources`` is a JSON list, as a file name may hold any separator.
     """
     return {
-        "id": embedding.id,
-        "layer": embedding.layer,
-        "dates": ";".join(day.isoformat() for day in embedding.dates),
-        "sources": json.dumps(embedding.sources, ensure_ascii=False),
-        "valid_fraction": repr(float(embedding.valid_fraction)),
+        "id": id,
+        "layer": layer,
+        "dates": ";".join(dates),
+        "sources": json.dumps(sources, ensure_ascii=False),
+        "valid_fraction": repr(float(valid_fraction)),
         "quantisation": dtype,
         "manifest": PurePosixPath(os.path.relpath(manifest, path.parent)).as_posix(),
     }

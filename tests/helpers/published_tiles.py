@@ -12,5 +12,6 @@ def values(top: int, left: int, height: int = 20, width: int = 20, depth: int = 
     """Vectors by the place of their cell, so that each place has its own; one band is large, one small."""
     rows, columns = np.mgrid[top : top + height, left : left + width].astype(np.float64)
     weights = np.array([1.0, 0.5, 5.0, 0.01, -2.0, 0.3])[:depth, None, None]
-    grid = weights * (np.sin(rows / 7) + np.cos(columns / 5) + np.arange(depth)[:, None, None] / depth)
+    bands = np.arange(depth)[:, None, None]
+    grid = weights * (np.sin(rows / 7 + bands) + np.cos(columns / (5 + bands)) + bands / depth)
     return grid.astype(np.float32)

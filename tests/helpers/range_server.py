@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 _TOKENS = "/api/sas/v1/token"
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -28,6 +28,15 @@ class Fault:
     retry_after: str = ""
     truncated: bool = False
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Instead:
+    """An answer that is no file."""
+
+    status: int
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -44,6 +53,10 @@ class RangeServer:
     token_faults: list[Fault] = field(default_factory=list)
     #: Called before an answer, with the path and the query.
     before: Callable[[str], object] = str
+    #: Takes the path with its query and the host: what is answered instead of a file, if anything.
+    instead: Callable[[str, str], Instead | None] | None = None
+    #: Seconds that any answer takes, as on a long way.
+    latency: float = 0.0
     #: Names of files that nobody may read.
     refused: set[str] = field(default_factory=set)
     ranges: bool = True
@@ -100,9 +113,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         state, url = self.state, urlsplit(self.path)
         if url.path.startswith(_TOKENS):
             self._token(url.path)
-            return None
+            return
         state.before(self.path)
+        time.sleep(state.latency)
         state.asked.append(url.path)
+        if state.instead and (other := state.instead(self.path, self.headers.get("Host", ""))):
+            self._other(other)
+        else:
+            self._file(url)
+
+    def _file(self, url: SplitResult) -> None:
+        state = self.state
         path = state.folder / unquote(url.path).lstrip("/")
         if state.signature and parse_qs(url.query).get("sig") != [state.signature]:
             return self._empty(403)
@@ -132,6 +153,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _other(self, answer: Instead) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
 
     def _empty(self, status: int, retry_after: str = "") -> None:
         self.send_response(status)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from eo_data.catalog.shards import Shard
 from eo_embed import Exporter, ExportSettings
-from eo_embed.export.summary import Counts
+from eo_embed.export.flow.summary import Counts
 from eo_models.features import Features
 
 #: Steps at which a killed process may end: whatever changes names or opens a file.

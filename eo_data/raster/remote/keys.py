@@ -1,7 +1,7 @@
 """Addresses of object stores with S3's interface, signed by the user's own keys.
 
 Sources: AWS, Signature Version 4, "Authenticating Requests: Using Query Parameters"; AWS, "Configuration and credential
-file settings" (where keys are looked for). Stores of Amazon are left to GDAL, which also knows roles and regions.
+file settings" (where keys are looked for). Roles are left to GDAL.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import configparser
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 #: Seconds that a signature is good for: all tries of one request.
@@ -56,7 +58,7 @@ def keys_for(store: str) -> Keys:
     ValueError
         If there are none.
     """
-    found = _of_environment() or _of_file()
+    found = own_keys()
     if found is None:
         msg = (
             f"{urlsplit(store).hostname} gives files only to those who have keys for it, and none are set. Make an "
@@ -69,29 +71,62 @@ def keys_for(store: str) -> Keys:
     return found
 
 
+def own_keys() -> Keys | None:
+    """Return the keys that the user has set, or nothing.
+
+    Raises
+    ------
+    ValueError
+        If the file of profiles cannot be read.
+    """
+    return _of_environment() or _of_file()
+
+
 def _of_environment() -> Keys | None:
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
     return Keys(access, secret, os.environ.get("AWS_SESSION_TOKEN", "")) if access and secret else None
 
 
 def _of_file() -> Keys | None:
-    path = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path.home() / ".aws" / "credentials")
+    own = profile("AWS_SHARED_CREDENTIALS_FILE", "credentials")
+    access, secret = own.get("aws_access_key_id", ""), own.get("aws_secret_access_key", "")
+    return Keys(access, secret, own.get("aws_session_token", "")) if access and secret else None
+
+
+def profile(variable: str, usual: str, prefix: str = "") -> dict[str, str]:
+    """Return what a file of profiles says of the one that the user has chosen (``AWS_PROFILE``).
+
+    Parameters
+    ----------
+    variable, usual : str
+        Variable of the environment that names the file, and its usual name below ``~/.aws``.
+    prefix : str
+        What stands before the names of profiles but that of the default one.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    path = Path(os.environ.get(variable) or Path.home() / ".aws" / usual)
     profiles = configparser.RawConfigParser()
     try:
         profiles.read(path, encoding="utf-8")
     except configparser.Error:
         fault = f"{path} cannot be read: it is no file of profiles ([name], then lines of name = value)."
         raise ValueError(fault) from None  # its text may hold a key
-    profile = os.environ.get("AWS_PROFILE", "default")
-    if not profiles.has_section(profile):
-        return None
-    own = dict(profiles.items(profile))
-    access, secret = own.get("aws_access_key_id", ""), own.get("aws_secret_access_key", "")
-    return Keys(access, secret, own.get("aws_session_token", "")) if access and secret else None
+    name = os.environ.get("AWS_PROFILE", "default")
+    section = name if name == "default" else f"{prefix}{name}"
+    return dict(profiles.items(section)) if profiles.has_section(section) else {}
 
 
 def presigned(
-    url: str, keys: Keys, region: str = _REGION, when: datetime | None = None, good_for: int = _GOOD_FOR
+    url: str,
+    keys: Keys,
+    region: str = _REGION,
+    when: datetime | None = None,
+    good_for: int = _GOOD_FOR,
+    query: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return an address with a signature for one ``GET``, also of a range.
 
@@ -107,19 +142,22 @@ def presigned(
         From when on the signature counts; by default now.
     good_for : int
         Seconds that it counts.
+    query : mapping of str to str
+        What else the query says; it is signed, too.
     """
     parts = urlsplit(url)
     moment = f"{(when or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
     scope = (moment[:8], region, "s3", "aws4_request")
-    query = {
+    stated = {
         "X-Amz-Algorithm": _ALGORITHM,
         "X-Amz-Credential": "/".join((keys.access, *scope)),
         "X-Amz-Date": moment,
         "X-Amz-Expires": str(good_for),
         **({"X-Amz-Security-Token": keys.session} if keys.session else {}),
         "X-Amz-SignedHeaders": "host",
+        **query,
     }
-    written = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+    written = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(stated.items()))
     request = "\n".join(("GET", parts.path, written, f"host:{parts.netloc}", "", "host", "UNSIGNED-PAYLOAD"))
     text = "\n".join((_ALGORITHM, moment, "/".join(scope), hashlib.sha256(request.encode()).hexdigest()))
     key = f"AWS4{keys.secret}".encode()

@@ -1,7 +1,8 @@
 """Files on servers as GDAL opens them: through rasterio's ``opener``, which asks us for every byte.
 
 GDAL's own reader of addresses does not honour ``Retry-After``, keeps nothing on the disk and calls a server that is
-slow an unknown format. It still reads what names it (``/vsicurl/...``, ``/vsis3/...``, ``s3://...``).
+slow an unknown format. It still reads what names it (``/vsicurl/...``, ``/vsis3/...``), and ``s3://...`` of users who
+sign in by a role, or by options of GDAL.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.cache import RangeCache
 from eo_data.raster.remote.ranges import USUAL, Patience, RemoteError
-from eo_data.raster.remote.remote_file import RemoteFile
-from eo_data.raster.remote.signing import web_address
+from eo_data.raster.remote.remote_file import PageError, RemoteFile
+from eo_data.raster.remote.signing import located, signs_own
 
 _T = TypeVar("_T")
 _MOUNT = re.compile(r"/vsiriopener_[0-9a-f]+/")
@@ -52,6 +53,11 @@ _SIGN_IN = tuple(
         *("HTTP_COOKIEFILE", "HTTP_PROXY", "HTTPS_PROXY", "HTTP_UNSAFESSL", "HTTP_NETRC_FILE", "HTTP_SSLCERT"),
     )
 )
+#: Options by which they state stores with S3's interface, and roles.
+_GDAL_STORES = (
+    *("AWS_S3_ENDPOINT", "AWS_VIRTUAL_HOSTING", "AWS_HTTPS", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"),
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
 #: What GDAL does with servers that it reads itself, unless its user has set it. Source: GDAL's configuration options.
 _GDAL_PATIENCE: Mapping[str, str] = MappingProxyType(
     {
@@ -71,7 +77,9 @@ def reads_ranges(href: Href) -> bool:
         return False
     if href.service:
         return True
-    return scheme != "s3" and not any(get_gdal_config(name) for name in _SIGN_IN)
+    if any(get_gdal_config(name) for name in _SIGN_IN):
+        return False
+    return scheme != "s3" or (signs_own() and not any(get_gdal_config(name) for name in _GDAL_STORES))
 
 
 def gdal_patience() -> dict[str, str]:
@@ -145,7 +153,8 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
     """
 
     def __init__(self, href: Href, cache: RangeCache | None, patience: Patience) -> None:
-        self._url, self._service = urlsplit(web_address(href.text, href.service)), href.service
+        address, self._service = located(href)
+        self._url = urlsplit(address)
         self._cache, self._patience = cache, patience
         shown = Href(href.shown)
         self.name = shown.name
@@ -238,6 +247,8 @@ class _RemoteFolder(MultiByteRangeResourceContainer):
             return None
         try:
             return self._asked(name)
+        except PageError:  # which some servers give instead of saying that nothing is there
+            raster.note_absent(name, stated=False)
         except RemoteError as error:
             if error.status not in (*_NOT_THERE, *_REFUSED):
                 raise

@@ -22,6 +22,7 @@ from urllib3.util import Retry
 from eo_core.addresses import logs_without_credentials
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CODE = re.compile(rb"<Code>(\w{1,60})</Code>")
 #: Answers of a server that is busy or ill for the moment.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: A server that knows no ranges sends the whole file, which is taken up to this many bytes.
@@ -68,11 +69,13 @@ class RemoteError(OSError):
         What is wrong, without the address.
     status : int
         Its answer as a number of HTTP; 0 where there was none, or one that was not as announced.
+    region : str
+        Where the bucket is, if a store with S3's interface says so.
     """
 
-    def __init__(self, reason: str, status: int = 0) -> None:
+    def __init__(self, reason: str, status: int = 0, region: str = "") -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.region = status, region
 
 
 class _PassingError(RemoteError):
@@ -198,10 +201,18 @@ def _refuse_unless_given(response: requests.Response) -> None:
     status = response.status_code
     if status in (200, 206):
         return
-    reason = f"the server answers {status} {response.reason or ''}".strip()
+    reason = f"the server answers {status} {response.reason or ''}".strip() + _code(response)
     if status in _PASSING:
         raise _PassingError(reason, status, seconds_asked_for(response.headers.get("Retry-After")))
-    raise RemoteError(reason, status)
+    raise RemoteError(reason, status, response.headers.get("x-amz-bucket-region", ""))
+
+
+def _code(response: requests.Response) -> str:
+    """Return the word by which a store says what is wrong, the rest of whose answer may hold a key."""
+    if "xml" not in response.headers.get("Content-Type", ""):
+        return ""
+    found = _CODE.search(response.raw.read(_CHUNK, decode_content=True) or b"")
+    return f" ({found[1].decode()})" if found else ""
 
 
 def _answer(response: requests.Response, start: int, stop: int, patience: Patience) -> Answer:

@@ -19,8 +19,14 @@ _AHEAD = 4_096
 _APART = 1_024
 #: More is fetched by several requests.
 _LONGEST = 8_000_000
-#: Ranges up to this size stay in the memory, as many as this.
-_SMALL, _MOST_SMALL = 65_536, 256
+#: Bytes that are kept while a file is open of which the server states no version.
+_MOST_OWN = 16_000_000
+#: What the page of a web site begins with, which servers give for addresses that they do not know.
+_PAGES = (b"<!doctype html", b"<html")
+
+
+class PageError(RemoteError):
+    """A page of a web site where a file should be."""
 
 
 class RemoteFile:
@@ -40,17 +46,24 @@ class RemoteFile:
         How long the server is waited for.
     service : str
         By which requests are signed, see `eo_data.raster.remote.signing`; without, ``url`` has its signature.
+    head : int
+        Bytes that the first request asks for of a file that is not known.
 
     Raises
     ------
     RemoteError
-        If it cannot be reached or refuses.
+        If it cannot be reached, refuses, or gives a page of a web site.
     ValueError
         If the user has no keys for it.
     """
 
     def __init__(
-        self, url: str, cache: RangeCache | None = None, patience: Patience = USUAL, service: str = ""
+        self,
+        url: str,
+        cache: RangeCache | None = None,
+        patience: Patience = USUAL,
+        service: str = "",
+        head: int = _HEAD,
     ) -> None:
         self._url, self._patience, self._service = url, patience, service
         address = without_credentials(url)
@@ -58,16 +71,23 @@ class RemoteFile:
         first: Answer | None = None
         if known is None or time.monotonic() - known.checked > patience.trust:
             on_disk = cache is not None and cache.knows(address)
-            first = self._asked(0, 1 if known or on_disk else _HEAD)
+            first = self._asked(0, 1 if known or on_disk else head)
+            _refuse_page(first.data)
             known = self._recalled(known, first)
         self.size, self._version, self._known = known.size, known.version, known
         self._entry = cache.entry(address, self.size, self._version) if cache is not None and self._version else None
-        self._small = dict(known.ranges)
-        self._ranges = {*self._small}
+        # Of a server without ranges, or without versions, nothing is remembered from one opening to the next.
+        self._own: dict[tuple[int, int], bytes] = {}
+        self._ranges = {*known.ranges}
         if self._entry is not None:
             self._ranges |= self._caught_up(self._entry)
         if first is not None and len(first.data) > 1:
             self._keep(first)
+
+    @property
+    def known(self) -> KnownFile:
+        """What the process remembers of it."""
+        return self._known
 
     def _recalled(self, known: KnownFile | None, now: Answer) -> KnownFile:
         """Return what is known of the version that the server has now."""
@@ -83,7 +103,7 @@ class RemoteFile:
     def _caught_up(self, entry: CacheEntry) -> set[tuple[int, int]]:
         """Return the ranges that are kept on the disk, with what was remembered before there was a cache."""
         there = set(entry.ranges())
-        for own, data in self._small.items():
+        for own, data in list(self._known.ranges.items()):
             if own not in there:
                 entry.write(own[0], data)
         for name, stated in self._known.absent.items():
@@ -94,15 +114,15 @@ class RemoteFile:
     def _asked(self, start: int, stop: int) -> Answer:
         return fetch_signed(self._url, self._service, start, stop, self._patience)
 
-    def read(self, start: int, count: int, *, ahead: bool = True) -> bytes:
+    def read(self, start: int, count: int, *, ahead: int = _AHEAD) -> bytes:
         """Return bytes of the file, fewer only at its end.
 
         Parameters
         ----------
         start, count : int
             Which.
-        ahead : bool
-            Whether a little more may be fetched, for the next call.
+        ahead : int
+            At least so many are fetched, for the next call.
 
         Raises
         ------
@@ -112,7 +132,7 @@ class RemoteFile:
         stop, position = min(start + count, self.size), start
         parts = []
         while position < stop:
-            first, data = self._kept_at(position) or self._fetched(position, stop, _AHEAD if ahead else 0)
+            first, data = self._kept_at(position) or self._fetched(position, stop, ahead)
             parts.append(data[position - first : stop - first])
             position = first + len(data)
         return b"".join(parts)
@@ -126,7 +146,7 @@ class RemoteFile:
                 runs[-1] = (runs[-1][0], max(runs[-1][1], stop))
             else:
                 runs.append((start, stop))
-        data = {run: self.read(run[0], run[1] - run[0], ahead=False) for run in runs}
+        data = {run: self.read(run[0], run[1] - run[0], ahead=0) for run in runs}
         found = []
         for start, count in zip(starts, counts, strict=True):
             run = next(run for run in runs if run[0] <= start and start + count <= run[1])
@@ -147,7 +167,7 @@ class RemoteFile:
         """Return a kept range that holds a byte, and where it starts."""
         while covering := [own for own in self._ranges if own[0] <= position < own[1]]:
             best = max(covering, key=lambda own: own[1])
-            data = self._small.get(best)
+            data = self._own.get(best) or known_files().recall(self._known, best)
             if data is None and self._entry is not None:
                 data = self._entry.read(*best)
                 self._remember(best, data or b"")
@@ -174,13 +194,29 @@ class RemoteFile:
         own = (answer.start, answer.start + len(answer.data))
         if self._entry is not None:
             self._entry.write(answer.start, answer.data)
-            self._ranges.add(own)
-        whole = len(answer.data) == answer.size  # of a server without ranges, too, which would send it again
-        self._remember(own, answer.data, whole=whole)
+        self._remember(own, answer.data)
 
-    def _remember(self, own: tuple[int, int], data: bytes, *, whole: bool = False) -> None:
-        if not data or not (whole or (len(data) <= _SMALL and len(self._small) < _MOST_SMALL)):
+    def _remember(self, own: tuple[int, int], data: bytes) -> None:
+        if not data:
             return
-        self._small[own] = data
-        self._known.keep(own, data)
+        if self._version:
+            known_files().keep(self._known, own, data)
+        elif len(data) == self.size or sum(map(len, self._own.values())) < _MOST_OWN:
+            self._own[own] = data
         self._ranges.add(own)
+
+
+def _refuse_page(head: bytes) -> None:
+    """Refuse what is no file.
+
+    Raises
+    ------
+    PageError
+        If it is a page.
+    """
+    if head.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(_PAGES):
+        msg = (
+            "the server gives a page of a web site (HTML), no file: it may not know the address, or ask for a sign-in. "
+            "Give the address of the file itself, as its link for downloads has it"
+        )
+        raise PageError(msg)

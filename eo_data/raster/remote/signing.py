@@ -4,7 +4,7 @@ A signature is good for minutes, and the files of many places are read for hours
 manifests and the cache, is its address without one.
 
 `Href.service` says how: for ``http(s)://`` it is the service that gives tokens for the containers of a store (the form
-of the Planetary Computer's ``api/sas/v1/token``), for ``s3://`` the store itself.
+of the Planetary Computer's ``api/sas/v1/token``), for ``s3://`` the store itself; without, ``s3://`` is the user's own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
+from eo_data.catalog.hrefs import Href
 from eo_data.raster.remote.keys import keys_for, presigned
+from eo_data.raster.remote.own_stores import address, needed_store, own_store
 from eo_data.raster.remote.ranges import USUAL, Answer, Patience, RemoteError, fetch, fetch_content
 
 #: Seconds before its end from which on a token is not used any more: a read may take some.
@@ -29,6 +31,8 @@ _AT_MOST_EVERY = 30.0
 _TRUSTED = 60.0
 _REFUSED = (401, 403)
 _OBJECT_STORE = "s3"
+#: Service of files in the user's own store.
+_OWN = "own store"
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,42 @@ class _Token:
         return time.time() < self.until or time.monotonic() - self.given < _AT_MOST_EVERY
 
 
-def web_address(text: str, service: str) -> str:
-    """Return the address at which a file is asked for, not signed.
+def located(href: Href) -> tuple[str, str]:
+    """Return the address at which a file is asked for, not signed, and the service that signs it.
 
     Parameters
     ----------
-    text : str
-        ``http(s)://...``, or ``s3://bucket/key`` of the store that ``service`` names.
-    service : str
-        As of `eo_data.catalog.hrefs.Href`.
+    href : Href
+        ``http(s)://...``, or ``s3://bucket/key`` of the store that its ``service`` names, or else of the user's own.
+
+    Raises
+    ------
+    ValueError
+        If it names no file of a bucket, or what the environment says of the user's store cannot be used.
     """
-    parts = urlsplit(text)
-    if parts.scheme.lower() != _OBJECT_STORE:
-        return text
+    scheme, _, rest = href.text.partition("://")
+    if scheme.lower() != _OBJECT_STORE:
+        return href.text, href.service
     # A key may have any characters, also those that begin a query.
-    key = text.partition("://")[2].partition("/")[2]
-    return f"{service.rstrip('/')}/{parts.netloc}/{quote(key)}"
+    bucket, _, key = rest.partition("/")
+    if not bucket or not key.strip("/"):
+        msg = f"{href} names no file: write s3://bucket/key, such as s3://my-bucket/2022/scene.tif."
+        raise ValueError(msg)
+    if not href.service:
+        needed_store(f"{href}")
+        return address(bucket, key), _OWN
+    return f"{href.service.rstrip('/')}/{bucket}/{quote(key)}", href.service
+
+
+def signs_own() -> bool:
+    """Whether files of the user's own store can be signed here, or need no signature.
+
+    Raises
+    ------
+    ValueError
+        As of `eo_data.raster.remote.own_stores.own_store`.
+    """
+    return own_store() is not None
 
 
 def fetch_signed(url: str, service: str, start: int, stop: int, patience: Patience = USUAL) -> Answer:
@@ -68,10 +92,8 @@ def fetch_signed(url: str, service: str, start: int, stop: int, patience: Patien
 
     Parameters
     ----------
-    url : str
-        As `web_address` gives it.
-    service : str
-        Empty for files that need no signature, or have theirs in ``url``.
+    url, service : str
+        As `located` gives them; no service for files that need no signature, or have theirs in ``url``.
     start, stop, patience
         As of `eo_data.raster.remote.ranges.fetch`.
 
@@ -84,6 +106,8 @@ def fetch_signed(url: str, service: str, start: int, stop: int, patience: Patien
     """
     if not service:
         return fetch(url, start, stop, patience)
+    if service == _OWN:
+        return needed_store(_host(url)).asked(url, lambda signed: fetch(signed, start, stop, patience))
     if url.startswith(f"{service.rstrip('/')}/"):
         return fetch(presigned(url, keys_for(service)), start, stop, patience)
     tokens = _tokens(os.getpid())

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from affine import Affine
@@ -20,6 +20,7 @@ from affine import Affine
 from eo_data.catalog.hrefs import Href
 from eo_data.catalog.sources import ImageSource
 from eo_data.raster.georeference import PixelGrid
+from eo_data.raster.remote.stream import RemoteStream, open_stream
 from eo_data.raster.zarr_chunks import check_chunks
 from eo_data.readers.formats.cf_attributes import band_facts, facts_along_axis
 from eo_data.readers.formats.cube_bands import CubeBands, Group, Wish, find_bands
@@ -31,6 +32,11 @@ from eo_data.temporal.dates import dates_from_time_axis
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
+    from eo_data.raster.remote.zarr_store import RemoteZarr
+
+#: What xarray opens: a path, or what reads on a server.
+type _Place = Path | RemoteStream | RemoteZarr
+
 
 @contextmanager
 def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequence[OpenLayer]]:
@@ -39,7 +45,7 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
     Parameters
     ----------
     href : Href
-        A path to a NetCDF file or a Zarr folder.
+        A path or an address (``http(s)://``, ``s3://``) of a NetCDF file or a Zarr folder.
     source : ImageSource, optional
         ``variables``: the names of the variables of bands, with the group before the last slash; ``dataset``: the
         variable that holds them all.
@@ -53,17 +59,18 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
     """
     import xarray  # noqa: PLC0415
 
-    options = _options(href)
     with ExitStack() as stack:
-        data = stack.enter_context(xarray.open_dataset(href.path, **options))
-        _keep_fill_values(href.path, data)
+        place = stack.enter_context(_located(href))
+        store, options = cast("Any", place), _options(place)
+        data = stack.enter_context(xarray.open_dataset(store, **options))
+        _keep_fill_values(place, "", data)
         root = Group("", data)
         groups, found = [root], find_bands([root], source)
-        if _needs_groups(found, source) and _may_have_groups(href.path):
-            opened = xarray.open_groups(href.path, **options)
+        if _needs_groups(found, source) and _may_have_groups(place):
+            opened = xarray.open_groups(store, **options)
             for path, data in opened.items():
                 stack.callback(data.close)
-                _keep_fill_values(href.path / path.strip("/"), data)
+                _keep_fill_values(place, path.strip("/"), data)
             groups += _below(root.data, {path.strip("/"): data for path, data in opened.items()})
             found = find_bands(groups, source)
         if source is None and not found:
@@ -71,27 +78,55 @@ def open_cube(href: Href, source: ImageSource | None = None) -> Iterator[Sequenc
         if not found:
             msg = _nothing(groups, source)
             raise ValueError(msg)
-        folder = href.path if href.suffix == ".zarr" else None
-        yield [_layer(bands, source, folder) for bands in found]
+        yield [_layer(bands, source, place) for bands in found]
 
 
-def _keep_fill_values(folder: Path, data: Dataset) -> None:
+@contextmanager
+def _located(href: Href) -> Iterator[_Place]:
+    """Give what xarray opens."""
+    if href.is_local:
+        yield href.path
+    elif href.suffix != ".zarr":
+        with open_stream(href) as stream:
+            yield stream
+    else:
+        from eo_data.raster.remote.zarr_store import RemoteZarr  # noqa: PLC0415  (Zarr may not be installed)
+
+        store = RemoteZarr(href)
+        try:
+            yield store
+        finally:
+            store.tidy()
+
+
+def _keep_fill_values(place: _Place, group: str, data: Dataset) -> None:
     """Add the fill values of the arrays of a Zarr 3 group to their encodings, where xarray before 2026.7 drops them."""
     for name, variable in data.data_vars.items():
-        metadata = folder / str(name) / "zarr.json"
-        if "fill_value" not in variable.encoding and metadata.is_file():
-            value = json.loads(metadata.read_text(encoding="utf-8")).get("fill_value")
+        if "fill_value" not in variable.encoding:
+            value = _fill_value(place, f"{group}/{name}".lstrip("/"))
             if isinstance(value, int | float) and not isinstance(value, bool):
                 variable.encoding["fill_value"] = value
 
 
-def _options(href: Href) -> dict[str, Any]:
+def _fill_value(place: _Place, path: str) -> object:
+    """Return the fill value of an array of Zarr 3, or nothing."""
+    if not isinstance(place, Path):
+        return None if isinstance(place, RemoteStream) else place.fill_value(path)
+    metadata = place / path / "zarr.json"
+    return json.loads(metadata.read_text(encoding="utf-8")).get("fill_value") if metadata.is_file() else None
+
+
+def _options(place: _Place) -> dict[str, Any]:
     """Options of xarray: numbers as stored; metadata in one place only where they are."""
     options: dict[str, Any] = {"mask_and_scale": False, "decode_timedelta": False}
-    if href.suffix != ".zarr":
+    if isinstance(place, RemoteStream):
+        return options | {"engine": "h5netcdf"}
+    if not isinstance(place, Path):
+        return options | {"engine": "zarr", "consolidated": place.consolidated}
+    if place.suffix.lower() != ".zarr":
         return options
-    root = href.path / "zarr.json"
-    consolidated = (href.path / ".zmetadata").is_file()
+    root = place / "zarr.json"
+    consolidated = (place / ".zmetadata").is_file()
     if root.is_file():
         consolidated = bool(json.loads(root.read_text(encoding="utf-8")).get("consolidated_metadata"))
     return options | {"engine": "zarr", "consolidated": consolidated}
@@ -105,11 +140,11 @@ def _needs_groups(found: Sequence[CubeBands], source: ImageSource | None) -> boo
     return "/" in named.strip("/") if named else not Wish(source).all_served(found)
 
 
-def _may_have_groups(path: Path) -> bool:
+def _may_have_groups(place: _Place) -> bool:
     """Whether this kind of file has groups: NetCDF 3 has none."""
-    if path.is_dir():
+    if not isinstance(place, Path) or place.is_dir():
         return True
-    with path.open("rb") as file:
+    with place.open("rb") as file:
         return file.read(3) != b"CDF"
 
 
@@ -150,7 +185,7 @@ def _nothing(groups: Sequence[Group], source: ImageSource | None) -> str:
     )
 
 
-def _layer(bands: CubeBands, source: ImageSource | None, folder: Path | None) -> _CubeLayer:
+def _layer(bands: CubeBands, source: ImageSource | None, place: _Place) -> _CubeLayer:
     group, first = bands.group, bands.arrays[0]
     if source is None and bands.time is not None and first.sizes[bands.time] == 1:
         still = tuple(array.isel({bands.time: 0}) if bands.time in array.dims else array for array in bands.arrays)
@@ -184,7 +219,7 @@ def _layer(bands: CubeBands, source: ImageSource | None, folder: Path | None) ->
         ),
         bands,
         own,
-        folder,
+        place,
     )
 
 
@@ -219,7 +254,7 @@ class _CubeLayer:
     facts: FileFacts
     cube: CubeBands
     own: PixelGrid
-    folder: Path | None
+    place: _Place
 
     def stored(
         self,
@@ -250,17 +285,23 @@ class _CubeLayer:
         """Read the window of each band as stored: ``(H, W)``, or ``(T, H, W)`` of what changes in time."""
         cube = self.cube
         order = [cube.axis, cube.time, cube.y, cube.x]
-        if self.folder is not None:
-            for name in dict.fromkeys(str(cube.arrays[0 if cube.axis else i].name) for i in bands):
-                dims = cube.group.data[name].dims
-                check_chunks(self.folder / cube.group.path / name, [window.get(str(d), slice(None)) for d in dims])
+        arrays = dict.fromkeys(str(cube.arrays[0 if cube.axis else i].name) for i in bands)
+        spans = {name: [window.get(str(d), slice(None)) for d in cube.group.data[name].dims] for name in arrays}
+        if isinstance(self.place, Path) and self.place.is_dir():
+            for name, span in spans.items():
+                check_chunks(self.place / cube.group.path / name, span)
         try:
             if cube.axis is not None:
-                return list(_loaded(cube.arrays[0].isel({**window, cube.axis: _as_slice(bands)}), order))
-            return [_loaded(cube.arrays[i].isel(window), order) for i in bands]
+                planes = list(_loaded(cube.arrays[0].isel({**window, cube.axis: _as_slice(bands)}), order))
+            else:
+                planes = [_loaded(cube.arrays[i].isel(window), order) for i in bands]
         except RuntimeError as error:  # of a codec
             msg = f"its pixels cannot be decoded: {error}"
             raise OSError(msg) from error
+        if not isinstance(self.place, Path | RemoteStream):
+            for name, span in spans.items():
+                self.place.report_missing(f"{cube.group.path}/{name}".lstrip("/"), span)
+        return planes
 
 
 def _loaded(array: DataArray, order: Sequence[str | None]) -> np.ndarray:

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from xml.parsers import expat
 
-from eo_core.hdf5 import contents_of
+from eo_core.hdf5 import Contents, contents_of, look_through
 from eo_core.memory import as_amount, memory_of_machine
 from eo_core.paths import Roots, fault_of_file
 from eo_data.catalog.hrefs import Href
+from eo_data.raster.remote.stream import RemoteStream, open_stream
 from eo_data.raster.zarr_chunks import check_axes
 
 #: What stands at the beginning of files that have their pixels from other files or servers, by which GDAL knows them
@@ -43,6 +44,9 @@ _REACHING_NAMES = (".gti.gpkg", ".gti.fgb")
 _HEAD = 2048
 #: Suffixes of files that may be HDF5.
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".netcdf")
+_NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf")
+#: Schemes of addresses that we read ourselves.
+_STREAMED = ("http", "https", "s3")
 _HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
 _LARGEST_VRT = 64_000_000
 #: Files beside a raster that GDAL opens, too.
@@ -120,6 +124,15 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
         if "/vsistdin" in href.text:
             msg = "it is what comes in by a pipe (/vsistdin/), and a file is needed."
             raise ValueError(msg)
+        if is_streamed(href):
+            _check_streamed(href, limits)
+        elif "://" in href.text and href.is_remote and href.suffix in (".zarr", *_NETCDF_SUFFIXES):
+            msg = (
+                "NetCDF and Zarr are read from http://, https:// and s3:// only. Give its https:// address (of Google "
+                "https://storage.googleapis.com/bucket/key, of Azure https://account.blob.core.windows.net/container/"
+                "key, with a signature where it needs one), or download it."
+            )
+            raise ValueError(msg)
         return
     path = href.path
     if fault := fault_of_file(path):
@@ -134,6 +147,44 @@ def check_file(href: Href, limits: Limits = USUAL) -> None:
     else:
         for end in _BESIDE:
             _refuse_irregular(f"{path}{end}")
+
+
+def is_streamed(href: Href) -> bool:
+    """Whether this is the address of a file, or of a Zarr, that our own ranges are fetched of."""
+    return href.text.partition("://")[0].lower() in _STREAMED and "://" in href.text
+
+
+def _check_streamed(href: Href, limits: Limits) -> None:
+    """Look at a cube on a server as at one on this machine; and at the address of what is no file."""
+    if href.suffix in _NETCDF_SUFFIXES:
+        with open_stream(href) as stream:
+            _refuse_streamed_numbers(stream, limits)
+    elif href.suffix == ".zarr":
+        from eo_data.raster.remote.zarr_store import RemoteZarr  # noqa: PLC0415  (Zarr may not be installed)
+
+        limits.refuse_large(RemoteZarr(href).longest_axis, "its longest axis", "Cut the cube into smaller ones")
+    elif href.text.partition("?")[0].endswith("/"):
+        msg = (
+            "it is the address of a folder, and a file is needed. Give the addresses of its files (of several bands, "
+            "a list or an index table), or of a Zarr: .../x.zarr."
+        )
+        raise ValueError(msg)
+
+
+def _refuse_streamed_numbers(stream: RemoteStream, limits: Limits) -> None:
+    """Refuse NetCDF of which no parts are read, and HDF5 whose numbers lie elsewhere."""
+    head = stream[:8]
+    if head != _HDF5_HEAD:
+        kind = "NetCDF 3, of which no parts are read" if head.startswith(b"CDF") else "no NetCDF"
+        msg = f"it is {kind}. Write it as NetCDF 4 (nccopy -k netCDF-4 -c ...), or as Zarr, or download it."
+        raise ValueError(msg)
+    known = stream.file.known
+    if not isinstance(known.looked_through, Contents):
+        known.looked_through = look_through(stream, stream)
+    _refuse_contents(known.looked_through, limits)
+    if known.looked_through.elsewhere:
+        name, kind, place = known.looked_through.elsewhere[0]
+        raise ValueError(_elsewhere(name, kind, place))
 
 
 def _refuse_irregular(path: str | Path) -> None:
@@ -248,18 +299,25 @@ def _refuse_foreign_numbers(path: Path, limits: Limits, above: tuple[Path, ...])
             return
     state = path.stat()
     found = contents_of(path, state.st_mtime_ns, state.st_size)
-    limits.refuse_large(found.longest_axis, "its longest axis", "Cut the file into smaller ones")
-    if found.damaged_texts:
-        msg = f"the texts of {', '.join(found.damaged_texts)} lie in a damaged heap. Copy the file again."
-        raise ValueError(msg)
+    _refuse_contents(found, limits)
     for name, kind, place in found.elsewhere:
         other = path.resolve().parent / place
         if kind == "virtual" and (limits.roots.hold(other) if limits.roots else other.parent == path.resolve().parent):
             _refuse_irregular(other)
             _refuse_foreign_numbers(other, limits, (*above, path))
             continue
-        msg = (
-            f"the numbers of {name!r} lie in another file, {place} (HDF5: {kind}), which is not read. Copy them into "
-            "this file (h5repack)."
-        )
+        raise ValueError(_elsewhere(name, kind, place))
+
+
+def _refuse_contents(found: Contents, limits: Limits) -> None:
+    limits.refuse_large(found.longest_axis, "its longest axis", "Cut the file into smaller ones")
+    if found.damaged_texts:
+        msg = f"the texts of {', '.join(found.damaged_texts)} lie in a damaged heap. Copy the file again."
         raise ValueError(msg)
+
+
+def _elsewhere(name: str, kind: str, place: str) -> str:
+    return (
+        f"the numbers of {name!r} lie in another file, {place} (HDF5: {kind}), which is not read. Copy them into this "
+        "file (h5repack)."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,6 +18,8 @@ OnError = Literal["raise", "skip"]
 ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 #: Where each process keeps its own until they are merged.
 _PARTS = "progress/failures-{rank}-{number}.csv"
+#: Why a sample has no embedding, or a raster of which no tile has one.
+NOTHING_OBSERVED = "nothing of it was observed. Choose another time or place, or look at its masks of clouds."
 #: How many an error names.
 _NAMED = 5
 
@@ -73,16 +75,25 @@ class Failures:
         write_text(self.folder / _PARTS.format(rank=self.rank, number=f"{number:06d}"), _as_csv(self._new))
         self._new = []
 
-    def merge(self) -> list[dict[str, str]]:
+    def merge(self, rasters: Callable[[], Collection[str]] = frozenset) -> list[dict[str, str]]:
         """Write ``failures.csv`` with one row per id, its first failure, and return the rows.
 
         Call it in one process, when all have written. Without failures there is no file.
+
+        Parameters
+        ----------
+        rasters : callable
+            Gives the ids of rasters of which something is there: that other tiles of them hold no data is no failure.
+            Called only if such tiles were noted.
         """
         self.write()
         rows: dict[str, dict[str, str]] = {}
         for path in self._files("*"):
             for row in _from_csv(path):
                 rows.setdefault(row["id"], row)
+        if blank := [key for key, row in rows.items() if row["reason"] == NOTHING_OBSERVED]:
+            there = rasters()
+            rows = {key: row for key, row in rows.items() if key not in blank or key not in there}
         merged = [rows[key] for key in sorted(rows)]
         if merged:
             write_text(self.folder / NAME, _as_csv(merged))
@@ -95,7 +106,7 @@ class Failures:
         for path in self._files("*"):
             path.unlink(missing_ok=True)
 
-    def raise_if_any(self, on_error: OnError, *, others: bool = True) -> None:
+    def raise_if_any(self, on_error: OnError, *, others: bool = True, partial: bool = False) -> None:
         """End the run with an error if items failed, unless they may be skipped.
 
         Parameters
@@ -104,6 +115,8 @@ class Failures:
             Whether failed items end the run with an error.
         others : bool
             Whether there are finished items; without, failures are never skipped.
+        partial : bool
+            Whether only a part of each raster was looked at: that a part holds no data is no failure.
 
         Raises
         ------
@@ -117,6 +130,7 @@ class Failures:
             return
         table = self.folder / NAME
         failed = _from_csv(table) if table.is_file() else self._new
+        failed = [row for row in failed if not (partial and row["reason"] == NOTHING_OBSERVED)]
         if failed:
             named = "; ".join(f"{row['id']}: {row['reason']}" for row in failed[:_NAMED])
             more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""

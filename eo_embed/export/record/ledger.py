@@ -24,6 +24,7 @@ from eo_core.memory import in_order
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
+from eo_embed.writers.rasters.makers import intact_tiles, raster_file
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -68,6 +69,7 @@ class Ledger:
         root: Path | None = None,
         verify: Verify = "stat",
         before: Path | None = None,
+        together: Mapping[str, str] | None = None,
     ) -> tuple[dict[Key, list[str]], Review]:
         """Look at every item: would it come out the same now, and is all of it there as it was written.
 
@@ -85,6 +87,9 @@ class Ledger:
             As in `eo_core.file_state.is_unchanged`.
         before : Path, optional
             Where the data set was when the items were made, if that is another place.
+        together : mapping, optional
+            Ids of samples and of their rasters, where no tile can be added to a finished raster: if one is missing, all
+            are made again.
 
         Returns
         -------
@@ -97,10 +102,12 @@ class Ledger:
             If an entry cannot be read.
         """
         inputs = InputCheck(known, root, verify, before)
-        outputs = OutputCheck(self.folder, self._shared_states(), verify)
+        newest = list(self._newest())
+        tiles = intact_tiles(self.folder, [entry for _, entry, _ in newest])
+        outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
         found: dict[Key, list[str]] = {}
         seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
-        for key, entry, since in self._newest():
+        for key, entry, since in newest:
             fate = inputs.fate(entry)
             if fate != "changed" and not outputs.are_whole(entry, since):
                 fate = "damaged"
@@ -111,6 +118,14 @@ class Ledger:
                 found[key] = list(entry["files"])
             else:
                 self._unfinished[key] = entry
+        # The file of a raster is made of all its tiles: if it has no work file any more, they are made again together.
+        ids = {key[0] for key in found}
+        broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
+        broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
+        for key, entry, _ in newest:
+            if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
+                self._unfinished[key] = entry
+                found.pop(key, None)
         return found, Review(*(tuple(seen[fate]) for fate in get_args(Fate)))
 
     def record(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -186,13 +201,29 @@ class Ledger:
             if file is not None:
                 yield key, file
 
+    def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
+        """Yield the finished tiles of each raster that have no file of their own, sorted by its id and layer."""
+        tiles = (entry for _, entry in self._finished_entries() if raster_file(entry))
+        by_raster = in_order(tiles, _raster_of, self.folder)
+        yield from ((raster, list(group)) for raster, group in itertools.groupby(by_raster, _raster_of))
+
+    def rasters_again(self) -> set[Key]:
+        """Return id and layer of rasters with tiles that are to be made again."""
+        return {(entry["raster_id"], entry["layer"]) for entry in self._unfinished.values() if raster_file(entry)}
+
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
         if not self._unfinished:
             return
-        made = {key for key, _ in self._finished_entries() if key in self._unfinished}
+        made, kept = set[Key](), set[str | None]()
+        for key, entry in self._finished_entries():
+            kept.add(raster_file(entry))
+            if key in self._unfinished:
+                made.add(key)
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
+                if file in kept:
+                    continue
                 if file != POOLED and not file.startswith(f"{PARTS}/"):
                     remove_file_or_folder(self.folder / file)
 
@@ -206,7 +237,9 @@ class Ledger:
         partial : Path
             The file, which is written already.
         """
-        write_text(self.folder / PROGRESS / _SHARED, json.dumps({file: written_state(partial)}))
+        noted = self.folder / PROGRESS / _SHARED
+        before = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else {}
+        write_text(noted, json.dumps({**before, file: written_state(partial)}))
 
     def adds_nothing_to(self, complete: Manifest) -> bool:
         """Whether a complete manifest holds all entries, and all is as it says."""
@@ -245,10 +278,11 @@ class Ledger:
 
     def _entry(self, item: Mapping[str, Any], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
         files = [Path(file).as_posix() for file in item["files"]]
-        for file in files:
+        own_files = [file for file in files if file != raster_file({**item, "files": files})]
+        for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
                 states[file] = state
-        missing = [file for file in files if file not in states]
+        missing = [file for file in own_files if file not in states]
         if not files or missing:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
@@ -259,7 +293,7 @@ class Ledger:
         else:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
-        written = {file: states[file] for file in files}
+        written = {file: states[file] for file in own_files}
         entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
         return entry
 
@@ -344,6 +378,10 @@ def written_state(path: Path) -> dict[str, Any]:
 def _time_of(path: Path) -> float:
     """Time at which a file got its name."""
     return path.stat().st_ctime
+
+
+def _raster_of(entry: Mapping[str, Any]) -> Key:
+    return entry["raster_id"], entry["layer"]
 
 
 def _plain_state(path: str | Path) -> dict[str, Any]:

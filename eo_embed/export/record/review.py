@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 from eo_core.file_state import FileState, Verify, is_unchanged
 from eo_data.catalog.hrefs import Href
+from eo_embed.writers.rasters.makers import raster_file
+from eo_embed.writers.rasters.work import Part
 
 logger = logging.getLogger(__name__)
 
@@ -183,11 +185,14 @@ class OutputCheck:
         Of files that many items share, such as the merged table: the states in which they may be, and since when.
     verify : {'stat', 'content'}
         As in `eo_core.file_state.is_unchanged`.
+    tiles : mapping
+        Of rasters whose tiles are being written: which cells are there, as `intact_tiles` gives it.
     """
 
     folder: Path
     shared: Mapping[str, Sequence[tuple[FileState, float]]] = field(default_factory=dict)
     verify: Verify = "stat"
+    tiles: Mapping[str, Mapping[Part, bool]] = field(default_factory=dict)
     _known: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def are_whole(self, entry: Mapping[str, Any], since: float) -> bool:
@@ -200,7 +205,11 @@ class OutputCheck:
         since : float
             When it was written, in seconds since 1970.
         """
-        return all(self._is_whole(file, entry.get("written", {}).get(file), since) for file in entry["files"])
+        raster = raster_file(entry)
+        if raster is not None and raster in self.tiles and not self.tiles[raster].get(Part.of_entry(entry)):
+            return False
+        files = [file for file in entry["files"] if file != raster or file not in self.tiles]
+        return all(self._is_whole(file, entry.get("written", {}).get(file), since) for file in files)
 
     def _is_whole(self, file: str, written: Mapping[str, Any] | None, since: float) -> bool:
         if file not in self._known:

@@ -14,15 +14,18 @@ from eo_core.files import PARTIAL, link_or_copy, partial_path, remove_file_or_fo
 from eo_core.locks import FolderLock
 from eo_data.catalog.shards import SHARDS
 from eo_embed.export.completing import complete
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import clear_export
+from eo_embed.export.record.blank_tiles import rasters_with_data
 from eo_embed.export.record.failures import Failures, OnError
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.shards.found import FinishedShard, finished_shards
-from eo_embed.export.summary import Counts
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
+from eo_embed.writers.rasters.makers import raster_file, work_of
+from eo_embed.writers.rasters.work import Part, WorkFile
 
 #: Items that one file of the ledger lists.
 _AT_ONCE = 1000
@@ -157,7 +160,8 @@ class _Merge:
             shard.check_unchanged()
         stac = next((own for one in self._shards if "emb:dimensions" in (own := one.manifest.content)), {})
         described = (stac.get("emb:dimensions", 0), stac.get("gsd", 0.0))
-        complete(self._settings, manifest, ledger, failures.merge(), self._counts(), *described)
+        failed = failures.merge(lambda: rasters_with_data(manifest, ledger))
+        complete(self._settings, manifest, ledger, failed, self._counts(), *described)
         return manifest
 
     def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
@@ -168,11 +172,23 @@ class _Merge:
             taken = []
             for entry in batch:
                 names = {file: part if file == POOLED else file for file in entry["files"]}
-                for file in names.keys() - placed:
+                if (cells := raster_file(entry)) is not None:
+                    names[cells] = self._take_cells(shard, entry)
+                for file in names.keys() - placed - {cells}:
                     self._place(shard.folder / file, self._folder / names[file])
                 placed |= names.keys() & {POOLED}  # which all items of a shard name
                 taken.append({**entry, "files": list(names.values())})
             ledger.adopt(taken)
+
+    def _take_cells(self, shard: FinishedShard, entry: Mapping[str, Any]) -> str:
+        """Copy the cells of a tile to the work file of its raster here; return the file that will be made of it."""
+        raster, layer = entry["raster_id"], entry["layer"]
+        try:
+            work_of(shard.folder, entry).give(Part.of_entry(entry), WorkFile(self._folder, raster, layer))
+        except FileNotFoundError as error:
+            msg = f"{error.filename} is recorded and is not there. Run the shard again: what is missing is made again."
+            raise ValueError(msg) from error
+        return self._settings.format.path(self._folder, raster, layer).relative_to(self._folder).as_posix()
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""
@@ -213,7 +229,9 @@ class _Merge:
 
     def _counts(self) -> Counts:
         counts = [shard.manifest.content["counts"] for shard in self._shards]
-        return sum((Counts(one["done"], one["skipped"], one["cells"]) for one in counts), Counts())
+        return sum(
+            (Counts(one["done"], one["skipped"], one["cells"], blank=one.get("blank", 0)) for one in counts), Counts()
+        )
 
 
 def _merged(manifest: Manifest) -> Merged:

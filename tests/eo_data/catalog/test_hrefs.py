@@ -150,3 +150,12 @@ def test_what_lies_in_an_archive_is_named_from_the_root_on(tmp_path: Path) -> No
     touch(tmp_path, "data/x.zip")
     assert Href(f"/vsizip/{tmp_path}/data/x.zip/a.tif").relative(tmp_path / "data") == "/vsizip/x.zip/a.tif"
     assert Href(f'NETCDF:"{tmp_path}/data/x.zip":v').relative(None) == 'NETCDF:"data/x.zip":v'
+
+
+@pytest.mark.parametrize("text", ["s3:/bucket/x.tif", "s3:bucket/x.tif", "https:/host/x.tif", "gs:/bucket/x.tif"])
+def test_an_address_with_a_slash_too_few_is_no_path_that_is_looked_for(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"Did you mean (s3|https|gs)://(bucket|host)/x.tif\?"):
+        Href.from_root(text, tmp_path)
+    (tmp_path / text).parent.mkdir(parents=True)
+    (tmp_path / text).touch()
+    assert Href.from_root(text, tmp_path) == Href(str(tmp_path / text))

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from eo_embed import Exporter, ExportSettings, open_embeddings
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
-from eo_embed.export.summary import Counts
+from eo_embed.export.flow.summary import Counts
 from eo_embed.export.writing import ItemWriter
 from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import Features

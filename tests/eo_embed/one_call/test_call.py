@@ -19,6 +19,7 @@ import eo_embed
 from eo_data.raster.raster import scaled
 from eo_data.raster.remote.memory import known_files
 from eo_embed import embed, open_embeddings
+from eo_embed.one_call.encoders import BuiltEncoder
 
 TINY: dict[str, Any] = {"pretrained": False, "device": "cpu"}
 
@@ -288,6 +289,29 @@ def test_a_tile_larger_than_the_image_leaves_it_whole(scene: Path) -> None:
     whole, cut = (embed("thor_v1_tiny", scene, tile=tile, **TINY) for tile in (None, 960))
     assert cut.id == whole.id
     np.testing.assert_array_equal(cut.vector, whole.vector)
+
+
+def test_parts_of_an_image_without_data_are_not_encoded_and_stay_without_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.tile(numbers(), (1, 2, 3))[:, :128, :192]
+    pixels[:, :, 120:] = 0
+    path = write_scene(tmp_path / "S2A_MSIL2A_20220601.tif", pixels)
+    calls = []
+    inner = BuiltEncoder.__call__
+    monkeypatch.setattr(BuiltEncoder, "__call__", lambda *own, **more: (calls.append(1), inner(*own, **more))[1])
+    found = embed("thor_v1_tiny", path, tile=64, halo=0, **TINY)
+    # The parts from column 128 on hold nothing.
+    assert len(calls) == 4
+    assert found.grid.shape == (192, 16, 24)
+    assert np.isfinite(found.grid[:, :, :15]).all()
+    assert np.isnan(found.grid[:, :, 15:]).all()
+    export = open_embeddings(found.save(tmp_path / "out", grid_format="npz"))
+    assert len(export.ids) == 4
+    pixels[:] = 0
+    assert "nothing of it was observed" in _message(
+        ValueError, "thor_v1_tiny", write_scene(tmp_path / "S2A_MSIL2A_20220602.tif", pixels), tile=64, **TINY
+    )
 
 
 def test_files_of_one_series_in_two_units_are_not_taken_for_one(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ _QUICK = Patience(timeout=0.5, waits=(0.01, 0.02, 0.04), longest_wait=3.0, trust
 _SIDE, _TILE = 512, 128
 _WINDOW = Window(100, 140, 200, 100)
 _BANDS = ("BLUE", "GREEN")
+_MASK = {"transform": Affine.scale(10, -10), "count": 1, "height": _SIDE, "width": _SIDE, "dtype": "uint8"}
 
 
 def _write(path: Path, seed: int = 0) -> np.ndarray:
@@ -327,7 +328,7 @@ def test_a_process_that_is_killed_leaves_a_cache_that_serves_others(server: Rang
 
 def test_what_is_no_raster_is_named_without_the_random_name_under_which_rasterio_opens_it(server: RangeServer) -> None:
     """Else the list of failures differs from run to run."""
-    (server.folder / "x.tif").write_text("<html>Sign in</html>")
+    (server.folder / "x.tif").write_text("Sign in")
     with pytest.raises(RasterioIOError, match="^'x.tif' not recognized"):
         _read(_href(server))
 
@@ -422,6 +423,7 @@ def test_jpeg_2000_is_whole_or_an_error_whatever_threads_gdal_may_use(server: Ra
             return np.asarray(file.read())
 
     np.testing.assert_array_equal(read(), pixels)
+    known_files().forget(href.text)
     server.faults = [*[Fault()] * good, *[Fault(truncated=True)] * 99]
     with pytest.raises(RasterioIOError, match="ended early"):
         read()
@@ -482,13 +484,78 @@ def test_a_remembered_file_that_has_changed_is_an_error_once_and_no_mixture(serv
 
 def test_what_is_remembered_is_bounded() -> None:
     """Of a hundred thousand files, the tables alone would fill the memory."""
-    files = KnownFiles()
-    for i in range(3000):
+    files = KnownFiles(most_bytes=20_000_000)
+    for i in range(6000):
         file = KnownFile(10**6, "v", 0.0)
-        for start in range(0, 10**6, 20_000):
-            file.keep((start, start + 20_000), bytes(20_000))
         files.add(str(i), file)
-    found = [file for i in range(3000) if (file := files.find(str(i)))]
-    assert 500 < len(found) < 3000
-    assert files.find("2999") is not None
-    assert sum(len(data) for file in found for data in file.ranges.values()) < 64_000_000
+        for start in range(0, 10**5, 20_000):
+            files.keep(file, (start, start + 20_000), bytes(20_000))
+    found = [file for i in range(6000) if (file := files.find(str(i)))]
+    assert 500 < len(found) < 6000
+    assert files.find("5999") is not None
+    assert sum(len(data) for file in found for data in file.ranges.values()) == 20_000_000
+    for i in range(6000):
+        files.forget(str(i))
+    assert files.recall(found[-1], (0, 20_000)) is None
+
+
+def test_bytes_that_were_used_last_stay() -> None:
+    """A row of tiles shares its blocks with the next row: what was used longest ago goes, not what came first."""
+    files, file = KnownFiles(most_bytes=30), KnownFile(100, "v", 0.0)
+    files.add("x", file)
+    for start in (0, 10, 20):
+        files.keep(file, (start, start + 10), bytes(10))
+    assert files.recall(file, (0, 10)) is not None
+    files.keep(file, (30, 40), bytes(10))
+    assert [files.recall(file, (start, start + 10)) is not None for start in (0, 10, 20, 30)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_page_in_place_of_a_file_is_told(server: RangeServer) -> None:
+    """Servers answer 200 with a page that says 'not found', or asks for a sign-in."""
+    (server.folder / "x.tif").write_text("\n<!DOCTYPE html><html>Sign in</html>")
+    with pytest.raises(RasterioIOError, match="page of a web site"):
+        _read(_href(server))
+
+
+def test_a_page_in_place_of_a_mask_is_no_mask(server: RangeServer, pixels: np.ndarray) -> None:
+    for end in (".msk", ".aux.xml"):
+        (server.folder / f"x.tif{end}").write_text("<html>We looked everywhere</html>")
+    np.testing.assert_array_equal(_read(_href(server)), _part(pixels))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": "TRUE"},
+        {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nc", "GDAL_HTTP_MULTIRANGE": "SERIAL", "GDAL_PAM_ENABLED": "NO"},
+    ],
+    ids=str,
+)
+def test_what_a_host_has_set_for_gdal_changes_nothing(
+    server: RangeServer, pixels: np.ndarray, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rasterio.open(server.folder / "x.tif.msk", "w", driver="GTiff", **_MASK) as file:
+        file.write(np.zeros((1, _SIDE, _SIDE), "uint8"))
+        file.update_tags(INTERNAL_MASK_FLAGS_1="2", INTERNAL_MASK_FLAGS_2="2")
+    for name, value in options.items():
+        monkeypatch.setenv(name, value)
+    with rasterio.Env(**options), open_dataset(_href(server)) as file:
+        np.testing.assert_array_equal(file.read(window=_WINDOW), _part(pixels))
+        assert not file.read_masks(1, window=_WINDOW).any()
+
+
+def test_tiles_with_a_halo_fetch_each_block_about_once(server: RangeServer, pixels: np.ndarray) -> None:
+    """Each tile opens the file anew; with its neighbours it shares blocks."""
+    tile, step = 96, 64
+    for top in range(0, _SIDE - tile + 1, step):
+        for left in range(0, _SIDE - tile + 1, step):
+            with open_dataset(_href(server)) as file:
+                read = file.read(window=Window(left, top, tile, tile))
+            np.testing.assert_array_equal(read, pixels[:, top : top + tile, left : left + tile])
+    size = (server.folder / "x.tif").stat().st_size
+    assert server.bytes_given < 1.05 * size

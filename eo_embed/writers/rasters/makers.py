@@ -1,0 +1,193 @@
+"""Which formats make one file of a raster that is encoded tile by tile, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from eo_embed.writers.formats import FORMATS, Format, GridFormat
+from eo_embed.writers.layout import MANIFEST, tags_of
+from eo_embed.writers.rasters import cog, cube
+from eo_embed.writers.rasters.work import CELLS, WORK, Part, Whole, WorkFile
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a format makes the file of a raster.
+
+    Parameters
+    ----------
+    write : callable
+        Makes it of a work file, with tags; calls back before it gets its name.
+    blocks : callable
+        Yields band, first row and stored values of the rows of a finished file.
+    """
+
+    write: Callable[[WorkFile, Path, Mapping[str, str], Callable[[Path], object]], None]
+    blocks: Callable[[Path], Iterator[tuple[int, int, np.ndarray]]]
+
+
+#: Of other formats each tile has a file of its own.
+MAKERS: Mapping[GridFormat, Maker] = MappingProxyType(
+    {"geotiff": Maker(cog.write_cog, cog.stored_blocks), "zarr": Maker(cube.write_group, cube.stored_blocks)}
+)
+
+
+class RasterWriter:
+    """Writes tiles straight into the rasters that they are of.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    form : Format
+        Format of the grids, one of `MAKERS`.
+    again : collection of (str, str)
+        Id and layer of rasters all of whose tiles are made again, so that a finished file does not count.
+    of_shard : bool
+        Whether the work files are what the export leaves, as other tiles of its rasters are in other shards.
+    """
+
+    def __init__(
+        self, folder: Path, form: Format, again: Collection[tuple[str, str]] = (), *, of_shard: bool = False
+    ) -> None:
+        self._folder, self._form, self._again, self._of_shard = folder, form, again, of_shard
+        self._begun: set[Path] = set()
+
+    def write(self, whole: Whole, values: np.ndarray, row: int, column: int) -> tuple[Path, Part]:
+        """Write the cells of a tile; return the file of its raster, which may be made in the end, and what they are.
+
+        Raises
+        ------
+        ValueError
+            If the encoding cannot hold the values, or tiles of two rasters have one name.
+        OSError
+            If they cannot be written.
+        """
+        work = WorkFile(self._folder, whole.id, whole.layer, CELLS if self._of_shard else WORK)
+        path = work.path if self._of_shard else self._form.path(self._folder, whole.id, whole.layer)
+        if work.path not in self._begun:
+            self._begin(work, whole, path)
+            self._begun.add(work.path)
+        elif not work.exists:
+            msg = f"{work.path} has vanished while tiles of {whole.id} were written. Run the export again."
+            raise OSError(msg)
+        work.begin(whole)
+        return path, work.write(values, row, column)
+
+    def _begin(self, work: WorkFile, whole: Whole, path: Path) -> None:
+        """Remove the work file of a raster that is another one now; take over a finished one that gets more tiles."""
+        if (whole.id, whole.layer) in self._again:
+            if work.exists and work.whole != whole:
+                work.remove()
+        elif not work.exists and self._form.is_grid(path):
+            work.take_over(whole, MAKERS[self._form.name].blocks(path))
+
+
+def finish_raster(
+    folder: Path,
+    form: Format,
+    raster_id: str,
+    layer: str,
+    entries: Sequence[Mapping[str, Any]],
+    before: Callable[[str, Path], object],
+) -> str:
+    """Make the file of a raster of the cells of its tiles, and remove its work file; of a shard, keep just that.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    form : Format
+        Format of the grids.
+    raster_id, layer : str
+        Of the raster, and the layer.
+    entries : sequence of mapping
+        Of its finished tiles, as the ledger holds them; what no tile covers becomes no-data.
+    before : callable
+        Called with the name of the file and the finished file before it gets that name.
+
+    Returns
+    -------
+    str
+        The file, relative to the folder.
+
+    Raises
+    ------
+    ValueError
+        If cells of a tile are not there any more.
+    OSError
+        If the file cannot be written.
+    """
+    work = work_of(folder, entries[0])
+    of_shard = work.path.is_relative_to(folder / CELLS)
+    path = work.path if of_shard else form.path(folder, raster_id, layer)
+    name = path.relative_to(folder).as_posix()
+    tiles = sorted(entries, key=lambda entry: tuple(entry["cells"]))
+    parts = [Part.of_entry(entry) for entry in tiles]
+    lost = [str(entry["id"]) for entry, whole in zip(tiles, work.intact(parts), strict=True) if not whole]
+    if lost:
+        msg = (
+            f"{work.path} does not hold what was written of {len(lost)} of {len(tiles)} tiles (first: "
+            f"{', '.join(lost[:3])}). Run again: they are then made again. If it happens again, check the disk."
+        )
+        raise ValueError(msg)
+    if of_shard:
+        work.sync()
+        before(name, path)
+        return name
+    work.fill_rest(parts)
+    tags = _tags(work.whole, path, folder, tiles)
+    MAKERS[form.name].write(work, path, tags, lambda partial: before(name, partial))
+    work.remove()
+    return name
+
+
+def _tags(whole: Whole, path: Path, folder: Path, tiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what the file says of itself, from what is known of its tiles."""
+    seen = sum(float(tile["valid_fraction"]) * tile["cells"][2] * tile["cells"][3] for tile in tiles)
+    return tags_of(
+        id=whole.id,
+        layer=whole.layer,
+        dates=sorted({day for tile in tiles for day in tile["dates"]}),
+        sources=list(dict.fromkeys(str(source["path"]) for tile in tiles for source in tile["sources"])),
+        valid_fraction=seen / (whole.shape[1] * whole.shape[2]),
+        dtype=whole.dtype,
+        manifest=folder / MANIFEST,
+        path=path,
+    )
+
+
+def raster_file(entry: Mapping[str, Any]) -> str | None:
+    """Return the file of the raster that holds the cells of an item; ``None`` of an item with a file of its own."""
+    if "cells" not in entry:
+        return None
+    roots = {CELLS, *(form.root for form in FORMATS.values())}
+    return next((file for file in entry["files"] if file.split("/")[0] in roots), None)
+
+
+def work_of(folder: Path, entry: Mapping[str, Any]) -> WorkFile:
+    """Return the work file that a tile was written to."""
+    file = raster_file(entry) or ""
+    root = CELLS if file.startswith(f"{CELLS}/") else WORK
+    return WorkFile(folder, entry["raster_id"], entry["layer"], root)
+
+
+def intact_tiles(folder: Path, entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[Part, bool]]:
+    """Tell by raster file, for rasters with a work file, which of the cells that entries tell of are there."""
+    found: dict[str, tuple[WorkFile, list[Part]]] = {}
+    for entry in entries:
+        file = raster_file(entry)
+        if file is None:
+            continue
+        if file not in found:
+            found[file] = work_of(folder, entry), []
+        found[file][1].append(Part.of_entry(entry))
+    return {
+        file: dict(zip(parts, work.intact(parts), strict=True)) for file, (work, parts) in found.items() if work.exists
+    }

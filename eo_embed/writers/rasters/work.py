@@ -1,0 +1,360 @@
+"""The cells of a raster while its tiles are written: one raw file, in which every tile has a place of its own.
+
+The file holds one band after the other, as it is stored in the end (``int8``, whose scale only the whole raster tells,
+as float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
+before the end: of each tile a checksum is kept, by which a later run knows what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from affine import Affine
+
+from eo_core.files import partial_path, remove_partial, write_text
+from eo_embed.writers.layout import PARTS, item_path
+from eo_embed.writers.quantise import DType, Encoding
+
+#: Folder of the work files, below that of the export; it goes with the parts.
+WORK = f"{PARTS}/rasters"
+#: Where those of a shard stay, which the merge of all shards reads: other tiles of their rasters are in other shards.
+CELLS = "cells"
+#: End of their names.
+RAW = ".raw"
+#: Rows that are looked at together, so that memory does not grow with the raster.
+_ROWS = 256
+
+
+class Part(NamedTuple):
+    """The cells that a tile stands for, and the checksum (CRC-32) of what is stored there."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    crc32: int = 0
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any]) -> Self:
+        """Read what `entry` wrote."""
+        row, column, rows, columns = map(int, entry["cells"])
+        return cls(row, column, rows, columns, int(entry["crc32"]))
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the ledger holds of it."""
+        return {"cells": list(self[:4]), "crc32": self.crc32}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the grid of a raster is.
+
+    Parameters
+    ----------
+    id, layer : str
+        Of the raster, and the layer.
+    shape : tuple of int
+        ``(D, h, w)``.
+    dtype : {'float32', 'float16', 'int8', 'int8_alphaearth'}
+        How its file will store it.
+    transform : tuple of float
+        Six numbers, from (column, row) of the cells to map coordinates.
+    crs : str
+        WKT.
+    names : tuple of str
+        What the D values are.
+    """
+
+    id: str
+    layer: str
+    shape: tuple[int, int, int]
+    dtype: DType
+    transform: tuple[float, ...]
+    crs: str
+    names: tuple[str, ...]
+
+    @property
+    def affine(self) -> Affine:
+        """The transform."""
+        return Affine(*self.transform)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the file stores it."""
+        return Encoding(self.dtype)
+
+    @property
+    def held(self) -> Encoding:
+        """How the work file holds it."""
+        return Encoding("float32") if self.dtype == "int8" else self.encoding
+
+    @classmethod
+    def of_json(cls, text: str) -> Self:
+        """Read what was written as JSON."""
+        found: dict[str, Any] = json.loads(text)
+        plain: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+        return cls(**plain)
+
+
+class RawCells:
+    """A raw file of cells ``(D, h, w)``, one band after the other.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shape : tuple of int
+        ``(D, h, w)``.
+    dtype : str
+        Name of the NumPy dtype.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+
+    def create(self) -> None:
+        """Make the file with its full size, without filling it; one that is there keeps what it holds.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made.
+        """
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file:
+            file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
+
+    def write(self, cells: np.ndarray, row: int, column: int, band: int = 0) -> None:
+        """Write cells ``(d, h, w)`` from a place on.
+
+        Raises
+        ------
+        OSError
+            If the file is not there, or cannot take them.
+        """
+        depth, rows, columns = cells.shape
+        content = memoryview(np.ascontiguousarray(cells, self.dtype).reshape(-1).view(np.uint8))
+        size, start = columns * self.dtype.itemsize, 0
+        if columns == self.shape[2]:  # whole rows follow one another
+            rows, size = 1, size * rows
+        handle = os.open(self.path, os.O_RDWR)
+        try:
+            for plane in range(band, band + depth):
+                for line in range(row, row + rows):
+                    if os.pwrite(handle, content[start : start + size], self._offset(plane, line, column)) != size:
+                        msg = f"{self.path} could not take all of a tile. Is the disk full?"
+                        raise OSError(msg)
+                    start += size
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        finally:
+            os.close(handle)
+
+    def rows(self, handle: int, band: int, first: int, count: int) -> np.ndarray:
+        """Read ``count`` rows ``(count, w)`` of a band of the file that is open as ``handle``.
+
+        Raises
+        ------
+        OSError
+            If the file ends before.
+        """
+        size = count * self.shape[2] * self.dtype.itemsize
+        content = os.pread(handle, size, self._offset(band, first, 0))
+        if len(content) != size:
+            msg = f"{self.path} is shorter than its {self.shape} cells of {self.dtype} need. Run the export again."
+            raise OSError(msg)
+        return np.frombuffer(content, self.dtype).reshape(count, -1)
+
+    def blocks(self, band: int, step: int = _ROWS) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the first row, and the rows, of each block of rows of a band."""
+        with self.path.open("rb") as file:
+            for first in range(0, self.shape[1], step):
+                yield first, self.rows(file.fileno(), band, first, min(step, self.shape[1] - first))
+
+    def _offset(self, band: int, row: int, column: int) -> int:
+        return ((band * self.shape[1] + row) * self.shape[2] + column) * self.dtype.itemsize
+
+
+class WorkFile:
+    """The work file of a raster and layer, with what its grid is beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    raster_id, layer : str
+        Of the raster, and the layer.
+    root : str
+        Folder in that of the export that it lies in.
+
+    Raises
+    ------
+    ValueError
+        If the id cannot name a file.
+    """
+
+    def __init__(self, folder: Path, raster_id: str, layer: str, root: str = WORK) -> None:
+        self.path = item_path(folder / root, raster_id, layer, RAW)
+        self._facts = self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def exists(self) -> bool:
+        """Whether tiles have been written since the last file of the raster was made."""
+        return self.path.is_file() and self._facts.is_file()
+
+    @property
+    def whole(self) -> Whole:
+        """What the grid of the raster is."""
+        return Whole.of_json(self._facts.read_text(encoding="utf-8"))
+
+    @property
+    def cells(self) -> RawCells:
+        """The file as it is read and written."""
+        whole = self.whole
+        return RawCells(self.path, whole.shape, whole.held.storage)
+
+    def begin(self, whole: Whole) -> None:
+        """Make the file, unless it is there.
+
+        Raises
+        ------
+        ValueError
+            If another raster has the same name.
+        OSError
+            If it cannot be made.
+        """
+        if self.exists:
+            if self.whole != whole:
+                msg = (
+                    f"The tiles of {whole.id} are of two rasters: one of {self.whole.shape} cells (bands, rows, "
+                    f"columns) from {self.whole.transform} on, one of {whole.shape} from {whole.transform} on. Give "
+                    "each raster an id of its own."
+                )
+                raise ValueError(msg)
+            return
+        write_text(self._facts, json.dumps(asdict(whole)))
+        self.cells.create()
+
+    def write(self, values: np.ndarray, row: int, column: int) -> Part:
+        """Write the cells of a tile, float32 ``(D, h, w)`` with NaN for no-data, and return what tells them.
+
+        Raises
+        ------
+        ValueError
+            If the encoding cannot hold the values.
+        OSError
+            If they cannot be written.
+        """
+        stored = np.ascontiguousarray(self.whole.held.encode(values).array)
+        self.cells.write(stored, row, column)
+        return Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored))
+
+    def give(self, part: Part, to: WorkFile) -> None:
+        """Copy the cells of a tile to the work file of the same raster in another folder.
+
+        Raises
+        ------
+        ValueError
+            If they are not what was written, or the other file is of another raster.
+        OSError
+            If they cannot be read or written.
+        """
+        cells, (row, column, rows, columns, _) = self.cells, part
+        with self.path.open("rb") as file:
+            bands = range(cells.shape[0])
+            stored = np.stack(
+                [cells.rows(file.fileno(), band, row, rows)[:, column : column + columns] for band in bands]
+            )
+        if zlib.crc32(np.ascontiguousarray(stored)) != part.crc32:
+            msg = f"{self.path} does not hold what was written at cell ({row}, {column}). Run the shard again."
+            raise ValueError(msg)
+        to.begin(self.whole)
+        to.cells.write(stored, row, column)
+
+    def intact(self, parts: Sequence[Part]) -> list[bool]:
+        """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
+        sums: list[int] = [0] * len(parts)
+        if not self.exists:
+            return [False] * len(parts)
+        cells = self.cells
+        strips: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, part in enumerate(parts):
+            strips[part.row, part.rows].append(number)
+        try:
+            with self.path.open("rb") as file:
+                for (row, rows), numbers in strips.items():
+                    for band in range(cells.shape[0]):
+                        strip = cells.rows(file.fileno(), band, row, rows)
+                        for number in numbers:
+                            own = strip[:, parts[number].column : parts[number].column + parts[number].columns]
+                            sums[number] = zlib.crc32(np.ascontiguousarray(own), sums[number])
+        except OSError:
+            return [False] * len(parts)
+        return [found == part.crc32 for found, part in zip(sums, parts, strict=True)]
+
+    def fill_rest(self, parts: Sequence[Part]) -> float:
+        """Write no-data to all cells of which no part tells; return the share of the cells that parts cover."""
+        cells, nodata = self.cells, self.whole.held.nodata
+        depth, height, width = cells.shape
+        missing = np.ones((height, width), dtype=bool)
+        for part in parts:
+            missing[part.row : part.row + part.rows, part.column : part.column + part.columns] = False
+        for row in np.flatnonzero(missing.any(axis=1)):
+            edges = np.flatnonzero(np.diff(missing[row].astype(np.int8), prepend=0, append=0))
+            for first, end in zip(edges[::2], edges[1::2], strict=True):
+                cells.write(np.full((depth, 1, end - first), nodata, cells.dtype), int(row), int(first))
+        return float(1 - missing.mean())
+
+    def take_over(self, whole: Whole, blocks: Iterator[tuple[int, int, np.ndarray]]) -> None:
+        """Make the file from a raster that was finished, so that tiles can be added to it.
+
+        Parameters
+        ----------
+        whole : Whole
+            What its grid is.
+        blocks : iterator
+            Band, first row and stored values ``(rows, w)``.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        partial = partial_path(self.path)
+        raw = RawCells(partial, whole.shape, whole.held.storage)
+        try:
+            raw.create()
+            for band, first, rows in blocks:
+                raw.write(rows[None], first, 0, band)
+            write_text(self._facts, json.dumps(asdict(whole)))
+            # Another process may have been faster, and have written to it since: a rename would undo that.
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, self.path)
+        finally:
+            remove_partial(partial)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises
+        ------
+        OSError
+            If it does not take it.
+        """
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        """Remove the file, once what is made of it is in place."""
+        self.path.unlink(missing_ok=True)
+        self._facts.unlink(missing_ok=True)
