@@ -106,10 +106,10 @@ def write(whole: Path, index: int, shards: int, batch: int, dimensions: int) -> 
     from eo_data.catalog.shards import Shard
     from eo_embed.export.completing import complete
     from eo_embed.export.facts import shard_provenance
+    from eo_embed.export.flow.summary import Counts
     from eo_embed.export.folder import open_export
     from eo_embed.export.record.failures import Failures
     from eo_embed.export.settings import ExportSettings
-    from eo_embed.export.flow.summary import Counts
     from eo_embed.writers.geoparquet import PartWriter
 
     numbers = np.flatnonzero(np.load(whole / SHARD_OF) == index)
