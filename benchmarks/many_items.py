@@ -253,7 +253,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--step"]:
         whole, name, *numbers = sys.argv[2:]
         done = write(Path(whole), *map(int, numbers)) if name == "write" else STEPS[name](Path(whole))
-        print(json.dumps(done | {"peak_mb": peak()}))
+        print(json.dumps(done | {"peak_mb": peak(), "cpu_s": time.process_time()}))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[20_000, 200_000], help="how many; several in turn")
