@@ -130,7 +130,7 @@ class _Seen:
         self._bytes = 0
         self._others: set[str] = set()
 
-    def watch(self, entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    def watch(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield items as they are."""
         for entry in entries:
             states = entry.get("written", {})

@@ -246,7 +246,7 @@ def refuse_beside_whole(folder: Path, shard: Path, *, overwrite: bool) -> None:
         raise ValueError(msg)
 
 
-def checked(folder: Path, settings: ExportSettings, inputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def checked(folder: Path, settings: ExportSettings, inputs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the items of an export that is to be complete, and compare them with its rows and grids on the way.
 
     Parameters
