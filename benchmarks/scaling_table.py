@@ -1,155 +1,176 @@
-"""Compute what areas cost from measured speeds: the tables of ``docs/scaling.md``.
+"""Compute hours, cost and storage of a country, a continent and the land surface from measured speeds.
 
-    python benchmarks/scaling_table.py                # the tables, from the speeds below
-    python benchmarks/scaling_table.py --measure      # the speed of one core here first: a minute
+    python benchmarks/scaling_table.py             # the tables of docs/scaling.md
+    python benchmarks/scaling_table.py --measure   # time the encoders on one core of this machine first
 
-Hours are km2 divided by the km2/s of the encoder alone and by the share of each window that is kept.
-Speeds of the H100 are those of `benchmarks/gpu.py`; those of a core are CPU seconds of one thread, which do not count
-the time when another process has the core.
+Only speeds are measured: on a GPU by `benchmarks/gpu.py`, on a core by ``--measure``. They are noted below, to be
+exchanged for newer ones. All else is arithmetic with the areas, prices and settings that stand here.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-#: Land, km2: Germany, Europe to the Urals, and all land of the earth.
-AREAS = {"Germany": 357_000, "Europe": 10_200_000, "all land": 149_000_000}
-#: Assumed prices in USD: an hour of one core, an hour of an H100, a GB in an object store for a month.
-CORE_HOUR, H100_HOUR, GB_MONTH = 0.04, 3.0, 0.023
-#: Share of a window that is kept: 288 px with a halo of 48 px for THOR, 96 px without a halo for AnySat.
-HALO, NO_HALO = ((288 - 2 * 48) / 288) ** 2, 1.0
-#: km2/s that one process reads, prepares and writes: a Sentinel-2 tile of 12 056 km2 took 480 s on two cores with THOR
-#: tiny, and the encoder had 80 % of them.
-FED = 12_056 / (0.2 * 480)
+#: Square kilometres.
+AREAS = {"Germany": 357_000.0, "Africa": 30_370_000.0, "land surface": 149_000_000.0}
+#: Part of a window that is kept with the default halo, a sixth of its side.
+KEPT = (2 / 3) ** 2
+#: Dollars, assumed: an H100 an hour, a core an hour, a TB for a month in an object store.
+GPU_HOUR, CORE_HOUR, TB_MONTH = 3.0, 0.04, 23.0
+#: Dates of "a year": one a month.
+DATES = 12
+#: Bytes of a vector's number, and those of a vector besides, by how it is stored.
+FORMATS = {"float32": (4, 0), "float16": (2, 0), "int8, scale a cell": (1, 4)}
+PCA = 64
 
 
 @dataclass(frozen=True)
-class Work:
-    """An encoder on one input.
+class Encoder:
+    """An encoder with its settings, and what was measured of it.
 
     Parameters
     ----------
     name : str
-        What is encoded.
-    kept : float
-        Share of a window that is kept.
-    cell, width : int
-        Side of a cell in metres, and numbers in its vector.
-    core, h100_tf32, h100_bf16 : float
-        km2/s of the encoder alone, of whole windows: one core in float32, and an H100.
-    dates : int
-        Vectors of a place and year, each of one run of the encoder.
+        Name in the tables.
+    case : str
+        Name in `benchmarks/gpu.py`.
+    dimensions : int
+        Numbers in a vector.
+    cell : float
+        Side of a cell in metres.
+    core : float
+        Square kilometres a second on one core, float32, encoder alone, whole windows.
+    gpu : float
+        The same on an H100 with bfloat16.
+    gpu_with_copies : float
+        The same with copies to the GPU and of all vectors back.
+    frames : int
+        Dates that one window holds.
     """
 
     name: str
-    kept: float
-    cell: int
-    width: int
+    case: str
+    dimensions: int
+    cell: float
     core: float
-    h100_tf32: float
-    h100_bf16: float
-    dates: int = 1
+    gpu: float
+    gpu_with_copies: float
+    frames: int = 1
 
-    def hours(self, km2: float, speed: float) -> float:
-        """Hours of an area at a speed of whole windows."""
-        return km2 * self.dates / (speed * self.kept) / 3600
+    def passes(self, dates: int) -> int:
+        """Windows of one place that so many dates take."""
+        return -(-dates // self.frames)
 
-    def terabytes(self, km2: float, bytes_of_number: float) -> float:
-        """Storage of an area before compression."""
-        return km2 * self.dates * 1e6 / self.cell**2 * self.width * bytes_of_number / 1e12
+    def hours(self, area: float, speed: float, dates: int = 1) -> float:
+        """Hours to encode an area, halo included."""
+        return area * self.passes(dates) / (speed * KEPT) / 3600
+
+    def bytes_a_km2(self, form: str, dimensions: int | None = None) -> float:
+        """Bytes of the vectors of a square kilometre before compression."""
+        number, beside = FORMATS[form]
+        return (1000 / self.cell) ** 2 * ((dimensions or self.dimensions) * number + beside)
 
 
-WORK = (
-    Work("THOR tiny, one date", HALO, 80, 192, 11.1, 6552, 24829),
-    Work("THOR base, one date", HALO, 80, 768, 1.43, 1565, 5752),
-    Work("AnySat base, one date", NO_HALO, 40, 768, 0.069, 140, 159),
-    Work("THOR tiny, 12 dates", HALO, 80, 192, 11.1, 6552, 24829, 12),
-    Work("THOR base, 12 dates", HALO, 80, 768, 1.43, 1565, 5752, 12),
-    Work("AnySat base, a series of 12 dates", NO_HALO, 40, 768, 0.0428, 52, 51),
+ENCODERS = (
+    Encoder("THOR tiny", "thor tiny", 192, 80, core=10.2, gpu=24_829, gpu_with_copies=24_829 * 0.31),
+    Encoder("THOR base", "thor base", 768, 80, core=1.18, gpu=5_752, gpu_with_copies=5_752 * 0.31),
+    Encoder("AnySat base, 1 date", "anysat base T1 p40", 768, 40, core=0.066, gpu=159, gpu_with_copies=159 * 0.96),
+    Encoder(
+        "AnySat base, 12 dates",
+        "anysat base T12 p40",
+        768,
+        40,
+        core=0.040,
+        gpu=51,
+        gpu_with_copies=51 * 0.98,
+        frames=DATES,
+    ),
 )
 
 
-def measure() -> Iterator[str]:
-    """Yield km2 a CPU second of one thread, of whole windows."""
+def measured(encoders: Sequence[Encoder], repeats: int = 3) -> Iterator[Encoder]:
+    """Time encoders on one core, by the processor's time, which does not count other work of the machine."""
     import torch
-    from gpu import Case
+    from gpu import CASES, precision
 
     torch.set_num_threads(1)
-    for case in (
-        Case("thor tiny", 288),
-        Case("thor base", 288),
-        Case("anysat base T1 p40", 96, 1, 40),
-        Case("anysat base T12 p40", 96, 12, 40),
-    ):
-        model, batch = case.model(), case.batch(1)
-        best = float("inf")
-        with torch.inference_mode():
-            for _ in range(4):
+    cases = {case.name: case for case, _ in CASES}
+    for encoder in encoders:
+        case = cases[encoder.case]
+        model, data, times = case.model(), case.batch(1), list[float]()
+        with precision("float32", "cpu"):
+            for _ in range(1 + repeats):
                 start = time.process_time()
-                model(batch)
-                best = min(best, time.process_time() - start)
-        yield f"{case.name}: {case.km2 / best:.3g} km2/s ({best:.2f} s a window)"
+                model(data)
+                times.append(time.process_time() - start)
+        yield replace(encoder, core=case.km2 / min(times[1:]))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table of Markdown."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
 def number(value: float) -> str:
-    """Two digits that count, with thousands apart."""
-    return f"{float(f'{value:.2g}'):,.0f}".replace(",", " ") if value >= 10 else f"{value:.2g}"
+    """Two or three digits, thousands apart."""
+    if value >= 100:
+        digits = len(f"{value:.0f}") - 3
+        return f"{round(value / 10**digits) * 10**digits:,}".replace(",", " ")
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Rows as Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)) + "\n"
-
-
-def speeds() -> str:
-    """What is kept in a second, and how many processes keep an H100 busy."""
+def speeds(encoders: Sequence[Encoder]) -> str:
+    """Square kilometres a second, as measured, and what remains with the halo."""
+    head = ["km2/s", "one core", "H100", "H100 with copies", "one core, kept", "H100, kept", "H100 with copies, kept"]
     rows = []
-    for work in WORK:
-        if work.name.endswith("12 dates") and "series" not in work.name:
-            continue
-        kept = [speed * work.kept for speed in (work.core, work.h100_tf32, work.h100_bf16)]
-        rows.append([work.name, *(number(value) for value in kept), number(max(kept[2] / FED, 1))])
-    return table(["", "a core, km2/s", "H100 tf32, km2/s", "H100 bf16, km2/s", "processes that feed it"], rows)
+    for encoder in encoders:
+        found = (encoder.core, encoder.gpu, encoder.gpu_with_copies)
+        rows.append([encoder.name, *map(number, found), *(number(speed * KEPT) for speed in found)])
+    return table(head, rows)
 
 
-def time_and_price() -> str:
-    """Hours and USD, by area and machine."""
+def work(encoders: Sequence[Encoder]) -> str:
+    """Hours and dollars by area, for one date and a year of dates."""
+    head = ["", "dates", "area", "core hours", "$ of cores", "H100 hours", "$", "H100 hours with copies", "$"]
     rows = []
-    for work in WORK:
-        for place, km2 in AREAS.items():
-            core, tf32, bf16 = (work.hours(km2, speed) for speed in (work.core, work.h100_tf32, work.h100_bf16))
-            cells = [number(core), number(core * CORE_HOUR), number(tf32), number(bf16), number(bf16 * H100_HOUR)]
-            rows.append([f"{work.name}, {place}", *cells])
-    return table(["", "core hours", "USD", "H100 hours, tf32", "H100 hours, bf16", "USD (bf16)"], rows)
+    for encoder in encoders:
+        for dates in (1, DATES) if encoder.frames == 1 else (DATES,):
+            for name, area in AREAS.items():
+                core, gpu, copies = (
+                    encoder.hours(area, speed, dates) for speed in (encoder.core, encoder.gpu, encoder.gpu_with_copies)
+                )
+                money = (core, core * CORE_HOUR, gpu, gpu * GPU_HOUR, copies, copies * GPU_HOUR)
+                rows.append([encoder.name, dates, name, *map(number, money)])
+    return table(head, rows)
 
 
-def storage() -> str:
-    """Terabytes before compression, by area and format."""
+def storage(encoders: Sequence[Encoder]) -> str:
+    """Bytes of the vectors of one date, or of one series."""
+    head = ["", "stored as", "kB/km2", *(f"{name}, TB" for name in AREAS), "land surface, $ a month"]
     rows = []
-    for work in WORK:
-        for place, km2 in AREAS.items():
-            floats, halves, bytes_ = (work.terabytes(km2, size) for size in (4, 2, 1))
-            components = bytes_ * 64 / work.width
-            cells = [number(value) for value in (floats, halves, bytes_, components)]
-            rows.append([f"{work.name}, {place}", *cells, number(bytes_ * 1000 * GB_MONTH)])
-    head = ["", "float32, TB", "float16, TB", "int8, TB", "PCA 64 + int8, TB", "int8, USD a month"]
+    for encoder in {(one.dimensions, one.cell): one for one in encoders}.values():
+        kinds = [(form, encoder.dimensions, form) for form in FORMATS]
+        kinds.append((f"PCA to {PCA}, int8, scale a cell", PCA, "int8, scale a cell"))
+        for shown, dimensions, form in kinds:
+            size = encoder.bytes_a_km2(form, dimensions)
+            whole = [size * area / 1e12 for area in AREAS.values()]
+            name = encoder.name.split(",")[0]
+            rows.append([name, shown, number(size / 1e3), *map(number, [*whole, whole[-1] * TB_MONTH])])
     return table(head, rows)
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="measure one core here, and print that alone")
-    if parser.parse_args().measure:
-        for line in measure():
-            print(line, flush=True)
-        return
-    print(speeds())
-    print(time_and_price())
-    print(storage())
+    parser.add_argument("--measure", action="store_true", help="time the encoders on one core of this machine first")
+    options = parser.parse_args()
+    encoders = tuple(measured(ENCODERS)) if options.measure else ENCODERS
+    for part in (speeds, work, storage):
+        print(part(encoders))
 
 
 if __name__ == "__main__":

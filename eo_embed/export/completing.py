@@ -141,10 +141,10 @@ class _Seen:
 
     def bytes_with(self, shared: Mapping[str, Mapping[str, int]]) -> int:
         """Return how much was written; of exports of version 0.1 sizes are not recorded."""
-        others = [self._folder / file for file in self._others - shared.keys()]
         # The raster of a shard's tiles is not there yet.
-        sizes = [path.stat().st_size for path in others if path.exists()]
-        return self._bytes + sum(sizes) + sum(state["size"] for state in shared.values())
+        there = (path for file in self._others - shared.keys() if (path := self._folder / file).exists())
+        others = sum(path.stat().st_size for path in there)
+        return self._bytes + others + sum(state["size"] for state in shared.values())
 
 
 def _described(

@@ -103,12 +103,11 @@ class Ledger:
             If an entry cannot be read.
         """
         inputs = InputCheck(known, root, verify, before)
-        newest = list(self._newest())
-        tiles = intact_tiles(self.folder, [entry for _, entry, _ in newest])
+        tiles = intact_tiles(self.folder, (entry for _, entry, _ in self._newest()))
         outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
         found: dict[Key, list[str]] = {}
         seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
-        for key, entry, since in newest:
+        for key, entry, since in self._newest():
             fate = inputs.fate(entry)
             if fate != "changed" and not outputs.are_whole(entry, since):
                 fate = "damaged"
@@ -123,7 +122,7 @@ class Ledger:
         ids = {key[0] for key in found}
         broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
         broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
-        for key, entry, _ in newest:
+        for key, entry, _ in self._newest() if broken else ():
             if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
                 self._unfinished[key] = entry
                 found.pop(key, None)
@@ -187,20 +186,27 @@ class Ledger:
         merged = (self.folder / POOLED).exists()
         for _, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            if all((merged and file == POOLED) or self._is_there(file, entry) for file in files):
+            if all(
+                (merged and file == POOLED) or (self.folder / file).exists() or self._is_begun(file, entry)
+                for file in files
+            ):
                 written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
                 entry.pop("run", None)
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
-    def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
-        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
-        begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
-        return begun or (self.folder / file).exists()
+    def _is_begun(self, file: str, entry: Mapping[str, Any]) -> bool:
+        """Whether a file is that of a raster whose tiles are in a work file yet."""
+        return file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
 
     def rows(self) -> Iterator[tuple[Key, str]]:
-        """Yield which table, a part or that of an earlier run, holds the vector of each finished item; as `inputs`."""
+        """Yield which table holds the vector of each finished item: a part, or the merged table of an earlier run.
+
+        Sorted by id and layer.
+        """
         for key, entry in self._finished_entries():
-            yield from itertools.islice(((key, file) for file in entry["files"] if file.endswith(_TABLE)), 1)
+            file = next((file for file in entry["files"] if file.endswith(_TABLE)), None)
+            if file is not None:
+                yield key, file
 
     def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
         """Yield the finished tiles of each raster that have no file of their own, sorted by its id and layer."""
@@ -219,10 +225,13 @@ class Ledger:
         made, kept = set[Key](), set[str | None]()
         for key, entry in self._finished_entries():
             kept.add(raster_file(entry))
-            made |= {key} & self._unfinished.keys()
+            if key in self._unfinished:
+                made.add(key)
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
-                if file not in kept and file != POOLED and not file.startswith(f"{PARTS}/"):
+                if file in kept:
+                    continue
+                if file != POOLED and not file.startswith(f"{PARTS}/"):
                     remove_file_or_folder(self.folder / file)
 
     def will_write(self, file: str, partial: Path) -> None:
@@ -250,8 +259,8 @@ class Ledger:
         if next(self._progress(), None) is None:
             return True
         for _, held, recorded in self._by_key(complete):
-            made_of = {json.dumps(entry["sources"]) for entry, _ in recorded}
-            if made_of and (held is None or made_of != {json.dumps(held["sources"])}):
+            made_of = [json.dumps(entry["sources"]) for entry, _ in recorded]
+            if made_of and (held is None or any(one != json.dumps(held["sources"]) for one in made_of)):
                 return False
         return True
 
@@ -394,5 +403,6 @@ def _plain_state(path: str | Path) -> dict[str, Any]:
     return {} if state is None else state.plain()
 
 
-def _key(found: Sequence[Any]) -> Key:  # an entry and its time
+def _key(found: Sequence[Any]) -> Key:
+    """Id and layer of an entry, which comes with its time."""
     return found[0]["id"], found[0]["layer"]

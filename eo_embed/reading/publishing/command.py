@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "--overlap", default="refuse", help="zarr: refuse, or first: of cells of several items those of the first id"
     )
     parser.add_argument(
-        "--no-shards", action="store_true", help="zarr: a file for each chunk, as GDAL before 3.13 needs it"
+        "--no-shards", action="store_true", help="zarr: a file for each chunk, as GDAL 3.12 cannot read shards"
     )
     parser.add_argument("--group", type=int, default=0, help="parquet: rows of a row group (about 128 MB)")
     parser.add_argument("--model", default="", metavar="URL", help="address of the encoder, such as its model card")

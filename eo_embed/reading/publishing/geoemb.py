@@ -57,7 +57,7 @@ class StoreSettings:
     overlap : {'refuse', 'first'}
         What happens to cells that several items of one year have.
     shards : bool
-        Whether many chunks lie in one file; GDAL reads them from version 3.13 on.
+        Whether many chunks lie in one file, which GDAL 3.12 cannot read.
 
     Raises
     ------

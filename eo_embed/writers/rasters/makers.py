@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -160,7 +160,7 @@ def raster_file(entry: Mapping[str, Any]) -> str | None:
     return next((file for file in entry["files"] if file.split("/")[0] in roots), None)
 
 
-def intact_tiles(folder: Path, entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[Part, bool]]:
+def intact_tiles(folder: Path, entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[Part, bool]]:
     """Tell by raster file, for rasters with a work file, which of the cells that entries tell of are there."""
     found: dict[str, tuple[WorkFile, list[Part]]] = {}
     for entry in entries:
