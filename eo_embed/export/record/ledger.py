@@ -186,27 +186,20 @@ class Ledger:
         merged = (self.folder / POOLED).exists()
         for _, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            if all(
-                (merged and file == POOLED) or (self.folder / file).exists() or self._is_begun(file, entry)
-                for file in files
-            ):
+            if all((merged and file == POOLED) or self._is_there(file, entry) for file in files):
                 written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
                 entry.pop("run", None)
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
-    def _is_begun(self, file: str, entry: Mapping[str, Any]) -> bool:
-        """Whether a file is that of a raster whose tiles are in a work file yet."""
-        return file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
+    def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
+        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
+        begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
+        return begun or (self.folder / file).exists()
 
     def rows(self) -> Iterator[tuple[Key, str]]:
-        """Yield which table holds the vector of each finished item: a part, or the merged table of an earlier run.
-
-        Sorted by id and layer.
-        """
+        """Yield which table, a part or that of an earlier run, holds the vector of each finished item; as `inputs`."""
         for key, entry in self._finished_entries():
-            file = next((file for file in entry["files"] if file.endswith(_TABLE)), None)
-            if file is not None:
-                yield key, file
+            yield from itertools.islice(((key, file) for file in entry["files"] if file.endswith(_TABLE)), 1)
 
     def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
         """Yield the finished tiles of each raster that have no file of their own, sorted by its id and layer."""
@@ -225,13 +218,10 @@ class Ledger:
         made, kept = set[Key](), set[str | None]()
         for key, entry in self._finished_entries():
             kept.add(raster_file(entry))
-            if key in self._unfinished:
-                made.add(key)
+            made |= {key} & self._unfinished.keys()
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
-                if file in kept:
-                    continue
-                if file != POOLED and not file.startswith(f"{PARTS}/"):
+                if file not in kept and file != POOLED and not file.startswith(f"{PARTS}/"):
                     remove_file_or_folder(self.folder / file)
 
     def will_write(self, file: str, partial: Path) -> None:
@@ -259,8 +249,8 @@ class Ledger:
         if next(self._progress(), None) is None:
             return True
         for _, held, recorded in self._by_key(complete):
-            made_of = [json.dumps(entry["sources"]) for entry, _ in recorded]
-            if made_of and (held is None or any(one != json.dumps(held["sources"]) for one in made_of)):
+            made_of = {json.dumps(entry["sources"]) for entry, _ in recorded}
+            if made_of and (held is None or made_of != {json.dumps(held["sources"])}):
                 return False
         return True
 
