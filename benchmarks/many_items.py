@@ -7,8 +7,9 @@
 There are no pixels and no encoder: each item is a vector of a few random numbers with a place, a date and a source, in
 batches as a run writes them, each with its part and its entry of the ledger. Every step is a process of its own, so
 that its peak of memory counts alone. Steps: `write` makes a shard (the slowest and the largest of them are shown);
-`merge` makes the whole of all shards; `again` merges once more, which finds nothing to do but to look at all items. At
-the end the whole is compared with what was made: as many rows as items, all in order.
+`merge` makes the whole of all shards; `again` merges once more, which finds nothing to do but to look at all items;
+`resume` opens a folder again that one process has written. CPU seconds do not count the time when others have the
+machine. At the end the whole is compared with what was made: as many rows as items, all in order.
 """
 
 from __future__ import annotations
@@ -236,14 +237,15 @@ def shown(result: dict[str, Any]) -> str:
     for name in ("merge", "again", "resume"):
         one = result.get("resume" if name == "resume" else name, {})
         seconds = next((value for key, value in one.items() if key.endswith("_s")), float("nan"))
-        cells.append(f"{seconds:>8.1f} {one.get('peak_mb', float('nan')):>6.0f} {seconds * per_million:>7.0f}")
+        cpu = one.get("cpu_s", float("nan")) * per_million
+        cells.append(f"{seconds:>8.1f} {one.get('peak_mb', float('nan')):>6.0f} {cpu:>11.0f}")
     cells.append(f"{result['check']['files']:>6.0f} {result['check']['mb'] * per_million:>8.0f}")
     return " | ".join(cells)
 
 
 HEAD = (
-    "     items | shards | writes s | batches s  MB | complete s  MB | merge s   MB  s/million | again s   MB "
-    "s/million | resume s   MB s/million | files MB/million"
+    "     items | shards | writes s | batches s  MB | complete s  MB | merge s   MB CPU s/million | again s   MB "
+    "CPU s/million | resume s   MB CPU s/million | files MB/million"
 )
 STEPS = {"merge": merge, "resume": resume, "check": check}
 

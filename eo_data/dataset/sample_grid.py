@@ -25,7 +25,7 @@ from eo_data.catalog.hrefs import Href
 from eo_data.raster.areas import covered_area
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.ground import ground_pixel_area
-from eo_data.raster.raster import scaled, shifted
+from eo_data.raster.raster import scaled, shifted, to_map
 from eo_data.readers.formats.geotiff import open_dataset
 
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -108,14 +108,29 @@ class SampleGrid:
         return F.adaptive_avg_pool2d(observed, shape)[0, 0].numpy()
 
     def covered_share(self, shape: tuple[int, int]) -> np.ndarray | None:
-        """Share of each cell that lies in the region, float64 ``(h, w)``; ``None`` where all of the ground is meant."""
+        """Share of each cell that lies in the region, float64 ``(h, w)``; ``None`` where all of the ground is meant.
+
+        Of a tile, cells count that it stands for: those around them are of other tiles.
+        """
         cells = self.of_cells(shape)
-        return None if self.region is None or cells is None else covered_area(self.region, cells, shape)
+        if self.region is None or cells is None:
+            return None
+        covered = np.zeros(shape)
+        covered[self.cells(shape)] = covered_area(self.region, cells, shape)[self.cells(shape)]
+        return covered
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing was observed of what the sample stands for."""
-        return not self.valid[self.cells((self.valid.shape[0], self.valid.shape[1]))].any()
+        """Whether nothing was observed of what the sample stands for, or nothing of that is meant."""
+        height, width = self.valid.shape
+        rows, columns = self.cells((height, width))
+        if not self.valid[rows, columns].any():
+            return True
+        if self.region is None or self.transform is None:
+            return False
+        corners = ((columns.start, rows.start), (columns.stop, rows.start), (columns.stop, rows.stop))
+        ring = [to_map(self.transform, *corner) for corner in (*corners, (columns.start, rows.stop))]
+        return not shapely.Polygon(ring).intersection(self.region).area
 
     @property
     def area(self) -> float:

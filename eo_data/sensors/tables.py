@@ -95,12 +95,13 @@ class Sensor:
 
     def canonical(self, name: str) -> str | None:
         """Return the canonical name behind a name or alias, or ``None`` if the sensor has no such band."""
-        found = self._by_name.get(name.strip().upper())
+        found = self.by_name.get(name.strip().upper())
         return None if found is None else found.name
 
     @functools.cached_property
-    def _by_name(self) -> Mapping[str, Band]:
-        return _alias_table([self])
+    def by_name(self) -> Mapping[str, Band]:
+        """Each band by its name and its aliases, in capitals."""
+        return {name.upper(): band for band in self.bands for name in (band.name, *band.aliases)}
 
 
 def _optical(name: str, gsd: float, wavelength_nm: float, *aliases: str) -> Band:
@@ -291,15 +292,6 @@ def spelling(band: object) -> str:
     return value
 
 
-def _alias_table(sensors: Iterable[Sensor]) -> Mapping[str, Band]:
-    table: dict[str, Band] = {}
-    for sensor in sensors:
-        for band in sensor.bands:
-            for name in (band.name, *band.aliases):
-                table[name.upper()] = band
-    return MappingProxyType(table)
-
-
 def find_band(name: object, sensors: Iterable[Sensor]) -> Band:
     """Look a band up by its canonical name or by an alias.
 
@@ -308,7 +300,7 @@ def find_band(name: object, sensors: Iterable[Sensor]) -> Band:
     name : str or Enum
         Case is ignored.
     sensors : iterable of Sensor
-        Where to look: ``B2`` means other wavelengths on other sensors.
+        Where to look: ``B2`` means other wavelengths on other sensors. Of several that have the name, the last counts.
 
     Raises
     ------
@@ -317,10 +309,12 @@ def find_band(name: object, sensors: Iterable[Sensor]) -> Band:
     """
     text = spelling(name)
     chosen = tuple(sensors)
-    table = _alias_table(chosen)
-    found = table.get(text.strip().upper())
+    key = text.strip().upper()
+    # Tables of each sensor stay with it: bands are looked up for every image that is prepared.
+    found = next((sensor.by_name[key] for sensor in reversed(chosen) if key in sensor.by_name), None)
     if found is None:
-        near = difflib.get_close_matches(text.upper(), list(table), n=3, cutoff=0.5)
+        known = dict.fromkeys(name for sensor in chosen for name in sensor.by_name)
+        near = difflib.get_close_matches(text.upper(), list(known), n=3, cutoff=0.5)
         hint = f" Nearest: {', '.join(near)}." if near else ""
         valid = "; ".join(f"{sensor.name}: {', '.join(sensor.band_names)}" for sensor in chosen)
         msg = f"Unknown band {text!r}.{hint} Valid names (aliases such as 'B2' work too): {valid}."

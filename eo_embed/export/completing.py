@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
-from eo_embed.writers.rasters.makers import finish_raster, work_of
+from eo_embed.writers.rasters.makers import finish_raster
+from eo_embed.writers.rasters.work import WORK, WorkFile
 
 
 def complete(
@@ -29,6 +31,8 @@ def complete(
     dimensions: int = 0,
     gsd: float = 0.0,
     data_set: Mapping[str, str] | None = None,
+    *,
+    of_shard: bool = False,
 ) -> dict[str, int]:
     """Merge parts and tiles, complete the manifest, and remove the record of the run.
 
@@ -48,6 +52,8 @@ def complete(
         Side of a grid cell in metres where it has written one, as of the last item; 0 if there are no cells.
     data_set : mapping, optional
         Which data set it is of, see `eo_embed.export.facts.data_set_of`.
+    of_shard : bool
+        Whether other tiles of its rasters may be in other shards: the merge of these puts them together.
 
     Returns
     -------
@@ -70,8 +76,10 @@ def complete(
         if settings.writes_vectors:
             rows, before = ledger.rows(), functools.partial(ledger.will_write, POOLED)
             merge(folder, folder / POOLED, wanted=rows, before=before)
-        rasters = ledger.rasters() if settings.writes_grids else ()
+        rasters = ledger.rasters() if settings.writes_grids and not of_shard else ()
         made = [_raster(folder, settings, ledger, *raster, tiles) for raster, tiles in rasters]
+        if not of_shard:
+            shutil.rmtree(folder / WORK, ignore_errors=True)
         inputs = manifest.list_items(seen.watch(checked(folder, settings, ledger.inputs())))
         ledger.remove_outdated()
         shared = [*made, *([POOLED] if settings.writes_vectors and (folder / POOLED).exists() else [])]
@@ -97,7 +105,7 @@ def _raster(
     folder: Path, settings: ExportSettings, ledger: Ledger, raster: str, layer: str, tiles: Sequence[Mapping[str, Any]]
 ) -> str:
     """Make the file of a raster of its tiles, unless it is finished; return its name."""
-    if work_of(folder, tiles[0]).exists:
+    if WorkFile(folder, raster, layer).exists:
         return finish_raster(folder, settings.format, raster, layer, tiles, ledger.will_write)
     return settings.format.path(folder, raster, layer).relative_to(folder).as_posix()
 
@@ -122,7 +130,7 @@ class _Seen:
         self._bytes = 0
         self._others: set[str] = set()
 
-    def watch(self, entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    def watch(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield items as they are."""
         for entry in entries:
             states = entry.get("written", {})
@@ -133,8 +141,10 @@ class _Seen:
 
     def bytes_with(self, shared: Mapping[str, Mapping[str, int]]) -> int:
         """Return how much was written; of exports of version 0.1 sizes are not recorded."""
-        others = sum((self._folder / file).stat().st_size for file in self._others - shared.keys())
-        return self._bytes + others + sum(state["size"] for state in shared.values())
+        others = [self._folder / file for file in self._others - shared.keys()]
+        # The raster of a shard's tiles is not there yet.
+        sizes = [path.stat().st_size for path in others if path.exists()]
+        return self._bytes + sum(sizes) + sum(state["size"] for state in shared.values())
 
 
 def _described(

@@ -214,8 +214,7 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
-        again, of_shard = ledger.rasters_again(), self.shard is not None
-        writer = ItemWriter(self.folder, self.settings, self.rank, again, of_shard=of_shard)
+        writer = ItemWriter(self.folder, self.settings, self.rank, ledger.rasters_again())
         progress = ProgressLines(batches)
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
 
@@ -317,6 +316,7 @@ class Exporter:
         run.background.finish()
         for raster in sorted(run.blank):
             run.failures.add(raster, NOTHING_OBSERVED)
+        run.blank.clear()  # an actor closes after each batch, and lists each once
         run.failures.write()
         return run.skipped + run.written
 
@@ -337,7 +337,7 @@ class Exporter:
         self._lock.check()
         failures = run.failures.merge(lambda: rasters_with_data(run.manifest, run.ledger))
         made = (failures, counts, run.items.dimensions, run.items.gsd, run.data_set)
-        shown = complete(self.settings, run.manifest, run.ledger, *made)
+        shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 

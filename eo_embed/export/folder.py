@@ -36,7 +36,7 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import GRIDS, MANIFEST, PARTS, POOLED
 from eo_embed.writers.merging import keys_of
-from eo_embed.writers.rasters.work import CELLS, RAW, WORK
+from eo_embed.writers.rasters.work import WORK
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,6 @@ _MADE = (
     failures.NAME,
     f"{PARTS}/part-*.parquet",
     f"{WORK}/**/*",
-    f"{CELLS}/**/*{RAW}*",
     *(f"pictures/**/*.{suffix}" for suffix in ("tif", "png")),
 )
 #: How many differences a refusal lists.
@@ -247,7 +246,7 @@ def refuse_beside_whole(folder: Path, shard: Path, *, overwrite: bool) -> None:
         raise ValueError(msg)
 
 
-def checked(folder: Path, settings: ExportSettings, inputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def checked(folder: Path, settings: ExportSettings, inputs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the items of an export that is to be complete, and compare them with its rows and grids on the way.
 
     Parameters

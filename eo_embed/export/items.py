@@ -187,7 +187,8 @@ def _embedding(
     covered = sample.covered_share(whole)
     if covered is not None and settings.pooling != "cls":
         pooled = pooled_over(_needed(sample, grid), covered, sample.valid_share(whole), settings.pooling)
-    rows, columns = sample.cells(whole) if covered is None else _window(covered)
+    # Of a tile, all that it stands for, so that it has its place in the raster; else what the region touches.
+    rows, columns = sample.cells(whole) if covered is None or sample.raster_id else _window(covered)
     share = sample.valid_share(whole)[rows, columns]
     if covered is None and _is_of_core(sample, grid) and pooled is not None and settings.pooling != "cls":
         pooled = pooled_over(_needed(sample, grid)[:, rows, columns], share, share, settings.pooling)

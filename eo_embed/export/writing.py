@@ -48,8 +48,6 @@ class ItemWriter:
         Number of this process among those that write to the folder.
     again : collection of (str, str)
         Id and layer of rasters whose tiles are all made again.
-    of_shard : bool
-        Whether the export is a shard, so that other tiles of its rasters may be in others.
 
     Attributes
     ----------
@@ -60,18 +58,12 @@ class ItemWriter:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        settings: ExportSettings,
-        rank: int,
-        again: Collection[tuple[str, str]] = (),
-        *,
-        of_shard: bool = False,
+        self, folder: Path, settings: ExportSettings, rank: int, again: Collection[tuple[str, str]] = ()
     ) -> None:
         self._folder, self._settings, self._rank = folder, settings, rank
         self._grids = settings.format.writer(folder, settings.encoding)
         takes_tiles = settings.format.name in MAKERS
-        self._rasters = RasterWriter(folder, settings.format, again, of_shard=of_shard) if takes_tiles else None
+        self._rasters = RasterWriter(folder, settings.format, again) if takes_tiles else None
         self._parts: PartWriter | None = None
         self.dimensions = 0
         self.gsd = 0.0

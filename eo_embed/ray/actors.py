@@ -151,8 +151,9 @@ class Pool:
             self._lost_at_start += 1
             if self._lost_at_start >= self._tries:
                 msg = (
-                    f"{self._lost_at_start} actors in a row ended before they had built their encoder. Mostly memory "
-                    f"ran out: lower concurrency, or give each more room. Ray says: {reason}"
+                    f"{self._lost_at_start} actors in a row ended before they had built their encoder. Either "
+                    "memory ran out: lower concurrency, or give each more room; or this project or a module of yours "
+                    f"is not installed where they run. Ray says: {reason}"
                 )
                 raise ValueError(msg)
         for name in work.lose(actor.batches):

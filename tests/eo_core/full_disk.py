@@ -31,8 +31,9 @@ from eo_embed.pictures.command import _write_cog
 from eo_embed.pictures.quicklook import Ground
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.formats import FORMATS
-from eo_embed.writers.mosaic import merge_geotiffs
 from eo_embed.writers.quantise import Encoding
+from eo_embed.writers.rasters.makers import RasterWriter, finish_raster
+from eo_embed.writers.rasters.work import WORK, Whole
 
 UTM = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 NOISE = np.random.default_rng(0).standard_normal((6, 60, 70)).astype(np.float32)
@@ -61,8 +62,15 @@ def _in_parts(folder: Path) -> None:
             file.park()
 
 
-def _mosaic(folder: Path) -> None:
-    merge_geotiffs([folder.parent / "tiles" / "grids" / "tile.tif"], folder / "big.tif", "big")
+def _raster(name: Any) -> Write:
+    def write(folder: Path) -> None:
+        names = tuple(f"e{i}" for i in range(6))
+        whole = Whole("big", "", NOISE.shape, "float32", UTM[:6], "EPSG:32633", names)
+        _, part = RasterWriter(folder, FORMATS[name]).write(whole, NOISE, 0, 0)
+        entry = {"id": "big/0", "dates": [], "sources": [], "valid_fraction": 1, **part.entry()}
+        finish_raster(folder, FORMATS[name], "big", "", [entry], lambda *_: None)
+
+    return write
 
 
 def _statistics(folder: Path) -> None:
@@ -88,7 +96,8 @@ def _table(folder: Path) -> None:
 
 KINDS: dict[str, Write] = {
     **{f"grid {name}": _grid(name) for name in FORMATS},
-    "mosaic": _mosaic, "raster of tiles": _in_parts, "statistics": _statistics, "picture": _picture,
+    "raster": _raster("geotiff"), "raster in Zarr": _raster("zarr"),
+    "raster of tiles": _in_parts, "statistics": _statistics, "picture": _picture,
     "colours": _colours, "table": _table,
 }  # fmt: skip
 
@@ -130,9 +139,13 @@ def filled(folder: Path, size: int) -> Iterator[None]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, but the groups of a Zarr store that hold its items."""
+    """All files below a folder, but the groups of a Zarr store that hold its items, and work files."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name != "grids.zarr/zarr.json"}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if name != "grids.zarr/zarr.json" and not name.startswith(WORK)
+    }
 
 
 def fault(write: Write, folder: Path, whole: dict[str, bytes], hindered: Any) -> str:
@@ -156,7 +169,6 @@ def fault(write: Write, folder: Path, whole: dict[str, bytes], hindered: Any) ->
 
 def main(how: str, place: Path, sizes: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    KINDS["grid geotiff"](place / "tiles")
     found: dict[str, dict[int, str]] = {}
     for kind, write in (KINDS | _label_maps()).items():
         write(place / "whole")

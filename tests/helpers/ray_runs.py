@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -69,12 +69,13 @@ class StandInRecipe:
     out: Path
     once: Path | None = None
     pause: float = 0.0
-    on_error: str = "raise"
+    on_error: Literal["raise", "skip"] = "raise"
 
     def parts(self, trainer: Mapping[str, Any]) -> tuple[Trainer, LightningModule, LightningDataModule]:
         source = ImageSource("{id}.tif", BANDS, "sentinel2_l2a", unit="digital_number", pixel_size=10)
         preprocess = DatasetNormalise({"s2": dict.fromkeys(BANDS, 0.0)}, {"s2": dict.fromkeys(BANDS, 1.0)})
-        data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, georeference="always")
+        faults: dict[str, Any] = {"on_error": self.on_error, "skipped_file": str(self.out.parent / "skipped.csv")}
+        data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, **faults)
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
         task = Task(self.root, self.out, self.once, self.pause, {"on_error": self.on_error})
         return Trainer(**{**quiet, **trainer}), task, data

@@ -145,33 +145,43 @@ class ProgressLines:
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
         self._start = self._last = clock()
+        self._made = 0
 
     def update(self, batches: int, items: int, area_m2: float = 0.0) -> None:
-        """Say how far the run is, if the last line is old enough or this is the last batch.
+        """Count a batch that was made, and say how far the run is: at the last one, or if the last line is old enough.
+
+        Batches that an earlier run has finished, or of which nothing could be read, are passed over: they are not told
+        of here and take no time, so that what the others took says how long the rest takes.
 
         Parameters
         ----------
         batches : int
-            Batches done, of ``total``.
+            Batches done, of ``total``, with those that were passed over.
         items : int
             Items exported by this run so far.
         area_m2 : float
             Ground covered so far in square metres.
         """
         now = self._clock()
+        self._made += 1
         if self._stream.isatty() or (now - self._last < self.every and batches != self.total):
             return
         self._last = now
-        self._stream.write(self.line(batches, items, area_m2, now - self._start) + "\n")
+        self._stream.write(self.line(batches, items, area_m2, now - self._start, self._made) + "\n")
         self._stream.flush()
 
-    def line(self, batches: int, items: int, area_m2: float, seconds: float) -> str:
-        """Return the line for a state of the run, ``seconds`` after its start."""
-        parts = [f"embedding: batch {batches:,}" + (f" of {self.total:,}" if self.total else ""), f"{items:,} items"]
+    def line(self, batches: int, items: int, area_m2: float, seconds: float, made: int | None = None) -> str:
+        """Return the line for a state of the run, ``seconds`` after its start, in which it made ``made`` batches."""
+        made = batches if made is None else made
+        parts = [f"embedding: batch {batches:,}" + (f" of {self.total:,}" if self.total else "")]
+        parts += [f"{batches - made:,} of them passed over"] if made < batches else []
+        parts.append(f"{items:,} items")
+        if area_m2 > 0:
+            parts.append(f"{area_m2 / 1e6:,.2f} km2")
         if seconds > 0:
             parts.append(f"{items / seconds:,.2f} items/s")
             if area_m2 > 0:
                 parts.append(f"{area_m2 / 1e6 / seconds:,.3f} km2/s")
-            if self.total and 0 < batches < self.total:
-                parts.append(f"{duration(seconds / batches * (self.total - batches))} left")
+            if self.total and made and batches < self.total:
+                parts.append(f"{duration(seconds / made * (self.total - batches))} left")
         return ", ".join(parts)

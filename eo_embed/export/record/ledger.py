@@ -25,6 +25,7 @@ from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file
+from eo_embed.writers.rasters.work import WORK, WorkFile
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -186,20 +187,20 @@ class Ledger:
         merged = (self.folder / POOLED).exists()
         for _, entry in self._finished_entries():
             files = [POOLED if merged and file.startswith(f"{PARTS}/") else file for file in entry["files"]]
-            if all((merged and file == POOLED) or (self.folder / file).exists() for file in files):
+            if all((merged and file == POOLED) or self._is_there(file, entry) for file in files):
                 written = {file: state for file, state in entry.pop("written", {}).items() if file in files}
                 entry.pop("run", None)
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
-    def rows(self) -> Iterator[tuple[Key, str]]:
-        """Yield which table holds the vector of each finished item: a part, or the merged table of an earlier run.
+    def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
+        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
+        begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
+        return begun or (self.folder / file).exists()
 
-        Sorted by id and layer.
-        """
+    def rows(self) -> Iterator[tuple[Key, str]]:
+        """Yield which table, a part or that of an earlier run, holds the vector of each finished item; as `inputs`."""
         for key, entry in self._finished_entries():
-            file = next((file for file in entry["files"] if file.endswith(_TABLE)), None)
-            if file is not None:
-                yield key, file
+            yield from itertools.islice(((key, file) for file in entry["files"] if file.endswith(_TABLE)), 1)
 
     def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
         """Yield the finished tiles of each raster that have no file of their own, sorted by its id and layer."""
@@ -218,13 +219,10 @@ class Ledger:
         made, kept = set[Key](), set[str | None]()
         for key, entry in self._finished_entries():
             kept.add(raster_file(entry))
-            if key in self._unfinished:
-                made.add(key)
+            made |= {key} & self._unfinished.keys()
         for key, entry in self._unfinished.items():
             for file in () if key in made else entry["files"]:
-                if file in kept:
-                    continue
-                if file != POOLED and not file.startswith(f"{PARTS}/"):
+                if file not in kept and file != POOLED and not file.startswith(f"{PARTS}/"):
                     remove_file_or_folder(self.folder / file)
 
     def will_write(self, file: str, partial: Path) -> None:
@@ -252,8 +250,8 @@ class Ledger:
         if next(self._progress(), None) is None:
             return True
         for _, held, recorded in self._by_key(complete):
-            made_of = [json.dumps(entry["sources"]) for entry, _ in recorded]
-            if made_of and (held is None or any(one != json.dumps(held["sources"]) for one in made_of)):
+            made_of = {json.dumps(entry["sources"]) for entry, _ in recorded}
+            if made_of and (held is None or made_of != {json.dumps(held["sources"])}):
                 return False
         return True
 
@@ -263,9 +261,16 @@ class Ledger:
         return all(outputs.are_whole(entry, since) for _, entry, since in self._newest())
 
     def close(self) -> None:
-        """Remove the entries and parts of all processes, once the manifest is complete and holds all of it."""
-        for folder in (PROGRESS, PARTS):
-            shutil.rmtree(self.folder / folder, ignore_errors=True)
+        """Remove the entries and parts of all processes, once the manifest is complete and holds all of it.
+
+        Work files of rasters stay: only a shard still has some, for the merge.
+        """
+        shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
+        if any((self.folder / WORK).rglob("*.raw")):
+            for part in (self.folder / PARTS).glob(f"*{_TABLE}"):
+                part.unlink()
+        else:
+            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
     @functools.cached_property
     def _run(self) -> int:
@@ -389,6 +394,5 @@ def _plain_state(path: str | Path) -> dict[str, Any]:
     return {} if state is None else state.plain()
 
 
-def _key(found: Sequence[Any]) -> Key:
-    """Id and layer of an entry, which comes with its time."""
+def _key(found: Sequence[Any]) -> Key:  # an entry and its time
     return found[0]["id"], found[0]["layer"]

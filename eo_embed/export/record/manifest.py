@@ -184,21 +184,21 @@ class Manifest:
         """Note where the data set is now; the next step writes it."""
         self.content["data_set"] = dict(data_set)
 
-    def list_items(self, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
+    def list_items(self, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
         """Return items as the manifest lists them; of many, write their table, and return where they are listed.
 
         Parameters
         ----------
-        entries : iterable of mapping
-            As `complete` takes them. Memory holds few of them.
+        entries : iterable of dict
+            As `complete` takes them, of plain values. Memory holds few of them.
 
         Raises
         ------
         ValueError, OSError
             If the table cannot be written, or does not hold the items afterwards.
         """
-        plain: Iterator[dict[str, Any]] = map(plain_values, entries)
-        first = list(itertools.islice(plain, MOST_LISTED + 1))
+        entries = iter(entries)
+        first = list(itertools.islice(entries, MOST_LISTED + 1))
         if len(first) <= MOST_LISTED:
             return first
         count = 0
@@ -209,7 +209,7 @@ class Manifest:
         # Under a name of its own, so that the manifest before this one keeps the table that it names.
         table = self.folder / TABLES.replace("*", f"{len(self.content['earlier_runs']):04d}")
         with atomic_path(table, check) as partial:
-            count = write_items(partial, itertools.chain(first, plain))
+            count = write_items(partial, itertools.chain(first, entries))
         return {"table": table.name, "items": count}
 
     def complete(
@@ -251,7 +251,7 @@ class Manifest:
             "provenance": {**self.content["provenance"], "end": end},
             "counts": plain_values(counts),
             **({"written": plain_values(written)} if written else {}),
-            "inputs": dict(inputs) if isinstance(inputs, Mapping) else self.list_items(inputs),
+            "inputs": dict(inputs) if isinstance(inputs, Mapping) else self.list_items(map(plain_values, inputs)),
             "failures": plain_values(failures),
         }
         self._write()

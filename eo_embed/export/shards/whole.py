@@ -24,7 +24,7 @@ from eo_embed.export.settings import ExportSettings
 from eo_embed.export.shards.found import FinishedShard, finished_shards
 from eo_embed.writers.formats import FORMATS
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
-from eo_embed.writers.rasters.makers import raster_file, work_of
+from eo_embed.writers.rasters.makers import raster_file
 from eo_embed.writers.rasters.work import Part, WorkFile
 
 #: Items that one file of the ledger lists.
@@ -172,23 +172,25 @@ class _Merge:
             taken = []
             for entry in batch:
                 names = {file: part if file == POOLED else file for file in entry["files"]}
-                if (cells := raster_file(entry)) is not None:
-                    names[cells] = self._take_cells(shard, entry)
-                for file in names.keys() - placed - {cells}:
+                for file in names.keys() - placed - {raster_file(entry)}:
                     self._place(shard.folder / file, self._folder / names[file])
                 placed |= names.keys() & {POOLED}  # which all items of a shard name
                 taken.append({**entry, "files": list(names.values())})
+            self._add_tiles(shard, batch)
             ledger.adopt(taken)
 
-    def _take_cells(self, shard: FinishedShard, entry: Mapping[str, Any]) -> str:
-        """Copy the cells of a tile to the work file of its raster here; return the file that will be made of it."""
-        raster, layer = entry["raster_id"], entry["layer"]
-        try:
-            work_of(shard.folder, entry).give(Part.of_entry(entry), WorkFile(self._folder, raster, layer))
-        except FileNotFoundError as error:
-            msg = f"{error.filename} is recorded and is not there. Run the shard again: what is missing is made again."
-            raise ValueError(msg) from error
-        return self._settings.format.path(self._folder, raster, layer).relative_to(self._folder).as_posix()
+    def _add_tiles(self, shard: FinishedShard, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Add the cells of tiles to the work files of their rasters."""
+        tiles: dict[tuple[str, str], list[Part]] = {}
+        for entry in entries:
+            if raster_file(entry):
+                tiles.setdefault((entry["raster_id"], entry["layer"]), []).append(Part.of_entry(entry))
+        for key, parts in tiles.items():
+            theirs = WorkFile(shard.folder, *key)
+            if not theirs.exists:
+                msg = f"{theirs.path} is recorded and is not there. Run the shard again: it is then made again."
+                raise ValueError(msg)
+            WorkFile(self._folder, *key).add(theirs, parts)
 
     def _place(self, source: Path, path: Path) -> None:
         """Give a file, or a folder in a store with the groups above it, its name in the whole."""

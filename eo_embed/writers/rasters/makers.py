@@ -13,7 +13,7 @@ import numpy as np
 from eo_embed.writers.formats import FORMATS, Format, GridFormat
 from eo_embed.writers.layout import MANIFEST, tags_of
 from eo_embed.writers.rasters import cog, cube
-from eo_embed.writers.rasters.work import CELLS, WORK, Part, Whole, WorkFile
+from eo_embed.writers.rasters.work import Part, Whole, WorkFile
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,14 @@ class RasterWriter:
         Format of the grids, one of `MAKERS`.
     again : collection of (str, str)
         Id and layer of rasters all of whose tiles are made again, so that a finished file does not count.
-    of_shard : bool
-        Whether the work files are what the export leaves, as other tiles of its rasters are in other shards.
     """
 
-    def __init__(
-        self, folder: Path, form: Format, again: Collection[tuple[str, str]] = (), *, of_shard: bool = False
-    ) -> None:
-        self._folder, self._form, self._again, self._of_shard = folder, form, again, of_shard
+    def __init__(self, folder: Path, form: Format, again: Collection[tuple[str, str]] = ()) -> None:
+        self._folder, self._form, self._again = folder, form, again
         self._begun: set[Path] = set()
 
     def write(self, whole: Whole, values: np.ndarray, row: int, column: int) -> tuple[Path, Part]:
-        """Write the cells of a tile; return the file of its raster, which may be made in the end, and what they are.
+        """Write the cells of a tile, and return the file of its raster, which is made in the end, and what they are.
 
         Raises
         ------
@@ -69,8 +65,7 @@ class RasterWriter:
         OSError
             If they cannot be written.
         """
-        work = WorkFile(self._folder, whole.id, whole.layer, CELLS if self._of_shard else WORK)
-        path = work.path if self._of_shard else self._form.path(self._folder, whole.id, whole.layer)
+        work, path = WorkFile(self._folder, whole.id, whole.layer), self._form.path(self._folder, whole.id, whole.layer)
         if work.path not in self._begun:
             self._begin(work, whole, path)
             self._begun.add(work.path)
@@ -97,7 +92,7 @@ def finish_raster(
     entries: Sequence[Mapping[str, Any]],
     before: Callable[[str, Path], object],
 ) -> str:
-    """Make the file of a raster of the cells of its tiles, and remove its work file; of a shard, keep just that.
+    """Make the file of a raster of the cells of its tiles, and remove its work file.
 
     Parameters
     ----------
@@ -124,9 +119,7 @@ def finish_raster(
     OSError
         If the file cannot be written.
     """
-    work = work_of(folder, entries[0])
-    of_shard = work.path.is_relative_to(folder / CELLS)
-    path = work.path if of_shard else form.path(folder, raster_id, layer)
+    work, path = WorkFile(folder, raster_id, layer), form.path(folder, raster_id, layer)
     name = path.relative_to(folder).as_posix()
     tiles = sorted(entries, key=lambda entry: tuple(entry["cells"]))
     parts = [Part.of_entry(entry) for entry in tiles]
@@ -137,10 +130,6 @@ def finish_raster(
             f"{', '.join(lost[:3])}). Run again: they are then made again. If it happens again, check the disk."
         )
         raise ValueError(msg)
-    if of_shard:
-        work.sync()
-        before(name, path)
-        return name
     work.fill_rest(parts)
     tags = _tags(work.whole, path, folder, tiles)
     MAKERS[form.name].write(work, path, tags, lambda partial: before(name, partial))
@@ -167,15 +156,8 @@ def raster_file(entry: Mapping[str, Any]) -> str | None:
     """Return the file of the raster that holds the cells of an item; ``None`` of an item with a file of its own."""
     if "cells" not in entry:
         return None
-    roots = {CELLS, *(form.root for form in FORMATS.values())}
+    roots = {form.root for form in FORMATS.values()}
     return next((file for file in entry["files"] if file.split("/")[0] in roots), None)
-
-
-def work_of(folder: Path, entry: Mapping[str, Any]) -> WorkFile:
-    """Return the work file that a tile was written to."""
-    file = raster_file(entry) or ""
-    root = CELLS if file.startswith(f"{CELLS}/") else WORK
-    return WorkFile(folder, entry["raster_id"], entry["layer"], root)
 
 
 def intact_tiles(folder: Path, entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[Part, bool]]:
@@ -186,7 +168,7 @@ def intact_tiles(folder: Path, entries: Sequence[Mapping[str, Any]]) -> dict[str
         if file is None:
             continue
         if file not in found:
-            found[file] = work_of(folder, entry), []
+            found[file] = WorkFile(folder, entry["raster_id"], entry["layer"]), []
         found[file][1].append(Part.of_entry(entry))
     return {
         file: dict(zip(parts, work.intact(parts), strict=True)) for file, (work, parts) in found.items() if work.exists

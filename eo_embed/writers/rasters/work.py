@@ -26,10 +26,6 @@ from eo_embed.writers.quantise import DType, Encoding
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
-#: Where those of a shard stay, which the merge of all shards reads: other tiles of their rasters are in other shards.
-CELLS = "cells"
-#: End of their names.
-RAW = ".raw"
 #: Rows that are looked at together, so that memory does not grow with the raster.
 _ROWS = 256
 
@@ -105,6 +101,17 @@ class Whole:
         return cls(**plain)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of errors of an open file which file it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class RawCells:
     """A raw file of cells ``(D, h, w)``, one band after the other.
 
@@ -129,7 +136,10 @@ class RawCells:
         OSError
             If it cannot be made.
         """
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file:
+        with (
+            _named(self.path),
+            os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
+        ):
             file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
 
     def write(self, cells: np.ndarray, row: int, column: int, band: int = 0) -> None:
@@ -145,20 +155,14 @@ class RawCells:
         size, start = columns * self.dtype.itemsize, 0
         if columns == self.shape[2]:  # whole rows follow one another
             rows, size = 1, size * rows
-        handle = os.open(self.path, os.O_RDWR)
-        try:
+        with _named(self.path), self.path.open("rb+", buffering=0) as file:
             for plane in range(band, band + depth):
                 for line in range(row, row + rows):
-                    if os.pwrite(handle, content[start : start + size], self._offset(plane, line, column)) != size:
+                    place = self._offset(plane, line, column)
+                    if os.pwrite(file.fileno(), content[start : start + size], place) != size:
                         msg = f"{self.path} could not take all of a tile. Is the disk full?"
                         raise OSError(msg)
                     start += size
-        except OSError as error:
-            if error.errno is None or error.filename is not None:
-                raise
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        finally:
-            os.close(handle)
 
     def rows(self, handle: int, band: int, first: int, count: int) -> np.ndarray:
         """Read ``count`` rows ``(count, w)`` of a band of the file that is open as ``handle``.
@@ -194,8 +198,6 @@ class WorkFile:
         Folder of the export.
     raster_id, layer : str
         Of the raster, and the layer.
-    root : str
-        Folder in that of the export that it lies in.
 
     Raises
     ------
@@ -203,8 +205,8 @@ class WorkFile:
         If the id cannot name a file.
     """
 
-    def __init__(self, folder: Path, raster_id: str, layer: str, root: str = WORK) -> None:
-        self.path = item_path(folder / root, raster_id, layer, RAW)
+    def __init__(self, folder: Path, raster_id: str, layer: str) -> None:
+        self.path = item_path(folder / WORK, raster_id, layer, ".raw")
         self._facts = self.path.with_name(f"{self.path.name}.json")
 
     @property
@@ -258,28 +260,6 @@ class WorkFile:
         stored = np.ascontiguousarray(self.whole.held.encode(values).array)
         self.cells.write(stored, row, column)
         return Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored))
-
-    def give(self, part: Part, to: WorkFile) -> None:
-        """Copy the cells of a tile to the work file of the same raster in another folder.
-
-        Raises
-        ------
-        ValueError
-            If they are not what was written, or the other file is of another raster.
-        OSError
-            If they cannot be read or written.
-        """
-        cells, (row, column, rows, columns, _) = self.cells, part
-        with self.path.open("rb") as file:
-            bands = range(cells.shape[0])
-            stored = np.stack(
-                [cells.rows(file.fileno(), band, row, rows)[:, column : column + columns] for band in bands]
-            )
-        if zlib.crc32(np.ascontiguousarray(stored)) != part.crc32:
-            msg = f"{self.path} does not hold what was written at cell ({row}, {column}). Run the shard again."
-            raise ValueError(msg)
-        to.begin(self.whole)
-        to.cells.write(stored, row, column)
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
         """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
@@ -343,16 +323,24 @@ class WorkFile:
         finally:
             remove_partial(partial)
 
-    def sync(self) -> None:
-        """Bring what was written to the disk.
+    def add(self, other: WorkFile, parts: Sequence[Part]) -> None:
+        """Copy the cells of parts from the work file of another process or shard, a part at a time.
 
         Raises
         ------
+        ValueError
+            If it is of another raster.
         OSError
-            If it does not take it.
+            If cells cannot be read or written.
         """
-        with self.path.open("rb+") as file:
-            os.fsync(file.fileno())
+        self.begin(other.whole)
+        theirs, mine = other.cells, self.cells
+        with other.path.open("rb") as file:
+            for part in parts:
+                columns = slice(part.column, part.column + part.columns)
+                for band in range(theirs.shape[0]):
+                    strip = theirs.rows(file.fileno(), band, part.row, part.rows)
+                    mine.write(strip[None, :, columns], part.row, part.column, band)
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from affine import Affine
 from pyproj import CRS
@@ -113,3 +114,26 @@ def test_grids_of_tokens_that_form_none_are_refused() -> None:
         _item(_sample(np.ones((32, 32), dtype=bool)), tokens)
     item = _item(_sample(np.ones((32, 32), dtype=bool)), tokens, output="pooled")
     assert (item.embedding.shape, item.dimensions, item.gsd) == ((1, 1), 3, 0.0)
+
+
+def test_of_a_tile_of_a_region_only_its_core_counts_and_keeps_its_place() -> None:
+    """Cells of the halo that lie in the region are other tiles': they would count twice, and shift the grid."""
+    region = shapely.box(500_000, 4_000_000 - 320, 500_000 + 240, 4_000_000 - 80)  # columns 0..2, rows 1..3
+    tile = {"core": (0.5, 0.25, 1.0, 1.0), "raster_id": "a", "region": region}
+    features = _features()
+    assert features.grid is not None
+    item = _item(_sample(np.ones((32, 32), dtype=bool), **tile), features).embedding
+    assert item.grid is not None
+    assert item.shape == (2, 3)
+    assert item.transform == Affine(80, 0, 500_000 + 80, 0, -80, 4_000_000 - 160)
+    inside = features.grid[0, :, 2:, 1:3]
+    np.testing.assert_array_equal(item.grid[:, :, :2], inside.numpy())
+    assert np.isnan(item.grid[:, :, 2]).all()
+    np.testing.assert_allclose(item.pooled, inside.flatten(1).double().mean(1).numpy(), rtol=1e-6)
+
+
+def test_a_tile_that_its_region_does_not_reach_need_not_be_encoded() -> None:
+    east = shapely.box(500_000 + 160, 4_000_000 - 320, 500_000 + 400, 4_000_000)
+    whole = np.ones((32, 32), dtype=bool)
+    assert _sample(whole, core=(0.0, 0.0, 1.0, 0.5), raster_id="a", region=east).is_blank  # touches its edge
+    assert not _sample(whole, core=(0.0, 0.0, 1.0, 0.75), raster_id="a", region=east).is_blank

@@ -14,6 +14,7 @@ import torch
 from affine import Affine
 from rio_cogeo import cog_validate
 
+from eo_data.catalog.shards import Shard
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.batch import collate
 from eo_data.dataset.chip_splits import ChipSplits
@@ -21,6 +22,7 @@ from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.opening import open_embeddings
 from eo_embed.export.settings import ExportSettings
+from eo_embed.export.shards.whole import merge_shards
 from eo_models.features import Features
 
 PATCH, SHAPE = 4, (101, 203)
@@ -41,10 +43,13 @@ def _write(path: Path, seed: int = 0) -> np.ndarray:
 class _Loader:
     """Batches of one tile; ends like a killed process after ``most`` of them."""
 
-    def __init__(self, root: Path, most: int | None = None, broken: int | None = None) -> None:
+    def __init__(
+        self, root: Path, most: int | None = None, broken: int | None = None, shard: Shard | None = None
+    ) -> None:
         source = ImageSource("{id}.tif", ["RED", "NIR_BROAD"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
         prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]})
-        data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", tile=64, halo=8, tile_align=PATCH)
+        tiles: dict[str, Any] = {"tile": 64, "halo": 8, "tile_align": PATCH, "shard": shard}
+        data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", **tiles)
         self.dataset = data.dataset("predict")
         self.most, self.broken = most, broken
 
@@ -58,22 +63,28 @@ class _Loader:
             yield collate([self.dataset[number]])
 
 
-def _encode(image: torch.Tensor, **_: Any) -> list[Features]:
+def _encode(image: Any, **_: Any) -> list[Features]:
     """Two numbers of the largest value of each patch, of length one."""
     grid = torch.nn.functional.max_pool2d(image.flatten(1, -3), PATCH, ceil_mode=True)
     grid = grid / grid.norm(dim=1, keepdim=True)
     return [Features(grid.flatten(2).transpose(1, 2), None, grid)]
 
 
-def _export(root: Path, out: Path, most: int | None = None, broken: int | None = None, **settings: Any) -> None:
-    chosen = ExportSettings(output="both", on_error="skip", **settings)
-    Exporter(out, _encode, chosen, {"a": 1}, root=root).run(_Loader(root, most, broken))
+def _export(
+    root: Path, out: Path, most: int | None = None, broken: int | None = None, shard: Shard | None = None, **kind: Any
+) -> None:
+    chosen = ExportSettings(output="both", on_error="skip", **kind)
+    exporter = Exporter(out, _encode, chosen, {"task": chosen.facts()}, root=root, shard=shard)
+    exporter.run(_Loader(root, most, broken, shard))
 
 
 def _expected(values: np.ndarray) -> np.ndarray:
     image = torch.from_numpy((values / 10000).astype(np.float32))[None]
     image = torch.nn.functional.pad(image, (0, 1, 0, 3), value=-9)
-    return _encode(image)[0].grid[0].numpy()
+    grid = _encode(image)[0].grid
+    assert grid is not None
+    found: np.ndarray = grid[0].numpy()
+    return found
 
 
 @pytest.fixture
@@ -109,7 +120,7 @@ def test_the_file_of_a_raster_is_a_valid_cog_with_tags_of_the_whole(root: Path, 
 def test_a_run_that_was_killed_at_any_tile_ends_with_the_same_bytes(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
-    kind = {"grid_format": grid_format, "dtype": dtype}
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
     _export(root, tmp_path / "whole", **kind)
     for most in (1, 4):
         with pytest.raises(KeyboardInterrupt):
@@ -122,7 +133,7 @@ def test_a_run_that_was_killed_at_any_tile_ends_with_the_same_bytes(
 def test_a_tile_that_failed_is_no_data_and_can_be_made_later(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
-    kind = {"grid_format": grid_format, "dtype": dtype}
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
     _export(root, tmp_path / "whole", **kind)
     _export(root, tmp_path / "out", broken=1, **kind)
     found = open_embeddings(tmp_path / "out")
@@ -155,6 +166,17 @@ def test_a_changed_raster_is_made_again_as_a_whole(root: Path, tmp_path: Path) -
         _export(root, tmp_path / "out", 2)
     _export(root, tmp_path / "out")
     _export(root, tmp_path / "whole")
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("grid_format", "dtype"), FORMATS)
+def test_shards_of_one_raster_make_the_same_file(root: Path, tmp_path: Path, grid_format: str, dtype: str) -> None:
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
+    _export(root, tmp_path / "whole", **kind)
+    for index in range(2):
+        for _ in range(2):  # the second run finds all of it done
+            _export(root, tmp_path / "out", shard=Shard(index, 2), **kind)
+    merge_shards(tmp_path / "out")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray_runs
 from ray_runs import StandInRecipe, write_rasters
 from same_exports import assert_same_exports
 
@@ -19,7 +21,10 @@ from eo_embed.ray.recipes import build
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray")
-    with warnings.catch_warnings():
+    # What actors are built of is told to them by the names of its modules.
+    found = [str(Path(ray_runs.__file__).parent), str(Path(__file__).parents[3])]
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(found))
         warnings.simplefilter("ignore")
         ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
         yield
@@ -46,6 +51,7 @@ def test_two_actors_one_of_which_is_killed_make_the_export_of_one_process(tmp_pa
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
+@pytest.mark.filterwarnings("ignore:1 of . samples of 'predict' are left out")
 @pytest.mark.usefixtures("cluster")
 def test_what_cannot_be_read_and_what_ends_every_process_are_listed_and_all_else_is_there(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "ray"

@@ -24,7 +24,9 @@ def test_a_batch_that_was_lost_is_done_again_as_it_was_and_alone() -> None:
 
 
 def test_only_the_sample_that_ends_its_process_alone_is_given_up() -> None:
-    work, given_up, done, lives = Work([A, B], tries=2), [], [], 0
+    work, lives = Work([A, B], tries=2), 0
+    given_up: list[str] = []
+    done: list[str] = []
     while (batch := work.take()) is not None:
         if "0b" in batch.ids:
             lives += 1

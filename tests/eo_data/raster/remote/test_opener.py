@@ -537,13 +537,11 @@ def test_a_page_in_place_of_a_mask_is_no_mask(server: RangeServer, pixels: np.nd
     ids=str,
 )
 def test_what_a_host_has_set_for_gdal_changes_nothing(
-    server: RangeServer, pixels: np.ndarray, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    server: RangeServer, pixels: np.ndarray, options: dict[str, str]
 ) -> None:
     with rasterio.open(server.folder / "x.tif.msk", "w", driver="GTiff", **_MASK) as file:
         file.write(np.zeros((1, _SIDE, _SIDE), "uint8"))
         file.update_tags(INTERNAL_MASK_FLAGS_1="2", INTERNAL_MASK_FLAGS_2="2")
-    for name, value in options.items():
-        monkeypatch.setenv(name, value)
     with rasterio.Env(**options), open_dataset(_href(server)) as file:
         np.testing.assert_array_equal(file.read(window=_WINDOW), _part(pixels))
         assert not file.read_masks(1, window=_WINDOW).any()

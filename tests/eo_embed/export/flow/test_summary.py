@@ -68,10 +68,23 @@ def test_lines_come_at_most_every_n_seconds_and_at_the_end() -> None:
     for batch in range(1, 11):
         lines.update(batch, 8 * batch, 8 * batch * 1e6)
     assert stream.getvalue().splitlines() == [
-        "embedding: batch 3 of 10, 24 items, 2.00 items/s, 2.000 km2/s, 28 s left",
-        "embedding: batch 6 of 10, 48 items, 2.00 items/s, 2.000 km2/s, 16 s left",
-        "embedding: batch 9 of 10, 72 items, 2.00 items/s, 2.000 km2/s, 4.0 s left",
-        "embedding: batch 10 of 10, 80 items, 2.00 items/s, 2.000 km2/s",
+        "embedding: batch 3 of 10, 24 items, 24.00 km2, 2.00 items/s, 2.000 km2/s, 28 s left",
+        "embedding: batch 6 of 10, 48 items, 48.00 km2, 2.00 items/s, 2.000 km2/s, 16 s left",
+        "embedding: batch 9 of 10, 72 items, 72.00 km2, 2.00 items/s, 2.000 km2/s, 4.0 s left",
+        "embedding: batch 10 of 10, 80 items, 80.00 km2, 2.00 items/s, 2.000 km2/s",
+    ]
+
+
+def test_the_time_left_of_a_run_that_goes_on_is_not_that_of_batches_passed_over_in_no_time() -> None:
+    stream, clock = io.StringIO(), itertools.count(0, 60)  # a minute a batch
+    lines = ProgressLines(100, every=0, stream=stream, clock=lambda: float(next(clock)))
+    lines.update(91, 1, 2.5e6)
+    lines.update(92, 2, 5e6)
+    assert stream.getvalue().splitlines() == [
+        "embedding: batch 91 of 100, 90 of them passed over, 1 items, 2.50 km2, 0.02 items/s, 0.042 km2/s, "
+        "9 min 00 s left",
+        "embedding: batch 92 of 100, 90 of them passed over, 2 items, 5.00 km2, 0.02 items/s, 0.042 km2/s, "
+        "8 min 00 s left",
     ]
 
 
