@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tqdm import tqdm
 
 from eo_data.catalog.scenes.place_tables import PlaceFailure
 from eo_data.dataset.batch import collate
+from eo_data.dataset.loading.prefetch import prefetched, tensor_bytes
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.opening import Export, open_embeddings
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
@@ -41,7 +43,7 @@ def embedded_one_by_one(run: Run, failures: Sequence[PlaceFailure], *, progress:
     strict = run.request.settings.on_error == "raise"
     _refuse_lost(lost, strict=strict)
     entries: list[Embedded] = []
-    for index in _shown(len(run), progress=progress):
+    for index in _shown(range(len(run)), len(run), progress=progress):
         try:
             entries.append(run.embedded(index))
         except (ValueError, OSError) as error:
@@ -73,14 +75,12 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     lost = [("predict", one.id, one.reason) for one in failures if shard is None or shard.holds(one.id)]
     try:
         exporter.open(len(dataset), lost, cast("DataSet", dataset))
-        for index in _shown(len(dataset), progress=progress):
-            name = dataset.records[index].id
-            try:
-                batch = {"id": [name]} if name in dataset.finished else collate([run.entry(index)])
-            except (ValueError, OSError) as error:
-                exporter.fail(name, str(error))
-                continue
-            exporter.add(batch)
+        with closing(prefetched(_batches(run), tensor_bytes)) as ahead:
+            for name, batch in _shown(ahead, len(dataset), progress=progress):
+                if isinstance(batch, str):
+                    exporter.fail(name, batch)
+                else:
+                    exporter.add(batch)
         exporter.complete(exporter.close())
     finally:
         exporter.release()
@@ -90,8 +90,20 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     return export
 
 
-def _shown(count: int, *, progress: bool) -> Iterator[int]:
-    yield from tqdm(range(count), desc="embedding", disable=not progress or count < 2)
+def _batches(run: Run) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield the id of each record with its batch, or with the reason why it cannot be used."""
+    dataset = run.dataset
+    for index, record in enumerate(dataset.records):
+        try:
+            batch = {"id": [record.id]} if record.id in dataset.finished else collate([run.entry(index)])
+        except (ValueError, OSError) as error:
+            yield record.id, str(error)
+        else:
+            yield record.id, batch
+
+
+def _shown[T](entries: Iterable[T], count: int, *, progress: bool) -> Iterable[T]:
+    return cast("Iterable[T]", tqdm(entries, desc="embedding", total=count, disable=not progress or count < 2))
 
 
 def _refuse_lost(lost: dict[str, str], *, strict: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -64,7 +64,7 @@ class _Ahead[T]:
 
 def prefetched[T](
     source: Iterable[T], size_of: Callable[[T], int], *, count: int = AHEAD, most: int = AHEAD_BYTES
-) -> Iterator[T]:
+) -> Generator[T]:
     """Yield what a source gives, in its order, which one thread takes ahead of it.
 
     The thread ends with the iterator: at its end, when it is closed, and when it is thrown away. An error of the source
@@ -89,11 +89,13 @@ def prefetched[T](
 
 
 def tensor_bytes(batch: Any) -> int:  # noqa: ANN401
-    """Return the bytes of all tensors of a batch."""
+    """Return the bytes of all tensors of a batch, however they are nested."""
     if isinstance(batch, torch.Tensor):
         return batch.nbytes
     if isinstance(batch, Mapping):
         return sum(tensor_bytes(value) for value in batch.values())
+    if isinstance(batch, tuple | list):
+        return sum(tensor_bytes(value) for value in batch)
     return 0
 
 
