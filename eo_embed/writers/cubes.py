@@ -98,8 +98,8 @@ class ZarrWriter:
             If there is no grid, the id cannot name a group, or one item would lie inside another.
         """
         path = item_path(self.folder / f"{GRIDS}{ZARR_SUFFIX}", embedding.id, embedding.layer, "")
-        make_room(path, embedding.id)
         data = as_dataset(embedding, path, self.folder / self.manifest)
+        make_room(path, embedding.id)
         depth, height, width = data["embedding"].shape
         chunks = (depth, min(height, _CHUNK), min(width, _CHUNK))
         write_folder(path, _as_zarr(data, chunks))

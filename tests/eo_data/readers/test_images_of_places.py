@@ -15,7 +15,7 @@ from pyproj import CRS, Transformer
 from small_files import constant_bands, hrefs, image_reader, record_of
 
 from eo_data.catalog.records import Record, SceneFiles
-from eo_data.catalog.tiles import tiled
+from eo_data.catalog.tiles import Tiling, tiled
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.sample import SampleError
 from eo_data.readers.images import ImageReader
@@ -166,9 +166,9 @@ def test_tiles_of_a_place_are_the_same_pixels_as_the_whole(write_tif: Callable[.
     on = PixelGrid(64, 64, Affine(10, 0, 736000, 0, -10, 5100000), CRS.from_epsg(32632).to_wkt())
     record = place([[path]], on)
     reader = image_reader()
-    assert reader.size(record) == (64, 64)
+    assert (reader.grid(record).height, reader.grid(record).width) == (64, 64)
     whole = reader.read(record).raster
-    for tile in tiled([record], 32, 16, reader.size):
+    for tile in tiled([record], Tiling(32, 16), lambda _: (64, 64)):
         window = tile.window
         assert window is not None
         part = reader.read(tile).raster

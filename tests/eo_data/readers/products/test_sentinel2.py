@@ -170,7 +170,8 @@ def test_a_window_is_that_part_of_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(part.pixels, whole.pixels[:, 38:70, 52:84], atol=1e-6)
     assert part.transform is not None
     assert (part.transform.c, part.transform.f) == (LEFT + 520, TOP - 380)
-    assert reader.size(record_of(product)) == (120, 120)
+    grid = reader.grid(record_of(product))
+    assert (grid.height, grid.width) == (120, 120)
 
 
 def test_a_raster_that_lies_elsewhere_than_its_product_says_is_refused(tmp_path: Path) -> None:
@@ -413,7 +414,7 @@ def test_a_data_module_takes_products_where_it_takes_files(tmp_path: Path) -> No
         "in/{id}.SAFE", ["B02", "B05"], sensor="sentinel2_l2a", unit="digital_number", cloud_band="SCL", dated=True
     )
     plain = DatasetNormalise({"S2": [0.1, 0.1]}, {"S2": [1.0, 1.0]})
-    data = ChipSplits(str(tmp_path), {"S2": source}, plain, tile=64).dataset("predict")
+    data = ChipSplits(str(tmp_path), {"S2": source}, plain, tile=64, halo=0).dataset("predict")
     assert {record.raster_id or record.id for record in data.records} == set(names)
     assert len(data.records) == 8
     sample = data.read(0)
