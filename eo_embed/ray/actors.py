@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,8 +180,11 @@ def _result(ref: Any) -> Any:  # noqa: ANN401
         raise error.cause from error
 
 
-def started(address: str | None, options: Mapping[str, Any]) -> bool:
-    """Connect to Ray unless this process is connected; return whether it was not.
+@contextmanager
+def connected(address: str | None, options: Mapping[str, Any]) -> Iterator[None]:
+    """Be connected to Ray, and leave it as it was: a connection of the caller stays.
+
+    Ray ends the process on SIGTERM in its own way; what the signal did before, it does again afterwards.
 
     Parameters
     ----------
@@ -188,9 +194,16 @@ def started(address: str | None, options: Mapping[str, Any]) -> bool:
         Of that.
     """
     if ray.is_initialized():
-        return False
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
     if address is None:
         ray.init(include_dashboard=False, **options)
     else:
         ray.init(address=address)
-    return True
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -142,17 +142,14 @@ def _lead(
     tries: int,
 ) -> str:
     """Have everything done that is not finished, and complete the export."""
-    import ray  # noqa: PLC0415  (an extra)
-
-    from eo_embed.ray.actors import Pool, started  # noqa: PLC0415
+    from eo_embed.ray.actors import Pool, connected  # noqa: PLC0415
 
     batches, skipped = unfinished(built)
     work = Work(batches, tries)
     if not batches:
         return exporter.complete(skipped)
     exporter.go_on()
-    ours = started(address, local)
-    try:
+    with connected(address, local):
         pool = Pool(recipe, concurrency, each, FolderLock(exporter.folder).holder(), tries + 1)
         lines = ProgressLines(len(batches))
         try:
@@ -160,9 +157,6 @@ def _lead(
                 lines.update(number, counts.done, counts.area_m2)
         finally:
             pool.end()
-    finally:
-        if ours:
-            ray.shutdown()
     for name, reason in pool.given_up.items():
         exporter.fail(name, reason)
     return exporter.complete(exporter.close() + pool.counts + skipped)

@@ -178,6 +178,8 @@ def main(how: str, place: Path, sizes: int) -> None:
         most = (
             sum(len(content) + 4096 for content in whole.values()) if how == "disk" else max(map(len, whole.values()))
         )
+        if how == "disk" and kind in ("raster", "raster in Zarr"):
+            most *= 4  # the work file and the overviews lie beside what is made of them
         for i in range(sizes):
             size = (most + 32768) * i // (sizes - 1)
             hindered = filled(place, size) if how == "disk" else limited(size)

@@ -123,9 +123,9 @@ def own_store() -> OwnStore | None:
     ValueError
         If a file of profiles cannot be read, the endpoint is no address, or who pays is not understood.
     """
-    unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in _YES
-    keys = None if unsigned else own_keys()
-    if keys is None and not unsigned:
+    # Keys count where there are some: TerraTorch's command line asks for unsigned requests, whatever the user said.
+    keys = own_keys()
+    if keys is None and os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() not in _YES:
         return None
     config = profile("AWS_CONFIG_FILE", "config", "profile ")
     return OwnStore(_endpoint(config), _region(config), keys, _pays())

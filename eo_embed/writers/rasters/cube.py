@@ -76,6 +76,10 @@ def write_group(work: WorkFile, path: Path, tags: Mapping[str, str], before: Cal
                 shutil.rmtree(path)
 
         put_in_place(partial, path, check)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

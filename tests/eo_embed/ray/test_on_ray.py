@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,11 @@ def cluster() -> Iterator[None]:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", os.pathsep.join(found))
         warnings.simplefilter("ignore")
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()
+        signal.signal(signal.SIGTERM, before)  # Ray's own would end the tests that come after these in its way
 
 
 def in_one_process(recipe: StandInRecipe) -> None:

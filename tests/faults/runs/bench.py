@@ -102,7 +102,7 @@ def broken(bench: Bench, plan: Plan) -> str:
         return ""
     whole = open_embeddings(bench.whole_at(plan))
     own = open_embeddings(plan.out, allow_incomplete=True)
-    for id_, layer in own._grids:
+    for id_, layer in own.grid_files:
         try:
             same = own.grid(id_, layer).equals(whole.grid(id_, layer))
         except Exception as error:  # noqa: BLE001  (whatever the reader says of it)

@@ -169,7 +169,7 @@ def content(out: Path) -> dict[str, Any]:
     found["inputs"] = _timeless(_inputs(manifest, out))
     table = out / "embeddings.parquet"
     found["rows"] = [] if not table.is_file() else pq.read_table(table).to_pylist()
-    for id_, layer in sorted(own._grids):
+    for id_, layer in sorted(own.grid_files):
         grid = own.grid(id_, layer)
         texts = {key: str(value) for key, value in grid.attrs.items()}
         digest = hashlib.sha256(np.ascontiguousarray(grid.values).tobytes()).hexdigest()

@@ -118,6 +118,14 @@ def test_a_bucket_whose_reader_pays_asks_for_the_word_that_says_so(
         _read()
 
 
+def test_keys_count_though_terratorch_asks_for_unsigned_requests(
+    store: Store, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command line sets the variable for every run, so that a private bucket could never be read."""
+    monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+    np.testing.assert_array_equal(_read(), pixels)
+
+
 def test_a_public_bucket_is_read_without_keys(
     store: Store, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
