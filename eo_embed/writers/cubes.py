@@ -195,7 +195,8 @@ def _of_dataset(data: xr.Dataset, cells: Cells | None) -> StoredGrid:
     names = tuple(json.loads(data.attrs.get("names", "[]")))
     grid = data["embedding"]
     stored = (grid if cells is None else grid[:, *cells.slices]).values
-    return StoredGrid(stored, grid.shape[1:], None, transform, mapping.get("crs_wkt"), names, data.attrs)
+    shape = grid.sizes["y"], grid.sizes["x"]
+    return StoredGrid(stored, shape, None, transform, mapping.get("crs_wkt"), names, data.attrs)
 
 
 def as_dataset(embedding: Embedding, path: Path, manifest: Path) -> xr.Dataset:
