@@ -261,7 +261,7 @@ class Exporter:
             return
         self.go_on()
         with torch.no_grad():
-            features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
+            features = to_host(self.encoder(image, **extras_of(batch)), samples, self.settings.pooling)
         run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
 
     def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:

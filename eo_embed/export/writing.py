@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.flow.transfer import OwnCells
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.rasters.makers import MAKERS, RasterWriter
 from eo_embed.writers.rasters.work import Part
-from eo_models.features import Features
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class ItemWriter:
         self.dimensions = 0
         self.gsd = 0.0
 
-    def write(self, features: Sequence[Features], samples: Sequence[SampleGrid]) -> Written:
+    def write(self, features: Sequence[OwnCells], samples: Sequence[SampleGrid]) -> Written:
         """Write a batch.
 
         Parameters
         ----------
-        features : sequence of Features
-            Those of each layer, in the order of the settings.
+        features : sequence of OwnCells
+            What each layer gave, on the CPU, in the order of the settings.
         samples : sequence of SampleGrid
             The samples of the batch, in order.
 
