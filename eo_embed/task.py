@@ -17,7 +17,7 @@ from eo_embed.export.facts import check_same_inputs_as_training, export_facts, r
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
-from eo_embed.guard import EndOfRun
+from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.checkpoints import sha256_of_weights
@@ -144,8 +144,13 @@ class EmbeddingTask(BaseTask):
         raise ValueError(msg)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Give the folder back and stop cleanly, whatever ends the run."""
-        return [EndOfRun()]
+        """Give the folder back and stop cleanly, whatever ends the run; say in its bar how much ground is done."""
+        return [EndOfRun(), GroundInBar()]
+
+    @property
+    def ground(self) -> str:
+        """What a bar says of the ground that is written so far; empty if that is unknown."""
+        return "" if self._exporter is None else self._exporter.ground
 
     def setup(self, stage: str) -> None:
         """Open the export before anything is read, so that what is finished need not be.

@@ -228,6 +228,12 @@ class Exporter:
         """Say how many batches this process will get, for its progress lines."""
         self._opened().progress.total = batches
 
+    @property
+    def ground(self) -> str:
+        """What a bar says of the ground that is written so far, such as ``12.30 km2, 0.410 km2/s``; may be empty."""
+        run = self._opened()
+        return run.progress.ground(run.written.area_m2)
+
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and have it written, unless all of it has been written before.
 

@@ -151,7 +151,7 @@ def _lead(
     exporter.go_on()
     with connected(address, local):
         pool = Pool(recipe, concurrency, each, FolderLock(exporter.folder).holder(), tries + 1)
-        lines = ProgressLines(len(batches))
+        lines = ProgressLines(len(batches), bar=False)
         try:
             for number, counts in enumerate(pool.work_off(work), 1):
                 lines.update(number, counts.done, counts.area_m2)
