@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from eo_core.config import config_text
 from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
+from eo_data.dataset.contract import extras_of
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
 from eo_embed.export.flow.summary import Counts
@@ -235,6 +236,13 @@ class EmbeddingTask(BaseTask):
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0, dataloader_idx: int = 0) -> None:
         """Encode a batch and write it, unless all of it has been written before."""
         self._opened().add(batch)
+
+    def encode(self, batch: Mapping[str, Any]) -> object:
+        """Encode a batch as `predict_step` does, and write nothing: data modules measure what memory that takes."""
+        precision = self.trainer.precision_plugin
+        moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
+        with precision.predict_step_context():
+            return self._extractor()(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.
