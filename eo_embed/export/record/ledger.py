@@ -175,7 +175,7 @@ class Ledger:
         if path.exists():
             msg = f"{path} is there already: another run writes to {self.folder}. Let one run at a time write there."
             raise ValueError(msg)
-        write_text(path, json.dumps(entries, allow_nan=False))
+        write_text(path, json.dumps(entries, default=plain_values, allow_nan=False))
         self.next_number += 1
 
     def inputs(self) -> Iterator[dict[str, Any]]:
@@ -281,7 +281,7 @@ class Ledger:
         return len(current.content["earlier_runs"]) + current.is_complete
 
     def _entry(self, item: Mapping[str, Any], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        files = [Path(file).as_posix() for file in item["files"]]
+        files = list(map(str, item["files"]))
         own_files = [file for file in files if file != raster_file({**item, "files": files})]
         for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
@@ -298,8 +298,7 @@ class Ledger:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
         written = {file: states[file] for file in own_files}
-        entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
-        return entry
+        return {"layer": "", **own, "files": files, "written": written, "run": self._run}
 
     def _finished_entries(self) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
