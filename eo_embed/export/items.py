@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,13 +87,13 @@ class Item:
         names = band_names(own, len(own.grid))
         return Whole(self.sample.raster_id, own.layer, shape, dtype, place.transform, own.crs, names)
 
-    def entry(self, files: Sequence[Path], folder: Path, part: Part | None = None) -> dict[str, Any]:
-        """Return what the ledger and the manifest hold of the item, whose files lie below ``folder``."""
+    def entry(self, files: Sequence[str], part: Part | None = None) -> dict[str, Any]:
+        """Return what the ledger and the manifest hold of the item, with its files relative to the export's folder."""
         own = self.embedding
         return {
             "id": own.id,
             "layer": own.layer,
-            "files": [path.relative_to(folder).as_posix() for path in files],
+            "files": list(files),
             **_made_of(self.sample, own),
             "dates": [day.isoformat() for day in own.dates],
             "valid_fraction": own.valid_fraction,
