@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from eo_data.catalog.hrefs import Href
 from eo_data.dataset.sample_grid import SampleGrid
 from eo_data.raster.georeference import ROUNDING
 from eo_embed.export.flow.transfer import OwnCells
@@ -146,6 +148,30 @@ def items_of(layer: str, features: OwnCells, samples: Sequence[SampleGrid], sett
         gsd = 0.0 if grid is None else (sample.area / int(np.prod(embedding.shape))) ** 0.5
         place = None if embedding.grid is None or shape is None else _place(sample, shape, embedding.shape)
         yield Item(embedding, sample, dimensions, gsd, place)
+
+
+def with_names(sample: SampleGrid, root: Path | None, *, absolute: bool) -> SampleGrid:
+    """Return a sample whose files are named as manifest, tables and tags shall name them.
+
+    Parameters
+    ----------
+    sample : SampleGrid
+        The sample.
+    root : Path or None
+        Folder of the data set.
+    absolute : bool
+        Whether names tell where they are, not only from the root on.
+    """
+    if not absolute:
+        return replace(sample, sources=tuple(Href(source).relative(root) for source in sample.sources))
+    if root is None or sample.inputs is None:
+        return sample
+    places = {file["path"]: root.absolute() / file["path"] for file in sample.inputs["files"]}
+    files = [
+        file | ({"path": places[file["path"]].as_posix()} if places[file["path"]].exists() else {})
+        for file in sample.inputs["files"]
+    ]
+    return replace(sample, inputs={**sample.inputs, "files": files})
 
 
 def _place(sample: SampleGrid, cells: tuple[int, int], shape: tuple[int, int]) -> RasterPlace | None:

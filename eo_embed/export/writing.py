@@ -51,6 +51,8 @@ class ItemWriter:
 
     Attributes
     ----------
+    again : collection of (str, str)
+        As given.
     dimensions : int
         Numbers in a vector of the last item; 0 before the first.
     gsd : float
@@ -60,7 +62,7 @@ class ItemWriter:
     def __init__(
         self, folder: Path, settings: ExportSettings, rank: int, again: Collection[tuple[str, str]] = ()
     ) -> None:
-        self._folder, self._settings, self._rank = folder, settings, rank
+        self._folder, self._settings, self._rank, self.again = folder, settings, rank, again
         self._grids = settings.format.writer(folder, settings.encoding)
         takes_tiles = settings.format.name in MAKERS
         self._rasters = RasterWriter(folder, settings.format, again) if takes_tiles else None

@@ -23,9 +23,10 @@ from eo_core.fingerprint import plain_values
 from eo_core.memory import in_order
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
+from eo_embed.export.record.tiles_together import TilesTogether
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file
-from eo_embed.writers.rasters.work import WORK, WorkFile
+from eo_embed.writers.rasters.work import WORK, WorkFile, remove_other_work
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -62,7 +63,7 @@ class Ledger:
         self._adopted: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]] | None = None
 
     def finished(self) -> dict[Key, list[str]]:
-        """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
+        """Return what `review` does first, whatever has become of the inputs."""
         return self.review()[0]
 
     def review(
@@ -103,6 +104,7 @@ class Ledger:
         ValueError
             If an entry cannot be read.
         """
+        self._unfinished.clear()
         inputs = InputCheck(known, root, verify, before)
         tiles = intact_tiles(self.folder, (entry for _, entry, _ in self._newest()))
         outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
@@ -119,12 +121,11 @@ class Ledger:
                 found[key] = list(entry["files"])
             else:
                 self._unfinished[key] = entry
-        # The file of a raster is made of all its tiles: if it has no work file any more, they are made again together.
         ids = {key[0] for key in found}
         broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
-        broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
-        for key, entry, _ in self._newest() if broken else ():
-            if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
+        others = TilesTogether.of(self._unfinished.values(), broken, tiles, seen)
+        for key, entry, _ in self._newest() if others.broken else ():
+            if others.again(entry):
                 self._unfinished[key] = entry
                 found.pop(key, None)
         return found, Review(*(tuple(seen[fate]) for fate in get_args(Fate)))
@@ -147,8 +148,7 @@ class Ledger:
         if not items:
             return
         keys = [(item["id"], item.get("layer", "")) for item in items]
-        repeated = [key for key, count in Counter(keys).items() if count > 1]
-        if repeated:
+        if repeated := [key for key, count in Counter(keys).items() if count > 1]:
             msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
         states: dict[str, dict[str, Any]] = {}
@@ -191,7 +191,6 @@ class Ledger:
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
     def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
-        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
         begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
         return begun or (self.folder / file).exists()
 
@@ -209,6 +208,11 @@ class Ledger:
     def rasters_again(self) -> set[Key]:
         """Return id and layer of rasters with tiles that are to be made again."""
         return {(entry["raster_id"], entry["layer"]) for entry in self._unfinished.values() if raster_file(entry)}
+
+    def remove_outdated_work(self) -> bool:
+        """Remove work files of which no tile counts: of other rasters, by now. Say if any; then look at all again."""
+        tiles = (entry for _, entry in self._finished_entries() if raster_file(entry))
+        return remove_other_work(self.folder, map(_raster_of, tiles))
 
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
@@ -285,12 +289,10 @@ class Ledger:
         for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
                 states[file] = state
-        missing = [file for file in own_files if file not in states]
-        if not files or missing:
+        if (missing := [file for file in own_files if file not in states]) or not files:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
-        own = {key: value for key, value in item.items() if key != "inputs"}
-        inputs = item.get("inputs")
+        own, inputs = {key: value for key, value in item.items() if key != "inputs"}, item.get("inputs")
         if inputs is None:
             own["sources"] = [{"path": str(path), **_plain_state(path)} for path in item.get("sources", ())]
         else:
@@ -390,8 +392,7 @@ def _raster_of(entry: Mapping[str, Any]) -> Key:
 
 
 def _plain_state(path: str | Path) -> dict[str, Any]:
-    state = file_state(path)
-    return {} if state is None else state.plain()
+    return {} if (state := file_state(path)) is None else state.plain()
 
 
 def _key(found: Sequence[Any]) -> Key:
