@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -132,7 +133,7 @@ class SampleGrid:
         ring = [to_map(self.transform, *corner) for corner in (*corners, (columns.start, rows.stop))]
         return not shapely.Polygon(ring).intersection(self.region).area
 
-    @property
+    @functools.cached_property
     def area(self) -> float:
         """Ground of the sample in square metres, of a tile what it stands for; 0 without a georeference."""
         if self.transform is None or not self.crs:

@@ -13,7 +13,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,9 +23,10 @@ from eo_core.fingerprint import plain_values
 from eo_core.memory import in_order
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
+from eo_embed.export.record.tiles_together import TilesTogether
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file
-from eo_embed.writers.rasters.work import WORK, WorkFile
+from eo_embed.writers.rasters.work import WORK, WorkFile, remove_other_work
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -59,9 +60,10 @@ class Ledger:
         self._unfinished: dict[Key, dict[str, Any]] = {}
         #: State of the files of samples of a data set that moved.
         self._moved: dict[str, list[dict[str, Any]]] = {}
+        self._adopted: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]] | None = None
 
     def finished(self) -> dict[Key, list[str]]:
-        """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
+        """Return what `review` does first, whatever has become of the inputs."""
         return self.review()[0]
 
     def review(
@@ -102,6 +104,7 @@ class Ledger:
         ValueError
             If an entry cannot be read.
         """
+        self._unfinished.clear()
         inputs = InputCheck(known, root, verify, before)
         tiles = intact_tiles(self.folder, (entry for _, entry, _ in self._newest()))
         outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
@@ -118,12 +121,11 @@ class Ledger:
                 found[key] = list(entry["files"])
             else:
                 self._unfinished[key] = entry
-        # The file of a raster is made of all its tiles: if it has no work file any more, they are made again together.
         ids = {key[0] for key in found}
         broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
-        broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
-        for key, entry, _ in self._newest() if broken else ():
-            if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
+        others = TilesTogether.of(self._unfinished.values(), broken, tiles, seen)
+        for key, entry, _ in self._newest() if others.broken else ():
+            if others.again(entry):
                 self._unfinished[key] = entry
                 found.pop(key, None)
         return found, Review(*(tuple(seen[fate]) for fate in get_args(Fate)))
@@ -146,8 +148,7 @@ class Ledger:
         if not items:
             return
         keys = [(item["id"], item.get("layer", "")) for item in items]
-        repeated = [key for key, count in Counter(keys).items() if count > 1]
-        if repeated:
+        if repeated := [key for key, count in Counter(keys).items() if count > 1]:
             msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
         states: dict[str, dict[str, Any]] = {}
@@ -155,27 +156,25 @@ class Ledger:
         for key in keys:
             self._unfinished.pop(key, None)
 
-    def adopt(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Note items as finished that another export has made, and whose files are in place here.
+    def adopt(self, entries: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]]) -> None:
+        """Take items as finished that other exports have made, and whose files are in place here.
+
+        They are not recorded: what a crash leaves is begun again.
 
         Parameters
         ----------
-        entries : sequence of mapping
-            Of its manifest, with the files as they are named here.
-
-        Raises
-        ------
-        ValueError
-            If another run writes to the folder.
+        entries : callable
+            Gives the entries of their manifests, sorted by id and layer, with the files as they are named here; of each
+            what is asked for, as `Manifest.items`.
         """
-        self._write([{**entry, "run": self._run} for entry in entries])
+        self._adopted = entries
 
     def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         path = self.folder / PROGRESS / f"{self.rank}-{self.next_number:06d}.json"
         if path.exists():
             msg = f"{path} is there already: another run writes to {self.folder}. Let one run at a time write there."
             raise ValueError(msg)
-        write_text(path, json.dumps(entries, allow_nan=False))
+        write_text(path, json.dumps(entries, default=plain_values, allow_nan=False))
         self.next_number += 1
 
     def inputs(self) -> Iterator[dict[str, Any]]:
@@ -192,13 +191,12 @@ class Ledger:
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
     def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
-        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
         begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
         return begun or (self.folder / file).exists()
 
     def rows(self) -> Iterator[tuple[Key, str]]:
         """Yield which table, a part or that of an earlier run, holds the vector of each finished item; as `inputs`."""
-        for key, entry in self._finished_entries():
+        for key, entry in self._finished_entries(("id", "layer", "files")):
             yield from itertools.islice(((key, file) for file in entry["files"] if file.endswith(_TABLE)), 1)
 
     def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
@@ -210,6 +208,11 @@ class Ledger:
     def rasters_again(self) -> set[Key]:
         """Return id and layer of rasters with tiles that are to be made again."""
         return {(entry["raster_id"], entry["layer"]) for entry in self._unfinished.values() if raster_file(entry)}
+
+    def remove_outdated_work(self) -> bool:
+        """Remove work files of which no tile counts: of other rasters, by now. Say if any; then look at all again."""
+        tiles = (entry for _, entry in self._finished_entries() if raster_file(entry))
+        return remove_other_work(self.folder, map(_raster_of, tiles))
 
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
@@ -281,28 +284,28 @@ class Ledger:
         return len(current.content["earlier_runs"]) + current.is_complete
 
     def _entry(self, item: Mapping[str, Any], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        files = [Path(file).as_posix() for file in item["files"]]
+        files = list(map(str, item["files"]))
         own_files = [file for file in files if file != raster_file({**item, "files": files})]
         for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
                 states[file] = state
-        missing = [file for file in own_files if file not in states]
-        if not files or missing:
+        if (missing := [file for file in own_files if file not in states]) or not files:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
-        own = {key: value for key, value in item.items() if key != "inputs"}
-        inputs = item.get("inputs")
+        own, inputs = {key: value for key, value in item.items() if key != "inputs"}, item.get("inputs")
         if inputs is None:
             own["sources"] = [{"path": str(path), **_plain_state(path)} for path in item.get("sources", ())]
         else:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
         written = {file: states[file] for file in own_files}
-        entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
-        return entry
+        return {"layer": "", **own, "files": files, "written": written, "run": self._run}
 
-    def _finished_entries(self) -> Iterator[tuple[Key, dict[str, Any]]]:
+    def _finished_entries(self, needed: Sequence[str] | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
+        if self._adopted is not None:
+            yield from (((entry["id"], entry["layer"]), entry) for entry in self._adopted(needed))
+            return
         for key, entry, _ in self._newest():
             if key not in self._unfinished or entry.get("run", 0) > self._unfinished[key].get("run", 0):
                 yield key, entry | ({"sources": self._moved[key[0]]} if self._moved.get(key[0]) else {})
@@ -389,8 +392,7 @@ def _raster_of(entry: Mapping[str, Any]) -> Key:
 
 
 def _plain_state(path: str | Path) -> dict[str, Any]:
-    state = file_state(path)
-    return {} if state is None else state.plain()
+    return {} if (state := file_state(path)) is None else state.plain()
 
 
 def _key(found: Sequence[Any]) -> Key:
