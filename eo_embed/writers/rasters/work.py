@@ -7,7 +7,6 @@ before the end: of each tile a checksum is kept, by which a later run knows what
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zlib
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from affine import Affine
 
-from eo_core.files import partial_path, place_if_first, remove_partial, write_text
+from eo_core.files import file_named, partial_path, place_if_first, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
 
@@ -101,17 +100,6 @@ class Whole:
         return cls(**plain)
 
 
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of errors of an open file which file it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
 class RawCells:
     """A raw file of cells ``(D, h, w)``, one band after the other.
 
@@ -137,7 +125,7 @@ class RawCells:
             If it cannot be made.
         """
         with (
-            _named(self.path),
+            file_named(self.path),
             os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
         ):
             file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
@@ -155,7 +143,7 @@ class RawCells:
         size, start = columns * self.dtype.itemsize, 0
         if columns == self.shape[2]:  # whole rows follow one another
             rows, size = 1, size * rows
-        with _named(self.path), self.path.open("rb+", buffering=0) as file:
+        with file_named(self.path), self.path.open("rb+", buffering=0) as file:
             for plane in range(band, band + depth):
                 for line in range(row, row + rows):
                     place = self._offset(plane, line, column)
