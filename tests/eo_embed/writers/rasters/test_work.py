@@ -21,10 +21,10 @@ def _written(folder: Path, windows: list[tuple[int, int, int, int]]) -> tuple[Wo
 
 
 def _all(work: WorkFile) -> np.ndarray:
-    return np.fromfile(work.path, np.float32).reshape(WHOLE.shape)
+    return np.moveaxis(np.fromfile(work.path, np.float32).reshape(7, 9, 3), -1, 0)
 
 
-def test_tiles_in_any_order_lie_band_by_band(tmp_path: Path) -> None:
+def test_tiles_in_any_order_lie_cell_by_cell(tmp_path: Path) -> None:
     work, parts = _written(tmp_path, WINDOWS[::-1])
     np.testing.assert_array_equal(_all(work), VALUES)
     assert all(work.intact(parts))
@@ -33,7 +33,7 @@ def test_tiles_in_any_order_lie_band_by_band(tmp_path: Path) -> None:
 def test_spoilt_cells_are_noticed_and_only_theirs(tmp_path: Path) -> None:
     work, parts = _written(tmp_path, WINDOWS)
     with work.path.open("rb+") as file:
-        file.seek((2 * 7 * 9 + 1 * 9 + 6) * 4)  # band 2, row 1, column 6: of the second tile
+        file.seek(((1 * 9 + 6) * 3 + 2) * 4)  # band 2, row 1, column 6: of the second tile
         file.write(b"abcd")
     assert work.intact(parts) == [True, False, True, True]
     work.path.write_bytes(work.path.read_bytes()[:-8])
