@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from eo_core.files import file_named
 
 #: Bands whose numbers of a cell lie side by side. Were it one, most pages of the disk would hold cells of as many tiles
 #: as a row of tiles has, and be sent to the disk again and again while these are written; with all bands, GDAL would
@@ -15,17 +16,6 @@ import numpy as np
 _TOGETHER = 16
 #: Bytes that are looked at together, so that memory does not grow with the raster.
 _AT_ONCE = 8 << 20
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of errors of an open file which file it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def groups_of(depth: int, first: int = 0) -> list[range]:
@@ -68,7 +58,7 @@ class RawCells:
             If it cannot be made.
         """
         with (
-            _named(self.path),
+            file_named(self.path),
             os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
         ):
             file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
@@ -81,7 +71,7 @@ class RawCells:
         OSError
             If the file is not there, or cannot take them.
         """
-        with _named(self.path), self.path.open("rb+", buffering=0) as file:
+        with file_named(self.path), self.path.open("rb+", buffering=0) as file:
             for group in self.groups:
                 if band <= group.start < band + len(cells):
                     own = np.moveaxis(cells[group.start - band : group.stop - band], 0, -1)
