@@ -17,7 +17,7 @@ import rasterio
 import torch
 from affine import Affine
 from rio_cogeo import cog_validate
-from same_exports import assert_same_exports
+from same_exports import assert_same_exports, assert_same_values
 from tiled_runs import CELLS, FORMATS, encode, export, write_raster
 
 from eo_data.catalog.shards import Shard
@@ -166,6 +166,9 @@ def test_a_raster_that_is_of_another_size_by_now_is_made_again(
     export(root, tmp_path / "out")
     export(root, tmp_path / "whole")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+    if most is None:  # the bounding box of the table is still that of all its row groups
+        assert_same_values(tmp_path / "out", tmp_path / "whole")
+        return
     assert_same_exports(tmp_path / "out", tmp_path / "whole", resumed=True)
 
 
