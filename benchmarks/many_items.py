@@ -84,14 +84,14 @@ def embeddings(numbers: np.ndarray, dimensions: int) -> Iterator[Embedding]:
         yield Embedding(name, "", vector, None, None, place, CRS, (1, 1), (day,), (f"{name}/B02.tif",))
 
 
-def entry_of(item: Embedding, part: Path, folder: Path) -> dict[str, Any]:
+def entry_of(item: Embedding, part: str) -> dict[str, Any]:
     """What a run hands to the ledger of an item."""
     source = {"path": item.sources[0], "size": 2_000_000, "mtime": 1.7e9, "ctime": 1.7e9, "digest": "0" * 32}
     days = [day.isoformat() for day in item.dates]
     return {
         "id": item.id,
         "layer": item.layer,
-        "files": [part.relative_to(folder).as_posix()],
+        "files": [part],
         "inputs": {"files": [source], "dates": {"s2": days}},
         "dates": days,
         "valid_fraction": 1.0,
@@ -123,8 +123,8 @@ def write(whole: Path, index: int, shards: int, batch: int, dimensions: int) -> 
     parts = PartWriter(folder, 0, dimensions)
     for first in range(0, len(numbers), batch):
         items = list(embeddings(numbers[first : first + batch], dimensions))
-        part = parts.write(items)
-        ledger.record([entry_of(item, part, folder) for item in items])
+        part = parts.write(items).relative_to(folder).as_posix()
+        ledger.record([entry_of(item, part) for item in items])
     written, before, left = time.perf_counter() - start, peak(), content(folder)
     counts = Counts(len(numbers), area_m2=len(numbers) * SIDE * SIDE)
     complete(settings, manifest, ledger, Failures(folder).merge(), counts, dimensions)

@@ -36,7 +36,7 @@ from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.ledger import Key, Ledger
 from eo_embed.export.record.manifest import Manifest
-from eo_embed.export.record.review import DataSet, inputs_of
+from eo_embed.export.record.review import DataSet, inputs_of, made_together
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
@@ -228,7 +228,7 @@ class Exporter:
         )
         before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        seen_by = (known, self.root, self.settings.verify, before, self._together(dataset))
+        seen_by = (known, self.root, self.settings.verify, before, made_together(dataset, self.settings.dtype))
         finished, review = ledger.review(*seen_by)
         if self.rank == 0 and ledger.remove_outdated_work():
             finished, review = ledger.review(*seen_by)
@@ -251,15 +251,15 @@ class Exporter:
         self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, ProgressLines(None))
         return self._run
 
-    def _together(self, dataset: DataSet | None) -> dict[str, str]:
-        """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
-        if dataset is None or self.settings.encoding.dtype != "int8":
-            return {}
-        return {record.id: record.raster_id for record in dataset.records}
-
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""
         self._opened().progress.total = batches
+
+    @property
+    def ground(self) -> str:
+        """What a bar says of the ground that is written so far, such as ``12.30 km2, 0.410 km2/s``; may be empty."""
+        run = self._opened()
+        return run.progress.ground(run.written.area_m2)
 
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and have it written, unless all of it has been written before.
@@ -297,7 +297,7 @@ class Exporter:
             return
         self.go_on()
         with torch.no_grad():
-            features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
+            features = to_host(self.encoder(image, **extras_of(batch)), samples, self.settings.pooling)
         run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
 
     def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:

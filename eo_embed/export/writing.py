@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.flow.transfer import OwnCells
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.rasters.makers import MAKERS, RasterWriter
 from eo_embed.writers.rasters.work import Part
-from eo_models.features import Features
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class ItemWriter:
         self.dimensions = 0
         self.gsd = 0.0
 
-    def write(self, features: Sequence[Features], samples: Sequence[SampleGrid]) -> Written:
+    def write(self, features: Sequence[OwnCells], samples: Sequence[SampleGrid]) -> Written:
         """Write a batch.
 
         Parameters
         ----------
-        features : sequence of Features
-            Those of each layer, in the order of the settings.
+        features : sequence of OwnCells
+            What each layer gave, on the CPU, in the order of the settings.
         samples : sequence of SampleGrid
             The samples of the batch, in order.
 
@@ -87,7 +87,7 @@ class ItemWriter:
         OSError
             If a file cannot be written.
         """
-        written: list[tuple[Item, list[Path], Part | None]] = []
+        written: list[tuple[Item, list[str], Part | None]] = []
         faults = []
         for name, feature in zip(self._settings.layer_names, features, strict=True):
             for item in items_of(name, feature, samples, self._settings):
@@ -98,24 +98,37 @@ class ItemWriter:
                 self.dimensions, self.gsd = item.dimensions, item.gsd
                 written.append((item, files, cells))
         table = self._write_vectors([item for item, _, _ in written])
-        entries = tuple(item.entry([*files, *table], self._folder, cells) for item, files, cells in written)
+        entries = tuple(item.entry([*files, *table], cells) for item, files, cells in written)
         return Written(entries, tuple(faults), sum(item.cells for item, _, _ in written))
 
-    def _write_grid(self, item: Item) -> tuple[list[Path], Part | None]:
-        """Write the grid of an item: that of a tile into its raster, if the format can do that."""
+    def _write_grid(self, item: Item) -> tuple[list[str], Part | None]:
+        """Write the grid of an item: that of a tile into its raster, if the format can do that; return its file."""
         own = item.embedding
         if own.grid is None or not self._settings.writes_grids:
             return [], None
-        whole = None if self._rasters is None else item.whole(self._settings.encoding.dtype)
+        whole = None if self._rasters is None else item.whole(self._settings)
         if self._rasters is None or whole is None or item.place is None:
-            return [self._grids.write(own)], None
-        file, part = self._rasters.write(whole, own.grid, item.place.row, item.place.column)
-        return [file], part
+            if item.sample.blended is not None:
+                msg = (
+                    f"{own.id}: blend: feather makes one file of all tiles of a raster, for which it needs a place on "
+                    f"the map and grid_format: {' or '.join(MAKERS)} (got {self._settings.grid_format}). Leave blend "
+                    "out: cores are then kept as they are."
+                )
+                raise ValueError(msg)
+            return [self._name(self._grids.write(own))], None
+        cells = (own.grid, item.place.row, item.place.column) if item.around is None else item.around
+        file, part = self._rasters.write(whole, *cells)
+        return [self._name(file)], part
 
-    def _write_vectors(self, items: Sequence[Item]) -> list[Path]:
+    def _write_vectors(self, items: Sequence[Item]) -> list[str]:
         vectors = [item.embedding.pooled for item in items if item.embedding.pooled is not None]
         if not vectors:
             return []
         if self._parts is None:
             self._parts = PartWriter(self._folder, self._rank, len(vectors[0]))
-        return [self._parts.write([item.embedding for item in items if item.embedding.pooled is not None])]
+        part = self._parts.write([item.embedding for item in items if item.embedding.pooled is not None])
+        return [self._name(part)]
+
+    def _name(self, file: Path) -> str:
+        """Return a file relative to the folder."""
+        return file.relative_to(self._folder).as_posix()

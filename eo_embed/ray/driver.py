@@ -155,7 +155,7 @@ def _lead(
         exporter.go_on()
         driver = Driver(FolderLock(exporter.folder).holder(), frozenset(exporter.rasters_again))
         pool = Pool(recipe, concurrency, each, driver, tries + 1)
-        lines = ProgressLines(len(batches))
+        lines = ProgressLines(len(batches), bar=False)
         try:
             for number, counts in enumerate(pool.work_off(work), 1):
                 lines.update(number, counts.done, counts.area_m2)

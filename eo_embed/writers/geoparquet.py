@@ -17,7 +17,7 @@ import shapely
 from pyproj import CRS
 
 from eo_core.files import write_file
-from eo_data.raster.footprint import centre, crs_name, footprint
+from eo_data.raster.footprint import Corners, centres, crs_name, footprints
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import PARTS
 
@@ -91,7 +91,7 @@ class PartWriter:
         if not embeddings:
             msg = "Expected at least one embedding for a part, got none."
             raise ValueError(msg)
-        table = pa.Table.from_pylist([_row(embedding, self.dim) for embedding in embeddings], schema(self.dim))
+        table = pa.Table.from_pylist(_rows(embeddings, self.dim), schema(self.dim))
         path = self.folder / PARTS / f"part-{self.rank:04d}-{self._number:06d}.parquet"
         # Each part is GeoParquet too, so that an interrupted export can be read.
         table = table.replace_schema_metadata({"geo": geo_metadata(set(), None)})
@@ -120,7 +120,7 @@ def table_of(embeddings: Sequence[Embedding]) -> gpd.GeoDataFrame:
         msg = 'There are no vectors: they were not asked for (output="grid"), or nothing was embedded.'
         raise ValueError(msg)
     dim = len(pooled[0].pooled if pooled[0].pooled is not None else ())
-    rows = pa.Table.from_pylist([_row(own, dim) for own in pooled], schema(dim)).to_pandas()
+    rows = pa.Table.from_pylist(_rows(pooled, dim), schema(dim)).to_pandas()
     geometry = gpd.GeoSeries.from_wkb(rows.pop("geometry"), crs=4326)
     return gpd.GeoDataFrame(rows, geometry=geometry)
 
@@ -129,6 +129,11 @@ def _parts(folder: Path) -> list[tuple[int, int, Path]]:
     """Return (number, rank, file) of all parts, in order."""
     found = ((_PART.fullmatch(path.name), path) for path in (folder / PARTS).glob("part-*.parquet"))
     return sorted((int(match[2]), int(match[1]), path) for match, path in found if match)
+
+
+def _rows(embeddings: Sequence[Embedding], dim: int) -> list[dict[str, Any]]:
+    rows = [_row(own, dim) for own in embeddings]
+    return [row | place for row, place in zip(rows, _places(embeddings), strict=True)]
 
 
 def _row(embedding: Embedding, dim: int) -> dict[str, Any]:
@@ -150,27 +155,28 @@ def _row(embedding: Embedding, dim: int) -> dict[str, Any]:
         "embedding": vector,
         "source": list(embedding.sources),
         "valid_fraction": float(embedding.valid_fraction),
-        **_place(embedding),
     }
 
 
-def _place(embedding: Embedding) -> dict[str, Any]:
-    """Return what of the place is known; a grid without transform or CRS has no geometry."""
-    transform, crs, corners = embedding.transform, embedding.crs, embedding.corners
-    place: dict[str, Any] = {"proj_shape": list(embedding.shape), "crs": crs_name(crs) if crs else None}
-    if transform is None or corners is None:
-        return place
-    place["proj_transform"] = list(transform[:6])
-    if not crs:
-        return place
-    geometry = footprint(corners, crs)
-    lon, lat = centre(corners, crs)
-    return place | {
-        "geometry": shapely.to_wkb(geometry),
-        "bbox": dict(zip(_BOX, geometry.bounds, strict=True)),
-        "centre_lon": lon,
-        "centre_lat": lat,
-    }
+def _places(embeddings: Sequence[Embedding]) -> list[dict[str, Any]]:
+    """Return what of each place is known; a grid without transform or CRS has no geometry."""
+    places, on_map = list[dict[str, Any]](), dict[str, list[tuple[dict[str, Any], Corners]]]()
+    for own in embeddings:
+        place: dict[str, Any] = {"proj_shape": list(own.shape), "crs": crs_name(own.crs) if own.crs else None}
+        places.append(place)
+        if own.transform is None or own.corners is None:
+            continue
+        place["proj_transform"] = list(own.transform[:6])
+        if own.crs:
+            on_map.setdefault(own.crs, []).append((place, own.corners))
+    for crs, placed in on_map.items():
+        corners = [own for _, own in placed]
+        geometries = footprints(corners, crs)
+        boxes, middles = shapely.bounds(geometries).tolist(), centres(corners, crs).tolist()
+        for (place, _), wkb, edges, (lon, lat) in zip(placed, shapely.to_wkb(geometries), boxes, middles, strict=True):
+            box = dict(zip(_BOX, edges, strict=True))
+            place |= {"geometry": wkb, "bbox": box, "centre_lon": lon, "centre_lat": lat}
+    return places
 
 
 def _midnight(day: date) -> datetime:

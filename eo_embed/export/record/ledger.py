@@ -13,7 +13,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,6 +60,7 @@ class Ledger:
         self._unfinished: dict[Key, dict[str, Any]] = {}
         #: State of the files of samples of a data set that moved.
         self._moved: dict[str, list[dict[str, Any]]] = {}
+        self._adopted: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]] | None = None
 
     def finished(self) -> dict[Key, list[str]]:
         """Return what `review` does first, whatever has become of the inputs."""
@@ -155,27 +156,25 @@ class Ledger:
         for key in keys:
             self._unfinished.pop(key, None)
 
-    def adopt(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Note items as finished that another export has made, and whose files are in place here.
+    def adopt(self, entries: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]]) -> None:
+        """Take items as finished that other exports have made, and whose files are in place here.
+
+        They are not recorded: what a crash leaves is begun again.
 
         Parameters
         ----------
-        entries : sequence of mapping
-            Of its manifest, with the files as they are named here.
-
-        Raises
-        ------
-        ValueError
-            If another run writes to the folder.
+        entries : callable
+            Gives the entries of their manifests, sorted by id and layer, with the files as they are named here; of each
+            what is asked for, as `Manifest.items`.
         """
-        self._write([{**entry, "run": self._run} for entry in entries])
+        self._adopted = entries
 
     def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         path = self.folder / PROGRESS / f"{self.rank}-{self.next_number:06d}.json"
         if path.exists():
             msg = f"{path} is there already: another run writes to {self.folder}. Let one run at a time write there."
             raise ValueError(msg)
-        write_text(path, json.dumps(entries, allow_nan=False))
+        write_text(path, json.dumps(entries, default=plain_values, allow_nan=False))
         self.next_number += 1
 
     def inputs(self) -> Iterator[dict[str, Any]]:
@@ -197,7 +196,7 @@ class Ledger:
 
     def rows(self) -> Iterator[tuple[Key, str]]:
         """Yield which table, a part or that of an earlier run, holds the vector of each finished item; as `inputs`."""
-        for key, entry in self._finished_entries():
+        for key, entry in self._finished_entries(("id", "layer", "files")):
             yield from itertools.islice(((key, file) for file in entry["files"] if file.endswith(_TABLE)), 1)
 
     def rasters(self) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
@@ -285,7 +284,7 @@ class Ledger:
         return len(current.content["earlier_runs"]) + current.is_complete
 
     def _entry(self, item: Mapping[str, Any], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        files = [Path(file).as_posix() for file in item["files"]]
+        files = list(map(str, item["files"]))
         own_files = [file for file in files if file != raster_file({**item, "files": files})]
         for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
@@ -300,11 +299,13 @@ class Ledger:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
         written = {file: states[file] for file in own_files}
-        entry: dict[str, Any] = plain_values({"layer": "", **own, "files": files, "written": written, "run": self._run})
-        return entry
+        return {"layer": "", **own, "files": files, "written": written, "run": self._run}
 
-    def _finished_entries(self) -> Iterator[tuple[Key, dict[str, Any]]]:
+    def _finished_entries(self, needed: Sequence[str] | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
+        if self._adopted is not None:
+            yield from (((entry["id"], entry["layer"]), entry) for entry in self._adopted(needed))
+            return
         for key, entry, _ in self._newest():
             if key not in self._unfinished or entry.get("run", 0) > self._unfinished[key].get("run", 0):
                 yield key, entry | ({"sources": self._moved[key[0]]} if self._moved.get(key[0]) else {})

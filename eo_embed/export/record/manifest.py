@@ -157,8 +157,13 @@ class Manifest:
         inputs = self.content["inputs"]
         return int(inputs["items"]) if isinstance(inputs, dict) else len(inputs)
 
-    def items(self) -> Iterator[dict[str, Any]]:
+    def items(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the entries of a complete export, sorted by id and layer.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            What is needed of each, of `eo_embed.export.record.item_table.COLUMNS`; there may be more.
 
         Raises
         ------
@@ -166,7 +171,7 @@ class Manifest:
             If their table cannot be read.
         """
         inputs = self.content["inputs"]
-        return read_items(self.folder / inputs["table"]) if isinstance(inputs, dict) else iter(inputs)
+        return read_items(self.folder / inputs["table"], columns) if isinstance(inputs, dict) else iter(inputs)
 
     def resume(self, provenance: Mapping[str, Any]) -> None:
         """Note that another run goes on with the export; what it has finished stays.

@@ -65,7 +65,7 @@ class FinishedShard:
         ValueError
             For the first that is not in this shard.
         """
-        for entry in self.manifest.items():
+        for entry in self.manifest.items(("id",)):
             if not self.shard.holds(entry["id"]):
                 msg = (
                     f"{self.folder} holds {entry['id']!r}, which is not in shard {self.shard}: it was made of other "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eo_core.files import PARTIAL, link_or_copy, partial_path, remove_file_or_folder, remove_partials, sync_folder
 from eo_core.locks import FolderLock
+from eo_core.memory import in_order
 from eo_data.catalog.shards import SHARDS
 from eo_embed.export.completing import complete
 from eo_embed.export.flow.summary import Counts
@@ -27,8 +29,10 @@ from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import raster_file
 from eo_embed.writers.rasters.work import Part, WorkFile
 
-#: Items that one file of the ledger lists.
-_AT_ONCE = 1000
+#: Items that are looked at together, and what of each.
+_AT_ONCE, _NEEDED = 1000, ("id", "layer", "files", "raster_id", "other")
+#: Most shards whose items are read side by side; those of more are sorted through temporary files.
+_MOST_OPEN = 200
 #: What the manifest of the whole tells of each shard, and what it takes from the first.
 _TOLD, _OF_ONE = "shards", ("start", "end", "shard")
 
@@ -150,8 +154,9 @@ class _Merge:
         data_set = self._shards[0].manifest.content.get("data_set")
         manifest = Manifest.create(self._folder, self._facts, self._provenance(), None, data_set)
         ledger, failures = Ledger(self._folder), Failures(self._folder)
+        ledger.adopt(self._entries)
         for shard in self._shards:
-            self._take(shard, ledger)
+            self._take(shard)
             for row in shard.manifest.content["failures"]:
                 failures.add(row["id"], row["reason"], row["file"])
         for folder in sorted(self._touched):
@@ -164,20 +169,22 @@ class _Merge:
         complete(self._settings, manifest, ledger, failed, self._counts(), *described)
         return manifest
 
-    def _take(self, shard: FinishedShard, ledger: Ledger) -> None:
-        """Name the files of a shard here, and note its items as finished."""
-        part = f"{PARTS}/part-{shard.shard.index:04d}-000000.parquet"
-        entries, placed = shard.manifest.items(), set[str]()
+    def _take(self, shard: FinishedShard) -> None:
+        """Name the files of a shard here."""
+        entries, placed, part = shard.manifest.items(_NEEDED), set[str](), _part_of(shard)
         while batch := list(itertools.islice(entries, _AT_ONCE)):
-            taken = []
             for entry in batch:
-                names = {file: part if file == POOLED else file for file in entry["files"]}
-                for file in names.keys() - placed - {raster_file(entry)}:
-                    self._place(shard.folder / file, self._folder / names[file])
-                placed |= names.keys() & {POOLED}  # which all items of a shard name
-                taken.append({**entry, "files": list(names.values())})
+                for file in set(entry["files"]) - placed - {raster_file(entry)}:
+                    self._place(shard.folder / file, self._folder / (part if file == POOLED else file))
+                    placed |= {file} & {POOLED}  # which all items of a shard name
             self._add_tiles(shard, batch)
-            ledger.adopt(taken)
+
+    def _entries(self, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+        """Yield the items of all shards, sorted by id and layer, with their files as they are named here."""
+        of_each = [_as_named_here(shard, columns) for shard in self._shards]
+        if len(of_each) <= _MOST_OPEN:
+            return heapq.merge(*of_each, key=_key)
+        return in_order(itertools.chain.from_iterable(of_each), _key, self._folder)
 
     def _add_tiles(self, shard: FinishedShard, entries: Sequence[Mapping[str, Any]]) -> None:
         """Add the cells of tiles to the work files of their rasters."""
@@ -234,6 +241,21 @@ class _Merge:
         return sum(
             (Counts(one["done"], one["skipped"], one["cells"], blank=one.get("blank", 0)) for one in counts), Counts()
         )
+
+
+def _part_of(shard: FinishedShard) -> str:
+    """Return the name in the whole of the table of vectors of a shard."""
+    return f"{PARTS}/part-{shard.shard.index:04d}-000000.parquet"
+
+
+def _as_named_here(shard: FinishedShard, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    part = _part_of(shard)
+    for entry in shard.manifest.items(columns):
+        yield entry | {"files": [part if file == POOLED else file for file in entry["files"]]}
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return entry["id"], entry["layer"]
 
 
 def _merged(manifest: Manifest) -> Merged:
