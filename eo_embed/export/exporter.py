@@ -34,6 +34,7 @@ from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
 from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
+from eo_embed.export.record.finished import FinishedItems
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
@@ -58,7 +59,7 @@ class _Run:
 
     manifest: Manifest
     ledger: Ledger
-    finished: frozenset[tuple[str, str]]
+    finished: FinishedItems
     items: ItemWriter
     failures: Failures
     progress: ProgressLines
@@ -210,13 +211,14 @@ class Exporter:
         if dataset is not None:
             names = self.settings.layer_names
             dataset.verify = self.settings.verify
-            dataset.finished = {name for name, _ in finished if all((name, layer) in finished for layer in names)}
+            ids = (record.id for record in dataset.records)
+            dataset.finished = {name for name in ids if all((name, layer) in finished for layer in names)}
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         for _, sample, reason in skipped if self.rank == 0 else ():
             failures.add(sample, reason)
         writer = ItemWriter(self.folder, self.settings, self.rank, ledger.rasters_again())
         progress = ProgressLines(batches)
-        self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, progress, data_set)
+        self._run = _Run(manifest, ledger, finished, writer, failures, progress, data_set)
 
     def _together(self, dataset: DataSet | None) -> dict[str, str]:
         """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
