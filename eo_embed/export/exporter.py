@@ -295,7 +295,8 @@ class Exporter:
     def _named(self, sample: SampleGrid) -> SampleGrid:
         """Return a sample whose files are named as manifest, tables and tags shall name them."""
         if not self.settings.absolute_paths:
-            return replace(sample, sources=tuple(Href(source).relative(self.root) for source in sample.sources))
+            sources = tuple(Href(source).relative(self.root) for source in sample.sources)
+            return sample if sources == sample.sources else replace(sample, sources=sources)
         if self.root is None or sample.inputs is None:
             return sample
         root = self.root.absolute()
