@@ -196,6 +196,27 @@ def link_or_copy(source: Path, path: Path) -> None:
         remove_partial(partial)
 
 
+def place_if_first(partial: Path, path: Path) -> None:
+    """Give a file its final name, unless another process was faster: then what that one has put there stays.
+
+    Where there are no hard links, two processes that come at the same moment cannot be told apart.
+
+    Raises
+    ------
+    OSError
+        If it cannot get its name.
+    """
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if not path.exists():
+            partial.replace(path)
+
+
 def _expect_copy(source: Path, partial: Path) -> None:
     if not filecmp.cmp(source, partial, shallow=False):
         msg = f"The copy of {source} does not hold what was read. Check the disk."

@@ -86,6 +86,7 @@ class FolderLock:
         self.path = Path(folder) / LOCK
         self.take_over = take_over
         self._handle: int | None = None
+        self._leader: Holder | None = None
 
     def acquire(self) -> None:
         """Take the lock, unless it is held already by this object.
@@ -112,19 +113,41 @@ class FolderLock:
                     os.close(handle)
         raise ValueError(self._held_by(self.holder()))
 
+    def follow(self, leader: Holder | None) -> None:
+        """Have `check` look whether another process still holds the lock, for which this one works.
+
+        Parameters
+        ----------
+        leader : Holder or None
+            That process; ``None`` if it has no lock, so that there is nothing to look at.
+        """
+        self._leader = leader
+
     def check(self) -> None:
-        """Check that the lock is still held by this object, if it was taken.
+        """Check that the lock is still held by this object, if it was taken, or by the process that it follows.
 
         Raises
         ------
         ValueError
             If somebody else has taken it over.
+        OSError
+            If the folder has vanished, or the lock in it.
         """
-        if self._handle is not None and not _is_at(self._handle, self.path):
+        if self._handle is None:
+            kept = self._leader is None or self.holder() == self._leader
+        else:
+            kept = _is_at(self._handle, self.path)
+        if kept:
+            return
+        if not self.path.exists():
+            gone = f"its {LOCK}" if self.path.parent.is_dir() else "it"
             msg = (
-                f"{self.path.parent} was taken over by {self.holder() or 'another run'}: this run stops writing there."
+                f"{self.path.parent} is not there as it was: {gone} was removed or renamed, or the run that leads this "
+                "one has ended. This run stops writing there. Put the folder back, and run again to go on."
             )
-            raise ValueError(msg)
+            raise OSError(msg)
+        msg = f"{self.path.parent} was taken over by {self.holder() or 'another run'}: this run stops writing there."
+        raise ValueError(msg)
 
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""

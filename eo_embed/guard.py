@@ -1,4 +1,4 @@
-"""Callbacks that guard an export: against another task than its own, and against an end that leaves it locked."""
+"""Callbacks of an export: against another task than its own and an end that leaves it locked, and for its bar."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -62,3 +63,17 @@ class EndOfRun(Callback):
         release = getattr(pl_module, "release", None)
         if release is not None:
             release()
+
+
+class GroundInBar(Callback):
+    """Says in Lightning's bar how much ground is done, and how quickly, as the lines of a log do."""
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """Renew it."""
+        bar, ground = trainer.progress_bar_callback, getattr(pl_module, "ground", "")
+        if not ground:
+            return
+        if isinstance(bar, TQDMProgressBar):
+            bar.predict_progress_bar.set_postfix_str(ground)
+        elif isinstance(bar, RichProgressBar) and bar.progress is not None and bar.predict_progress_bar_id is not None:
+            bar.progress.update(bar.predict_progress_bar_id, description=f"{bar.predict_description} {ground}")

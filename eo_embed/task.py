@@ -12,12 +12,13 @@ from lightning.pytorch import Callback
 from eo_core.config import config_text
 from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
+from eo_data.dataset.contract import extras_of
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
 from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
-from eo_embed.guard import EndOfRun
+from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.checkpoints import sha256_of_weights
@@ -144,8 +145,13 @@ class EmbeddingTask(BaseTask):
         raise ValueError(msg)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Give the folder back and stop cleanly, whatever ends the run."""
-        return [EndOfRun()]
+        """Give the folder back and stop cleanly, whatever ends the run; say in its bar how much ground is done."""
+        return [EndOfRun(), GroundInBar()]
+
+    @property
+    def ground(self) -> str:
+        """What a bar says of the ground that is written so far; empty if that is unknown."""
+        return "" if self._exporter is None else self._exporter.ground
 
     def setup(self, stage: str) -> None:
         """Open the export before anything is read, so that what is finished need not be.
@@ -230,6 +236,13 @@ class EmbeddingTask(BaseTask):
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0, dataloader_idx: int = 0) -> None:
         """Encode a batch and write it, unless all of it has been written before."""
         self._opened().add(batch)
+
+    def encode(self, batch: Mapping[str, Any]) -> object:
+        """Encode a batch as `predict_step` does, and write nothing: data modules measure what memory that takes."""
+        precision = self.trainer.precision_plugin
+        moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
+        with precision.predict_step_context():
+            return self._extractor()(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.

@@ -127,6 +127,9 @@ class ChipSplits:
         longest ago goes first), so that a second run only asks whether they have changed. Without, nothing is kept.
     shard : Shard, optional
         To predict only this part of the samples, such as ``{index: 0, of: 3}``; `eo_embed.merge` makes the whole.
+    batch_memory : int or str, optional
+        Memory that the encoder may take for a batch of an export, such as ``2 GB`` (with ``auto``, most of what is free
+        of a GPU): batches are as large as that lets them be, whatever ``batch_size`` says.
 
     Attributes
     ----------
@@ -176,6 +179,7 @@ class ChipSplits:
         max_memory: int | str | None = None,
         remote_cache: str | None = None,
         shard: Shard | None = None,
+        batch_memory: int | str | None = None,
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -211,7 +215,9 @@ class ChipSplits:
         self.allow_other_preprocess = allow_other_preprocess
         self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())
         self.on_error, self.skipped_file = on_error, Path(skipped_file)
-        self.shard = shard
+        self.shard, self.batch_memory = shard, batch_memory
+        if batch_memory not in (None, "auto"):
+            as_bytes("batch_memory", batch_memory)
         self.rgb = tuple(rgb)
         self.skipped: list[Skipped] = []
 

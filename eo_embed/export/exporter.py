@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 
-from eo_core.locks import FolderLock
-from eo_data.catalog.hrefs import Href
+from eo_core.locks import FolderLock, Holder
 from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, sample_grids
@@ -32,9 +31,10 @@ from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
+from eo_embed.export.items import with_names
 from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
-from eo_embed.export.record.finished import FinishedItems
+from eo_embed.export.record.finished import Key
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of
@@ -59,7 +59,7 @@ class _Run:
 
     manifest: Manifest
     ledger: Ledger
-    finished: FinishedItems
+    finished: Container[Key]
     items: ItemWriter
     failures: Failures
     progress: ProgressLines
@@ -184,11 +184,37 @@ class Exporter:
             refuse_beside_whole(self.folder.parent.parent, self.folder, overwrite=self.settings.overwrite)
         if self.rank == 0:
             self._lock.acquire()
+        else:
+            self._lock.follow(self._lock.holder())
         try:
             self._open(batches, skipped, dataset)
         except BaseException:
             self.release()
             raise
+
+    def join(self, dataset: DataSet, again: Collection[Key], leader: Holder | None) -> None:
+        """Open the export for a process that comes while others write, and encodes all that it is given.
+
+        What others have finished by now does not count: they may still be at it, or have ended without recording it.
+
+        Parameters
+        ----------
+        dataset : DataSet
+            The samples.
+        again : collection of (str, str)
+            `rasters_again` of rank 0.
+        leader : Holder or None
+            Who holds the lock of the folder: without that process, nothing is written any more.
+        """
+        self._lock.follow(leader)
+        manifest, ledger = open_export(self.folder, self.facts, rank=self.rank)
+        dataset.verify = self.settings.verify
+        self._begin(manifest, ledger, (), again)
+
+    @property
+    def rasters_again(self) -> Collection[Key]:
+        """Id and layer of rasters all of whose tiles are made again, if they have no work file yet."""
+        return self._opened().items.again
 
     def _open(self, batches: int | None, skipped: Iterable[tuple[str, str, str]], dataset: DataSet | None) -> None:
         root = self.root if dataset is not None else None  # otherwise nothing tells one data set from another
@@ -203,7 +229,10 @@ class Exporter:
         )
         before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        finished, review = ledger.review(known, self.root, self.settings.verify, before, self._together(dataset))
+        seen_by = (known, self.root, self.settings.verify, before, self._together(dataset))
+        finished, review = ledger.review(*seen_by)
+        if self.rank == 0 and ledger.remove_outdated_work():
+            finished, review = ledger.review(*seen_by)
         if before is not None:
             refuse_another_data_set(manifest, root, review)
         if self.rank == 0:
@@ -213,12 +242,16 @@ class Exporter:
             dataset.verify = self.settings.verify
             ids = (record.id for record in dataset.records)
             dataset.finished = {name for name in ids if all((name, layer) in finished for layer in names)}
-        failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
+        run = self._begin(manifest, ledger, finished, ledger.rasters_again())
+        run.progress.total, run.data_set = batches, data_set
         for _, sample, reason in skipped if self.rank == 0 else ():
-            failures.add(sample, reason)
-        writer = ItemWriter(self.folder, self.settings, self.rank, ledger.rasters_again())
-        progress = ProgressLines(batches)
-        self._run = _Run(manifest, ledger, finished, writer, failures, progress, data_set)
+            run.failures.add(sample, reason)
+
+    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> _Run:
+        writer = ItemWriter(self.folder, self.settings, self.rank, again)
+        failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
+        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
+        return self._run
 
     def _together(self, dataset: DataSet | None) -> dict[str, str]:
         """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
@@ -229,6 +262,12 @@ class Exporter:
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""
         self._opened().progress.total = batches
+
+    @property
+    def ground(self) -> str:
+        """What a bar says of the ground that is written so far, such as ``12.30 km2, 0.410 km2/s``; may be empty."""
+        run = self._opened()
+        return run.progress.ground(run.written.area_m2)
 
     def add(self, batch: Mapping[str, Any]) -> None:
         """Encode a batch and have it written, unless all of it has been written before.
@@ -252,7 +291,10 @@ class Exporter:
         if "image" not in batch:
             run.skipped += Counts(skipped=len(batch["id"]))
             return
-        samples = [self._named(own) for own in sample_grids(batch, image_size(batch["image"]), self.root)]
+        samples = [
+            with_names(own, self.root, absolute=self.settings.absolute_paths)
+            for own in sample_grids(batch, image_size(batch["image"]), self.root)
+        ]
         batch, samples, blank = without_blank_tiles(batch, samples)
         run.blank |= {sample.raster_id for sample in blank}
         run.skipped += Counts(blank=len(blank))
@@ -263,7 +305,7 @@ class Exporter:
             return
         self.go_on()
         with torch.no_grad():
-            features = to_host(self.encoder(image, **extras_of(batch)), self.settings.pooling)
+            features = to_host(self.encoder(image, **extras_of(batch)), samples, self.settings.pooling)
         run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
 
     def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
@@ -273,6 +315,7 @@ class Exporter:
         written = run.items.write(found, samples)
         for name, reason in written.faults:
             self.fail(name, reason)
+        self._lock.check()  # it may have taken long
         run.ledger.record(written.entries)
         whole = {entry["id"] for entry in written.entries}
         done = [sample for sample in samples if sample.id in whole]
@@ -292,21 +335,6 @@ class Exporter:
         """List an item that cannot be read as a failure."""
         self._opened().failures.add(item, reason)
 
-    def _named(self, sample: SampleGrid) -> SampleGrid:
-        """Return a sample whose files are named as manifest, tables and tags shall name them."""
-        if not self.settings.absolute_paths:
-            sources = tuple(Href(source).relative(self.root) for source in sample.sources)
-            return sample if sources == sample.sources else replace(sample, sources=sources)
-        if self.root is None or sample.inputs is None:
-            return sample
-        root = self.root.absolute()
-        places = {file["path"]: root / file["path"] for file in sample.inputs["files"]}
-        files = [
-            file | ({"path": places[file["path"]].as_posix()} if places[file["path"]].exists() else {})
-            for file in sample.inputs["files"]
-        ]
-        return replace(sample, inputs={**sample.inputs, "files": files})
-
     def close(self) -> Counts:
         """End the work of this process once all is written, and return what it has done.
 
@@ -317,6 +345,7 @@ class Exporter:
         """
         run = self._opened()
         run.background.finish()
+        self._lock.check()
         for raster in sorted(run.blank):
             run.failures.add(raster, NOTHING_OBSERVED)
         run.blank.clear()  # an actor closes after each batch, and lists each once

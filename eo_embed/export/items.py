@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from eo_data.catalog.hrefs import Href
 from eo_data.dataset.sample_grid import SampleGrid
 from eo_data.raster.georeference import ROUNDING
+from eo_embed.export.flow.transfer import OwnCells
 from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import band_names
 from eo_embed.writers.quantise import DType
 from eo_embed.writers.rasters.work import Part, Whole
-from eo_models.features import Features
 
 #: Vectors shorter than this are not scaled up to length one.
 _SHORTEST = 1e-12
@@ -111,15 +113,15 @@ def _made_of(sample: SampleGrid, own: Embedding) -> dict[str, Any]:
     return {"sources": list(own.sources)} if sample.inputs is None else {"inputs": sample.inputs}
 
 
-def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], settings: ExportSettings) -> Iterator[Item]:
+def items_of(layer: str, features: OwnCells, samples: Sequence[SampleGrid], settings: ExportSettings) -> Iterator[Item]:
     """Yield the items of one layer of a batch.
 
     Parameters
     ----------
     layer : str
         Name of the layer.
-    features : Features
-        Features of the batch from one layer.
+    features : OwnCells
+        What that layer gave for the samples, on the CPU.
     samples : sequence of SampleGrid
         The samples of the batch, in order.
     settings : ExportSettings
@@ -130,21 +132,47 @@ def items_of(layer: str, features: Features, samples: Sequence[SampleGrid], sett
     ValueError
         If grids are wanted of tokens that form none.
     """
-    if settings.writes_grids and features.grid is None:
+    tokens, shape = features.tokens, features.shape
+    if settings.writes_grids and shape is None:
         msg = (
-            f"The backbone's tokens {tuple(features.tokens.shape)} form no grid. Export output: pooled, or use "
+            f"The backbone's tokens {tuple(tokens.tokens.shape)} form no grid. Export output: pooled, or use "
             "an input whose size its patches divide."
         )
         raise ValueError(msg)
-    vectors = _as_numpy(features.pooled(settings.pooling)) if settings.writes_vectors else None
-    grids = None if features.grid is None else _as_numpy(features.grid)
-    dimensions = features.tokens.shape[-1] if grids is None else grids.shape[1]
+    vectors = _as_numpy(tokens.pooled(settings.pooling)) if settings.writes_vectors else None
+    grids = features.grids
     for i, sample in enumerate(samples):
-        vector, grid = None if vectors is None else vectors[i], None if grids is None else grids[i]
-        embedding = _embedding(sample, layer, vector, grid, settings)
+        vector, grid = None if vectors is None else vectors[i], None if shape is None else _as_numpy(grids[i])
+        dimensions = tokens.tokens.shape[-1] if grid is None else len(grid)
+        embedding = _embedding(sample, layer, vector, grid, shape or (1, 1), settings)
         gsd = 0.0 if grid is None else (sample.area / int(np.prod(embedding.shape))) ** 0.5
-        place = None if embedding.grid is None or grid is None else _place(sample, grid.shape[1:], embedding.shape)
+        place = None if embedding.grid is None or shape is None else _place(sample, shape, embedding.shape)
         yield Item(embedding, sample, dimensions, gsd, place)
+
+
+def with_names(sample: SampleGrid, root: Path | None, *, absolute: bool) -> SampleGrid:
+    """Return a sample whose files are named as manifest, tables and tags shall name them.
+
+    Parameters
+    ----------
+    sample : SampleGrid
+        The sample.
+    root : Path or None
+        Folder of the data set.
+    absolute : bool
+        Whether names tell where they are, not only from the root on.
+    """
+    if not absolute:
+        sources = tuple(Href(source).relative(root) for source in sample.sources)
+        return sample if sources == sample.sources else replace(sample, sources=sources)
+    if root is None or sample.inputs is None:
+        return sample
+    places = {file["path"]: root.absolute() / file["path"] for file in sample.inputs["files"]}
+    files = [
+        file | ({"path": places[file["path"]].as_posix()} if places[file["path"]].exists() else {})
+        for file in sample.inputs["files"]
+    ]
+    return replace(sample, inputs={**sample.inputs, "files": files})
 
 
 def _place(sample: SampleGrid, cells: tuple[int, int], shape: tuple[int, int]) -> RasterPlace | None:
@@ -179,22 +207,32 @@ def _place(sample: SampleGrid, cells: tuple[int, int], shape: tuple[int, int]) -
 
 
 def _embedding(
-    sample: SampleGrid, layer: str, pooled: np.ndarray | None, grid: np.ndarray | None, settings: ExportSettings
+    sample: SampleGrid,
+    layer: str,
+    pooled: np.ndarray | None,
+    grid: np.ndarray | None,
+    whole: tuple[int, int],
+    settings: ExportSettings,
 ) -> Embedding:
-    """Return the part of a sample that it stands for, without values where nothing was observed."""
-    whole = grid.shape[1:] if grid is not None else (1, 1)
+    """Return the part of a sample that it stands for, of a grid of ``whole`` cells; no values where nothing was seen.
+
+    ``grid`` is that part.
+    """
     covered = sample.covered_share(whole)
-    if covered is not None and settings.pooling != "cls":
-        pooled = pooled_over(_needed(sample, grid), covered, sample.valid_share(whole), settings.pooling)
-    # Of a tile, all that it stands for, so that it has its place in the raster; else what the region touches.
-    rows, columns = sample.cells(whole) if covered is None or sample.raster_id else _window(covered)
+    rows, columns = sample.cells(whole)
     share = sample.valid_share(whole)[rows, columns]
-    if covered is None and _is_of_core(sample, grid) and pooled is not None and settings.pooling != "cls":
-        pooled = pooled_over(_needed(sample, grid)[:, rows, columns], share, share, settings.pooling)
+    if settings.pooling != "cls":
+        if covered is not None:
+            pooled = pooled_over(_needed(sample, grid), covered[rows, columns], share, settings.pooling)
+        elif _is_of_core(sample, grid) and pooled is not None:
+            pooled = pooled_over(_needed(sample, grid), share, share, settings.pooling)
+    if covered is not None and not sample.raster_id:  # what the region touches; a tile keeps its place in its raster
+        rows, columns = _window(covered)
+        share, grid = share[rows, columns], None if grid is None else grid[:, rows, columns]
     if settings.l2_normalise:
         pooled = None if pooled is None else of_length_one(pooled)
         grid = None if grid is None else of_length_one(grid)
-    wanted = grid[:, rows, columns] if grid is not None and settings.writes_grids else None
+    wanted = grid if settings.writes_grids else None
     if wanted is not None and settings.format.needs_place:
         _check_place(sample, settings.grid_format)
     if wanted is not None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.flow.transfer import OwnCells
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.geoparquet import PartWriter
 from eo_embed.writers.rasters.makers import MAKERS, RasterWriter
 from eo_embed.writers.rasters.work import Part
-from eo_models.features import Features
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class ItemWriter:
 
     Attributes
     ----------
+    again : collection of (str, str)
+        As given.
     dimensions : int
         Numbers in a vector of the last item; 0 before the first.
     gsd : float
@@ -60,7 +62,7 @@ class ItemWriter:
     def __init__(
         self, folder: Path, settings: ExportSettings, rank: int, again: Collection[tuple[str, str]] = ()
     ) -> None:
-        self._folder, self._settings, self._rank = folder, settings, rank
+        self._folder, self._settings, self._rank, self.again = folder, settings, rank, again
         self._grids = settings.format.writer(folder, settings.encoding)
         takes_tiles = settings.format.name in MAKERS
         self._rasters = RasterWriter(folder, settings.format, again) if takes_tiles else None
@@ -68,13 +70,13 @@ class ItemWriter:
         self.dimensions = 0
         self.gsd = 0.0
 
-    def write(self, features: Sequence[Features], samples: Sequence[SampleGrid]) -> Written:
+    def write(self, features: Sequence[OwnCells], samples: Sequence[SampleGrid]) -> Written:
         """Write a batch.
 
         Parameters
         ----------
-        features : sequence of Features
-            Those of each layer, in the order of the settings.
+        features : sequence of OwnCells
+            What each layer gave, on the CPU, in the order of the settings.
         samples : sequence of SampleGrid
             The samples of the batch, in order.
 

@@ -76,11 +76,13 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     try:
         exporter.open(len(dataset), lost, cast("DataSet", dataset))
         with closing(prefetched(_batches(run), tensor_bytes)) as ahead:
-            for name, batch in _shown(ahead, len(dataset), progress=progress):
+            bar = _shown(ahead, len(dataset), progress=progress)
+            for name, batch in bar:
                 if isinstance(batch, str):
                     exporter.fail(name, batch)
                 else:
                     exporter.add(batch)
+                bar.set_postfix_str(exporter.ground)
         exporter.complete(exporter.close())
     finally:
         exporter.release()
@@ -102,8 +104,8 @@ def _batches(run: Run) -> Iterator[tuple[str, dict[str, Any] | str]]:
             yield record.id, batch
 
 
-def _shown[T](entries: Iterable[T], count: int, *, progress: bool) -> Iterable[T]:
-    return cast("Iterable[T]", tqdm(entries, desc="embedding", total=count, disable=not progress or count < 2))
+def _shown[T](entries: Iterable[T], count: int, *, progress: bool) -> tqdm[T]:
+    return tqdm(entries, desc="embedding", total=count, disable=not progress or count < 2)
 
 
 def _refuse_lost(lost: dict[str, str], *, strict: bool) -> None:

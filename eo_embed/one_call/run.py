@@ -23,7 +23,7 @@ from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
-from eo_embed.export.flow.transfer import compact
+from eo_embed.export.flow.transfer import compact, own_cells
 from eo_embed.export.items import items_of, of_length_one
 from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
@@ -221,7 +221,7 @@ class Run:
         settings = replace(self.request.settings, grid_format="npz", dtype="float32", l2_normalise=False)
         layers = {}
         for name, feature in zip(settings.layer_names, part.features or like.features, strict=True):
-            (item,) = items_of(name, feature, [part.place], settings)
+            (item,) = items_of(name, own_cells(feature, [part.place], settings.pooling), [part.place], settings)
             if item.fault and part.features:
                 msg = f"{part.place.id}: {item.fault}"
                 raise ValueError(msg)

@@ -13,9 +13,8 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
-from eo_core.locks import Holder
 from eo_embed.export.flow.summary import Counts
-from eo_embed.ray.encoding import Encoding
+from eo_embed.ray.encoding import Driver, Encoding
 from eo_embed.ray.recipes import Recipe
 from eo_embed.ray.work import Batch, Work
 
@@ -71,13 +70,13 @@ class Pool:
         Number of actors.
     each : Resources
         What each gets.
-    driver : Holder or None
-        Who holds the lock of the folder.
+    driver : Driver
+        What they are told of this process.
     tries : int
         How many actors may end in a row before one has built its encoder.
     """
 
-    def __init__(self, recipe: Recipe, size: int, each: Resources, driver: Holder | None, tries: int) -> None:
+    def __init__(self, recipe: Recipe, size: int, each: Resources, driver: Driver, tries: int) -> None:
         self._recipe, self._each, self._driver, self._size = ray.put(recipe), each, driver, size
         self._tries, self._lost_at_start = tries, 0
         self._ranks = 0

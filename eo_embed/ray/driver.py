@@ -11,6 +11,7 @@ from eo_core.memory import as_bytes
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.flow.summary import Counts, ProgressLines
 from eo_embed.export.record.review import DataSet
+from eo_embed.ray.encoding import Driver
 from eo_embed.ray.recipes import Built, ObjectRecipe, Recipe, build
 from eo_embed.ray.work import Batch, Work
 
@@ -148,10 +149,11 @@ def _lead(
     work = Work(batches, tries)
     if not batches:
         return exporter.complete(skipped)
-    exporter.go_on()
     with connected(address, local):
-        pool = Pool(recipe, concurrency, each, FolderLock(exporter.folder).holder(), tries + 1)
-        lines = ProgressLines(len(batches))
+        exporter.go_on()
+        driver = Driver(FolderLock(exporter.folder).holder(), frozenset(exporter.rasters_again))
+        pool = Pool(recipe, concurrency, each, driver, tries + 1)
+        lines = ProgressLines(len(batches), bar=False)
         try:
             for number, counts in enumerate(pool.work_off(work), 1):
                 lines.update(number, counts.done, counts.area_m2)

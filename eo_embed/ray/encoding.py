@@ -5,16 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
-from eo_core.locks import FolderLock, Holder
+from eo_core.locks import Holder
 from eo_data.catalog.records import Record
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.record.review import DataSet
 from eo_embed.ray.recipes import Built, Recipe, build
 from eo_embed.ray.work import Batch
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What the other processes of a run are told of the one that leads it.
+
+    Parameters
+    ----------
+    holder : Holder or None
+        Of the lock of the folder: without that process, nothing is written any more.
+    again : frozenset of (str, str)
+        `Exporter.rasters_again` there.
+    """
+
+    holder: Holder | None
+    again: frozenset[tuple[str, str]] = frozenset()
 
 
 class Encoding:
@@ -28,11 +45,11 @@ class Encoding:
         Its number; no other process of the run has or had it.
     threads : int
         Of PyTorch, so that several processes of a machine do not get into each other's way.
-    driver : Holder or None
-        Who holds the lock of the folder: without that process, nothing is written any more.
+    driver : Driver
+        What it is told of the process that leads the run.
     """
 
-    def __init__(self, recipe: Recipe, rank: int, threads: int, driver: Holder | None) -> None:
+    def __init__(self, recipe: Recipe, rank: int, threads: int, driver: Driver) -> None:
         self._recipe, self._rank, self._threads, self._driver = recipe, rank, threads, driver
         self._built: Built | None = None
         self._exporter: Exporter | None = None
@@ -55,7 +72,7 @@ class Encoding:
         torch.set_num_threads(self._threads)
         built = build(self._recipe)
         exporter = built.task.exporter(self._rank)
-        exporter.open(None, (), cast("DataSet", built.dataset))
+        exporter.join(cast("DataSet", built.dataset), self._driver.again, self._driver.holder)
         self._built, self._exporter = built, exporter
 
     def encode(self, own: Batch, ahead: Batch | None = None) -> list[float]:
@@ -70,14 +87,13 @@ class Encoding:
 
         Raises
         ------
-        ValueError
+        ValueError, OSError
             If the data set has other samples, or the driver has lost the folder.
         """
         built, exporter = self._opened()
         reading = self._ahead[1] if self._ahead is not None and self._ahead[0] == own else self._read(own)
         read = reading.result()
         self._ahead = None if ahead is None else (ahead, self._read(ahead))
-        self._check_driver(exporter)
         with built.on_device(read) as batch:
             exporter.add(batch)
         return exporter.close().numbers()
@@ -92,12 +108,6 @@ class Encoding:
             msg = "This process has no encoder yet: call open first."
             raise ValueError(msg)
         return self._built, self._exporter
-
-    def _check_driver(self, exporter: Exporter) -> None:
-        holder = FolderLock(exporter.folder).holder()
-        if holder != self._driver:
-            msg = f"The run that this process is part of has ended, and {holder or 'nobody'} has {exporter.folder} now."
-            raise ValueError(msg)
 
 
 def check_same_samples(records: Sequence[Record], batch: Batch) -> None:

@@ -167,6 +167,22 @@ def test_a_finished_export_is_not_made_again_and_another_one_is_refused(config: 
     assert len(eo_embed.open_embeddings(tmp_path / "out").pooled) == 2
 
 
+def test_a_batch_by_its_memory_holds_the_same_numbers_in_the_same_export(
+    config: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not a fact of an export: a run on another machine goes on with it."""
+    root = tmp_path / "data"
+    for i, name in enumerate("abcde"):
+        write_raster(root / f"{name}.tif", 64, 64, "EPSG:32631", 10, i)
+    predict(config(root))
+    with caplog.at_level("INFO"):
+        predict(config(root, {"batch_memory": "200 MB"}))  # the same facts: nothing is refused
+        predict(config(root, {"batch_memory": "200 MB"}, out=str(tmp_path / "other")))
+    assert "batch_memory 200 MB: batches of 5 samples, as the encoder takes " in caplog.text
+    one, other = (eo_embed.open_embeddings(tmp_path / name) for name in ("out", "other"))
+    np.testing.assert_allclose(one.grid("c").values, other.grid("c").values, atol=2e-5)
+
+
 def test_bad_files_are_listed_and_the_rest_is_exported(config: Any, tmp_path: Path) -> None:
     root = tmp_path / "data"
     for i in range(3):

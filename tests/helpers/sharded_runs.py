@@ -94,20 +94,31 @@ def killed_at(step: int, below: Path, do: Callable[[], object]) -> bool:
 
     The parent's folder locks are not the child's, and the child ends without running what the parent left to run.
     """
+    child = started(step, below, do)
+    for _ in range(_PATIENCE * 100):
+        if (killed := ended(child)) is not None:
+            return killed
+        signal.sigtimedwait((signal.SIGCHLD,), 0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"the child hung, step {step}")
+
+
+def started(step: int | None, below: Path, do: Callable[[], object]) -> int:
+    """Run something in a child as `killed_at` does, to its end without a step; return the number of the child."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the parent: the child uses one only
         child = os.fork()
     if child == 0:
         _in_child(step, below, do)
-    for _ in range(_PATIENCE * 100):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        signal.sigtimedwait((signal.SIGCHLD,), 0.01)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        raise TimeoutError(f"the child hung, step {step}")
+    return child
+
+
+def ended(child: int) -> bool | None:
+    """Tell whether a child has ended by kill -9; ``None`` if it still runs. Any other end must be without an error."""
+    done, status = os.waitpid(child, os.WNOHANG)
+    if not done:
+        return None
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return True
@@ -115,12 +126,12 @@ def killed_at(step: int, below: Path, do: Callable[[], object]) -> bool:
     return False
 
 
-def _in_child(step: int, below: Path, do: Callable[[], object]) -> None:
+def _in_child(step: int | None, below: Path, do: Callable[[], object]) -> None:
     code = 1
     try:
         torch.set_num_threads(1)
         signal.alarm(_PATIENCE)
-        left = [step]
+        left = [sys.maxsize if step is None else step]
 
         def count(event: str, arguments: tuple[Any, ...]) -> None:
             if event in _STEPS and str(arguments[0]).startswith(str(below)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, SequentialSampler
 
 from eo_data.catalog.records import SPLITS, Split
 from eo_data.dataset.batch import collate
 from eo_data.dataset.consistency import accepts_extra_keywords
 from eo_data.dataset.dataset import EoDataset
+from eo_data.dataset.loading.batch_memory import budget_of, fitting_batch
 from eo_data.dataset.loading.prefetch import PrefetchingLoader
 from eo_data.dataset.sampler import SameModalitiesBatchSampler, ShuffleByEpoch
+from eo_data.raster.sample import SampleError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,6 +112,8 @@ class SplitLoaders(LightningDataModule):
     ----------
     batch_size : int
         Largest number of samples of a batch.
+    batch_memory : int, str or None
+        To predict, what the batches may take instead, as of `eo_data.dataset.chip_splits.ChipSplits`.
     num_workers : int
         Processes that read; 0 reads in this one.
     drop_last : bool
@@ -117,6 +123,7 @@ class SplitLoaders(LightningDataModule):
     """
 
     batch_size: int
+    batch_memory: int | str | None
     num_workers: int
     drop_last: bool
     same_modalities: bool
@@ -189,6 +196,7 @@ class SplitLoaders(LightningDataModule):
                 "the run would hang. Set missing_modality: zeros, or use one device."
             )
             raise ValueError(msg)
+        size = self._fitting(dataset) if split == "predict" and self.batch_memory is not None else self.batch_size
         order = self._shuffled(dataset) if split == "train" else None
         drop_last = split == "train" and self.drop_last
         options: dict[str, Any] = {
@@ -201,13 +209,43 @@ class SplitLoaders(LightningDataModule):
         # Random transforms of training draw from the generators of this process, which a thread would share.
         kind = PrefetchingLoader if split == "predict" else DataLoader
         if not self.same_modalities:
-            return kind(dataset, batch_size=self.batch_size, sampler=order, drop_last=drop_last, **options)
+            return kind(dataset, batch_size=size, sampler=order, drop_last=drop_last, **options)
         groups = [tuple(record.files) for record in dataset.records]
-        batches = SameModalitiesBatchSampler(order or SequentialSampler(dataset), self.batch_size, drop_last, groups)
+        batches = SameModalitiesBatchSampler(order or SequentialSampler(dataset), size, drop_last, groups)
         return kind(dataset, batch_sampler=batches, **options)
+
+    def _fitting(self, dataset: EoDataset) -> int:
+        """Return the number of samples of a batch that ``batch_memory`` is enough for.
+
+        Raises
+        ------
+        ValueError
+            If it is not enough for one, or the task does not let its memory be measured.
+        """
+        encode: Any = getattr(self.run.task, "encode", None)
+        if encode is None or self.batch_memory is None or self.trainer is None:
+            msg = f"batch_memory ({self.batch_memory}) is for exports by eo_embed.EmbeddingTask: state batch_size."
+            raise ValueError(msg)
+        entry = _largest(dataset)
+        if entry is None:
+            return self.batch_size
+        budget = budget_of(self.batch_memory, self.trainer.strategy.root_device)
+        count, why = fitting_batch(encode, entry, budget, -(-len(dataset) // self.run.processes))
+        rank_zero_info(why)
+        return count
 
     def _shuffled(self, dataset: EoDataset) -> ShuffleByEpoch:
         """The order of training: by the seed of the run (``seed_everything``) and the epoch, also after a restart."""
         if self._seed is None:  # loaders that are made later in a run must not take the seed of a step for it
             self._seed = torch.initial_seed()
         return ShuffleByEpoch(len(dataset), self._seed, self.run.epoch)
+
+
+def _largest(dataset: EoDataset) -> dict[str, Any] | None:
+    """Return a sample of those with the most modalities; ``None`` if none of these can be read."""
+    most = max((len(record.files) for record in dataset.records), default=0)
+    for number, record in enumerate(dataset.records):
+        if len(record.files) == most:
+            with contextlib.suppress(SampleError):  # the run tells of it
+                return dataset[number]
+    return None

@@ -119,7 +119,7 @@ def duration(seconds: float) -> str:
 
 
 class ProgressLines:
-    """Plain progress lines for a log; silent on a terminal, where Lightning draws its bar.
+    """Plain progress lines for a log; silent on a terminal, where somebody draws a bar with what `ground` says.
 
     Parameters
     ----------
@@ -131,6 +131,8 @@ class ProgressLines:
         Where to write; standard output by default.
     clock : callable
         Gives seconds.
+    bar : bool
+        Whether there is a bar on a terminal; else lines are written there, too.
     """
 
     def __init__(
@@ -139,9 +141,12 @@ class ProgressLines:
         every: float = 30.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        bar: bool = True,
     ) -> None:
         self.total = total
         self.every = every
+        self._bar = bar
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
         self._start = self._last = clock()
@@ -164,7 +169,7 @@ class ProgressLines:
         """
         now = self._clock()
         self._made += 1
-        if self._stream.isatty() or (now - self._last < self.every and batches != self.total):
+        if (self._bar and self._stream.isatty()) or (now - self._last < self.every and batches != self.total):
             return
         self._last = now
         self._stream.write(self.line(batches, items, area_m2, now - self._start, self._made) + "\n")
@@ -176,12 +181,21 @@ class ProgressLines:
         parts = [f"embedding: batch {batches:,}" + (f" of {self.total:,}" if self.total else "")]
         parts += [f"{batches - made:,} of them passed over"] if made < batches else []
         parts.append(f"{items:,} items")
-        if area_m2 > 0:
-            parts.append(f"{area_m2 / 1e6:,.2f} km2")
-        if seconds > 0:
-            parts.append(f"{items / seconds:,.2f} items/s")
-            if area_m2 > 0:
-                parts.append(f"{area_m2 / 1e6 / seconds:,.3f} km2/s")
-            if self.total and made and batches < self.total:
-                parts.append(f"{duration(seconds / made * (self.total - batches))} left")
+        covered, speed = _ground(area_m2, seconds)
+        parts += [*covered, *([f"{items / seconds:,.2f} items/s"] if seconds > 0 else []), *speed]
+        if seconds > 0 and self.total and made and batches < self.total:
+            parts.append(f"{duration(seconds / made * (self.total - batches))} left")
         return ", ".join(parts)
+
+    def ground(self, area_m2: float) -> str:
+        """Return what a bar says of the ground that is covered so far, in square metres; empty if it is unknown."""
+        covered, speed = _ground(area_m2, self._clock() - self._start)
+        return ", ".join(covered + speed)
+
+
+def _ground(area_m2: float, seconds: float) -> tuple[list[str], list[str]]:
+    """Return how much ground, and how much a second, as far as it is known."""
+    if area_m2 <= 0:
+        return [], []
+    km2 = area_m2 / 1e6
+    return [f"{km2:,.2f} km2"], [f"{km2 / seconds:,.3f} km2/s"] if seconds > 0 else []

@@ -1,61 +1,99 @@
-"""Features on their way from the device to the host, without what has gone into a vector already."""
+"""Features on their way from the device to the host, without what nobody reads there."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from eo_data.dataset.sample_grid import SampleGrid
 from eo_models.contract import Features, Pooling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class OwnCells:
+    """What one layer gave for a batch, of each grid only the cells that the sample stands for.
+
+    Parameters
+    ----------
+    tokens : Features
+        Of all that the encoder saw, without a grid; beside one, the vector alone is the only token, ``(B, 1, D)``.
+    blocks : tuple of Tensor
+        Cells ``(b, D', h, w)`` of samples that follow one another and stand for the same part of their grids; empty
+        where tokens form no grid.
+    shape : tuple of int or None
+        Rows and columns of the whole grids.
+    """
+
+    tokens: Features
+    blocks: tuple[torch.Tensor, ...] = ()
+    shape: tuple[int, int] | None = None
+
+    @property
+    def grids(self) -> list[torch.Tensor]:
+        """The cells ``(D', h, w)`` of each sample."""
+        return [cells for block in self.blocks for cells in block]
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that it holds."""
+        cls_token = self.tokens.cls_token
+        return [self.tokens.tokens, *self.blocks, *([] if cls_token is None else [cls_token])]
+
+
+@dataclass(frozen=True, eq=False)
 class OnHost:
     """Features in the memory of the host, or on their way there.
 
     Parameters
     ----------
-    features : sequence of Features
-        On the CPU; to be read once `wait` has returned. Beside a grid, ``tokens`` is the vector alone, ``(B, 1, D)``,
-        as all of them would take the memory of the grid once more.
+    layers : sequence of OwnCells
+        On the CPU; to be read once `wait` has returned.
     arrived : torch.cuda.Event or None
         Happens when copies from a GPU have arrived.
     """
 
-    features: Sequence[Features]
+    layers: Sequence[OwnCells]
     arrived: torch.cuda.Event | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of all of them."""
-        return sum(own.nbytes for one in self.features for own in (one.tokens, one.grid) if own is not None)
+        """Bytes of the memory that they keep, with what lies around parts of it."""
+        kept = [own.untyped_storage() for layer in self.layers for own in layer.tensors]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in kept}.values())
 
-    def wait(self) -> Sequence[Features]:
+    def wait(self) -> Sequence[OwnCells]:
         """Return the features once they have arrived."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        return self.features
+        return self.layers
 
 
-def to_host(features: Sequence[Features], pooling: Pooling) -> OnHost:
+def to_host(features: Sequence[Features], samples: Sequence[SampleGrid], pooling: Pooling) -> OnHost:
     """Bring features to the host; copies from a GPU of CUDA go to pinned memory and are not waited for.
 
     Parameters
     ----------
     features : sequence of Features
         Of each layer.
+    samples : sequence of SampleGrid
+        What the samples of the batch stand for: the cells around it stay where they are.
     pooling : {'mean', 'max', 'cls'}
         How tokens become a vector, which is done where they are.
     """
-    small = [compact(own, pooling) for own in features]
-    on_gpu = small[0].tokens.is_cuda if small else False
+    small = [own_cells(own, samples, pooling) for own in features]
+    on_gpu = small[0].tokens.tokens.is_cuda if small else False
     moved = [
         replace(
             one,
-            tokens=_copied(one.tokens),
-            cls_token=None if one.cls_token is None else _copied(one.cls_token),
-            grid=None if one.grid is None else _copied(one.grid),
+            tokens=replace(
+                one.tokens,
+                tokens=_copied(one.tokens.tokens),
+                cls_token=None if one.tokens.cls_token is None else _copied(one.tokens.cls_token),
+            ),
+            blocks=tuple(map(_copied, one.blocks)),
         )
         for one in small
     ]
@@ -64,6 +102,20 @@ def to_host(features: Sequence[Features], pooling: Pooling) -> OnHost:
     arrived = torch.cuda.Event()
     arrived.record()
     return OnHost(moved, arrived)
+
+
+def own_cells(features: Features, samples: Sequence[SampleGrid], pooling: Pooling) -> OwnCells:
+    """Return features with the cells alone that each sample stands for; nothing is copied."""
+    small, grid = compact(features, pooling), features.grid
+    if grid is None:
+        return OwnCells(small)
+    shape = (int(grid.shape[2]), int(grid.shape[3]))
+    blocks, first = [], 0
+    for (rows, columns), alike in itertools.groupby(sample.cells(shape) for sample in samples):
+        end = first + len(list(alike))
+        blocks.append(grid[first:end, :, rows, columns])
+        first = end
+    return OwnCells(replace(small, grid=None), tuple(blocks), shape)
 
 
 def compact(features: Features, pooling: Pooling) -> Features:

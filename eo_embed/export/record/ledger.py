@@ -34,9 +34,10 @@ from eo_embed.export.record.review import (
     Review,
     written_state,
 )
+from eo_embed.export.record.tiles_together import TilesTogether
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file
-from eo_embed.writers.rasters.work import WORK, WorkFile
+from eo_embed.writers.rasters.work import WORK, WorkFile, remove_other_work
 
 #: Folder of the entries of finished batches.
 PROGRESS = "progress"
@@ -113,6 +114,7 @@ class Ledger:
         ValueError
             If an entry cannot be read.
         """
+        self._unfinished.clear()
         inputs = InputCheck(known, root, verify, before)
         begun = self._newest() if (self.folder / WORK).is_dir() else ()
         tiles = intact_tiles(self.folder, (entry for _, entry, _ in begun))
@@ -134,11 +136,10 @@ class Ledger:
                 missing.pop(key[0], None)
             else:
                 self._unfinished[key] = entry
-        # The file of a raster is made of all its tiles: if it has no work file any more, they are made again together.
         broken = {raster for raster in missing.values() if raster}
-        broken |= {entry["raster_id"] for entry in self._unfinished.values() if raster_file(entry)}
-        for key, entry, _ in self._newest() if broken else ():
-            if (file := raster_file(entry)) and file not in tiles and entry["raster_id"] in broken:
+        others = TilesTogether.of(self._unfinished.values(), broken, tiles, seen)
+        for key, entry, _ in self._newest() if others.broken else ():
+            if others.again(entry):
                 self._unfinished[key] = entry
                 found.discard(key)
         return found, Review(kept, **{fate: tuple(ids) for fate, ids in seen.items()})
@@ -161,8 +162,7 @@ class Ledger:
         if not items:
             return
         keys = [(item["id"], item.get("layer", "")) for item in items]
-        repeated = [key for key, count in Counter(keys).items() if count > 1]
-        if repeated:
+        if repeated := [key for key, count in Counter(keys).items() if count > 1]:
             msg = f"A batch holds an item twice: {repeated[:3]}. Ids must be unique; use the path relative to the root."
             raise ValueError(msg)
         states: dict[str, dict[str, Any]] = {}
@@ -205,7 +205,6 @@ class Ledger:
                 yield entry | {"files": files} | ({"written": written} if written else {})
 
     def _is_there(self, file: str, entry: Mapping[str, Any]) -> bool:
-        """Whether a file is there, or is that of a raster whose tiles are in a work file yet."""
         begun = file == raster_file(entry) and WorkFile(self.folder, entry["raster_id"], entry["layer"]).exists
         return begun or (self.folder / file).exists()
 
@@ -223,6 +222,11 @@ class Ledger:
     def rasters_again(self) -> set[Key]:
         """Return id and layer of rasters with tiles that are to be made again."""
         return {_raster_of(entry) for entry in self._unfinished.values() if raster_file(entry)}
+
+    def remove_outdated_work(self) -> bool:
+        """Remove work files of which no tile counts: of other rasters, by now. Say if any; then look at all again."""
+        tiles = (entry for _, entry in self._finished_entries() if raster_file(entry))
+        return remove_other_work(self.folder, map(_raster_of, tiles))
 
     def remove_outdated(self) -> None:
         """Remove grids of items that were to be made again and were not, as they could be taken for what is there."""
@@ -299,19 +303,22 @@ class Ledger:
         for file in own_files:
             if file not in states and (state := written_state(self.folder / file)):
                 states[file] = state
-        missing = [file for file in own_files if file not in states]
-        if not files or missing:
+        if (missing := [file for file in own_files if file not in states]) or not files:
             msg = f"{item['id']}: its files must be in place before it is recorded, missing: {missing or 'all'}."
             raise ValueError(msg)
-        own = {key: value for key, value in item.items() if key != "inputs"}
-        inputs = item.get("inputs")
+        own, inputs = {key: value for key, value in item.items() if key != "inputs"}, item.get("inputs")
         if inputs is None:
             own["sources"] = [{"path": str(path), **_plain_state(path)} for path in item.get("sources", ())]
         else:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
-        written = {file: states[file] for file in own_files}
-        return {"layer": "", **own, "files": files, "written": written, "run": self._run}
+        return {
+            "layer": "",
+            **own,
+            "files": files,
+            "written": {file: states[file] for file in own_files},
+            "run": self._run,
+        }
 
     def _finished_entries(self, needed: Sequence[str] | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
@@ -391,8 +398,7 @@ def _time_of(path: Path) -> float:
 
 
 def _plain_state(path: str | Path) -> dict[str, Any]:
-    state = file_state(path)
-    return {} if state is None else state.plain()
+    return {} if (state := file_state(path)) is None else state.plain()
 
 
 def _key(found: Sequence[Any]) -> Key:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import shapely
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from eo_core.files import write_text
@@ -244,11 +245,12 @@ class _Catalogue:
         for field in ("processing:datetime", "emb:runtime_parameters", "emb:quantization"):
             if field in manifest:
                 properties[field] = manifest[field]
-        properties["processing:software"] = {"thor-anysat-terratorch": self._software()}
-        return properties
+        return properties | self._software()
 
-    def _software(self) -> str:
-        return str(self.export.manifest.get("provenance", {}).get("software", {}).get("thor-anysat-terratorch", ""))
+    def _software(self) -> dict[str, Any]:
+        name = "thor-anysat-terratorch"
+        version = self.export.manifest.get("provenance", {}).get("software", {}).get(name, "")
+        return {"processing:software": {name: str(version)}}
 
     def collection(self, items: Sequence[_Written]) -> dict[str, Any]:
         """Return the Collection of some Items."""
@@ -276,7 +278,8 @@ class _Catalogue:
                 "temporal": {"interval": [[min(item.start for item in items), max(item.end for item in items)]]},
             },
             **summary,
-            "summaries": {name: [value] for name, value in summary.items()},
+            # A Collection that names the processing extension must say something of it.
+            "summaries": {name: [value] for name, value in (summary | self._software()).items()},
             "item_assets": {"embeddings": self._described()},
             "assets": self._assets(here),
             "links": [
@@ -305,7 +308,7 @@ def _projection(grid: ExportedGrid) -> dict[str, Any]:
     xs = [t.c + t.a * x + t.b * y for x in (0, width) for y in (0, height)]
     ys = [t.f + t.d * x + t.e * y for x in (0, width) for y in (0, height)]
     return {
-        **({"proj:code": crs} if len(crs) < 40 else {"proj:code": None, "proj:wkt2": crs}),
+        **({"proj:code": crs} if len(crs) < 40 else {"proj:code": None, "proj:wkt2": CRS(crs).to_wkt()}),
         "proj:shape": [height, width],
         "proj:transform": list(t[:6]),
         "proj:bbox": [min(xs), min(ys), max(xs), max(ys)],

@@ -68,19 +68,16 @@ class RasterWriter:
         work, path = WorkFile(self._folder, whole.id, whole.layer), self._form.path(self._folder, whole.id, whole.layer)
         if work.path not in self._begun:
             self._begin(work, whole, path)
-            self._begun.add(work.path)
         elif not work.exists:
             msg = f"{work.path} has vanished while tiles of {whole.id} were written. Run the export again."
             raise OSError(msg)
         work.begin(whole)
+        self._begun.add(work.path)
         return path, work.write(values, row, column)
 
     def _begin(self, work: WorkFile, whole: Whole, path: Path) -> None:
-        """Remove the work file of a raster that is another one now; take over a finished one that gets more tiles."""
-        if (whole.id, whole.layer) in self._again:
-            if work.exists and work.whole != whole:
-                work.remove()
-        elif not work.exists and self._form.is_grid(path):
+        """Begin the work file of a raster; one that is finished and gets more tiles is taken over."""
+        if (whole.id, whole.layer) not in self._again and not work.exists and self._form.is_grid(path):
             work.take_over(whole, MAKERS[self._form.name].blocks(path))
 
 

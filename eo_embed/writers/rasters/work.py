@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from affine import Affine
 
-from eo_core.files import partial_path, remove_partial, write_text
+from eo_core.files import partial_path, place_if_first, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
 
@@ -207,7 +207,7 @@ class WorkFile:
 
     def __init__(self, folder: Path, raster_id: str, layer: str) -> None:
         self.path = item_path(folder / WORK, raster_id, layer, ".raw")
-        self._facts = self.path.with_name(f"{self.path.name}.json")
+        self._facts = _facts_of(self.path)
 
     @property
     def exists(self) -> bool:
@@ -226,7 +226,7 @@ class WorkFile:
         return RawCells(self.path, whole.shape, whole.held.storage)
 
     def begin(self, whole: Whole) -> None:
-        """Make the file, unless it is there.
+        """Make the file, unless it is there; several processes may do so at once, each before its first tile.
 
         Raises
         ------
@@ -318,8 +318,7 @@ class WorkFile:
                 raw.write(rows[None], first, 0, band)
             write_text(self._facts, json.dumps(asdict(whole)))
             # Another process may have been faster, and have written to it since: a rename would undo that.
-            with contextlib.suppress(FileExistsError):
-                os.link(partial, self.path)
+            place_if_first(partial, self.path)
         finally:
             remove_partial(partial)
 
@@ -346,3 +345,26 @@ class WorkFile:
         """Remove the file, once what is made of it is in place."""
         self.path.unlink(missing_ok=True)
         self._facts.unlink(missing_ok=True)
+
+
+def remove_other_work(folder: Path, kept: Iterable[tuple[str, str]]) -> bool:
+    """Remove the work files of an export but those of some rasters; tell whether there were others.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+    kept : iterable of (str, str)
+        Id and layer of each; not looked at where there are no work files.
+    """
+    there = list((folder / WORK).rglob("*.raw"))
+    files = {WorkFile(folder, *raster).path for raster in kept} if there else set()
+    others = [path for path in there if path not in files]
+    for path in others:
+        path.unlink()
+        _facts_of(path).unlink(missing_ok=True)
+    return bool(others)
+
+
+def _facts_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

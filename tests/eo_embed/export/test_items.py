@@ -13,6 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_data.dataset.sample_grid import SampleGrid
+from eo_embed.export.flow.transfer import own_cells
 from eo_embed.export.items import Item, items_of
 from eo_embed.export.settings import ExportSettings
 from eo_models.features import Features
@@ -31,7 +32,9 @@ def _features(side: int = 4) -> Features:
 
 
 def _item(sample: SampleGrid, features: Features | None = None, **settings: Any) -> Item:
-    (item,) = items_of("layer_3", features or _features(), [sample], ExportSettings(**({"output": "both"} | settings)))
+    asked = ExportSettings(**({"output": "both"} | settings))
+    own = own_cells(features or _features(), [sample], asked.pooling)
+    (item,) = items_of("layer_3", own, [sample], asked)
     return item
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import math
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,75 +16,20 @@ import rasterio
 import torch
 from affine import Affine
 from rio_cogeo import cog_validate
+from same_exports import assert_same_exports
+from tiled_runs import CELLS, FORMATS, encode, export, write_raster
 
 from eo_data.catalog.shards import Shard
-from eo_data.catalog.sources import ImageSource
-from eo_data.dataset.batch import collate
-from eo_data.dataset.chip_splits import ChipSplits
-from eo_data.preprocess.dataset_normalise import DatasetNormalise
-from eo_embed.export.exporter import Exporter
 from eo_embed.export.opening import open_embeddings
-from eo_embed.export.settings import ExportSettings
+from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.shards.whole import merge_shards
 from eo_models.features import Features
-
-PATCH, SHAPE = 4, (101, 203)
-CELLS = (26, 51)
-
-
-def _write(path: Path, seed: int = 0) -> np.ndarray:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(seed).integers(1, 9000, (2, *SHAPE), dtype=np.uint16)
-    profile = {"driver": "GTiff", "height": SHAPE[0], "width": SHAPE[1], "count": 2, "dtype": "uint16", "nodata": 0}
-    transform = Affine(10, 0, 600_000, 0, -10, 4_500_000)
-    with rasterio.open(path, "w", crs="EPSG:32631", transform=transform, **profile) as file:
-        file.write(values)
-        file.descriptions = ("RED", "NIR_BROAD")
-    return values
-
-
-class _Loader:
-    """Batches of one tile; ends like a killed process after ``most`` of them."""
-
-    def __init__(
-        self, root: Path, most: int | None = None, broken: int | None = None, shard: Shard | None = None
-    ) -> None:
-        source = ImageSource("{id}.tif", ["RED", "NIR_BROAD"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
-        prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]})
-        tiles: dict[str, Any] = {"tile": 64, "halo": 8, "tile_align": PATCH, "shard": shard}
-        data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", **tiles)
-        self.dataset = data.dataset("predict")
-        self.most, self.broken = most, broken
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for number in range(len(self.dataset)):
-            if number == self.most:
-                raise KeyboardInterrupt
-            if number == self.broken:
-                yield {"id": [self.dataset.records[number].id], "faults": {self.dataset.records[number].id: "broken"}}
-                continue
-            yield collate([self.dataset[number]])
-
-
-def _encode(image: Any, **_: Any) -> list[Features]:
-    """Two numbers of the largest value of each patch, of length one."""
-    grid = torch.nn.functional.max_pool2d(image.flatten(1, -3), PATCH, ceil_mode=True)
-    grid = grid / grid.norm(dim=1, keepdim=True)
-    return [Features(grid.flatten(2).transpose(1, 2), None, grid)]
-
-
-def _export(
-    root: Path, out: Path, most: int | None = None, broken: int | None = None, shard: Shard | None = None, **kind: Any
-) -> None:
-    chosen = ExportSettings(output="both", on_error="skip", **kind)
-    exporter = Exporter(out, _encode, chosen, {"task": chosen.facts()}, root=root, shard=shard)
-    exporter.run(_Loader(root, most, broken, shard))
 
 
 def _expected(values: np.ndarray) -> np.ndarray:
     image = torch.from_numpy((values / 10000).astype(np.float32))[None]
     image = torch.nn.functional.pad(image, (0, 1, 0, 3), value=-9)
-    grid = _encode(image)[0].grid
+    grid = encode(image)[0].grid
     assert grid is not None
     found: np.ndarray = grid[0].numpy()
     return found
@@ -89,7 +37,7 @@ def _expected(values: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    _write(tmp_path / "data" / "big.tif")
+    write_raster(tmp_path / "data" / "big.tif")
     return tmp_path / "data"
 
 
@@ -98,11 +46,8 @@ def _files(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in grids}
 
 
-FORMATS = [("geotiff", "float32"), ("geotiff", "float16"), ("geotiff", "int8"), ("zarr", "float32")]
-
-
 def test_the_file_of_a_raster_is_a_valid_cog_with_tags_of_the_whole(root: Path, tmp_path: Path) -> None:
-    _export(root, tmp_path / "out")
+    export(root, tmp_path / "out")
     assert list(_files(tmp_path / "out")) == ["grids/big.tif"]
     assert not (tmp_path / "out" / "parts").exists()
     assert cog_validate(str(tmp_path / "out" / "grids" / "big.tif"), strict=True)[:2] == (True, [])
@@ -111,7 +56,9 @@ def test_the_file_of_a_raster_is_a_valid_cog_with_tags_of_the_whole(root: Path, 
         assert file.transform == Affine(40, 0, 600_000, 0, -40, 4_500_000)
         assert file.crs.to_epsg() == 32631
         tags = file.tags()
-        np.testing.assert_allclose(file.read()[:, :25, :50], _expected(_write(root / "x.tif"))[:, :25, :50], rtol=1e-6)
+        np.testing.assert_allclose(
+            file.read()[:, :25, :50], _expected(write_raster(root / "x.tif"))[:, :25, :50], rtol=1e-6
+        )
     assert (tags["id"], json.loads(tags["sources"])) == ("big", ["big.tif"])
     assert float(tags["valid_fraction"]) == pytest.approx(1)
 
@@ -121,11 +68,11 @@ def test_a_run_that_was_killed_at_any_tile_ends_with_the_same_bytes(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
     kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
-    _export(root, tmp_path / "whole", **kind)
+    export(root, tmp_path / "whole", **kind)
     for most in (1, 4):
         with pytest.raises(KeyboardInterrupt):
-            _export(root, tmp_path / "out", most, **kind)
-    _export(root, tmp_path / "out", **kind)
+            export(root, tmp_path / "out", most, **kind)
+    export(root, tmp_path / "out", **kind)
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
@@ -134,61 +81,61 @@ def test_a_tile_that_failed_is_no_data_and_can_be_made_later(
     root: Path, tmp_path: Path, grid_format: str, dtype: str
 ) -> None:
     kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
-    _export(root, tmp_path / "whole", **kind)
-    _export(root, tmp_path / "out", broken=1, **kind)
+    export(root, tmp_path / "whole", **kind)
+    export(root, tmp_path / "out", broken=1, **kind)
     found = open_embeddings(tmp_path / "out")
     assert list(found.failures) == ["big/r0_c40"]
     grid = found.grid("big")
     assert np.isnan(grid.values[:, :12, 12:24]).all()
     assert np.isfinite(grid.values).mean() == pytest.approx(1 - 12 * 12 / (26 * 51), abs=0.03)
     assert grid.attrs["valid_fraction"] < 0.95
-    _export(root, tmp_path / "out", **kind)
+    export(root, tmp_path / "out", **kind)
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
 def test_cells_that_were_lost_before_the_end_are_made_again(root: Path, tmp_path: Path) -> None:
-    _export(root, tmp_path / "whole")
+    export(root, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        _export(root, tmp_path / "out", 4)
+        export(root, tmp_path / "out", 4)
     (work,) = (tmp_path / "out" / "parts" / "rasters").glob("*.raw")
     with work.open("rb+") as file:
         file.write(b"\0" * 40)
-    _export(root, tmp_path / "out")
+    export(root, tmp_path / "out")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
 def test_a_changed_raster_is_made_again_as_a_whole(root: Path, tmp_path: Path) -> None:
-    _export(root, tmp_path / "out")
-    _write(root / "small.tif", 3)
-    _export(root, tmp_path / "out")
-    _write(root / "big.tif", 1)
+    export(root, tmp_path / "out")
+    write_raster(root / "small.tif", 3)
+    export(root, tmp_path / "out")
+    write_raster(root / "big.tif", 1)
     with pytest.raises(KeyboardInterrupt):
-        _export(root, tmp_path / "out", 2)
-    _export(root, tmp_path / "out")
-    _export(root, tmp_path / "whole")
+        export(root, tmp_path / "out", 2)
+    export(root, tmp_path / "out")
+    export(root, tmp_path / "whole")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("grid_format", "dtype"), FORMATS)
 def test_shards_of_one_raster_make_the_same_file(root: Path, tmp_path: Path, grid_format: str, dtype: str) -> None:
     kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
-    _export(root, tmp_path / "whole", **kind)
+    export(root, tmp_path / "whole", **kind)
     for index in range(2):
         for _ in range(2):  # the second run finds all of it done
-            _export(root, tmp_path / "out", shard=Shard(index, 2), **kind)
+            export(root, tmp_path / "out", shard=Shard(index, 2), **kind)
     merge_shards(tmp_path / "out")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
 def test_a_run_with_nothing_to_do_leaves_the_file_alone(root: Path, tmp_path: Path) -> None:
-    _export(root, tmp_path / "out")
+    export(root, tmp_path / "out")
     before = (tmp_path / "out" / "grids" / "big.tif").stat().st_mtime_ns
-    _export(root, tmp_path / "out")
+    export(root, tmp_path / "out")
     assert (tmp_path / "out" / "grids" / "big.tif").stat().st_mtime_ns == before
 
 
 def test_the_grid_of_a_tile_is_cut_out_of_its_raster(root: Path, tmp_path: Path) -> None:
-    _export(root, tmp_path / "out")
+    export(root, tmp_path / "out")
     found = open_embeddings(tmp_path / "out")
     tile, whole = found.grid("big/r0_c40"), found.grid("big")
     row, column = 0, round((tile.x.values[0] - whole.x.values[0]) / 40)
@@ -196,3 +143,110 @@ def test_the_grid_of_a_tile_is_cut_out_of_its_raster(root: Path, tmp_path: Path)
         tile.values, whole.values[:, row : row + tile.shape[1], column : column + tile.shape[2]]
     )
     assert tile.attrs["transform"].c == tile.x.values[0] - 20
+
+
+@pytest.mark.parametrize("most", [0, 3, None])
+@pytest.mark.parametrize("shape", [(60, 203), (140, 90)])
+def test_a_raster_that_is_of_another_size_by_now_is_made_again(
+    root: Path, tmp_path: Path, shape: tuple[int, int], most: int | None
+) -> None:
+    """Before its first tile was recorded, midway, and when it was finished: nothing of the other one is left."""
+    if most == 0:  # it ends between the first tile and its record
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Ledger, "record", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                export(root, tmp_path / "out")
+        assert list((tmp_path / "out" / "parts" / "rasters").glob("*.raw"))
+    else:
+        with contextlib.suppress(KeyboardInterrupt):
+            export(root, tmp_path / "out", most)
+    write_raster(root / "big.tif", 1, shape)
+    export(root, tmp_path / "out")
+    export(root, tmp_path / "whole")
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+    assert_same_exports(tmp_path / "out", tmp_path / "whole", resumed=True)
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("grid_format", "dtype"), FORMATS)
+def test_tiles_whose_embedding_is_not_finite_are_failures_and_all_else_is_there(
+    root: Path, tmp_path: Path, grid_format: str, dtype: str
+) -> None:
+    kind: dict[str, Any] = {"grid_format": grid_format, "dtype": dtype}
+    seen: list[int] = []
+
+    def spoilt(image: Any, **extras: Any) -> list[Features]:
+        """Gives no numbers for one cell of the third tile's core, and infinity for all of the fourth."""
+        (features,) = encode(image, **extras)
+        seen.append(0)
+        assert features.grid is not None
+        if len(seen) in (3, 4):
+            place = (..., 6, 6) if len(seen) == 3 else ...
+            features.grid[place] = math.nan if len(seen) == 3 else math.inf
+        return [features]
+
+    export(root, tmp_path / "whole", **kind)
+    export(root, tmp_path / "out", encoder=spoilt, **kind)
+    found, whole = (open_embeddings(tmp_path / name) for name in ("out", "whole"))
+    assert len(found.failures) == 2
+    assert all("is not finite" in reason for reason in found.failures.values())
+    assert len(found.ids) == len(whole.ids) - 2
+    lost, expected = found.grid("big"), whole.grid("big").values.copy()
+    for name in found.failures:
+        tile = whole.grid(name)
+        row, column = (round(float(abs(tile[axis][0] - lost[axis][0])) / 40) for axis in ("y", "x"))
+        expected[:, row : row + tile.shape[1], column : column + tile.shape[2]] = np.nan
+    # One scale for a band of int8: without its largest value it may be another.
+    np.testing.assert_allclose(lost.values, expected, rtol=0, atol=0.01 if dtype == "int8" else 0)
+    export(root, tmp_path / "out", **kind)
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+
+
+def test_pixels_that_are_nan_leave_cells_without_values_and_no_failure(tmp_path: Path) -> None:
+    """A whole tile of them is one without data; of a tile, those cells of which nothing was observed."""
+    blank = (slice(0, 101), slice(0, 90))
+    values = write_raster(tmp_path / "data" / "big.tif", blank=blank, dtype="float32")
+    export(tmp_path / "data", tmp_path / "out")
+    found = open_embeddings(tmp_path / "out")
+    assert found.failures == {}
+    assert found.manifest["counts"]["blank"] > 0
+    grid = found.grid("big").values
+    assert np.isnan(grid[:, :, :22]).all()
+    # Of cells that hold both, the observed pixels count; NaN is 0 for the encoder.
+    np.testing.assert_allclose(grid[:, :25, 23:50], _expected(np.nan_to_num(values))[:, :25, 23:50], rtol=1e-6)
+    assert np.isfinite(grid[:, :, 23:]).all()
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+@pytest.mark.parametrize("grid_format", ["geotiff", "zarr"])
+def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
+    root: Path, tmp_path: Path, grid_format: str, how: str
+) -> None:
+    out, away, seen = tmp_path / "out", tmp_path / "away", list[int]()
+
+    def vanishing(image: Any, **extras: Any) -> list[Features]:
+        seen.append(0)
+        if len(seen) == 4:
+            _wait_for_entries(out, 3)
+            out.rename(away) if how == "renamed" else shutil.rmtree(out)
+        return encode(image, **extras)
+
+    with pytest.raises(OSError, match=rf"{out} is not there as it was: it was removed or renamed.*Put the folder back"):
+        export(root, out, encoder=vanishing, grid_format=grid_format)
+    assert len(seen) < 7
+    assert not out.exists()
+    if how == "renamed":
+        away.rename(out)
+    export(root, out, grid_format=grid_format)
+    export(root, tmp_path / "whole", grid_format=grid_format)
+    assert _files(out) == _files(tmp_path / "whole")
+
+
+def _wait_for_entries(out: Path, count: int) -> None:
+    """Wait until batches before are written, which a thread does."""
+    until = time.monotonic() + 10
+    while len(list((out / "progress").glob("0-*.json"))) < count and time.monotonic() < until:
+        time.sleep(0.002)

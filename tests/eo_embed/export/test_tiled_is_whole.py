@@ -19,6 +19,7 @@ from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.dataset.sample_grid import sample_grids
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
 from eo_embed.export.exporter import image_size
+from eo_embed.export.flow.transfer import own_cells
 from eo_embed.export.items import items_of
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import Embedding
@@ -55,9 +56,8 @@ def embedded(data: ChipSplits) -> list[Embedding]:
     for number in range(len(dataset)):
         batch = collate([dataset[number]])
         places = sample_grids(batch, image_size(batch["image"]))
-        (item,) = items_of(
-            "layer_1", stand_in(batch["image"]), places, ExportSettings(output="both", grid_format="npz")
-        )
+        own = own_cells(stand_in(batch["image"]), places, "mean")
+        (item,) = items_of("layer_1", own, places, ExportSettings(output="both", grid_format="npz"))
         assert not item.fault or not item.embedding.valid_fraction
         found.append(item.embedding)
     return found

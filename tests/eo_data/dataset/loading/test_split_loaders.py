@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+import torch
 from small_files import two_modalities
 from torch import nn
 
@@ -66,6 +67,33 @@ def test_lightning_predicts_with_batches_of_equal_modalities(
     assert sorted(trainer.predict(Names(), datamodule=module) or []) == [["a", "c"], ["b", "d"], ["e"]]
     direct = trainer.predict(Names(), dataloaders=module.predict_dataloader())
     assert sorted(direct or []) == [["a", "c"], ["b", "d"], ["e"]]
+
+
+def test_batches_of_an_export_are_as_large_as_their_memory_lets_them_be(chips: Chips, chip_module: Make) -> None:
+    class Plain(pl.LightningModule):
+        def predict_step(self, batch: dict[str, Any], _: int) -> int:
+            return len(batch["filename"])
+
+    class Sizes(Plain):
+        def encode(self, batch: dict[str, Any]) -> Any:
+            return batch["image"] + 1
+
+    root = chips(["a", "b", "c", "d", "e"])
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(accelerator="cpu", enable_model_summary=False, **quiet)
+    module = chip_module(root, batch_size=1, num_workers=0, batch_memory="1 GB")
+    assert trainer.predict(Sizes(), datamodule=module) == [5]
+    batch = next(iter(module.predict_dataloader()))
+    # A chip, what is made of it, and the masks and places that go along.
+    each = sum(own.nbytes for own in (*batch.values(), batch["image"]) if isinstance(own, torch.Tensor)) // 5
+    module = chip_module(root, batch_size=1, num_workers=0, batch_memory=2 * each + each // 2)
+    assert trainer.predict(Sizes(), datamodule=module) == [2, 2, 1]
+    with pytest.raises(ValueError, match="batch_memory is .*, and the encoder takes .* for a single sample"):
+        trainer.predict(Sizes(), datamodule=chip_module(root, batch_memory=each // 2))
+    with pytest.raises(ValueError, match=r"batch_memory \(1 GB\) is for exports by eo_embed.EmbeddingTask"):
+        trainer.predict(Plain(), datamodule=chip_module(root, batch_memory="1 GB"))
+    with pytest.raises(ValueError, match="batch_memory must be a number of bytes"):
+        chip_module(root, batch_memory="plenty")
 
 
 def test_unequal_batches_of_several_processes_are_refused(chips: Chips, chip_module: Make, write_tif: WriteTif) -> None:

@@ -94,6 +94,20 @@ def test_a_terminal_gets_no_lines_because_it_has_a_bar() -> None:
     assert not stream.getvalue()
 
 
+def test_a_terminal_without_a_bar_gets_lines() -> None:
+    """Runs on Ray have no bar, and would say nothing for hours."""
+    stream = _Terminal()
+    ProgressLines(1, every=0, stream=stream, bar=False).update(1, 1)
+    assert "batch 1 of 1, 1 items" in stream.getvalue()
+
+
+def test_a_bar_says_how_much_ground_is_done() -> None:
+    clock = itertools.count(0, 4)
+    lines = ProgressLines(10, clock=lambda: float(next(clock)))
+    assert lines.ground(12.3e6) == "12.30 km2, 3.075 km2/s"
+    assert not lines.ground(0.0)
+
+
 def test_without_a_total_or_an_area_nothing_is_estimated() -> None:
     assert ProgressLines(None).line(3, 6, 0.0, 2.0) == "embedding: batch 3, 6 items, 3.00 items/s"
     assert ProgressLines(4).line(0, 0, 0.0, 0.0) == "embedding: batch 0 of 4, 0 items"

@@ -17,7 +17,7 @@ from affine import Affine
 from embedding_schemas import COLLECTION, ITEM, validate
 from placed_exports import placed, write_export
 from published_tiles import CELL, LEFT, TOP, values
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pystac.validation.local_validator import get_local_schema_cache
 
 from eo_embed.reading.publishing.stac import Publication, bbox_of, write_catalogue
@@ -103,6 +103,19 @@ def test_an_item_across_the_antimeridian_has_two_polygons_and_a_box_that_is_narr
     assert west > 179
     assert -180 < east < -179
     assert read(path)["extent"]["spatial"]["bbox"] == [item["bbox"]]
+
+
+def test_a_crs_without_a_code_is_told_as_wkt2_not_as_the_older_text(tmp_path: Path) -> None:
+    own = "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80"
+    place = Affine(1000, 0, 4_321_000, 0, -1000, 3_210_000)
+    write_export(
+        tmp_path / "export", [placed("a", np.ones((2, 6, 6), np.float32), place, own, dates=(date(2024, 1, 1),))]
+    )
+    item = read(write_catalogue(tmp_path / "export", PUBLISHED).parent / "items" / "a.json")
+    validate(item, ITEM)
+    told = item["assets"]["embeddings"]
+    assert told["proj:code"] is None
+    assert CRS(told["proj:wkt2"]).equals(CRS(own), ignore_axis_order=True)
 
 
 def test_the_box_of_boxes_leaves_out_the_widest_gap() -> None:
