@@ -18,22 +18,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from eo_core.file_state import FileState, Verify, file_state
+from eo_core.file_state import FileState, Verify, file_state, written_state
 from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
 from eo_core.memory import in_order
 from eo_embed.export.record.finished import FinishedItems, Key
 from eo_embed.export.record.manifest import Manifest, read_manifest
-from eo_embed.export.record.review import (
-    STATED_DATES,
-    STATED_PLACE,
-    Fate,
-    InputCheck,
-    InputsOf,
-    OutputCheck,
-    Review,
-    written_state,
-)
+from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.export.record.tiles_together import TilesTogether
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED
 from eo_embed.writers.rasters.makers import intact_tiles, raster_file

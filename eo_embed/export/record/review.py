@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from eo_core.file_state import FileState, Verify, file_state, is_unchanged
+from eo_core.file_state import FileState, Verify, is_unchanged
 from eo_data.catalog.hrefs import Href
 from eo_embed.writers.rasters.makers import raster_file
 from eo_embed.writers.rasters.work import Part
@@ -226,12 +226,3 @@ class OutputCheck:
                 else path.exists()
             )
         return self._known[file]
-
-
-def written_state(path: Path) -> dict[str, Any]:
-    """Return size and digest of what was written, as plain JSON values; empty if it is not there.
-
-    Without times, so that two runs tell the same: that of the record is later.
-    """
-    state = file_state(path, "content")
-    return {} if state is None else FileState(state.size, digest=state.digest).plain()

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from ledger_items import ledger_item, make_files
 
-from eo_core.file_state import SMALL
+from eo_core.file_state import SMALL, written_state
 from eo_core.memory import in_order
 from eo_embed.export.record import ledger as ledger_module
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
-from eo_embed.export.record.review import written_state
 
 
 def test_an_item_is_finished_per_layer(tmp_path: Path) -> None:
