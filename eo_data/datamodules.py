@@ -85,6 +85,12 @@ class ChipDataModule(ChipSplits, SplitLoaders):
             check_adapters(task)
         if stage == "predict" and self.tiling is not None and not self.lists_faults:
             self._check_writer()
+        if task is not None and stage == "predict" and self.blend != "core" and not self.lists_faults:
+            msg = (
+                f"blend: {self.blend} is for exports by eo_embed.EmbeddingTask, and this is {type(task).__name__}: "
+                "classes cannot be averaged. Leave it out: cores are then put side by side."
+            )
+            raise ValueError(msg)
         splits = _SPLITS_OF.get(stage or "", SPLITS)
         records = self._records(labelled=splits != ("predict",))
         for split in splits:

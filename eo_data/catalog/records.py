@@ -33,6 +33,10 @@ class TileWindow:
         Top, left, bottom and right of what this tile stands for, from its own corner.
     of : tuple of int
         Height and width of the raster.
+    reach : int
+        How far it is blended with the tiles around, beyond its core and into theirs; 0 where cores lie side by side.
+    plane : int
+        One of four: tiles of one plane are blended with none of the same.
     """
 
     top: int
@@ -40,6 +44,8 @@ class TileWindow:
     side: int
     core: tuple[int, int, int, int]
     of: tuple[int, int]
+    reach: int = 0
+    plane: int = 0
 
     @property
     def inside(self) -> tuple[int, int, int, int]:
@@ -52,6 +58,17 @@ class TileWindow:
         """Top, left, bottom and right of the core from the corner of the raster."""
         top, left, bottom, right = self.core
         return self.top + top, self.left + left, self.top + bottom, self.left + right
+
+    @property
+    def blended(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right of the core and what is blended around it, from its own corner.
+
+        There is nothing around the core at the ends of the raster.
+        """
+        (top, left, bottom, right), (height, width) = self.core, self.of
+        top, left = max(top - self.reach, -self.top), max(left - self.reach, -self.left)
+        bottom, right = min(bottom + self.reach, height - self.top), min(right + self.reach, width - self.left)
+        return top, left, bottom, right
 
 
 @dataclass(frozen=True)

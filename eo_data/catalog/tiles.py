@@ -10,12 +10,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from eo_core.arguments import one_of
 from eo_data.catalog.records import Record, TileWindow
 from eo_data.raster.sample import SampleError
 
 #: Tiles of one raster: the whole land of the earth at 10 m in tiles of 256 pixels has fewer.
 _MOST_TILES = 50_000_000
+
+Blend = Literal["core", "feather"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Tiling:
         Windows and cores start at multiples of this: the side of a patch of the coarsest bands.
     halo : int
         What a window sees on each side of its core, a multiple of ``align``; less than half of ``tile``.
+    blend : {'core', 'feather'}
+        Whether cores are put side by side, or windows blended where they overlap, by weights that fall linearly from
+        ``halo`` inside the core to ``halo`` outside of it; ``halo`` is then at most a quarter of ``tile``, so that no
+        more than two windows overlap along an axis.
 
     Raises
     ------
@@ -40,8 +48,10 @@ class Tiling:
     tile: int
     align: int
     halo: int = 0
+    blend: Blend = "core"
 
     def __post_init__(self) -> None:
+        one_of("blend", self.blend, get_args(Blend))
         if self.align < 1 or self.tile < 1 or self.tile % self.align:
             msg = f"tile must be a positive multiple of tile_align, got {self.tile} and {self.align}."
             raise ValueError(msg)
@@ -52,6 +62,13 @@ class Tiling:
             msg = (
                 f"halo must be a multiple of tile_align ({self.align} pixels) and less than half of tile "
                 f"({self.tile}), at most {most}, got {self.halo}. Nearest: {' or '.join(map(str, valid))}."
+            )
+            raise ValueError(msg)
+        if self.blend == "feather" and not 0 < 4 * self.halo <= self.tile:
+            most = self.tile // 4 // self.align * self.align
+            msg = (
+                f"blend: feather needs a halo above 0 and of at most a quarter of tile ({self.tile}), got {self.halo}. "
+                + (f"State {self.align} to {most}." if most else f"Raise tile to {4 * self.align} or more.")
             )
             raise ValueError(msg)
 
@@ -87,11 +104,12 @@ class Tiling:
 
     def windows(self, height: int, width: int) -> Iterator[TileWindow]:
         """Yield the tiles of a raster, row by row."""
-        columns = self.axis(width)
-        for top, first_row, end_row in self.axis(height):
-            for left, first_column, end_column in columns:
+        columns, reach = self.axis(width), self.halo if self.blend == "feather" else 0
+        for row, (top, first_row, end_row) in enumerate(self.axis(height)):
+            for column, (left, first_column, end_column) in enumerate(columns):
                 core = (first_row - top, first_column - left, end_row - top, end_column - left)
-                yield TileWindow(top, left, self.tile, core, (height, width))
+                plane = 2 * (row % 2) + column % 2 if reach else 0
+                yield TileWindow(top, left, self.tile, core, (height, width), reach, plane)
 
 
 def usual_halo(tile: int, align: int) -> int:
@@ -99,7 +117,7 @@ def usual_halo(tile: int, align: int) -> int:
     return (tile + 3 * align) // (6 * align) * align if align > 0 else 0
 
 
-def tiling_of(tile: int | None, align: int, halo: int | None) -> Tiling | None:
+def tiling_of(tile: int | None, align: int, halo: int | None, blend: Blend = "core") -> Tiling | None:
     """Return how rasters are cut, by the arguments of a data module; ``None`` for whole rasters.
 
     Raises
@@ -111,8 +129,11 @@ def tiling_of(tile: int | None, align: int, halo: int | None) -> Tiling | None:
         if halo is not None:
             msg = f"halo is of tiles, and there are none. State tile, such as tile: 288; or leave halo ({halo}) out."
             raise ValueError(msg)
+        if blend != "core":
+            msg = f"blend ({blend}) is of tiles, and there are none. State tile, such as tile: 288; or leave blend out."
+            raise ValueError(msg)
         return None
-    return Tiling(tile, align, usual_halo(tile, align) if halo is None else halo)
+    return Tiling(tile, align, usual_halo(tile, align) if halo is None else halo, blend)
 
 
 def tiled(

@@ -197,6 +197,9 @@ def tile_metadata(record: Record, before: Sample, after: Sample) -> SampleMetada
         "raster_id": record.raster_id,
         "raster_hw": torch.tensor(window.of),
     }
+    if window.reach:
+        found["blended"] = torch.tensor(window.blended, dtype=torch.float64) / window.side
+        found["plane"] = torch.tensor(window.plane)
     whole = shifted(old.transform, -window.left, -window.top)
     if whole is not None:
         found["raster_geotransform"] = torch.tensor(whole.to_gdal(), dtype=torch.float64)

@@ -31,7 +31,7 @@ from eo_data.catalog.records import (
 from eo_data.catalog.shards import Shard, in_shard
 from eo_data.catalog.sources import ImageSource, LabelSource, Task
 from eo_data.catalog.splits import absent_classes, draw_fraction, records_of_split
-from eo_data.catalog.tiles import tiled, tiling_of
+from eo_data.catalog.tiles import Blend, tiled, tiling_of
 from eo_data.dataset.dataset import EoDataset, Skipped, usable_records, write_skipped
 from eo_data.dataset.sample_reader import SampleReader
 from eo_data.preprocess.augmentation import Augmentation
@@ -105,6 +105,8 @@ class ChipSplits:
     halo : int, optional
         Pixels that a tile sees on each side of the part that is kept of it, a multiple of ``tile_align``, so that no
         seams are left; a sixth of the tile by default. 0 lays tiles side by side.
+    blend : {'core', 'feather'}
+        Whether an export keeps the core of each tile alone, or blends tiles where they overlap; see `Tiling`.
     train_fraction : float
         Share of the training samples to learn from, stratified by their labels (`eo_data.catalog.splits`). Drawing it
         reads all training labels once.
@@ -180,6 +182,7 @@ class ChipSplits:
         remote_cache: str | None = None,
         shard: Shard | None = None,
         batch_memory: int | str | None = None,
+        blend: Blend = "core",
     ) -> None:
         super().__init__()
         one_of("task", task, get_args(Task))
@@ -209,8 +212,8 @@ class ChipSplits:
         }
         self.transforms = {"train": train_transform, "val": val_transform}
         self.dates_as, self.missing_modality, self.georeference = dates_as, missing_modality, georeference
-        self.tile, self.tile_align, self.tiling = tile, tile_align, tiling_of(tile, tile_align, halo)
-        self.halo = None if self.tiling is None else self.tiling.halo
+        self.tile, self.tile_align, self.tiling = tile, tile_align, tiling_of(tile, tile_align, halo, blend)
+        self.halo, self.blend = None if self.tiling is None else self.tiling.halo, blend
         self.train_fraction, self.fraction_seed = train_fraction, fraction_seed
         self.allow_other_preprocess = allow_other_preprocess
         self.same_modalities = missing_modality == "omit" and any(source.optional for source in modalities.values())

@@ -52,6 +52,11 @@ class SampleMetadata(TypedDict, total=False):
     raster_hw: torch.Tensor
     #: Float64 ``(6,)``: its affine transform in GDAL's order; missing without one.
     raster_geotransform: torch.Tensor
+    #: Float64 ``(4,)``: as ``core``, of what is blended with the tiles around. This key and the next are there only
+    #: for tiles that are blended.
+    blended: torch.Tensor
+    #: Int64: which of four planes a tile is of; those of one plane are not blended with each other.
+    plane: torch.Tensor
     #: Of a place: WKT of what of the image is meant, in its CRS; all of it if empty.
     region: str
     #: Of a place: what a user must know of how its scenes were chosen, a line each; empty if nothing.

@@ -35,6 +35,8 @@ def describe_data(module: object) -> dict[str, Any]:
         value = getattr(module, name, None)
         if value is not None:
             facts[name] = plain_values(value)
+    if getattr(module, "blend", "core") != "core":  # exports are as old as fingerprints without it
+        facts["blend"] = cast("Any", module).blend
     for source in (facts.get("modalities") or {}).values():
         _as_before(source)
     statistics_of = getattr(getattr(module, "preprocess", None), "statistics_of", None)

@@ -70,6 +70,10 @@ class SampleGrid:
         What of the ground is meant, in the CRS; ``None`` for all of it.
     notes : tuple of str
         What a user must know of how its images were chosen.
+    blended : tuple of float or None
+        As ``core``, of what is blended with the tiles around; ``None`` where cores are put side by side.
+    plane : int
+        Which of four planes a blended tile is of; those of one plane do not overlap.
     """
 
     id: str
@@ -87,13 +91,16 @@ class SampleGrid:
     inputs: Mapping[str, Any] | None = None
     region: BaseGeometry | None = None
     notes: tuple[str, ...] = ()
+    blended: tuple[float, float, float, float] | None = None
+    plane: int = 0
 
     def cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a grid of ``shape`` cells that the sample stands for; all but for a tile."""
-        top, left, bottom, right = self.core
-        rows, columns = shape
-        last = (min(rows, math.ceil(bottom * rows - 1e-6)), min(columns, math.ceil(right * columns - 1e-6)))
-        return slice(round(top * rows), last[0]), slice(round(left * columns), last[1])
+        return _cells(self.core, shape)
+
+    def kept_cells(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns that are kept of a grid of ``shape`` cells: `cells`, and those that are blended."""
+        return _cells(self.blended or self.core, shape)
 
     def of_cells(self, shape: tuple[int, int], first: tuple[int, int] = (0, 0)) -> Affine | None:
         """Transform of a grid of ``shape`` cells over the same ground, from its row and column ``first`` on."""
@@ -110,16 +117,17 @@ class SampleGrid:
         observed = torch.from_numpy(self.valid.astype(np.float32))[None, None]
         return F.adaptive_avg_pool2d(observed, shape)[0, 0].numpy()
 
-    def covered_share(self, shape: tuple[int, int]) -> np.ndarray | None:
+    def covered_share(self, shape: tuple[int, int], own: tuple[slice, slice] | None = None) -> np.ndarray | None:
         """Share of each cell that lies in the region, float64 ``(h, w)``; ``None`` where all of the ground is meant.
 
-        Of a tile, cells count that it stands for: those around them are of other tiles.
+        Of a tile, the cells ``own`` count, by default those that it stands for: those around them are of other tiles.
         """
         cells = self.of_cells(shape)
         if self.region is None or cells is None:
             return None
+        own = own or self.cells(shape)
         covered = np.zeros(shape)
-        covered[self.cells(shape)] = covered_area(self.region, cells, shape)[self.cells(shape)]
+        covered[own] = covered_area(self.region, cells, shape)[own]
         return covered
 
     @property
@@ -180,6 +188,7 @@ def sample_grids(batch: Mapping[str, Any], size: tuple[int, int], root: Path | N
             json.loads(batch["inputs"][i]) if "inputs" in batch else None,
             shapely.from_wkt(_text(batch.get("region"), i)) if _text(batch.get("region"), i) else None,
             tuple(_text(batch.get("notes"), i).splitlines()),
+            *_blended(batch, i),
         )
         for i, name in enumerate(names)
     ]
@@ -241,6 +250,20 @@ def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, flo
         return (0.0, 0.0, 1.0, 1.0), ""
     top, left, bottom, right = _numbers(batch["core"][index])
     return (top, left, bottom, right), str(batch["raster_id"][index])
+
+
+def _cells(part: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[slice, slice]:
+    top, left, bottom, right = part
+    rows, columns = shape
+    last = (min(rows, math.ceil(bottom * rows - 1e-6)), min(columns, math.ceil(right * columns - 1e-6)))
+    return slice(round(top * rows), last[0]), slice(round(left * columns), last[1])
+
+
+def _blended(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, float, float] | None, int]:
+    if "blended" not in batch:
+        return None, 0
+    top, left, bottom, right = (float(value) for value in batch["blended"][index])
+    return (top, left, bottom, right), int(batch["plane"][index])
 
 
 def _raster(batch: Mapping[str, Any], index: int) -> tuple[PixelGrid | None, tuple[int, int, int, int] | None]:

@@ -17,6 +17,7 @@ from eo_embed.export.folder import checked
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
+from eo_embed.writers.embedding import NO_CELLS
 from eo_embed.writers.layout import POOLED
 from eo_embed.writers.merging import merge
 from eo_embed.writers.rasters.makers import finish_raster
@@ -161,5 +162,5 @@ def _described(
         elif "cells" in last:
             dimensions = last["dimensions"]
         else:
-            dimensions = len(settings.format.reader(folder / grid).array)
+            dimensions = len(settings.format.reader(folder / grid, NO_CELLS).array)
     return dimensions, (last["area_m2"] / math.prod(last["grid_hw"])) ** 0.5

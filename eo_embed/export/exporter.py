@@ -37,7 +37,7 @@ from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.finished import Key
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
-from eo_embed.export.record.review import DataSet, inputs_of
+from eo_embed.export.record.review import DataSet, inputs_of, made_together
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
@@ -229,7 +229,7 @@ class Exporter:
         )
         before = place_before(manifest, root)
         known = None if dataset is None else inputs_of(dataset)
-        seen_by = (known, self.root, self.settings.verify, before, self._together(dataset))
+        seen_by = (known, self.root, self.settings.verify, before, made_together(dataset, self.settings.dtype))
         finished, review = ledger.review(*seen_by)
         if self.rank == 0 and ledger.remove_outdated_work():
             finished, review = ledger.review(*seen_by)
@@ -252,12 +252,6 @@ class Exporter:
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
         return self._run
-
-    def _together(self, dataset: DataSet | None) -> dict[str, str]:
-        """Return the rasters of tiles by their ids, where a finished raster cannot take more of them."""
-        if dataset is None or self.settings.encoding.dtype != "int8":
-            return {}
-        return {record.id: record.raster_id for record in dataset.records}
 
     def expect(self, batches: int) -> None:
         """Say how many batches this process will get, for its progress lines."""

@@ -19,11 +19,8 @@ from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import band_names
-from eo_embed.writers.quantise import DType
-from eo_embed.writers.rasters.work import Part, Whole
-
-#: Vectors shorter than this are not scaled up to length one.
-_SHORTEST = 1e-12
+from eo_embed.writers.quantise import of_length_one
+from eo_embed.writers.rasters.work import PLANES, Part, Whole
 
 
 class RasterPlace(NamedTuple):
@@ -33,6 +30,18 @@ class RasterPlace(NamedTuple):
     column: int
     shape: tuple[int, int]
     transform: tuple[float, ...]
+
+
+class Around(NamedTuple):
+    """The cells of a tile and those around it that are blended, ``(D, h, w)`` with NaN where there is nothing to blend.
+
+    ``row`` and ``column`` are the first in the raster.
+    """
+
+    values: np.ndarray
+    row: int
+    column: int
+    plane: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,8 @@ class Item:
         Side of a grid cell in metres; 0 if unknown.
     place : RasterPlace or None
         Of a tile that has a grid: where its cells lie in that of its raster.
+    around : Around or None
+        Of a tile that is blended with those around it.
     """
 
     embedding: Embedding
@@ -58,6 +69,7 @@ class Item:
     dimensions: int
     gsd: float
     place: RasterPlace | None = None
+    around: Around | None = None
 
     @property
     def cells(self) -> int:
@@ -80,14 +92,15 @@ class Item:
                 )
         return ""
 
-    def whole(self, dtype: DType) -> Whole | None:
+    def whole(self, settings: ExportSettings) -> Whole | None:
         """Return the grid of the raster that a tile is of, where it is to be stored; ``None`` without a place."""
         own, place = self.embedding, self.place
         if place is None or own.grid is None or own.crs is None:
             return None
         shape = (len(own.grid), *place.shape)
         names = band_names(own, len(own.grid))
-        return Whole(self.sample.raster_id, own.layer, shape, dtype, place.transform, own.crs, names)
+        whole = Whole(self.sample.raster_id, own.layer, shape, settings.dtype, place.transform, own.crs, names)
+        return whole if self.around is None else replace(whole, planes=PLANES, unit=settings.l2_normalise)
 
     def entry(self, files: Sequence[str], part: Part | None = None) -> dict[str, Any]:
         """Return what the ledger and the manifest hold of the item, with its files relative to the export's folder."""
@@ -103,9 +116,13 @@ class Item:
             "image_hw": list(self.sample.valid.shape),
             "grid_hw": list(own.shape),
             "area_m2": round(self.sample.area, 1),
-            **({} if part is None else {**part.entry(), "dimensions": self.dimensions}),
+            **({} if part is None or self.place is None else self._stored(part, self.place)),
             **({"notes": list(self.sample.notes)} if self.sample.notes else {}),
         }
+
+    def _stored(self, part: Part, place: RasterPlace) -> dict[str, Any]:
+        cells = [place.row, place.column, *self.embedding.shape]
+        return {"cells": cells, **part.entry(), "dimensions": self.dimensions}
 
 
 def _made_of(sample: SampleGrid, own: Embedding) -> dict[str, Any]:
@@ -144,10 +161,38 @@ def items_of(layer: str, features: OwnCells, samples: Sequence[SampleGrid], sett
     for i, sample in enumerate(samples):
         vector, grid = None if vectors is None else vectors[i], None if shape is None else _as_numpy(grids[i])
         dimensions = tokens.tokens.shape[-1] if grid is None else len(grid)
-        embedding = _embedding(sample, layer, vector, grid, shape or (1, 1), settings)
+        own = None if grid is None or shape is None else grid[:, *_inside(sample, shape)]
+        embedding = _embedding(sample, layer, vector, own, shape or (1, 1), settings)
         gsd = 0.0 if grid is None else (sample.area / int(np.prod(embedding.shape))) ** 0.5
         place = None if embedding.grid is None or shape is None else _place(sample, shape, embedding.shape)
-        yield Item(embedding, sample, dimensions, gsd, place)
+        around = None
+        if sample.blended is not None and place is not None and grid is not None and shape is not None:
+            around = _around(sample, grid, shape, place, settings)
+        yield Item(embedding, sample, dimensions, gsd, place, around)
+
+
+def _inside(sample: SampleGrid, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return which of the cells that are kept a sample stands for."""
+    rows, columns = (
+        slice(own.start - kept.start, own.stop - kept.start)
+        for own, kept in zip(sample.cells(shape), sample.kept_cells(shape), strict=True)
+    )
+    return rows, columns
+
+
+def _around(
+    sample: SampleGrid, grid: np.ndarray, whole: tuple[int, int], place: RasterPlace, settings: ExportSettings
+) -> Around:
+    """Return what of a tile is blended."""
+    kept = sample.kept_cells(whole)
+    covered = sample.covered_share(whole, kept)
+    shown = np.isfinite(grid).all(axis=0) & (sample.valid_share(whole)[kept] > 0)
+    if covered is not None:
+        shown &= covered[kept] > 0
+    values = of_length_one(grid) if settings.l2_normalise else grid
+    blended = np.where(shown, values, np.float32(np.nan)).astype(np.float32)
+    rows, columns = _inside(sample, whole)
+    return Around(blended, place.row - rows.start, place.column - columns.start, sample.plane)
 
 
 def with_names(sample: SampleGrid, root: Path | None, *, absolute: bool) -> SampleGrid:
@@ -258,12 +303,6 @@ def _embedding(
 def _is_of_core(sample: SampleGrid, grid: np.ndarray | None) -> bool:
     """Whether the vector of a sample is over the cells that it stands for: of tiles, so that their parts agree."""
     return bool(sample.raster_id) and (grid is not None or sample.core != (0.0, 0.0, 1.0, 1.0))
-
-
-def of_length_one(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors ``(D, ...)`` scaled to length one along the first axis."""
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=0), _SHORTEST)
-    return scaled
 
 
 def pooled_over(grid: np.ndarray, covered: np.ndarray, observed: np.ndarray, how: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from eo_data.raster.raster import shifted
 from eo_embed.export.record.manifest import COMPLETE, Manifest
 from eo_embed.reading.questions import Questions
 from eo_embed.reading.vectors import chosen_layer
-from eo_embed.writers.embedding import StoredGrid
+from eo_embed.writers.embedding import NO_CELLS, Cells, StoredGrid
 from eo_embed.writers.formats import FORMATS, Format, format_of
 from eo_embed.writers.geoparquet import part_files
 from eo_embed.writers.layout import MANIFEST, PARTS, POOLED, cell_centres, parsed_attributes
@@ -170,10 +170,15 @@ class Export(Questions):
         """
         layers = sorted({known for _, known in self.grid_files})
         wanted = layers[0] if not layer and len(layers) == 1 else layer
-        found = self.grid_files.get((id, wanted))
-        if found is None and (tile := self._tiles.get((id, wanted))) is not None:
+        if (id, wanted) not in self.grid_files and (tile := self._tiles.get((id, wanted))) is not None:
             return self._cut_out(tile, wanted)
+        return _as_array(_read(*self._file_of(id, wanted)))
+
+    def _file_of(self, id: str, layer: str) -> tuple[Format, Path]:  # noqa: A002
+        """Return format and file of a grid, or raise an error that names those that are there."""
+        found = self.grid_files.get((id, layer))
         if found is None:
+            layers = sorted({known for _, known in self.grid_files})
             known = [name for name, _ in self.grid_files]
             nearest = ", ".join(difflib.get_close_matches(id, known, 3)) or ", ".join(sorted(known)[:3]) or "none"
             msg = (
@@ -181,8 +186,7 @@ class Export(Questions):
                 f"nearest ids: {nearest}; layers: {', '.join(map(repr, layers)) or 'none'}."
             )
             raise ValueError(msg)
-        form, file = found
-        return _as_array(_read(form, file))
+        return found
 
     @functools.cached_property
     def _tiles(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -191,12 +195,12 @@ class Export(Questions):
         return {(item["id"], item["layer"]): item for item in items if "cells" in item}
 
     def _cut_out(self, tile: dict[str, Any], layer: str) -> xr.DataArray:
-        """Return the cells of a tile out of the grid of its raster."""
-        whole = self.grid(tile["raster_id"], layer)
-        row, column, rows, columns = tile["cells"]
-        own = whole[:, row : row + rows, column : column + columns]
+        """Return the cells of a tile out of the grid of its raster, of which no more is read than the format must."""
+        cells = Cells(*tile["cells"])
+        stored = _read(*self._file_of(tile["raster_id"], layer), cells)
+        place = None if stored.transform is None else shifted(stored.transform, cells.left, cells.top)
+        own = _as_array(replace(stored, transform=place))
         own.attrs |= {"id": tile["id"], "dates": tuple(tile["dates"]), "valid_fraction": tile["valid_fraction"]}
-        own.attrs["transform"] = shifted(whole.attrs["transform"], column, row)
         return own
 
     def grids_of(self, layer: str = "") -> dict[str, Callable[[], xr.DataArray]]:
@@ -270,13 +274,13 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def _own_key(form: Format, file: Path) -> tuple[str, str]:
     """Id and layer that a grid states itself."""
-    own = parsed_attributes(_read(form, file).attributes)
+    own = parsed_attributes(_read(form, file, NO_CELLS).attributes)
     return str(own["id"]), str(own["layer"])
 
 
-def _read(form: Format, file: Path) -> StoredGrid:
+def _read(form: Format, file: Path, cells: Cells | None = None) -> StoredGrid:
     with _damage_named(file):
-        return form.reader(file)
+        return form.reader(file, cells)
 
 
 @contextmanager

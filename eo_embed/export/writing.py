@@ -106,10 +106,18 @@ class ItemWriter:
         own = item.embedding
         if own.grid is None or not self._settings.writes_grids:
             return [], None
-        whole = None if self._rasters is None else item.whole(self._settings.encoding.dtype)
+        whole = None if self._rasters is None else item.whole(self._settings)
         if self._rasters is None or whole is None or item.place is None:
+            if item.sample.blended is not None:
+                msg = (
+                    f"{own.id}: blend: feather makes one file of all tiles of a raster, for which it needs a place on "
+                    f"the map and grid_format: {' or '.join(MAKERS)} (got {self._settings.grid_format}). Leave blend "
+                    "out: cores are then kept as they are."
+                )
+                raise ValueError(msg)
             return [self._name(self._grids.write(own))], None
-        file, part = self._rasters.write(whole, own.grid, item.place.row, item.place.column)
+        cells = (own.grid, item.place.row, item.place.column) if item.around is None else item.around
+        file, part = self._rasters.write(whole, *cells)
         return [self._name(file)], part
 
     def _write_vectors(self, items: Sequence[Item]) -> list[str]:

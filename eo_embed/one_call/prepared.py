@@ -16,6 +16,9 @@ from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
 from eo_data.preprocess.one_frame import OneFrame
 from eo_data.readers.described.images import Description, Stated, UnknownFactsError
 from eo_data.readers.grids.pixel_grid import nominal_pixel_size
+from eo_data.sensors.bands import UNNAMED
+from eo_data.sensors.quality_names import kind_of_name
+from eo_data.sensors.tables import SENSORS
 from eo_data.sensors.units import InputUnit
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.one_call.options import Request
@@ -157,7 +160,26 @@ def kind_for(
             f'{kind.native}. Convert them, or state unit="native" if they are what the encoder was trained with.'
         )
         raise UnknownFactsError(msg)
+    _tell_unknown(encoder, found, missing, what)
     return kind if modality is None else replace(kind, modality=modality)
+
+
+def _tell_unknown(encoder: str, found: Description, missing: Sequence[str], what: object) -> None:
+    """Warn of stated names that nobody knows where bands are missing: one may be the name of the other."""
+    table = SENSORS[found.sensor]
+    unknown = [
+        name
+        for name in found.file_bands or ()
+        if name != UNNAMED and table.canonical(name) is None and kind_of_name(name) is None
+    ]
+    if unknown and missing:
+        warnings.warn(
+            f"{what}: no band of {found.sensor} is called {' or '.join(unknown)}, so {encoder} does not see what is "
+            f"stated under {'that name' if len(unknown) == 1 else 'these names'}, and works without "
+            f"{', '.join(missing)}. If one is the other, correct its name in bands; a layer that does not count may be "
+            f'called "{UNNAMED}".',
+            stacklevel=2,
+        )
 
 
 def bands_for(found: Description, kind: ImageKind) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from eo_data.raster.sample import Image, Sample
 from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.flow.transfer import compact, own_cells
-from eo_embed.export.items import items_of, of_length_one
+from eo_embed.export.items import items_of
 from eo_embed.export.record.failures import NOTHING_OBSERVED
 from eo_embed.one_call.encoders import BuiltEncoder, encoder_for, recipe_of
 from eo_embed.one_call.options import Request
@@ -32,6 +32,7 @@ from eo_embed.one_call.prepared import Prepared, patch_pixels
 from eo_embed.one_call.result import Embedded
 from eo_embed.one_call.saving import Encoded
 from eo_embed.writers.embedding import Embedding
+from eo_embed.writers.quantise import of_length_one
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
 from eo_models.preset import Recipe

@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from eo_core.files import write_file, write_folder, write_text
-from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.embedding import Cells, Embedding, StoredGrid
 from eo_embed.writers.layout import (
     GRIDS,
     MANIFEST,
@@ -163,16 +163,16 @@ def is_item(group: Path) -> bool:
     return (group / ZARR_MARK).is_file()
 
 
-def read_netcdf(path: Path) -> StoredGrid:
-    """Read a grid that :class:`NetcdfWriter` wrote."""
+def read_netcdf(path: Path, cells: Cells | None = None) -> StoredGrid:
+    """Read a grid that :class:`NetcdfWriter` wrote, or some cells of it."""
     import xarray as xr  # noqa: PLC0415
 
     with xr.open_dataset(path, engine="h5netcdf") as data:
-        return _of_dataset(data)
+        return _of_dataset(data, cells)
 
 
-def read_zarr(path: Path) -> StoredGrid:
-    """Read a grid that :class:`ZarrWriter` wrote.
+def read_zarr(path: Path, cells: Cells | None = None) -> StoredGrid:
+    """Read a grid that :class:`ZarrWriter` wrote, or some cells of it.
 
     Raises
     ------
@@ -183,17 +183,20 @@ def read_zarr(path: Path) -> StoredGrid:
     import xarray as xr  # noqa: PLC0415
 
     with xr.open_zarr(path, consolidated=False, chunks=None) as data:
-        return _of_dataset(data)
+        return _of_dataset(data, cells)
 
 
-def _of_dataset(data: xr.Dataset) -> StoredGrid:
+def _of_dataset(data: xr.Dataset, cells: Cells | None) -> StoredGrid:
     if "embedding" not in data:
         return StoredGrid.of_somebody_else()
     mapping = data["spatial_ref"].attrs if "spatial_ref" in data.variables else {}
     numbers = str(mapping.get("GeoTransform", "")).split()
     transform = Affine.from_gdal(*map(float, numbers)) if numbers else None
     names = tuple(json.loads(data.attrs.get("names", "[]")))
-    return StoredGrid(data["embedding"].values, None, transform, mapping.get("crs_wkt"), names, data.attrs)
+    grid = data["embedding"]
+    stored = (grid if cells is None else grid[:, *cells.slices]).values
+    shape = grid.sizes["y"], grid.sizes["x"]
+    return StoredGrid(stored, shape, None, transform, mapping.get("crs_wkt"), names, data.attrs)
 
 
 def as_dataset(embedding: Embedding, path: Path, manifest: Path) -> xr.Dataset:

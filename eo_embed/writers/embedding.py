@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -91,18 +92,38 @@ class Embedding:
         )
 
 
+class Cells(NamedTuple):
+    """A window of a grid: its first row and column, and how many there are."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+#: No cell: a reader returns all but the numbers.
+NO_CELLS = Cells(0, 0, 0, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredGrid:
-    """One grid as its file holds it; without attributes the file is not one of ours.
+    """One grid as its file holds it, or a window of it; without attributes the file is not one of ours.
 
     Parameters
     ----------
     array : ndarray
-        ``(D, h, w)`` as stored, quantised or not.
+        ``(D, h, w)`` as stored, quantised or not: the cells that were asked for.
+    shape : tuple of int
+        Rows and columns of the whole grid.
     scale : ndarray or None
         Float64 ``(D,)`` where each band has a scale.
     transform : affine.Affine or None
-        From (column, row) of the cells to map coordinates.
+        From (column, row) of the whole grid's cells to map coordinates.
     crs : str or None
         WKT.
     names : tuple of str
@@ -112,6 +133,7 @@ class StoredGrid:
     """
 
     array: np.ndarray
+    shape: tuple[int, int] = (0, 0)
     scale: np.ndarray | None = None
     transform: Affine | None = None
     crs: str | None = None

@@ -14,12 +14,20 @@ from typing import Literal, Protocol, cast, get_args
 from eo_core.arguments import one_of
 from eo_core.files import PARTIAL
 from eo_embed.writers import cubes, geotiff, npz
-from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.embedding import Cells, Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, item_path
 from eo_embed.writers.quantise import DTYPES, DType, Encoding
 
 GridFormat = Literal["geotiff", "zarr", "netcdf", "npz"]
 GRID_FORMATS: tuple[GridFormat, ...] = get_args(GridFormat)
+
+
+class Reader(Protocol):
+    """Reads one grid, or some cells of it."""
+
+    def __call__(self, path: Path, cells: Cells | None = None, /) -> StoredGrid:
+        """Return what was asked for; without cells, all of the grid."""
+        ...
 
 
 class Writer(Protocol):
@@ -45,7 +53,7 @@ class Format:
     writer : callable
         Makes the writer for the folder of an export and an encoding.
     reader : callable
-        Reads one grid back.
+        Reads one grid back, or some cells of it.
     item_mark : str
         For formats that keep all grids in one store: a file that only the folder of a grid holds, relative to that
         folder. Empty for formats with one file for each grid.
@@ -57,7 +65,7 @@ class Format:
     suffix: str
     dtypes: tuple[DType, ...]
     writer: Callable[[Path, Encoding], Writer]
-    reader: Callable[[Path], StoredGrid]
+    reader: Reader
     item_mark: str = ""
     needs_place: bool = True
 

@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import rasterio
 from rasterio.dtypes import check_dtype
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.windows import Window
 
 from eo_core.arguments import one_of
 from eo_data.raster.geotiff_output import write_geotiff
-from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.embedding import Cells, Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, MANIFEST, attributes_of, band_names, grid_of, item_path
 from eo_embed.writers.quantise import Encoded, Encoding
 
@@ -127,15 +128,25 @@ class GridWriter:
         return options
 
 
-def read_geotiff(path: Path) -> StoredGrid:
-    """Read a grid that :class:`GridWriter` wrote."""
+def read_geotiff(path: Path, cells: Cells | None = None) -> StoredGrid:
+    """Read a grid that :class:`GridWriter` wrote, or some cells of it."""
     with rasterio.open(path) as file:
         placed = file.crs is not None or not file.transform.is_identity
         return StoredGrid(
-            file.read(),
+            _read(file, cells),
+            file.shape,
             np.array(file.scales) if file.dtypes[0] == "int8" else None,
             file.transform if placed else None,
             file.crs.to_wkt() if file.crs else None,
             tuple(str(name) for name in file.descriptions),
             file.tags(),
         )
+
+
+def _read(file: DatasetReader, cells: Cells | None) -> np.ndarray:
+    if cells is not None and not cells.height * cells.width:
+        return np.empty((file.count, 0, 0), file.dtypes[0])
+    found: np.ndarray = file.read(
+        window=None if cells is None else Window(cells.left, cells.top, cells.width, cells.height)
+    )
+    return found

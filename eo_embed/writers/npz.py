@@ -10,7 +10,7 @@ import numpy as np
 from affine import Affine
 
 from eo_core.files import write_file
-from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.embedding import Cells, Embedding, StoredGrid
 from eo_embed.writers.layout import GRIDS, MANIFEST, attributes_of, band_names, cell_centres, grid_of, item_path
 
 SUFFIX = ".npz"
@@ -59,11 +59,13 @@ class NpzWriter:
         return path
 
 
-def read_npz(path: Path) -> StoredGrid:
-    """Read a grid that :class:`NpzWriter` wrote."""
+def read_npz(path: Path, cells: Cells | None = None) -> StoredGrid:
+    """Read a grid that :class:`NpzWriter` wrote, or some cells of it; the whole array is unpacked in any case."""
     with np.load(path) as file:
         if "embedding" not in file:
             return StoredGrid.of_somebody_else()
         texts = {name: str(file[name]) for name in file.files if file[name].dtype.kind == "U" and not file[name].ndim}
         transform = Affine(*file["transform"]) if "transform" in file else None
-        return StoredGrid(file["embedding"], None, transform, texts.get("crs"), tuple(file["names"].tolist()), texts)
+        grid, names = file["embedding"], tuple(file["names"].tolist())
+        stored = grid if cells is None else grid[:, *cells.slices]
+        return StoredGrid(stored, grid.shape[1:], None, transform, texts.get("crs"), names, texts)

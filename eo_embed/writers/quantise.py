@@ -19,6 +19,8 @@ INT8_NODATA = -128
 _INT8_MAX = 127
 #: AlphaEarth's de-quantisation is sign(q) * (|q| / 127.5) ** 2 (Earth Engine data set GOOGLE/SATELLITE_EMBEDDING/V1).
 _ALPHAEARTH_SCALE = 127.5
+#: Vectors shorter than this are not scaled up to length one.
+_SHORTEST = 1e-12
 #: How far the length of a vector may be from 1; bfloat16 rounds to 0.4 %.
 _UNIT_TOLERANCE = 0.01
 
@@ -199,6 +201,12 @@ def _as_float16(values: np.ndarray) -> np.ndarray:
         msg = f"float16 holds values up to {most:.0f}, got {largest:.6g}. Use dtype float32 or int8."
         raise ValueError(msg)
     return values.astype(np.float16)
+
+
+def of_length_one(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors ``(D, ...)`` scaled to length one along the first axis."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=0), _SHORTEST)
+    return scaled
 
 
 def _check_unit_length(values: np.ndarray) -> None:

@@ -324,13 +324,21 @@ def _bands(href: Href, layers: Sequence[FileFacts], given: Stated, sensor: str) 
 
 
 def _refuse_misspelt(stated: Sequence[str], table: Sensor) -> None:
-    """Refuse a stated name that is nearly that of a band: the band would be left out as one that nobody knows."""
-    names = [band.name for band in table.bands]
+    """Refuse a stated name that is nearly that of a band: the band would be left out as one that nobody knows.
+
+    A name with another number is another layer (``BLUE_2``), and so is one beside the band that it resembles.
+    """
+    names, known = [band.name for band in table.bands], {table.canonical(str(name)) for name in stated}
     for name in stated:
-        near = difflib.get_close_matches(str(name).upper(), names, n=1, cutoff=0.8)
+        alike = [own for own in names if own not in known and _digits(own) == _digits(str(name))]
+        near = difflib.get_close_matches(str(name).upper(), alike, n=1, cutoff=0.8)
         if near and table.canonical(str(name)) is None:
             msg = f"{table.name} has no band {name!r}. Did you mean {near[0]!r}? Its bands: {', '.join(names)}."
             raise UnknownFactsError(msg)
+
+
+def _digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))
 
 
 def _unit(href: Href, layers: Sequence[FileFacts], beside: Sidecar | None) -> InputUnit:

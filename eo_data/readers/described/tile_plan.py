@@ -97,8 +97,9 @@ class TilePlan:
 
     def _lines(self) -> Iterator[str]:
         own = self.tiling
+        halo = f"halo {own.halo} px" + (", blended" if own.blend == "feather" else "")
         yield (
-            f"tiles       {self.windows:,} windows of {own.tile} px with cores of {own.step} px (halo {own.halo} px, "
+            f"tiles       {self.windows:,} windows of {own.tile} px with cores of {own.step} px ({halo}, "
             f"aligned to {own.align} px): {self.read_share:.2f} pixels encoded for each of the rasters'"
         )
         for raster in self.rasters[:_SHOWN]:

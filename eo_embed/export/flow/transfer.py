@@ -14,15 +14,15 @@ from eo_models.contract import Features, Pooling
 
 @dataclass(frozen=True, eq=False)
 class OwnCells:
-    """What one layer gave for a batch, of each grid only the cells that the sample stands for.
+    """What one layer gave for a batch, of each grid only the cells that are kept: those that the sample stands for.
 
     Parameters
     ----------
     tokens : Features
         Of all that the encoder saw, without a grid; beside one, the vector alone is the only token, ``(B, 1, D)``.
     blocks : tuple of Tensor
-        Cells ``(b, D', h, w)`` of samples that follow one another and stand for the same part of their grids; empty
-        where tokens form no grid.
+        Cells ``(b, D', h, w)`` of samples that follow one another and keep the same part of their grids, see
+        `SampleGrid.kept_cells`; empty where tokens form no grid.
     shape : tuple of int or None
         Rows and columns of the whole grids.
     """
@@ -111,7 +111,7 @@ def own_cells(features: Features, samples: Sequence[SampleGrid], pooling: Poolin
         return OwnCells(small)
     shape = (int(grid.shape[2]), int(grid.shape[3]))
     blocks, first = [], 0
-    for (rows, columns), alike in itertools.groupby(sample.cells(shape) for sample in samples):
+    for (rows, columns), alike in itertools.groupby(sample.kept_cells(shape) for sample in samples):
         end = first + len(list(alike))
         blocks.append(grid[first:end, :, rows, columns])
         first = end

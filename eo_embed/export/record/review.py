@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from eo_core.file_state import FileState, Verify, is_unchanged
 from eo_data.catalog.hrefs import Href
+from eo_embed.writers.quantise import DType
 from eo_embed.writers.rasters.makers import raster_file
 from eo_embed.writers.rasters.work import Part
 
@@ -67,6 +68,19 @@ def inputs_of(dataset: DataSet) -> InputsOf:
     """Return a function that gives what a sample is made of by its id."""
     places = {record.id: i for i, record in enumerate(dataset.records)}
     return lambda name: dataset.inputs(places[name]) if name in places else None
+
+
+def made_together(dataset: DataSet | None, dtype: DType) -> dict[str, str]:
+    """Return the rasters of tiles by their ids, where a finished raster cannot take more of them.
+
+    One scale is for all tiles then, or what each of them said has gone into the blend.
+    """
+    if dataset is None:
+        return {}
+    tiles = dataset.records
+    if dtype != "int8" and not any(record.window is not None and record.window.reach for record in tiles):
+        return {}
+    return {record.id: record.raster_id for record in tiles}
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
-import rasterio.shutil
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetWriter
-from rasterio.windows import Window
 
-from eo_core.files import atomic_path, partial_path, remove_partial
 from eo_core.fingerprint import fingerprint
-from eo_data.raster.geotiff_output import GeotiffInParts
 from eo_embed.export.opening import Export
 from eo_embed.export.record.manifest import STAC_FIELDS, Manifest, read_manifest
 from eo_embed.reading.publishing.change import Change
-from eo_embed.reading.publishing.grids import ExportedGrid
-from eo_embed.writers.embedding import Embedding
+from eo_embed.reading.publishing.grids import BLOCK_VALUES, ExportedGrid
 from eo_embed.writers.formats import FORMATS
-from eo_embed.writers.layout import MANIFEST, attributes_of
-from eo_embed.writers.quantise import Encoding, band_scale, largest_of_bands
+from eo_embed.writers.layout import MANIFEST, tags_of
+from eo_embed.writers.quantise import Encoding
+from eo_embed.writers.rasters import cog
+from eo_embed.writers.rasters.work import Whole, WorkFile
 
-#: Side of the squares that are read and written at once, in cells; and sides of the internal tiles, small ones of small
-#: grids, as each band of each tile is unpacked whole.
-_SIDE, _TILES = 256, (128, 256, 512)
+#: Sides of the squares that are read and written at once, in cells.
+_SIDES = (256, 128, 64, 32, 16)
+#: ZSTD's level: what is published is written once and loaded often.
+_LEVEL = 9
 _MADE_OF = "made_of"
 
 
@@ -139,94 +132,40 @@ def write_cog(grid: ExportedGrid, target: Path, encoding: Encoding, change: Chan
         with rasterio.open(out) as file:
             if file.tags().get(_MADE_OF) == made_of:
                 return out, False
-    scale = _scale(grid, change) if encoding.dtype == "int8" else None
-    names = change.names(grid.names)
-    tags = {**_tags(grid, out, target, encoding), _MADE_OF: made_of}
-
-    def fill(file: DatasetWriter) -> None:
-        file.descriptions = names
-        if scale is not None:
-            file.scales, file.offsets = scale, np.zeros(len(names))
-        file.update_tags(**tags)
-
-    work = partial_path(out)
+    tags = tags_of(
+        id=grid.id,
+        layer=grid.layer,
+        dates=grid.dates,
+        sources=grid.sources,
+        valid_fraction=grid.valid_fraction,
+        dtype=encoding.dtype,
+        manifest=target / MANIFEST,
+        path=out,
+    )
+    work = WorkFile(target, grid.id, grid.layer)
+    work.remove()
     try:
-        with GeotiffInParts(work, _profile(grid, encoding, len(names)), fill) as parts:
-            for cells in grid.blocks(_SIDE):
-                values = change.apply(grid.read(cells))
-                window = Window(cells.left, cells.top, cells.width, cells.height)
-                parts.write(encoding.encode(values, scale).array, window)
-        with atomic_path(out, lambda partial: _expect_same(work, partial, out)) as partial:
-            _copy(work, partial, _options(grid, encoding))
+        work.begin(_whole(grid, encoding, change))
+        for cells in grid.blocks(_side(grid.depth)):
+            work.write(change.apply(grid.read(cells)), cells.top, cells.left)
+        cog.write_cog(work, out, {**tags, _MADE_OF: made_of}, level=_LEVEL)
     finally:
-        remove_partial(work)
+        work.remove()
     return out, True
 
 
-def _scale(grid: ExportedGrid, change: Change) -> np.ndarray:
-    """Return the scale of each band over all of a grid."""
-    largest = [largest_of_bands(change.apply(grid.read(cells))) for cells in grid.blocks(_SIDE)]
-    return band_scale(np.max(largest, axis=0))
+def _whole(grid: ExportedGrid, encoding: Encoding, change: Change) -> Whole:
+    place, names = grid.place, change.names(grid.names)
+    if place.transform is None or place.crs is None:
+        msg = f"{grid.path} has no transform or no CRS, so it has no place on a map. Georeference the files."
+        raise ValueError(msg)
+    shape = (len(names), place.height, place.width)
+    return Whole(grid.id, grid.layer, shape, encoding.dtype, tuple(place.transform[:6]), place.crs, names)
 
 
-def _tags(grid: ExportedGrid, out: Path, target: Path, encoding: Encoding) -> dict[str, str]:
-    said = Embedding(
-        grid.id, grid.layer, np.zeros(1, np.float32), dates=tuple(date.fromisoformat(day) for day in grid.dates),
-        sources=grid.sources, valid_fraction=grid.valid_fraction,
-    )  # fmt: skip
-    return attributes_of(said, out, target / MANIFEST, encoding.dtype)
-
-
-def _profile(grid: ExportedGrid, encoding: Encoding, depth: int) -> dict[str, Any]:
-    return {
-        "driver": "GTiff",
-        "count": depth,
-        "height": grid.place.height,
-        "width": grid.place.width,
-        "dtype": encoding.storage,
-        "nodata": encoding.nodata,
-        "crs": grid.place.crs,
-        "transform": grid.place.transform,
-        "tiled": True,
-        "blockxsize": _SIDE,
-        "blockysize": _SIDE,
-        "interleave": "band",
-        "BIGTIFF": "IF_SAFER",
-    }
-
-
-def _options(grid: ExportedGrid, encoding: Encoding) -> dict[str, Any]:
-    side = max(grid.place.height, grid.place.width)
-    return {
-        "BLOCKSIZE": next((tile for tile in _TILES if tile >= side), _TILES[-1]),
-        "INTERLEAVE": "TILE",
-        "COMPRESS": "ZSTD",
-        "PREDICTOR": 3 if encoding.dtype == "float32" else 2,
-        "BIGTIFF": "IF_SAFER",
-        "OVERVIEWS": "AUTO",
-        # A mean of AlphaEarth's numbers is not the number of the mean.
-        "OVERVIEW_RESAMPLING": "NEAREST" if encoding.dtype == "int8_alphaearth" else "AVERAGE",
-    }
-
-
-def _copy(work: Path, partial: Path, options: Mapping[str, Any]) -> None:
-    try:
-        rasterio.shutil.copy(work, partial, driver="COG", **options)
-    except RasterioError as error:
-        msg = f"GDAL could not make a COG of {work}: {error}. Is the disk full?"
-        raise OSError(msg) from error
-
-
-def _expect_same(work: Path, partial: Path, out: Path) -> None:
-    """Compare a COG with the file that it was made of."""
-    with rasterio.open(work) as expected, rasterio.open(partial) as found:
-        for top in range(0, expected.height, _SIDE):
-            for left in range(0, expected.width, _SIDE):
-                size = min(_SIDE, expected.width - left), min(_SIDE, expected.height - top)
-                sums = {zlib.crc32(file.read(window=Window(left, top, *size))) for file in (expected, found)}
-                if len(sums) > 1:
-                    msg = f"{out} does not hold what was written, from row {top}, column {left} on. Is the disk full?"
-                    raise OSError(msg)
+def _side(depth: int) -> int:
+    """Return the side of the squares that are read at once: that of a file's tiles, or less where vectors are long."""
+    return next((side for side in _SIDES if depth * side**2 <= BLOCK_VALUES), _SIDES[-1])
 
 
 def stac_of(encoding: Encoding, depth: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -18,7 +19,7 @@ from eo_embed.reading.publishing.change import Basis, Change, fit_basis
 from eo_embed.reading.publishing.grids import ExportedGrid, grids_of
 from eo_embed.reading.publishing.told import Told
 from eo_embed.reading.vectors import Vectors, chosen_layer, rows_of_layer
-from eo_embed.writers.layout import POOLED
+from eo_embed.writers.layout import PARTS, POOLED
 from eo_embed.writers.quantise import DType, Encoding
 
 if TYPE_CHECKING:
@@ -229,7 +230,10 @@ def _to_cogs(source: Source, target: Path, conversion: Conversion, told: Told, m
     depth = source.change.depth(source.grids[0].depth if source.grids else Vectors.of(_needed(source)).width)
     manifest = cogs.manifest_of(target, source.export, conversion.facts(), cogs.stac_of(encoding, depth))
     beside, basis = _write_basis(source, target)
-    made = [cogs.write_cog(grid, target, encoding, source.change, made_of) for grid in source.grids]
+    try:
+        made = [cogs.write_cog(grid, target, encoding, source.change, made_of) for grid in source.grids]
+    finally:
+        shutil.rmtree(target / PARTS, ignore_errors=True)
     table = source.export.path / POOLED
     if source.rows is not None and table.is_file():
         settings, says = TableSettings(order="id"), {"made_of": made_of, **asdict(told), **basis}

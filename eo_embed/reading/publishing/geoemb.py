@@ -25,10 +25,11 @@ from eo_core.files import partial_path, put_in_place, remove_file_or_folder
 from eo_core.fingerprint import fingerprint
 from eo_embed.reading.publishing.change import Change
 from eo_embed.reading.publishing.conventions import group_attributes, group_of, place_attributes, store_name
-from eo_embed.reading.publishing.grids import Cells, ExportedGrid
+from eo_embed.reading.publishing.grids import ExportedGrid
 from eo_embed.reading.publishing.lattice import Lattice, common, overlaps
 from eo_embed.reading.publishing.told import Told
 from eo_embed.writers.cubes import need_zarr
+from eo_embed.writers.embedding import Cells
 from eo_embed.writers.layout import cell_centres
 from eo_embed.writers.quantise import INT8_NODATA, int8_of_cells
 

@@ -10,7 +10,8 @@ from affine import Affine
 from eo_data.raster.footprint import crs_name
 from eo_data.raster.georeference import PixelGrid, place_of_tile
 from eo_data.raster.raster import shifted
-from eo_embed.reading.publishing.grids import Cells, ExportedGrid
+from eo_embed.reading.publishing.grids import ExportedGrid
+from eo_embed.writers.embedding import Cells
 
 #: Side of the squares by which overlapping grids are found, in cells.
 _SQUARE = 256

@@ -22,21 +22,27 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from eo_core.files import partial_path, put_in_place, remove_partial, write_text
-from eo_embed.writers.quantise import INT8_NODATA, Encoding
+from eo_embed.writers.quantise import INT8_NODATA, Encoding, band_scale, largest_of_bands
 from eo_embed.writers.rasters.work import RawCells, Whole, WorkFile
 
-#: Side of the internal tiles of a raster's file: each holds all bands, so that larger ones take more memory.
-BLOCK = 256
+#: Side of the internal tiles of a raster's file: each holds all bands, so that larger ones take more memory. Those of
+#: small rasters are small, as each band of each tile is unpacked whole. GDAL warns below 128.
+BLOCK, _SMALL = 256, 128
 #: ZSTD's level: 9, GDAL's own, takes four times as long and saves 6 %.
 _LEVEL = 1
 #: Bytes that GDAL may keep of what it has read, and threads that compress, each of which holds a tile.
 _CACHE, _THREADS = 128 << 20, 4
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError)
 _TYPES = {"float32": "Float32", "float16": "Float16", "int8": "Int8"}
-_INT8_MAX = 127
 
 
-def write_cog(work: WorkFile, path: Path, tags: Mapping[str, str], before: Callable[[Path], object]) -> None:
+def write_cog(
+    work: WorkFile,
+    path: Path,
+    tags: Mapping[str, str],
+    before: Callable[[Path], object] | None = None,
+    level: int = _LEVEL,
+) -> None:
     """Make the file of a raster of its work file, whole or not at all.
 
     Parameters
@@ -47,8 +53,10 @@ def write_cog(work: WorkFile, path: Path, tags: Mapping[str, str], before: Calla
         The file.
     tags : mapping
         What it says of itself.
-    before : callable
+    before : callable, optional
         Called with the finished file before it gets its name.
+    level : int
+        Of ZSTD.
 
     Raises
     ------
@@ -61,15 +69,15 @@ def write_cog(work: WorkFile, path: Path, tags: Mapping[str, str], before: Calla
     try:
         stored, scale = _stored(work, whole, made)
         levels = [stored, *_overviews(stored, whole.encoding, made)]
-        for level in levels:
-            made.append(_vrt_of(level))
-            write_text(made[-1], _vrt(whole, levels, level, scale, tags))
+        for grid in levels:
+            made.append(_vrt_of(grid))
+            write_text(made[-1], _vrt(whole, levels, grid, scale, tags))
         options = {
             "driver": "COG",
-            "blocksize": BLOCK,
+            "blocksize": BLOCK if max(whole.shape[1:]) > _SMALL else _SMALL,
             "interleave": "tile",  # all bands of a tile lie together; GDAL before 3.11 ignores it
             "compress": "zstd",
-            "level": _LEVEL,
+            "level": level,
             "predictor": 3 if whole.dtype == "float32" else 2,
             "bigtiff": "if_safer",
             "overviews": "force_use_existing" if len(levels) > 1 else "none",
@@ -84,7 +92,8 @@ def write_cog(work: WorkFile, path: Path, tags: Mapping[str, str], before: Calla
 
         def check(finished: Path) -> None:
             _check(finished, path, levels)
-            before(finished)
+            if before is not None:
+                before(finished)
 
         put_in_place(partial, path, check)
     finally:
@@ -110,14 +119,11 @@ def _stored(work: WorkFile, whole: Whole, made: list[Path]) -> tuple[RawCells, n
     made.append(path)
     stored = RawCells(path, whole.shape, "int8")
     stored.create()
-    scale = np.ones(whole.shape[0])
+    largest = [max(largest_of_bands(rows[None])[0] for _, rows in cells.blocks(band)) for band in range(whole.shape[0])]
+    scale = band_scale(np.array(largest))
     for band in range(whole.shape[0]):
-        largest = max(float(np.nan_to_num(np.abs(rows)).max()) for _, rows in cells.blocks(band))
-        scale[band] = largest / _INT8_MAX if largest > 0 else 1.0
         for first, rows in cells.blocks(band):
-            numbers = np.clip(np.rint(rows / scale[band]), -_INT8_MAX, _INT8_MAX)
-            own = np.where(np.isnan(numbers), INT8_NODATA, numbers).astype(np.int8)
-            stored.write(own[None], first, 0, band)
+            stored.write(whole.encoding.encode(rows[None], scale[band : band + 1]).array, first, 0, band)
     return stored, scale
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from eo_embed.writers.formats import FORMATS, Format, GridFormat
 from eo_embed.writers.layout import MANIFEST, tags_of
 from eo_embed.writers.rasters import cog, cube
+from eo_embed.writers.rasters.blend import blended
 from eo_embed.writers.rasters.work import Part, Whole, WorkFile
 
 
@@ -55,8 +56,12 @@ class RasterWriter:
         self._folder, self._form, self._again = folder, form, again
         self._begun: set[Path] = set()
 
-    def write(self, whole: Whole, values: np.ndarray, row: int, column: int) -> tuple[Path, Part]:
+    def write(
+        self, whole: Whole, values: np.ndarray, row: int, column: int, plane: int | None = None
+    ) -> tuple[Path, Part]:
         """Write the cells of a tile, and return the file of its raster, which is made in the end, and what they are.
+
+        A tile that is blended with others has a plane.
 
         Raises
         ------
@@ -73,7 +78,7 @@ class RasterWriter:
             raise OSError(msg)
         work.begin(whole)
         self._begun.add(work.path)
-        return path, work.write(values, row, column)
+        return path, work.write(values, row, column, plane)
 
     def _begin(self, work: WorkFile, whole: Whole, path: Path) -> None:
         """Begin the work file of a raster; one that is finished and gets more tiles is taken over."""
@@ -127,9 +132,15 @@ def finish_raster(
             f"{', '.join(lost[:3])}). Run again: they are then made again. If it happens again, check the disk."
         )
         raise ValueError(msg)
-    work.fill_rest(parts)
+    made = work
+    if work.whole.planes > 1:
+        made = WorkFile(folder, raster_id, layer, ".blended")
+        blended(work, made, tiles)
+    else:
+        work.fill_rest(parts)
     tags = _tags(work.whole, path, folder, tiles)
-    MAKERS[form.name].write(work, path, tags, lambda partial: before(name, partial))
+    MAKERS[form.name].write(made, path, tags, lambda partial: before(name, partial))
+    made.remove()
     work.remove()
     return name
 

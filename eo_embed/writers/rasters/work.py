@@ -26,28 +26,36 @@ from eo_embed.writers.quantise import DType, Encoding
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
+#: Work files of tiles that overlap hold one grid for each of four kinds of tiles, none of which overlap.
+PLANES = 4
 #: Rows that are looked at together, so that memory does not grow with the raster.
 _ROWS = 256
 
 
 class Part(NamedTuple):
-    """The cells that a tile stands for, and the checksum (CRC-32) of what is stored there."""
+    """The cells that are written of a tile, and the checksum (CRC-32) of what is stored there.
+
+    These are the cells that it stands for; of a tile that is blended with others, which has a plane, some around them,
+    too.
+    """
 
     row: int
     column: int
     rows: int
     columns: int
     crc32: int = 0
+    plane: int | None = None
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Self:
         """Read what `entry` wrote."""
-        row, column, rows, columns = map(int, entry["cells"])
-        return cls(row, column, rows, columns, int(entry["crc32"]))
+        row, column, rows, columns, *plane = map(int, entry.get("blended", entry["cells"]))
+        return cls(row, column, rows, columns, int(entry["crc32"]), *plane)
 
     def entry(self) -> dict[str, Any]:
-        """Return what the ledger holds of it."""
-        return {"cells": list(self[:4]), "crc32": self.crc32}
+        """Return what the ledger holds of it, beside the ``cells`` that the tile stands for."""
+        blended = {} if self.plane is None else {"blended": [*self[:4], self.plane]}
+        return {**blended, "crc32": self.crc32}
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,10 @@ class Whole:
         WKT.
     names : tuple of str
         What the D values are.
+    planes : int
+        Grids that the work file holds: `PLANES` of tiles that are blended in the end.
+    unit : bool
+        Whether vectors have length one when they are blended.
     """
 
     id: str
@@ -77,6 +89,8 @@ class Whole:
     transform: tuple[float, ...]
     crs: str
     names: tuple[str, ...]
+    planes: int = 1
+    unit: bool = False
 
     @property
     def affine(self) -> Affine:
@@ -91,7 +105,7 @@ class Whole:
     @property
     def held(self) -> Encoding:
         """How the work file holds it."""
-        return Encoding("float32") if self.dtype == "int8" else self.encoding
+        return Encoding("float32") if self.dtype == "int8" or self.planes > 1 else self.encoding
 
     @classmethod
     def of_json(cls, text: str) -> Self:
@@ -198,6 +212,8 @@ class WorkFile:
         Folder of the export.
     raster_id, layer : str
         Of the raster, and the layer.
+    suffix : str
+        Of the file; another one for what is made of it.
 
     Raises
     ------
@@ -205,8 +221,8 @@ class WorkFile:
         If the id cannot name a file.
     """
 
-    def __init__(self, folder: Path, raster_id: str, layer: str) -> None:
-        self.path = item_path(folder / WORK, raster_id, layer, ".raw")
+    def __init__(self, folder: Path, raster_id: str, layer: str, suffix: str = ".raw") -> None:
+        self.path = item_path(folder / WORK, raster_id, layer, suffix)
         self._facts = _facts_of(self.path)
 
     @property
@@ -221,9 +237,10 @@ class WorkFile:
 
     @property
     def cells(self) -> RawCells:
-        """The file as it is read and written."""
+        """The file as it is read and written: the bands of one plane after those of another."""
         whole = self.whole
-        return RawCells(self.path, whole.shape, whole.held.storage)
+        depth, height, width = whole.shape
+        return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage)
 
     def begin(self, whole: Whole) -> None:
         """Make the file, unless it is there; several processes may do so at once, each before its first tile.
@@ -247,7 +264,7 @@ class WorkFile:
         write_text(self._facts, json.dumps(asdict(whole)))
         self.cells.create()
 
-    def write(self, values: np.ndarray, row: int, column: int) -> Part:
+    def write(self, values: np.ndarray, row: int, column: int, plane: int | None = None) -> Part:
         """Write the cells of a tile, float32 ``(D, h, w)`` with NaN for no-data, and return what tells them.
 
         Raises
@@ -258,8 +275,14 @@ class WorkFile:
             If they cannot be written.
         """
         stored = np.ascontiguousarray(self.whole.held.encode(values).array)
-        self.cells.write(stored, row, column)
-        return Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored))
+        part = Part(row, column, stored.shape[1], stored.shape[2], zlib.crc32(stored), plane)
+        self.cells.write(stored, row, column, self.bands(part).start)
+        return part
+
+    def bands(self, part: Part) -> range:
+        """Return which bands of the file hold the cells of a part: those of its plane."""
+        depth = self.whole.shape[0]
+        return range((part.plane or 0) * depth, ((part.plane or 0) + 1) * depth)
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
         """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
@@ -267,13 +290,13 @@ class WorkFile:
         if not self.exists:
             return [False] * len(parts)
         cells = self.cells
-        strips: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        strips: defaultdict[tuple[int, int, range], list[int]] = defaultdict(list)
         for number, part in enumerate(parts):
-            strips[part.row, part.rows].append(number)
+            strips[part.row, part.rows, self.bands(part)].append(number)
         try:
             with self.path.open("rb") as file:
-                for (row, rows), numbers in strips.items():
-                    for band in range(cells.shape[0]):
+                for (row, rows, bands), numbers in strips.items():
+                    for band in bands:
                         strip = cells.rows(file.fileno(), band, row, rows)
                         for number in numbers:
                             own = strip[:, parts[number].column : parts[number].column + parts[number].columns]
@@ -337,7 +360,7 @@ class WorkFile:
         with other.path.open("rb") as file:
             for part in parts:
                 columns = slice(part.column, part.column + part.columns)
-                for band in range(theirs.shape[0]):
+                for band in self.bands(part):
                     strip = theirs.rows(file.fileno(), band, part.row, part.rows)
                     mine.write(strip[None, :, columns], part.row, part.column, band)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,31 @@ def test_a_table_of_somebody_else_is_refused_by_its_columns(tmp_path: Path) -> N
     frame.to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=r"no export of embeddings: .* layer is not there \(columns: id, name, geom"):
         _ = open_embeddings(tmp_path / "x.parquet").pooled
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS.keys() - {"npz"}))
+def test_the_grid_of_a_tile_reads_its_cells_and_not_the_whole_raster(
+    make_embedding: Make, tmp_path: Path, kind: str
+) -> None:
+    grid = np.random.default_rng(0).standard_normal((64, 256, 256)).astype(np.float32)
+    place = Affine(10, 0, 600_000, 0, -10, 4_500_000)
+    whole = make_embedding("r", shape=(256, 256), grid=grid, transform=place)
+    FORMATS[kind](tmp_path).write(whole)
+    tile = {"id": "r/0", "layer": "", "raster_id": "r", "cells": [70, 130, 20, 30], "dates": [], "valid_fraction": 1.0}
+    Manifest.create(tmp_path, {"task": "test"}, {}).complete({"done": 1}, [tile], [])
+    open_embeddings(tmp_path).grid("r/0")  # modules that are imported late
+    export = open_embeddings(tmp_path)
+    tracemalloc.start()
+    found = export.grid("r/0")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < grid.nbytes / 5
+    expected = grid[:, 70:90, 130:160]
+    largest = np.abs(grid).max(axis=(1, 2), keepdims=True)
+    assert np.all(np.abs(found.values - expected) <= largest * ERROR.get(kind, 0) * (1 + 1e-5))
+    assert found.attrs["transform"] == Affine(10, 0, 601_300, 0, -10, 4_499_300)
+    assert (found.x.values[0], found.y.values[0]) == (601_305, 4_499_295)
+    assert found.attrs["id"] == "r/0"
 
 
 def test_a_damaged_grid_is_named_with_what_to_do(make_embedding: Make, tmp_path: Path, kind: str) -> None:

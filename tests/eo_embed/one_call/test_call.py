@@ -281,8 +281,21 @@ def test_a_misspelt_band_is_not_left_out_as_one_that_nobody_knows() -> None:
     stated: dict[str, Any] = {"sensor": "sentinel2_l2a", "unit": "reflectance", "pixel_size": 10, **TINY}
     with pytest.raises(ValueError, match="no band 'GREN'. Did you mean 'GREEN'"):
         embed("thor_v1_tiny", pixels, bands=["BLUE", "GREN", "RED"], **stated)
-    told = embed("thor_v1_tiny", pixels, bands=["B02", "CLOUDS", "RED"], **stated).provenance["images"]["S2"]
-    assert told["bands"] == ["BLUE", "RED"]
+    with pytest.warns(UserWarning, match="is called XX, so thor_v1_tiny does not see .* and works without GREEN, NIR_"):
+        embed("thor_v1_tiny", pixels, bands=["BLUE", "XX", "RED"], **stated)
+
+
+def test_layers_beside_the_bands_are_no_misspelt_bands(recwarn: pytest.WarningsRecorder) -> None:
+    pixels = np.full((3, 32, 32), 0.1, np.float32)
+    stated: dict[str, Any] = {"sensor": "sentinel2_l2a", "unit": "reflectance", "pixel_size": 10, **TINY}
+    for beside in ("SCL", "QA60", "CLOUD_MASK", "-"):
+        told = embed("thor_v1_tiny", pixels, bands=["B02", beside, "RED"], clouds=False, **stated).provenance["images"]
+        assert told["S2"]["bands"] == ["BLUE", "RED"]
+    # All that the encoder wants is there, so what else there is may have any name.
+    more = np.full((len(S2_BANDS) + 3, 32, 32), 0.1, np.float32)
+    told = embed("thor_v1_tiny", more, bands=[*S2_BANDS, "BLUE_2", "REDD", "B10"], **stated).provenance["images"]
+    assert len(told["S2"]["bands"]) == 10
+    assert not [one for one in recwarn if "is called" in str(one.message)]
 
 
 def test_a_tile_larger_than_the_image_leaves_it_whole(scene: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from eo_embed import open_embeddings
 from eo_embed.export.folder import open_export
-from eo_embed.writers.embedding import Embedding, StoredGrid
+from eo_embed.writers.embedding import Cells, Embedding, StoredGrid
 from eo_embed.writers.formats import FORMATS, GRID_FORMATS, Format, format_of, grid_format
 from eo_embed.writers.quantise import DTYPES, Encoding
 
@@ -97,9 +97,15 @@ def test_a_new_format_needs_its_entry_and_nothing_else(
             np.save(path, embedding.grid)
             return path
 
-    def read(path: Path) -> StoredGrid:
+    def read(path: Path, cells: Cells | None = None) -> StoredGrid:
         attributes = {"id": path.stem, "quantisation": "float32"}
-        return StoredGrid(np.load(path), names=("a", "b", "c", "d"), attributes=attributes)
+        grid = np.load(path)
+        return StoredGrid(
+            grid if cells is None else grid[:, *cells.slices],
+            grid.shape[1:],
+            names=("a", "b", "c", "d"),
+            attributes=attributes,
+        )
 
     own = Format("npy", ".npy", ("float32",), NpyWriter, read)  # type: ignore[arg-type]
     everything = {**FORMATS, "npy": own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from placed_exports import placed, write_export
 from published_tiles import CELL, LEFT, TOP, values
 from rio_cogeo.cogeo import cog_validate
 from sklearn.decomposition import PCA
@@ -127,6 +130,46 @@ def test_a_conversion_that_was_cut_off_is_finished_and_a_finished_one_stays(
         convert(export, out, Conversion("cog", dtype="int8"))
     with pytest.raises(ValueError, match="is the export itself"):
         convert(export, export, Conversion("cog"))
+
+
+def test_memory_does_not_grow_with_the_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("grids", "cogs"):
+        monkeypatch.setattr(f"eo_embed.reading.publishing.{module}.BLOCK_VALUES", 1 << 15)
+
+    def peak(depth: int) -> int:
+        place = Affine(CELL, 0, LEFT, 0, -CELL, TOP)
+        grid = np.random.default_rng(0).standard_normal((depth, 128, 128)).astype(np.float32)
+        write_export(tmp_path / f"{depth}", [placed("a", grid, place)])
+        del grid
+        tracemalloc.start()
+        convert(tmp_path / f"{depth}", tmp_path / f"{depth}-out", Conversion("cog", dtype="int8", unit_length=True))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(4)  # modules that are imported late
+    few, many = peak(16), peak(128)  # 1 and 8 MB of float32
+    assert many < few + (1 << 20)
+
+
+def test_nothing_is_left_of_what_cogs_are_made_of(
+    make_tiles: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, out = make_tiles(), tmp_path / "out"
+    names = {"pca.npz", "manifest.json", "grids", "embeddings.parquet"}
+
+    def full(*_: object, **__: object) -> None:
+        msg = "No space left on device"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eo_embed.reading.publishing.cogs.cog.write_cog", full)
+        with pytest.raises(OSError, match="No space"):
+            convert(export, out, Conversion("cog", components=2))
+    assert {path.name for path in out.iterdir()} <= names
+    convert(export, out, Conversion("cog", components=2))
+    assert {path.name for path in out.iterdir()} == names
+    assert sorted(path.name for path in (out / "grids" / "t").iterdir()) == ["0.tif", "1.tif", "2.tif"]
 
 
 def test_more_components_than_numbers_are_refused(make_tiles: Callable[..., Path], tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from published_tiles import CELL, LEFT, TOP, values
 
 from eo_embed import open_embeddings
 from eo_embed.export.record.manifest import Manifest
-from eo_embed.reading.publishing.grids import Cells, grids_of
-from eo_embed.writers.embedding import Embedding
+from eo_embed.reading.publishing.grids import grids_of
+from eo_embed.writers.embedding import Cells, Embedding
 from eo_embed.writers.formats import FORMATS, GRID_FORMATS, GridFormat
 from eo_embed.writers.quantise import Encoding
 
