@@ -238,9 +238,8 @@ class Exporter:
         if self.rank == 0:
             review.report()
         if dataset is not None:
-            names = self.settings.layer_names
+            ids, names = (record.id for record in dataset.records), self.settings.layer_names
             dataset.verify = self.settings.verify
-            ids = (record.id for record in dataset.records)
             dataset.finished = {name for name in ids if all((name, layer) in finished for layer in names)}
         run = self._begin(manifest, ledger, finished, ledger.rasters_again())
         run.progress.total, run.data_set = batches, data_set
@@ -293,8 +292,7 @@ class Exporter:
         run.blank |= {sample.raster_id for sample in blank}
         run.skipped += Counts(blank=len(blank))
         image = cast("Image", batch["image"])
-        names = self.settings.layer_names
-        if all((sample.id, name) in run.finished for sample in samples for name in names):
+        if all((sample.id, name) in run.finished for sample in samples for name in self.settings.layer_names):
             run.skipped += Counts(skipped=len(samples))
             return
         self.go_on()
