@@ -12,7 +12,8 @@ import numpy as np
 from eo_core.files import file_named, partial_path, put_in_place
 from eo_embed.writers.cubes import as_dataset, make_room
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.rasters.work import RawCells, WorkFile
+from eo_embed.writers.rasters.raw_cells import RawCells
+from eo_embed.writers.rasters.work import WorkFile
 
 #: Rows and columns of a chunk, and chunks of a shard along an axis: all bands lie together, as a place is read with all
 #: of them, and one file holds sixteen chunks.
@@ -82,12 +83,11 @@ def write_group(work: WorkFile, path: Path, tags: Mapping[str, str], before: Cal
 
 
 def stored_blocks(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield band, first row and stored values of the blocks of rows of a group that `write_group` has written."""
+    """Yield first band, first row and stored values of blocks of a group that `write_group` has written."""
     array = _array(path)
     step = array.chunks[1]
     for row in range(0, array.shape[1], step):
-        for band, rows in enumerate(array[:, row : row + step]):
-            yield band, row, rows
+        yield 0, row, array[:, row : row + step]
 
 
 def _array(group: Path) -> Any:  # noqa: ANN401
@@ -122,5 +122,5 @@ def _windows(height: int, width: int, shard: Sequence[int]) -> Iterator[tuple[sl
 def _read(cells: RawCells, rows: slice, columns: slice) -> np.ndarray:
     with cells.path.open("rb") as file:
         count = rows.stop - rows.start
-        bands = [cells.rows(file.fileno(), band, rows.start, count)[:, columns] for band in range(cells.shape[0])]
-    return np.stack(bands)
+        bands = [cells.rows(file.fileno(), group, rows.start, count)[:, :, columns] for group in cells.groups]
+    return np.concatenate(bands)
