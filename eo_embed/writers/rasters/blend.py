@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from eo_embed.writers.quantise import of_length_one
-from eo_embed.writers.rasters.work import PLANES, Part, RawCells, WorkFile
+from eo_embed.writers.rasters.cells import RawCells
+from eo_embed.writers.rasters.work import PLANES, Part, WorkFile
 
 #: Bytes of cells that are blended at a time, of all bands, so that memory does not grow with the raster.
 _AT_ONCE = 64_000_000

@@ -23,7 +23,8 @@ from rasterio.windows import Window
 
 from eo_core.files import partial_path, put_in_place, remove_partial, write_text
 from eo_embed.writers.quantise import INT8_NODATA, Encoding, band_scale, largest_of_bands
-from eo_embed.writers.rasters.work import RawCells, Whole, WorkFile
+from eo_embed.writers.rasters.cells import RawCells
+from eo_embed.writers.rasters.work import Whole, WorkFile
 
 #: Side of the internal tiles of a raster's file: each holds all bands, so that larger ones take more memory. Those of
 #: small rasters are small, as each band of each tile is unpacked whole. GDAL warns below 128.

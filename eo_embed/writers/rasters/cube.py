@@ -12,7 +12,8 @@ import numpy as np
 from eo_core.files import partial_path, put_in_place
 from eo_embed.writers.cubes import as_dataset, make_room
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.rasters.work import RawCells, WorkFile
+from eo_embed.writers.rasters.cells import RawCells
+from eo_embed.writers.rasters.work import WorkFile
 
 #: Rows and columns of a chunk, and chunks of a shard along an axis: all bands lie together, as a place is read with all
 #: of them, and one file holds sixteen chunks.

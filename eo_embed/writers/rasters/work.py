@@ -7,9 +7,7 @@ before the end: of each tile a checksum is kept, by which a later run knows what
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,13 +21,12 @@ from affine import Affine
 from eo_core.files import partial_path, place_if_first, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
+from eo_embed.writers.rasters.cells import RawCells
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
 #: Work files of tiles that overlap hold one grid for each of four kinds of tiles, none of which overlap.
 PLANES = 4
-#: Rows that are looked at together, so that memory does not grow with the raster.
-_ROWS = 256
 
 
 class Part(NamedTuple):
@@ -107,100 +104,27 @@ class Whole:
         """How the work file holds it."""
         return Encoding("float32") if self.dtype == "int8" or self.planes > 1 else self.encoding
 
+    def text(self) -> str:
+        """Return what the file beside the cells holds: JSON and its checksum (CRC-32)."""
+        content = json.dumps(asdict(self))
+        return f"{content}\n{zlib.crc32(content.encode())}\n"
+
     @classmethod
-    def of_json(cls, text: str) -> Self:
-        """Read what was written as JSON."""
-        found: dict[str, Any] = json.loads(text)
+    def of_file(cls, path: Path) -> Self:
+        """Read what `text` gave.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else.
+        """
+        content, _, checksum = path.read_bytes().partition(b"\n")
+        if checksum != b"%d\n" % zlib.crc32(content):
+            msg = f"{path} is damaged. Run the export again: the tiles of this raster are then made again."
+            raise ValueError(msg)
+        found: dict[str, Any] = json.loads(content)
         plain: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
         return cls(**plain)
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of errors of an open file which file it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-class RawCells:
-    """A raw file of cells ``(D, h, w)``, one band after the other.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    shape : tuple of int
-        ``(D, h, w)``.
-    dtype : str
-        Name of the NumPy dtype.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str) -> None:
-        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
-
-    def create(self) -> None:
-        """Make the file with its full size, without filling it; one that is there keeps what it holds.
-
-        Raises
-        ------
-        OSError
-            If it cannot be made.
-        """
-        with (
-            _named(self.path),
-            os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
-        ):
-            file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
-
-    def write(self, cells: np.ndarray, row: int, column: int, band: int = 0) -> None:
-        """Write cells ``(d, h, w)`` from a place on.
-
-        Raises
-        ------
-        OSError
-            If the file is not there, or cannot take them.
-        """
-        depth, rows, columns = cells.shape
-        content = memoryview(np.ascontiguousarray(cells, self.dtype).reshape(-1).view(np.uint8))
-        size, start = columns * self.dtype.itemsize, 0
-        if columns == self.shape[2]:  # whole rows follow one another
-            rows, size = 1, size * rows
-        with _named(self.path), self.path.open("rb+", buffering=0) as file:
-            for plane in range(band, band + depth):
-                for line in range(row, row + rows):
-                    place = self._offset(plane, line, column)
-                    if os.pwrite(file.fileno(), content[start : start + size], place) != size:
-                        msg = f"{self.path} could not take all of a tile. Is the disk full?"
-                        raise OSError(msg)
-                    start += size
-
-    def rows(self, handle: int, band: int, first: int, count: int) -> np.ndarray:
-        """Read ``count`` rows ``(count, w)`` of a band of the file that is open as ``handle``.
-
-        Raises
-        ------
-        OSError
-            If the file ends before.
-        """
-        size = count * self.shape[2] * self.dtype.itemsize
-        content = os.pread(handle, size, self._offset(band, first, 0))
-        if len(content) != size:
-            msg = f"{self.path} is shorter than its {self.shape} cells of {self.dtype} need. Run the export again."
-            raise OSError(msg)
-        return np.frombuffer(content, self.dtype).reshape(count, -1)
-
-    def blocks(self, band: int, step: int = _ROWS) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the first row, and the rows, of each block of rows of a band."""
-        with self.path.open("rb") as file:
-            for first in range(0, self.shape[1], step):
-                yield first, self.rows(file.fileno(), band, first, min(step, self.shape[1] - first))
-
-    def _offset(self, band: int, row: int, column: int) -> int:
-        return ((band * self.shape[1] + row) * self.shape[2] + column) * self.dtype.itemsize
 
 
 class WorkFile:
@@ -233,7 +157,7 @@ class WorkFile:
     @property
     def whole(self) -> Whole:
         """What the grid of the raster is."""
-        return Whole.of_json(self._facts.read_text(encoding="utf-8"))
+        return Whole.of_file(self._facts)
 
     @property
     def cells(self) -> RawCells:
@@ -261,7 +185,7 @@ class WorkFile:
                 )
                 raise ValueError(msg)
             return
-        write_text(self._facts, json.dumps(asdict(whole)))
+        write_text(self._facts, whole.text())
         self.cells.create()
 
     def write(self, values: np.ndarray, row: int, column: int, plane: int | None = None) -> Part:
@@ -289,7 +213,10 @@ class WorkFile:
         sums: list[int] = [0] * len(parts)
         if not self.exists:
             return [False] * len(parts)
-        cells = self.cells
+        try:
+            cells = self.cells
+        except ValueError:  # nobody knows any more where they lie
+            return [False] * len(parts)
         strips: defaultdict[tuple[int, int, range], list[int]] = defaultdict(list)
         for number, part in enumerate(parts):
             strips[part.row, part.rows, self.bands(part)].append(number)
@@ -339,7 +266,7 @@ class WorkFile:
             raw.create()
             for band, first, rows in blocks:
                 raw.write(rows[None], first, 0, band)
-            write_text(self._facts, json.dumps(asdict(whole)))
+            write_text(self._facts, whole.text())
             # Another process may have been faster, and have written to it since: a rename would undo that.
             place_if_first(partial, self.path)
         finally:
