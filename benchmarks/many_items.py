@@ -4,8 +4,8 @@
     python benchmarks/many_items.py --items 10000000              # 100 shards of 100 000 items: about two hours
     python benchmarks/many_items.py --items 20000 200000 --shards 0    # all in one folder, by one process
 
-There are no pixels and no encoder: each item is a vector of a few random numbers with a place, a date and a source, in
-batches as a run writes them, each with its part and its entry of the ledger. Every step is a process of its own, so
+An `Exporter` with a stand-in encoder writes vectors of a few numbers, each with a place, a date and a source, from
+batches that are made up: no file is read. Every step is a process of its own, so
 that its peak of memory counts alone. Steps: `write` makes a shard (the slowest and the largest of them are shown);
 `merge` makes the whole of all shards; `again` merges once more, which finds nothing to do but to look at all items;
 `resume` opens a folder again that one process has written. CPU seconds do not count the time when others have the
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
@@ -30,11 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from eo_embed.writers.embedding import Embedding
+from eo_core.files import write_text
 
-#: Side of a sample in metres and samples in a row of the made-up country.
-SIDE, ACROSS = 2560.0, 200
+if TYPE_CHECKING:
+    from eo_embed.export.exporter import Exporter
+
+#: Side of a sample in metres and pixels, and samples in a row of the made-up country.
+SIDE, PIXELS, ACROSS = 2560.0, 4, 200
 #: Samples of one zone.
 IN_ZONE = ACROSS * 400
 CRS = "EPSG:32633"
@@ -69,69 +71,81 @@ def _index(every: Sequence[Any], name: str) -> int:
     return index
 
 
-def embeddings(numbers: np.ndarray, dimensions: int) -> Iterator[Embedding]:
-    """Items as an encoder would give them."""
-    from affine import Affine
+def batch_of(numbers: np.ndarray) -> dict[str, Any]:
+    """What a data module gives of some samples, but for the pixels: a few, to tell the samples from each other."""
+    import torch
 
-    from eo_embed.writers.embedding import Embedding
-
-    for number in numbers.tolist():
-        row, column = divmod(number % IN_ZONE, ACROSS)
-        place = Affine(SIDE, 0, 300_000 + column * SIDE, 0, -SIDE, 5_900_000 - row * SIDE)
-        vector = np.random.default_rng(number).standard_normal(dimensions, np.float32)
-        day = date(2024, 1, 1) + timedelta(number % 366)
-        name = name_of(number)
-        yield Embedding(name, "", vector, None, None, place, CRS, (1, 1), (day,), (f"{name}/B02.tif",))
-
-
-def entry_of(item: Embedding, part: str) -> dict[str, Any]:
-    """What a run hands to the ledger of an item."""
-    source = {"path": item.sources[0], "size": 2_000_000, "mtime": 1.7e9, "ctime": 1.7e9, "digest": "0" * 32}
-    days = [day.isoformat() for day in item.dates]
+    of_zone = numbers % IN_ZONE
+    places = np.zeros((len(numbers), 6))
+    places[:, 0], places[:, 3] = 300_000 + of_zone % ACROSS * SIDE, 5_900_000 - of_zone // ACROSS * SIDE
+    places[:, 1], places[:, 5] = SIDE / PIXELS, -SIDE / PIXELS
+    names = [name_of(number) for number in numbers.tolist()]
+    days = [(date(2024, 1, 1) + timedelta(number % 366)).isoformat() for number in numbers.tolist()]
+    files = [f"{name}/B02.tif" for name in names]
+    made_of = [_made_of(file, day) for file, day in zip(files, days, strict=True)]
     return {
-        "id": item.id,
-        "layer": item.layer,
-        "files": [part],
-        "inputs": {"files": [source], "dates": {"s2": days}},
-        "dates": days,
-        "valid_fraction": 1.0,
-        "raster_id": "",
-        "image_hw": [256, 256],
-        "grid_hw": [1, 1],
-        "area_m2": SIDE * SIDE,
+        "image": torch.from_numpy(numbers.astype(np.float64)).reshape(-1, 1, 1, 1).expand(-1, 1, PIXELS, PIXELS),
+        "filename": files,
+        "id": names,
+        "sources": files,
+        "inputs": made_of,
+        "acquired": [f"s2 {day} (name)" for day in days],
+        "crs": [CRS] * len(numbers),
+        "geotransform": torch.from_numpy(places),
     }
+
+
+def _made_of(file: str, day: str) -> str:
+    state = {"path": file, "size": 2_000_000, "mtime": 1.7e9, "ctime": 1.7e9, "digest": "0" * 32}
+    return json.dumps({"files": [state], "dates": {"s2": [day]}})
+
+
+class StandIn:
+    """Makes of each sample a vector of numbers that only this sample has."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+
+    def __call__(self, image: Any, **_: Any) -> list[Any]:  # noqa: ANN401
+        """Return the vectors as those of one layer."""
+        import torch
+
+        from eo_models.features import Features
+
+        steps = torch.arange(1, self._dimensions + 1)
+        return [Features(torch.sin(image[:, :, 0, 0] * steps).float()[:, None], None, None)]
+
+
+def export_of(whole: Path, index: int, shards: int, dimensions: int) -> Exporter:
+    """Return the `Exporter` of one shard, or with 0 shards of the only folder."""
+    from eo_data.catalog.shards import Shard
+    from eo_embed.export.exporter import Exporter
+    from eo_embed.export.settings import ExportSettings
+
+    settings = ExportSettings()
+    shard = Shard(index, shards) if shards else None
+    return Exporter(whole / "whole", StandIn(dimensions), settings, {"task": settings.facts()}, shard=shard)
 
 
 def write(whole: Path, index: int, shards: int, batch: int, dimensions: int) -> dict[str, float]:
-    """Write one shard, or with 0 shards the only folder, as an `Exporter` does."""
-    from eo_data.catalog.shards import Shard
-    from eo_embed.export.completing import complete
-    from eo_embed.export.facts import shard_provenance
-    from eo_embed.export.flow.summary import Counts
-    from eo_embed.export.folder import open_export
-    from eo_embed.export.record.failures import Failures
-    from eo_embed.export.settings import ExportSettings
-    from eo_embed.writers.geoparquet import PartWriter
-
+    """Write one shard, or with 0 shards the only folder."""
     numbers = np.flatnonzero(np.load(whole / SHARD_OF) == index)
-    shard = Shard(index, shards) if shards else None
-    folder = whole / "whole" if shard is None else shard.folder(whole / "whole")
-    settings = ExportSettings()
-    start = time.perf_counter()
-    provenance = shard_provenance(shard, settings.on_error)
-    manifest, ledger = open_export(folder, {"task": settings.facts()}, provenance=provenance)
-    parts = PartWriter(folder, 0, dimensions)
+    exporter = export_of(whole, index, shards, dimensions)
+    start, making = time.perf_counter(), 0.0
+    imports = time.process_time()
+    exporter.open()
     for first in range(0, len(numbers), batch):
-        items = list(embeddings(numbers[first : first + batch], dimensions))
-        part = parts.write(items).relative_to(folder).as_posix()
-        ledger.record([entry_of(item, part) for item in items])
-    written, before, left = time.perf_counter() - start, peak(), content(folder)
-    counts = Counts(len(numbers), area_m2=len(numbers) * SIDE * SIDE)
-    complete(settings, manifest, ledger, Failures(folder).merge(), counts, dimensions)
-    whole_s = time.perf_counter() - start
-    return {"items": len(numbers), "batches_s": written, "complete_s": whole_s - written, "batches_mb": before} | {
-        f"while_{name}": value for name, value in left.items()
-    }
+        before = time.process_time()
+        made = batch_of(numbers[first : first + batch])
+        making += time.process_time() - before
+        exporter.add(made)
+    counts = exporter.close()
+    written, cpu, memory = time.perf_counter() - start, time.process_time() - imports - making, peak()
+    left = content(exporter.folder)
+    exporter.complete(counts)
+    found = {"items": len(numbers), "batches_s": written, "complete_s": time.perf_counter() - start - written}
+    found |= {"batches_cpu_s": cpu, "all_cpu_s": time.process_time() - imports - making, "batches_mb": memory}
+    return found | {f"while_{name}": value for name, value in left.items()}
 
 
 def merge(whole: Path) -> dict[str, float]:
@@ -144,17 +158,13 @@ def merge(whole: Path) -> dict[str, float]:
 
 
 def resume(whole: Path) -> dict[str, float]:
-    """Look at a finished folder as the next run does, which finds nothing to do."""
-    from eo_embed.export.folder import open_export
-    from eo_embed.export.settings import ExportSettings
-
+    """Open a finished folder as the next run does, which finds nothing to do."""
     start = time.perf_counter()
-    manifest, ledger = open_export(whole / "whole", {"task": ExportSettings().facts()})
-    finished, _ = ledger.review()
-    if len(finished) != manifest.count:
-        msg = f"{len(finished)} of {manifest.count} items are finished."
-        raise ValueError(msg)
-    return {"items": manifest.count, "resume_s": time.perf_counter() - start}
+    exporter = export_of(whole, 0, 0, 1)
+    exporter.open()
+    opened = time.perf_counter() - start
+    exporter.complete(exporter.close())
+    return {"items": len(np.load(whole / SHARD_OF)), "resume_s": opened}
 
 
 def check(whole: Path) -> dict[str, float]:
@@ -203,23 +213,26 @@ def step(*arguments: object) -> dict[str, float]:
     return result
 
 
-def measure(items: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Make an export of many items, and return seconds and memory of each step."""
+def measure(items: int, options: argparse.Namespace, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Make an export of many items, and return seconds and memory of each step; each is told when it has ended."""
     shards = 0 if options.shards == 0 else options.shards or max(items // 100_000, 2)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         whole = Path(temporary)
         share_out(items, max(shards, 1), whole / SHARD_OF)
         start = time.perf_counter()
+        result: dict[str, Any] = {"items": items, "shards": shards, "each": []}
         with ThreadPoolExecutor(options.processes) as pool:
             tasks = [(whole, "write", i, shards, options.batch, options.dimensions) for i in range(max(shards, 1))]
-            writes = list(pool.map(lambda task: step(*task), tasks))
-        result: dict[str, Any] = {"items": items, "shards": shards, "writes_s": time.perf_counter() - start}
+            for write in pool.map(lambda task: step(*task), tasks):
+                result["each"].append(write)
+                told(result | {"writes_s": time.perf_counter() - start})
+        writes = result["each"]
+        result |= {"writes_s": time.perf_counter() - start}
         result["write"] = {name: max(write[name] for write in writes) for name in writes[0]}
-        if shards:
-            result |= {"merge": step(whole, "merge"), "again": step(whole, "merge")}
-            shutil.rmtree(whole / "whole" / "shards")
-        else:
-            result["resume"] = step(whole, "resume")
+        for name in ("merge", "again") if shards else ("resume",):
+            result[name] = step(whole, "merge" if shards else "resume")
+            told(result)
+        shutil.rmtree(whole / "whole" / "shards", ignore_errors=True)
         result["check"] = step(whole, "check")
     return result
 
@@ -267,12 +280,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON with all figures")
     options = parser.parse_args()
     print(HEAD)
-    results = []
+    results: list[dict[str, Any]] = []
     for items in options.items:
-        results.append(measure(items, options))
+        results.append(measure(items, options, lambda so_far: _keep(options.out, [*results, so_far])))
+        _keep(options.out, results)
         print(shown(results[-1]), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2))
+
+
+def _keep(path: Path | None, results: list[dict[str, Any]]) -> None:
+    """Write all figures after each step, so that a run that is killed leaves those that it has."""
+    if path is not None:
+        write_text(path, json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,15 @@ def file_state(path: str | Path, verify: Verify = "stat", *, digest: bool = True
     return FileState(seen.size, seen.mtime, seen.ctime, _digest(path, seen, whole=whole))
 
 
+def written_state(path: Path) -> dict[str, Any]:
+    """Return size and digest of what was written, as plain JSON values; empty if it is not there.
+
+    Without times, so that two runs tell the same: that of the record is later.
+    """
+    state = file_state(path, "content")
+    return {} if state is None else FileState(state.size, digest=state.digest).plain()
+
+
 def is_unchanged(
     path: str | Path, before: FileState, verify: Verify = "stat", *, moved: bool = False, since: float | None = None
 ) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-import json
 import os
+import pickle
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +20,8 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 #: Where the limit of a container stands: of cgroups of version 2, and of version 1.
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
 _CGROUPS = Path("/sys/fs/cgroup")
+#: Values that are put down together, so that keys of mappings are stored once for them.
+_TOGETHER = 20
 
 
 def as_bytes(name: str, value: int | float | str) -> int:
@@ -62,7 +64,7 @@ def in_order[T](values: Iterable[T], key: Callable[[T], Any], folder: Path, at_o
     Parameters
     ----------
     values : iterable
-        Values that JSON holds: text, numbers, lists and dicts. Tuples may come back as lists.
+        Values of plain types: text, numbers, tuples, lists and dicts.
     key : callable
         Gives what a value is sorted by.
     folder : Path
@@ -81,15 +83,17 @@ def in_order[T](values: Iterable[T], key: Callable[[T], Any], folder: Path, at_o
         runs: list[Path] = []
         while chunk:
             runs.append(Path(temporary) / str(len(runs)))
-            with runs[-1].open("w", encoding="ascii") as file:
-                file.writelines(f"{json.dumps(value)}\n" for value in chunk)
+            with runs[-1].open("wb") as file:
+                for some in itertools.batched(chunk, _TOGETHER):
+                    pickle.dump(some, file)
             chunk = sorted(itertools.islice(values, at_once), key=key)
         yield from heapq.merge(*map(_put_down, runs), key=key)
 
 
 def _put_down(run: Path) -> Iterator[Any]:
-    with run.open(encoding="ascii") as file:
-        yield from map(json.loads, file)
+    with run.open("rb") as file:
+        while file.peek(1):
+            yield from pickle.load(file)  # noqa: S301  (of a folder that only this user can write to)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -112,6 +112,8 @@ class SampleGrid:
 
     def valid_share(self, shape: tuple[int, int]) -> np.ndarray:
         """Share of observed pixels per cell, float32 ``(h, w)``."""
+        if self.valid.all():
+            return np.ones(shape, np.float32)
         observed = torch.from_numpy(self.valid.astype(np.float32))[None, None]
         return F.adaptive_avg_pool2d(observed, shape)[0, 0].numpy()
 
@@ -246,7 +248,7 @@ def _seen_pixels(start: float, step: float, count: int, of: int) -> np.ndarray:
 def _part(batch: Mapping[str, Any], index: int) -> tuple[tuple[float, float, float, float], str]:
     if "core" not in batch:
         return (0.0, 0.0, 1.0, 1.0), ""
-    top, left, bottom, right = (float(value) for value in batch["core"][index])
+    top, left, bottom, right = _numbers(batch["core"][index])
     return (top, left, bottom, right), str(batch["raster_id"][index])
 
 
@@ -270,7 +272,7 @@ def _raster(batch: Mapping[str, Any], index: int) -> tuple[PixelGrid | None, tup
     height, width = (int(value) for value in batch["raster_hw"][index])
     transform = None
     if "raster_geotransform" in batch:
-        transform = Affine.from_gdal(*(float(value) for value in batch["raster_geotransform"][index]))
+        transform = Affine.from_gdal(*_numbers(batch["raster_geotransform"][index]))
     crs = _text(batch.get("crs"), index) or None
     top, left, bottom, right = (int(value) for value in batch["raster_core"][index])
     return PixelGrid(height, width, transform, crs), (top, left, bottom, right)
@@ -280,7 +282,7 @@ def _input(batch: Mapping[str, Any], index: int) -> tuple[Affine | None, tuple[i
     if "to_input" not in batch:
         return None, None
     rows, columns = (int(value) for value in batch["input_shape"][index])
-    return Affine.from_gdal(*(float(value) for value in batch["to_input"][index])), (rows, columns)
+    return Affine.from_gdal(*_numbers(batch["to_input"][index])), (rows, columns)
 
 
 def _names(batch: Mapping[str, Any]) -> list[str]:
@@ -294,6 +296,10 @@ def _names(batch: Mapping[str, Any]) -> list[str]:
         )
         raise ValueError(msg)
     return [str(name) for name in names]
+
+
+def _numbers(values: torch.Tensor | Sequence[float]) -> list[float]:
+    return torch.as_tensor(values, dtype=torch.float64).tolist()
 
 
 def _text(values: Any, index: int) -> str:  # noqa: ANN401
@@ -315,9 +321,9 @@ def _georeference(
     """Transform and CRS: of the batch, or of the file if it has the size of the image."""
     crs = _text(batch.get("crs"), index) or None
     if "geotransform" in batch:
-        return Affine.from_gdal(*(float(value) for value in batch["geotransform"][index])), crs
+        return Affine.from_gdal(*_numbers(batch["geotransform"][index])), crs
     if "bounds" in batch:
-        left, bottom, right, top = (float(value) for value in batch["bounds"][index])
+        left, bottom, right, top = _numbers(batch["bounds"][index])
         return rasterio.transform.from_bounds(left, bottom, right, top, size[1], size[0]), crs
     try:
         with open_dataset(Href(name)) as file:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eo_core.file_state import written_state
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.folder import checked
-from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.settings import ExportSettings
 from eo_embed.writers.embedding import NO_CELLS

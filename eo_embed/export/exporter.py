@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -34,7 +34,8 @@ from eo_embed.export.folder import open_export, place_before, refuse_another_dat
 from eo_embed.export.items import with_names
 from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
-from eo_embed.export.record.ledger import Key, Ledger
+from eo_embed.export.record.finished import Key
+from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of, made_together
 from eo_embed.export.settings import ExportSettings
@@ -58,7 +59,7 @@ class _Run:
 
     manifest: Manifest
     ledger: Ledger
-    finished: frozenset[Key]
+    finished: Container[Key]
     items: ItemWriter
     failures: Failures
     progress: ProgressLines
@@ -237,18 +238,18 @@ class Exporter:
         if self.rank == 0:
             review.report()
         if dataset is not None:
-            names = self.settings.layer_names
+            ids, names = (record.id for record in dataset.records), self.settings.layer_names
             dataset.verify = self.settings.verify
-            dataset.finished = {name for name, _ in finished if all((name, layer) in finished for layer in names)}
+            dataset.finished = {name for name in ids if all((name, layer) in finished for layer in names)}
         run = self._begin(manifest, ledger, finished, ledger.rasters_again())
         run.progress.total, run.data_set = batches, data_set
         for _, sample, reason in skipped if self.rank == 0 else ():
             run.failures.add(sample, reason)
 
-    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Collection[Key], again: Collection[Key]) -> _Run:
+    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> _Run:
         writer = ItemWriter(self.folder, self.settings, self.rank, again)
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
-        self._run = _Run(manifest, ledger, frozenset(finished), writer, failures, ProgressLines(None))
+        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
         return self._run
 
     def expect(self, batches: int) -> None:
@@ -291,8 +292,7 @@ class Exporter:
         run.blank |= {sample.raster_id for sample in blank}
         run.skipped += Counts(blank=len(blank))
         image = cast("Image", batch["image"])
-        names = self.settings.layer_names
-        if all((sample.id, name) in run.finished for sample in samples for name in names):
+        if all((sample.id, name) in run.finished for sample in samples for name in self.settings.layer_names):
             run.skipped += Counts(skipped=len(samples))
             return
         self.go_on()

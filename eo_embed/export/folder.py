@@ -200,12 +200,12 @@ def refuse_another_data_set(manifest: Manifest, root: Path | None, review: Revie
     ValueError
         If more of them are made of other files than of the same.
     """
-    if len(review.changed) <= len(review.kept):
+    if len(review.changed) <= review.kept:
         return
     before = manifest.content.get("data_set", manifest.content["provenance"])["root"]
     msg = (
         f"{manifest.folder} holds an export of another data set: it was begun with root {before!r}, and of "
-        f"{len(review.changed) + len(review.kept)} samples with the same ids in {root}, {len(review.changed)} "
+        f"{len(review.changed) + review.kept} samples with the same ids in {root}, {len(review.changed)} "
         "have other files or dates. Export to another folder, or start again there with overwrite: true. If this is "
         "the same data set, copied: copy it with its times (cp -p, rsync -t)."
     )

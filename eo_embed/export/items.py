@@ -208,7 +208,8 @@ def with_names(sample: SampleGrid, root: Path | None, *, absolute: bool) -> Samp
         Whether names tell where they are, not only from the root on.
     """
     if not absolute:
-        return replace(sample, sources=tuple(Href(source).relative(root) for source in sample.sources))
+        sources = tuple(Href(source).relative(root) for source in sample.sources)
+        return sample if sources == sample.sources else replace(sample, sources=sources)
     if root is None or sample.inputs is None:
         return sample
     places = {file["path"]: root.absolute() / file["path"] for file in sample.inputs["files"]}

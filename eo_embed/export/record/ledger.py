@@ -14,13 +14,15 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from eo_core.file_state import FileState, Verify, file_state
+from eo_core.file_state import FileState, Verify, file_state, written_state
 from eo_core.files import remove_file_or_folder, write_text
 from eo_core.fingerprint import plain_values
 from eo_core.memory import in_order
+from eo_embed.export.record.finished import FinishedItems, Key
 from eo_embed.export.record.manifest import Manifest, read_manifest
 from eo_embed.export.record.review import STATED_DATES, STATED_PLACE, Fate, InputCheck, InputsOf, OutputCheck, Review
 from eo_embed.export.record.tiles_together import TilesTogether
@@ -33,9 +35,7 @@ PROGRESS = "progress"
 #: In it, the states of files that many items share.
 _SHARED = "shared.json"
 _TABLE = Path(POOLED).suffix
-
-#: Id and layer of an item.
-type Key = tuple[str, str]
+_raster_of = itemgetter("raster_id", "layer")
 
 
 class Ledger:
@@ -63,8 +63,9 @@ class Ledger:
         self._adopted: Callable[[Sequence[str] | None], Iterable[dict[str, Any]]] | None = None
 
     def finished(self) -> dict[Key, list[str]]:
-        """Return what `review` does first, whatever has become of the inputs."""
-        return self.review()[0]
+        """Return the files, relative to the folder, of each finished item by (id, layer); see `review`."""
+        found, _ = self.review()
+        return {key: list(entry["files"]) for key, entry, _ in self._newest() if key in found}
 
     def review(
         self,
@@ -73,7 +74,7 @@ class Ledger:
         verify: Verify = "stat",
         before: Path | None = None,
         together: Mapping[str, str] | None = None,
-    ) -> tuple[dict[Key, list[str]], Review]:
+    ) -> tuple[FinishedItems, Review]:
         """Look at every item: would it come out the same now, and is all of it there as it was written.
 
         Two processes may have made the same item, as DDP's sampler lets them: it is one item here. Items that are to be
@@ -96,8 +97,8 @@ class Ledger:
 
         Returns
         -------
-        dict of (str, str) to list of str, Review
-            Files, relative to the folder, of each finished item by (id, layer); and what became of all items.
+        FinishedItems, Review
+            Id and layer of the finished items; and what became of all items.
 
         Raises
         ------
@@ -106,29 +107,33 @@ class Ledger:
         """
         self._unfinished.clear()
         inputs = InputCheck(known, root, verify, before)
-        tiles = intact_tiles(self.folder, (entry for _, entry, _ in self._newest()))
+        begun = self._newest() if (self.folder / WORK).is_dir() else ()
+        tiles = intact_tiles(self.folder, (entry for _, entry, _ in begun))
         outputs = OutputCheck(self.folder, self._shared_states(), verify, tiles)
-        found: dict[Key, list[str]] = {}
-        seen: dict[Fate, dict[str, None]] = {"kept": {}, "changed": {}, "damaged": {}, "gone": {}}
+        found, missing, kept, last = FinishedItems(), dict(together or {}), 0, ""
+        seen: dict[Fate, dict[str, None]] = {"changed": {}, "damaged": {}, "gone": {}}
         for key, entry, since in self._newest():
             fate = inputs.fate(entry)
             if fate != "changed" and not outputs.are_whole(entry, since):
                 fate = "damaged"
-            seen[fate][key[0]] = None
+            if fate == "kept":
+                kept, last = kept + (key[0] != last), key[0]
+            else:
+                seen[fate][key[0]] = None
             if fate == "kept" and before is not None:
                 self._moved[key[0]] = self._moved.get(key[0]) or inputs.sources_now(key[0])
             if fate in ("kept", "gone"):
-                found[key] = list(entry["files"])
+                found.add(key)
+                missing.pop(key[0], None)
             else:
                 self._unfinished[key] = entry
-        ids = {key[0] for key in found}
-        broken = {raster for name, raster in (together or {}).items() if raster and name not in ids}
+        broken = {raster for raster in missing.values() if raster}
         others = TilesTogether.of(self._unfinished.values(), broken, tiles, seen)
         for key, entry, _ in self._newest() if others.broken else ():
             if others.again(entry):
                 self._unfinished[key] = entry
-                found.pop(key, None)
-        return found, Review(*(tuple(seen[fate]) for fate in get_args(Fate)))
+                found.discard(key)
+        return found, Review(kept, **{fate: tuple(ids) for fate, ids in seen.items()})
 
     def record(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Note a batch as finished, whose files are in place.
@@ -207,7 +212,7 @@ class Ledger:
 
     def rasters_again(self) -> set[Key]:
         """Return id and layer of rasters with tiles that are to be made again."""
-        return {(entry["raster_id"], entry["layer"]) for entry in self._unfinished.values() if raster_file(entry)}
+        return {_raster_of(entry) for entry in self._unfinished.values() if raster_file(entry)}
 
     def remove_outdated_work(self) -> bool:
         """Remove work files of which no tile counts: of other rasters, by now. Say if any; then look at all again."""
@@ -298,8 +303,13 @@ class Ledger:
         else:
             own |= {"sources": inputs["files"], STATED_DATES: inputs["dates"]}
             own |= {STATED_PLACE: inputs["place"]} if "place" in inputs else {}
-        written = {file: states[file] for file in own_files}
-        return {"layer": "", **own, "files": files, "written": written, "run": self._run}
+        return {
+            "layer": "",
+            **own,
+            "files": files,
+            "written": {file: states[file] for file in own_files},
+            "run": self._run,
+        }
 
     def _finished_entries(self, needed: Sequence[str] | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
         """Yield what counts of each item, without what a review has found to be made again and is not made yet."""
@@ -373,22 +383,9 @@ def _rank_and_number(path: Path) -> tuple[int, int]:
     return int(rank), int(number)
 
 
-def written_state(path: Path) -> dict[str, Any]:
-    """Return size and digest of what was written, as plain JSON values; empty if it is not there.
-
-    Without times, so that two runs tell the same: that of the record is later.
-    """
-    state = file_state(path, "content")
-    return {} if state is None else FileState(state.size, digest=state.digest).plain()
-
-
 def _time_of(path: Path) -> float:
     """Time at which a file got its name."""
     return path.stat().st_ctime
-
-
-def _raster_of(entry: Mapping[str, Any]) -> Key:
-    return entry["raster_id"], entry["layer"]
 
 
 def _plain_state(path: str | Path) -> dict[str, Any]:

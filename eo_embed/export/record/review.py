@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: How many ids a warning names.
 _NAMED = 3
+#: Most files that were looked at and are remembered, as items share them: more are looked at again.
+_REMEMBERED = 10_000
 #: Key of an entry for the dates that an index states; version 0.1 did not record them.
 STATED_DATES = "stated_dates"
 #: Key of an entry for the grid of a place, where a sample is read on one.
@@ -87,8 +89,8 @@ class Review:
 
     Parameters
     ----------
-    kept : tuple of str
-        They would come out the same.
+    kept : int
+        How many samples would come out the same; these are usually all.
     changed : tuple of str
         Their files or stated dates are others.
     damaged : tuple of str
@@ -97,7 +99,7 @@ class Review:
         They are not among the samples of this run; what was made of them stays.
     """
 
-    kept: tuple[str, ...] = ()
+    kept: int = 0
     changed: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
@@ -226,6 +228,8 @@ class OutputCheck:
         return all(self._is_whole(file, entry.get("written", {}).get(file), since) for file in files)
 
     def _is_whole(self, file: str, written: Mapping[str, Any] | None, since: float) -> bool:
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
         if file not in self._known:
             own = None if written is None else FileState.of_plain(written)
             states = [*self.shared.get(file, ()), *([(own, since)] if own else [])]

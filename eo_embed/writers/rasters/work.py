@@ -1,7 +1,7 @@
 """The cells of a raster while its tiles are written: one raw file, in which every tile has a place of its own.
 
-The file holds one band after the other, as it is stored in the end (``int8``, whose scale only the whole raster tells,
-as float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
+The file holds the numbers as they are stored in the end (``int8``, whose scale only the whole raster tells, as
+float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
 before the end: of each tile a checksum is kept, by which a later run knows what is there.
 """
 
@@ -21,7 +21,7 @@ from affine import Affine
 from eo_core.files import partial_path, place_if_first, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
-from eo_embed.writers.rasters.cells import RawCells
+from eo_embed.writers.rasters.raw_cells import RawCells
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
@@ -164,7 +164,7 @@ class WorkFile:
         """The file as it is read and written: the bands of one plane after those of another."""
         whole = self.whole
         depth, height, width = whole.shape
-        return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage)
+        return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage, whole.planes)
 
     def begin(self, whole: Whole) -> None:
         """Make the file, unless it is there; several processes may do so at once, each before its first tile.
@@ -209,7 +209,7 @@ class WorkFile:
         return range((part.plane or 0) * depth, ((part.plane or 0) + 1) * depth)
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
-        """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
+        """Tell of each part whether its cells hold what was written; a row of tiles is read at a time."""
         sums: list[int] = [0] * len(parts)
         if not self.exists:
             return [False] * len(parts)
@@ -223,10 +223,10 @@ class WorkFile:
         try:
             with self.path.open("rb") as file:
                 for (row, rows, bands), numbers in strips.items():
-                    for band in bands:
-                        strip = cells.rows(file.fileno(), band, row, rows)
+                    for group in (own for own in cells.groups if own.start in bands):
+                        strip = cells.rows(file.fileno(), group, row, rows)
                         for number in numbers:
-                            own = strip[:, parts[number].column : parts[number].column + parts[number].columns]
+                            own = strip[:, :, parts[number].column : parts[number].column + parts[number].columns]
                             sums[number] = zlib.crc32(np.ascontiguousarray(own), sums[number])
         except OSError:
             return [False] * len(parts)
@@ -253,7 +253,7 @@ class WorkFile:
         whole : Whole
             What its grid is.
         blocks : iterator
-            Band, first row and stored values ``(rows, w)``.
+            First band, first row and stored values ``(d, rows, w)``, of whole groups of bands.
 
         Raises
         ------
@@ -265,7 +265,7 @@ class WorkFile:
         try:
             raw.create()
             for band, first, rows in blocks:
-                raw.write(rows[None], first, 0, band)
+                raw.write(rows, first, 0, band)
             write_text(self._facts, whole.text())
             # Another process may have been faster, and have written to it since: a rename would undo that.
             place_if_first(partial, self.path)
@@ -287,9 +287,9 @@ class WorkFile:
         with other.path.open("rb") as file:
             for part in parts:
                 columns = slice(part.column, part.column + part.columns)
-                for band in self.bands(part):
-                    strip = theirs.rows(file.fileno(), band, part.row, part.rows)
-                    mine.write(strip[None, :, columns], part.row, part.column, band)
+                for group in (own for own in theirs.groups if own.start in self.bands(part)):
+                    strip = theirs.rows(file.fileno(), group, part.row, part.rows)
+                    mine.write(strip[:, :, columns], part.row, part.column, group.start)
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""

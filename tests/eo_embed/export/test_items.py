@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_of_a_tile_only_the_cells_that_it_stands_for_are_kept_in_their_place() -
     assert whole.grid is not None
     np.testing.assert_array_equal(item.embedding.grid, whole.grid[:, 1:, 2:])
     assert item.embedding.transform == Affine(80, 0, 500_000 + 160, 0, -80, 4_000_000 - 80)
-    entry = item.entry([Path("out/grids/a.tif")], Path("out"))
+    entry = item.entry(["grids/a.tif"])
     assert (entry["files"], entry["raster_id"], entry["grid_hw"], entry["image_hw"]) == (
         ["grids/a.tif"], "a", [3, 2], [32, 32],
     )  # fmt: skip

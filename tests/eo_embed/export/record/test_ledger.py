@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from ledger_items import ledger_item, make_files
 
-from eo_core.file_state import SMALL
+from eo_core.file_state import SMALL, written_state
 from eo_core.memory import in_order
 from eo_embed.export.record import ledger as ledger_module
-from eo_embed.export.record.ledger import Ledger, written_state
+from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
 
 
@@ -51,7 +51,7 @@ def test_an_item_whose_source_changed_is_made_again_and_the_manifest_knows_the_n
     ledger.record([ledger_item(out, "a", sources=(source,))])
     source.write_text("newer")
     finished, review = ledger.review()
-    assert (finished, review.changed) == ({}, ("a",))
+    assert (len(finished), review.changed) == (0, ("a",))
     assert list(ledger.inputs()) == []
     ledger.record([ledger_item(out, "a", sources=(source,))])
     assert set(ledger.finished()) == {("a", "")}
@@ -94,7 +94,8 @@ def test_a_file_that_was_spoilt_is_made_again(tmp_path: Path) -> None:
     ledger.record(items)
     (tmp_path / "grids/c.tif").write_text("grids/c.tiF")
     finished, review = Ledger(tmp_path).review()
-    assert (set(finished), review.damaged) == ({("a", ""), ("b", "")}, ("c",))
+    assert (len(finished), ("a", "") in finished, ("b", "") in finished) == (2, True, True)
+    assert review.damaged == ("c",)
     (tmp_path / "parts/part-0000-000000.parquet").write_text("cut off")
     assert Ledger(tmp_path).review()[1].damaged == ("a", "b", "c")
 

@@ -14,7 +14,7 @@ import pytest
 
 import eo_core.files
 import eo_embed.writers.rasters.work as work_module
-from eo_embed.writers.rasters.cells import RawCells
+from eo_embed.writers.rasters.raw_cells import RawCells
 from eo_embed.writers.rasters.work import WORK, Part, Whole, WorkFile, remove_other_work
 
 WHOLE = Whole("a/b", "", (3, 7, 9), "float32", (80.0, 0.0, 5e5, 0.0, -80.0, 5e6), "EPSG:32631", ("x", "y", "z"))
@@ -29,10 +29,10 @@ def _written(folder: Path, windows: list[tuple[int, int, int, int]]) -> tuple[Wo
 
 
 def _all(work: WorkFile) -> np.ndarray:
-    return np.fromfile(work.path, np.float32).reshape(WHOLE.shape)
+    return np.moveaxis(np.fromfile(work.path, np.float32).reshape(7, 9, 3), -1, 0)
 
 
-def test_tiles_in_any_order_lie_band_by_band(tmp_path: Path) -> None:
+def test_tiles_in_any_order_lie_cell_by_cell(tmp_path: Path) -> None:
     work, parts = _written(tmp_path, WINDOWS[::-1])
     np.testing.assert_array_equal(_all(work), VALUES)
     assert all(work.intact(parts))
@@ -41,7 +41,7 @@ def test_tiles_in_any_order_lie_band_by_band(tmp_path: Path) -> None:
 def test_spoilt_cells_are_noticed_and_only_theirs(tmp_path: Path) -> None:
     work, parts = _written(tmp_path, WINDOWS)
     with work.path.open("rb+") as file:
-        file.seek((2 * 7 * 9 + 1 * 9 + 6) * 4)  # band 2, row 1, column 6: of the second tile
+        file.seek(((1 * 9 + 6) * 3 + 2) * 4)  # band 2, row 1, column 6: of the second tile
         file.write(b"abcd")
     assert work.intact(parts) == [True, False, True, True]
     work.path.write_bytes(work.path.read_bytes()[:-8])
@@ -127,7 +127,7 @@ def test_a_finished_raster_that_two_processes_take_over_keeps_what_the_first_has
     if not links:
         monkeypatch.setattr(eo_core.files.os, "link", refuse)
     old = np.zeros_like(VALUES)
-    blocks = [(band, 0, old[band]) for band in range(len(old))]
+    blocks = [(band, 0, old[band : band + 1]) for band in range(len(old))]
     first, second = (WorkFile(tmp_path, "a/b", "") for _ in range(2))
     parts: list[Part] = []
 
