@@ -97,7 +97,7 @@ class StandInRecipe:
         source = ImageSource("{id}.tif", BANDS, "sentinel2_l2a", unit="digital_number", pixel_size=10)
         preprocess = DatasetNormalise({"s2": dict.fromkeys(BANDS, 0.0)}, {"s2": dict.fromkeys(BANDS, 1.0)})
         faults: dict[str, Any] = {"on_error": self.on_error, "skipped_file": str(self.out.parent / "skipped.csv")}
-        tiles: dict[str, Any] = TILES if self.tiled else {}
+        tiles: Mapping[str, Any] = TILES if self.tiled else {}
         data = ChipDataModule(str(self.root), {"s2": source}, preprocess, batch_size=2, **tiles, **faults)
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
         settings = {"on_error": self.on_error, "grid_format": self.grid_format}

@@ -85,7 +85,7 @@ class Tiles:
         prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]})
         cut: dict[str, Any] = {"tile": 64, "halo": 8, "tile_align": PATCH, "shard": shard, **(tiles or {})}
         data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", **cut)
-        self.dataset = data.dataset("predict")
+        self.dataset: Any = data.dataset("predict")
         self.most, self.broken, self.part = most, broken, part
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -104,10 +104,25 @@ class Whole:
         """How the work file holds it."""
         return Encoding("float32") if self.dtype == "int8" or self.planes > 1 else self.encoding
 
+    def text(self) -> str:
+        """Return what the file beside the cells holds: JSON and its checksum (CRC-32)."""
+        content = json.dumps(asdict(self))
+        return f"{content}\n{zlib.crc32(content.encode())}\n"
+
     @classmethod
-    def of_json(cls, text: str) -> Self:
-        """Read what was written as JSON."""
-        found: dict[str, Any] = json.loads(text)
+    def of_file(cls, path: Path) -> Self:
+        """Read what `text` gave.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else.
+        """
+        content, _, checksum = path.read_bytes().partition(b"\n")
+        if checksum != b"%d\n" % zlib.crc32(content):
+            msg = f"{path} is damaged. Run the export again: the tiles of this raster are then made again."
+            raise ValueError(msg)
+        found: dict[str, Any] = json.loads(content)
         plain: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
         return cls(**plain)
 
@@ -142,7 +157,7 @@ class WorkFile:
     @property
     def whole(self) -> Whole:
         """What the grid of the raster is."""
-        return Whole.of_json(self._facts.read_text(encoding="utf-8"))
+        return Whole.of_file(self._facts)
 
     @property
     def cells(self) -> RawCells:
@@ -170,7 +185,7 @@ class WorkFile:
                 )
                 raise ValueError(msg)
             return
-        write_text(self._facts, json.dumps(asdict(whole)))
+        write_text(self._facts, whole.text())
         self.cells.create()
 
     def write(self, values: np.ndarray, row: int, column: int, plane: int | None = None) -> Part:
@@ -198,7 +213,10 @@ class WorkFile:
         sums: list[int] = [0] * len(parts)
         if not self.exists:
             return [False] * len(parts)
-        cells = self.cells
+        try:
+            cells = self.cells
+        except ValueError:  # nobody knows any more where they lie
+            return [False] * len(parts)
         strips: defaultdict[tuple[int, int, range], list[int]] = defaultdict(list)
         for number, part in enumerate(parts):
             strips[part.row, part.rows, self.bands(part)].append(number)
@@ -248,7 +266,7 @@ class WorkFile:
             raw.create()
             for band, first, rows in blocks:
                 raw.write(rows, first, 0, band)
-            write_text(self._facts, json.dumps(asdict(whole)))
+            write_text(self._facts, whole.text())
             # Another process may have been faster, and have written to it since: a rename would undo that.
             place_if_first(partial, self.path)
         finally:

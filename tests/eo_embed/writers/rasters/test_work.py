@@ -14,7 +14,8 @@ import pytest
 import eo_core.files
 import eo_embed.writers.rasters.raw_cells as cells_module
 import eo_embed.writers.rasters.work as work_module
-from eo_embed.writers.rasters.work import WORK, Part, RawCells, Whole, WorkFile, remove_other_work
+from eo_embed.writers.rasters.raw_cells import RawCells
+from eo_embed.writers.rasters.work import WORK, Part, Whole, WorkFile, remove_other_work
 
 WHOLE = Whole("a/b", "", (3, 7, 9), "float32", (80.0, 0.0, 5e5, 0.0, -80.0, 5e6), "EPSG:32631", ("x", "y", "z"))
 VALUES = np.random.default_rng(0).standard_normal(WHOLE.shape).astype(np.float32)
@@ -152,3 +153,16 @@ def test_work_files_of_other_rasters_go_with_their_facts(tmp_path: Path) -> None
     assert not other.exists
     assert sorted(path.name for path in (tmp_path / WORK).rglob("*") if path.is_file()) == ["b.raw", "b.raw.json"]
     assert not remove_other_work(tmp_path, [("a/b", "")])
+
+
+def test_cells_of_which_nobody_knows_any_more_where_they_lie_are_not_taken_for_whole(tmp_path: Path) -> None:
+    """With another transform, all of them would be put to another place."""
+    work, parts = _written(tmp_path, WINDOWS)
+    facts = work.path.with_name("b.raw.json")
+    content = facts.read_bytes()
+    assert work.whole == WHOLE
+    for damaged in (content.replace(b"500000.0", b"500080.0"), content[:-20], b"", b"\x86" + content):
+        facts.write_bytes(damaged)
+        assert not any(work.intact(parts))
+        with pytest.raises(ValueError, match=r"b\.raw\.json is damaged\. Run the export again"):
+            work.begin(WHOLE)
