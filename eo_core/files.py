@@ -44,7 +44,7 @@ def write_bytes(path: Path, content: Buffer) -> None:
     def check(partial: Path) -> None:
         _expect(partial, path, content)
 
-    with atomic_path(path, check) as partial, _named(path):
+    with atomic_path(path, check) as partial, file_named(path):
         partial.write_bytes(content)
 
 
@@ -95,7 +95,7 @@ def write_folder(path: Path, files: Mapping[str, Buffer]) -> None:
         for name, content in files.items():
             file = partial / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _named(path / name):
+            with file_named(path / name):
                 file.write_bytes(content)
         _sync_tree(partial)
         for name, content in files.items():
@@ -156,7 +156,7 @@ def put_in_place(partial: Path, path: Path, check: Check) -> None:
     OSError
         If something cannot be written. What was at ``path`` is then still there.
     """
-    with _named(path):
+    with file_named(path):
         _sync_tree(partial)
     check(partial)
     partial.replace(path)
@@ -187,7 +187,7 @@ def link_or_copy(source: Path, path: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            with _named(path):
+            with file_named(path):
                 shutil.copyfile(source, partial)
             put_in_place(partial, path, functools.partial(_expect_copy, source))
         else:
@@ -265,7 +265,7 @@ def remove_file_or_folder(path: Path) -> None:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def file_named(path: Path) -> Iterator[None]:
     """Say of errors that come from an open file which file it is."""
     try:
         yield

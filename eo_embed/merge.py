@@ -7,7 +7,8 @@ Examples
   eo merge out/embeddings --remove-shards
 
 The exit code is 0 if all is there; 1 if the whole is there, but for items that failed where that is an error
-(on_error: raise); 2 if nothing was made, as shards are missing, not finished, or do not belong together.
+(on_error: raise, or there are no others); 2 if nothing was made, as shards are missing, not finished, or do not belong
+together.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if merged.failures:
         sys.stderr.write(_told(merged, given.folder))
-        sys.exit(int(merged.on_error == "raise"))
+        # As of one process: failures may be skipped where there is anything else.
+        sys.exit(int(merged.on_error == "raise" or not merged.items))
 
 
 def _told(merged: Merged, folder: Path) -> str:

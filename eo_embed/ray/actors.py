@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from eo_embed.ray.work import Batch, Work
 
 #: How Ray says that a process is gone, whatever ended it.
 _GONE = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
+#: Addresses that Ray looks up itself, and how many seconds another one has to answer.
+_NAMES, _PATIENCE = ("auto", "local"), 5.0
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,34 @@ def _result(ref: Any) -> Any:  # noqa: ANN401
         raise error.cause from error
 
 
+def check_address(address: str) -> None:
+    """Refuse an address at which nobody answers: Ray would try it for minutes.
+
+    Parameters
+    ----------
+    address : str
+        Of a cluster, ``host:port`` or ``ray://host:port``; names such as ``auto`` are left to Ray.
+
+    Raises
+    ------
+    ValueError
+        If nobody answers there, or it is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in _NAMES:
+        return
+    try:
+        if not (host and port.isdigit()):
+            raise ValueError("it is no host:port")
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        msg = (
+            f"No Ray cluster answers at {address!r} ({error}). Give the address that ray start --head has printed, "
+            "such as 10.0.0.5:6379; auto on a machine of the cluster; or none, to start Ray on this machine."
+        )
+        raise ValueError(msg) from error
+
+
 @contextmanager
 def connected(address: str | None, options: Mapping[str, Any]) -> Iterator[None]:
     """Be connected to Ray, and leave it as it was: a connection of the caller stays.
@@ -196,11 +227,11 @@ def connected(address: str | None, options: Mapping[str, Any]) -> Iterator[None]
         yield
         return
     before = signal.getsignal(signal.SIGTERM)
-    if address is None:
-        ray.init(include_dashboard=False, **options)
-    else:
-        ray.init(address=address)
     try:
+        if address is None:
+            ray.init(include_dashboard=False, **options)
+        else:
+            ray.init(address=address)
         yield
     finally:
         ray.shutdown()

@@ -104,19 +104,21 @@ def run_on_ray(
     Raises
     ------
     ValueError
-        If Ray is not installed, an argument makes no sense, the folder holds another export or is in use, or samples
-        failed under ``on_error: raise``.
+        If Ray is not installed, an argument makes no sense, nobody answers at the address, the folder holds another
+        export or is in use, or samples failed under ``on_error: raise``.
     OSError
         If the folder cannot be written to.
     """
     if importlib.util.find_spec("ray") is None:
         msg = "Exports on Ray need Ray: pip install 'thor-anysat-terratorch[ray]'. Or run terratorch predict."
         raise ValueError(msg)
-    from eo_embed.ray.actors import Resources, cores_each  # noqa: PLC0415  (an extra)
+    from eo_embed.ray.actors import Resources, check_address, cores_each  # noqa: PLC0415  (an extra)
 
     if concurrency < 1:
         msg = f"concurrency must be at least 1, got {concurrency}: it is the number of encoders at work."
         raise ValueError(msg)
+    if address is not None:
+        check_address(address)
     own = 1 if address else cores_each(concurrency)
     each = Resources(own if cpus_per_actor is None else cpus_per_actor, gpus_per_actor)
     local = {"num_cpus": concurrency * each.cpus, "object_store_memory": as_bytes("memory", object_store_memory)}

@@ -75,6 +75,28 @@ def test_in_one_process_the_last_object_gets_the_lock_and_the_one_before_notices
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_process_that_follows_another_one_notices_when_that_one_has_lost_the_folder(tmp_path: Path) -> None:
+    leader, follower = FolderLock(tmp_path / "out"), FolderLock(tmp_path / "out")
+    follower.follow(follower.holder())
+    follower.check()  # nobody leads
+    leader.acquire()
+    follower.follow(follower.holder())
+    follower.check()
+    (tmp_path / "out").rename(tmp_path / "away")
+    for lock in (leader, follower):
+        with pytest.raises(OSError, match=rf"{tmp_path}/out is not there as it was: it was removed or renamed"):
+            lock.check()
+    (tmp_path / "away").rename(tmp_path / "out")
+    follower.check()
+    entry = {"host": "node-7", "process": 12, "process_start": "1", "since": "2026-01-02T03:04:05+00:00"}
+    (tmp_path / "out" / LOCK).write_text(json.dumps(entry))
+    with pytest.raises(ValueError, match="taken over by process 12 on node-7"):
+        follower.check()
+    leader.release()
+    with pytest.raises(OSError, match=rf"its {LOCK} was removed or renamed, or the run that leads this one has ended"):
+        follower.check()
+
+
 def test_a_lock_of_another_machine_is_taken_over_on_request_only(tmp_path: Path) -> None:
     entry = {"host": "node-7", "process": 12, "process_start": "1", "since": "2026-01-02T03:04:05+00:00"}
     (tmp_path / LOCK).write_text(json.dumps(entry))

@@ -47,3 +47,13 @@ def test_a_hole_ends_with_2_and_failed_items_with_1_unless_they_may_be_skipped(
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path)])
     assert ended.value.code == 0
+
+
+def test_a_whole_of_nothing_but_failures_does_not_end_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One process says that no item could be exported, whatever on_error is."""
+    for index in range(2):
+        export(tmp_path, Shard(index, 2), output="pooled", count=0, skipped=LOST, on_error="skip")
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path)])
+    assert ended.value.code == 1
+    assert "failed: lost: truncated" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def test_no_damaged_or_hostile_input_is_read_as_something_else(root: Path) -> No
 
 
 def test_no_fault_leaves_an_export_that_is_complete_and_wrong(root: Path) -> None:
-    code, text = harness(root, "--cases", "0", "--faults", "14", "--workers", "1")
+    code, text = harness(root, "--cases", "0", "--faults", "16", "--workers", "1")
     assert code == 0, text
 
 

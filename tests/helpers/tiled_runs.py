@@ -68,6 +68,8 @@ class Tiles:
         After so many batches this ends like a process that is killed.
     broken : int, optional
         A batch that cannot be read.
+    tiles : mapping, optional
+        Replaces how rasters are cut, such as ``blend``.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Tiles:
         broken: int | None = None,
         shard: Shard | None = None,
         part: slice = slice(None),
+        tiles: Mapping[str, Any] | None = None,
     ) -> None:
         source = ImageSource("{id}.tif", ["RED", "NIR_BROAD"], sensor="sentinel2_l2a", unit="digital_number", offset=0)
         prepare = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [10000.0, 10000.0]})
-        tiles: dict[str, Any] = {"tile": 64, "halo": 8, "tile_align": PATCH, "shard": shard}
-        data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", **tiles)
+        cut: dict[str, Any] = {"tile": 64, "halo": 8, "tile_align": PATCH, "shard": shard, **(tiles or {})}
+        data = ChipSplits(str(root), {"S2": source}, prepare, georeference="always", **cut)
         self.dataset = data.dataset("predict")
         self.most, self.broken, self.part = most, broken, part
 
@@ -117,10 +120,12 @@ def export(
     broken: int | None = None,
     shard: Shard | None = None,
     encoder: Any = encode,
+    tiles: Mapping[str, Any] | None = None,
     **kind: Any,
 ) -> None:
     """Export in this process."""
-    exporter(root, out, shard=shard, encoder=encoder, **kind).run(Tiles(root, most, broken, shard))
+    batches = Tiles(root, most, broken, shard, tiles=tiles)
+    exporter(root, out, shard=shard, encoder=encoder, **kind).run(batches)
 
 
 def export_by_two_processes(

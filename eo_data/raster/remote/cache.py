@@ -44,6 +44,11 @@ class RangeCache:
     folder: Path
     max_bytes: int = 20_000_000_000
 
+    @classmethod
+    def of(cls, folder: Path | None) -> RangeCache | None:
+        """Return the cache in a folder, or nothing without one."""
+        return None if folder is None else cls(folder)
+
     @property
     def own(self) -> Path:
         """The folder below which everything lies."""

@@ -105,7 +105,7 @@ def open_remote(href: Href, patience: Patience = USUAL) -> Iterator[Any]:
     ValueError
         If the user has no keys for its store.
     """
-    cache = None if href.cache is None else RangeCache(href.cache)
+    cache = RangeCache.of(href.cache)
     folder = _RemoteFolder(href, cache, patience)
     try:
         folder.connect()
@@ -139,7 +139,7 @@ def look_at(href: Href, patience: Patience = USUAL) -> None:
     rasterio.errors.RasterioIOError, ValueError
         As `open_remote`.
     """
-    folder = _RemoteFolder(href, None if href.cache is None else RangeCache(href.cache), patience)
+    folder = _RemoteFolder(href, RangeCache.of(href.cache), patience)
     folder.connect()
     for end in _ASKED_FOR:
         folder.isfile(f"{folder.name}{end}")

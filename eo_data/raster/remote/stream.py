@@ -36,7 +36,7 @@ def open_stream(href: Href, patience: Patience = USUAL) -> Iterator[RemoteStream
     ValueError
         If there are no keys for its store.
     """
-    cache = None if href.cache is None else RangeCache(href.cache)
+    cache = RangeCache.of(href.cache)
     url, service = located(href)
     stream = RemoteStream(RemoteFile(url, cache, patience, service))
     try:

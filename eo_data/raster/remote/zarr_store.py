@@ -61,7 +61,7 @@ class RemoteZarr(Store):
         super().__init__(read_only=True)
         address, self._service = located(href)
         self._url = urlsplit(address)
-        self._cache, self._patience = None if href.cache is None else RangeCache(href.cache), patience
+        self._cache, self._patience = RangeCache.of(href.cache), patience
         place = urlsplit(href.text)
         self._bucket = (place.netloc, place.path.strip("/")) if place.scheme == "s3" and not href.service else None
         self._missing: dict[str, set[str]] = {}

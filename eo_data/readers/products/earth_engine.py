@@ -51,7 +51,7 @@ def open_earth_engine(href: Href, source: ImageSource | None = None) -> Iterator
         If the address makes no sense.
     """
     image = EngineImage.from_href(href)
-    cache = None if href.cache is None or not image.updated else RangeCache(href.cache)
+    cache = RangeCache.of(href.cache if image.updated else None)
     try:
         yield [_Layer(image, own, href, cache, _facts(image, own)) for own in image.grids]
     finally:

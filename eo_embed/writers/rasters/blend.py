@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from eo_embed.writers.quantise import of_length_one
-from eo_embed.writers.rasters.work import PLANES, Part, RawCells, WorkFile
+from eo_embed.writers.rasters.raw_cells import RawCells
+from eo_embed.writers.rasters.work import PLANES, Part, WorkFile
 
 #: Bytes of cells that are blended at a time, of all bands, so that memory does not grow with the raster.
 _AT_ONCE = 64_000_000
@@ -70,21 +71,21 @@ def blended(work: WorkFile, onto: WorkFile, entries: Sequence[Mapping[str, Any]]
     with work.path.open("rb") as file:
         for first in range(0, height, step):
             weights = weights_of(first, min(step, height - first))
-            values = np.stack(
-                [_band(planes, file, range(band, PLANES * depth, depth), first, weights) for band in range(depth)]
-            )
+            values = np.concatenate([_bands(planes, file, group, first, weights) for group in cells.groups])
             cells.write(held.encode(of_length_one(values) if whole.unit else values).array, first, 0)
 
 
-def _band(planes: RawCells, file: BinaryIO, bands: range, first: int, weights: np.ndarray) -> np.ndarray:
-    """Return some rows of a band, float32, of the bands that hold it in each plane."""
-    total, share = np.zeros(weights.shape[1:]), np.zeros(weights.shape[1:])
-    for band, own in zip(bands, weights, strict=True):
+def _bands(planes: RawCells, file: BinaryIO, group: range, first: int, weights: np.ndarray) -> np.ndarray:
+    """Return some rows of a group of bands, float32 ``(d, rows, w)``, of the bands that hold it in each plane."""
+    depth, shape = planes.shape[0] // len(weights), (len(group), *weights.shape[1:])
+    total, share = np.zeros(shape), np.zeros(shape)
+    for plane, own in enumerate(weights):
         if own.any():
-            rows = planes.rows(file.fileno(), band, first, len(own))
+            bands = range(plane * depth + group.start, plane * depth + group.stop)
+            rows = planes.rows(file.fileno(), bands, first, len(own))
             known = (own > 0) & ~np.isnan(rows)
-            total[known] += own[known] * rows[known]
-            share[known] += own[known]
+            total += np.where(known, own * rows, 0)
+            share += np.where(known, own, 0)
     return np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0).astype(np.float32)
 
 

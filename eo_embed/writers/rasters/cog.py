@@ -23,7 +23,8 @@ from rasterio.windows import Window
 
 from eo_core.files import partial_path, put_in_place, remove_partial, write_text
 from eo_embed.writers.quantise import INT8_NODATA, Encoding, band_scale, largest_of_bands
-from eo_embed.writers.rasters.work import RawCells, Whole, WorkFile
+from eo_embed.writers.rasters.raw_cells import RawCells, groups_of
+from eo_embed.writers.rasters.work import Whole, WorkFile
 
 #: Side of the internal tiles of a raster's file: each holds all bands, so that larger ones take more memory. Those of
 #: small rasters are small, as each band of each tile is unpacked whole. GDAL warns below 128.
@@ -102,12 +103,12 @@ def write_cog(
 
 
 def stored_blocks(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield band, first row and stored values of the blocks of rows of a file that `write_cog` has written."""
+    """Yield first band, first row and stored values of blocks of a file that `write_cog` has written."""
     with rasterio.open(path) as file:
-        for band in range(file.count):
+        for group in groups_of(file.count):
             for row in range(0, file.height, BLOCK):
                 window = Window(0, row, file.width, min(BLOCK, file.height - row))
-                yield band, row, file.read(band + 1, window=window)
+                yield group.start, row, file.read([band + 1 for band in group], window=window)
 
 
 def _stored(work: WorkFile, whole: Whole, made: list[Path]) -> tuple[RawCells, np.ndarray | None]:
@@ -119,11 +120,12 @@ def _stored(work: WorkFile, whole: Whole, made: list[Path]) -> tuple[RawCells, n
     made.append(path)
     stored = RawCells(path, whole.shape, "int8")
     stored.create()
-    largest = [max(largest_of_bands(rows[None])[0] for _, rows in cells.blocks(band)) for band in range(whole.shape[0])]
-    scale = band_scale(np.array(largest))
-    for band in range(whole.shape[0]):
-        for first, rows in cells.blocks(band):
-            stored.write(whole.encoding.encode(rows[None], scale[band : band + 1]).array, first, 0, band)
+    largest = np.zeros(whole.shape[0])
+    for group, _, rows in cells.blocks():
+        largest[group] = np.maximum(largest[group], largest_of_bands(rows))
+    scale = band_scale(largest)
+    for group, first, rows in cells.blocks():
+        stored.write(whole.encoding.encode(rows, scale[group]).array, first, 0, group.start)
     return stored, scale
 
 
@@ -137,23 +139,22 @@ def _overviews(base: RawCells, encoding: Encoding, made: list[Path]) -> list[Raw
         made.append(path)
         below = RawCells(path, (depth, -(-height // 2), -(-width // 2)), base.dtype.name)
         below.create()
-        for band in range(depth):
-            for first, rows in above.blocks(band):
-                below.write(halved(rows, encoding)[None], first // 2, 0, band)
+        for group, first, rows in above.blocks():
+            below.write(halved(rows, encoding), first // 2, 0, group.start)
         levels.append(below)
     return levels[1:]
 
 
 def halved(rows: np.ndarray, encoding: Encoding) -> np.ndarray:
-    """Return stored values ``(h, w)`` at half the size: the mean of those of four cells that hold data.
+    """Return stored values ``(D, h, w)`` at half the size: the mean of those of four cells that hold data.
 
     A mean of AlphaEarth's numbers is not the number of the mean; of them one cell of four is taken.
     """
     if encoding.dtype == "int8_alphaearth":
-        return rows[::2, ::2]
+        return rows[:, ::2, ::2]
     values = np.where(rows == INT8_NODATA, np.nan, rows) if encoding.storage == "int8" else rows.astype(np.float32)
-    values = np.pad(values, [(0, size % 2) for size in rows.shape], constant_values=np.nan)
-    four = np.stack([values[row::2, column::2] for row in (0, 1) for column in (0, 1)])
+    values = np.pad(values, [(0, 0), *((0, size % 2) for size in rows.shape[1:])], constant_values=np.nan)
+    four = np.stack([values[:, row::2, column::2] for row in (0, 1) for column in (0, 1)])
     count = np.isfinite(four).sum(axis=0)
     mean = np.where(count > 0, np.nan_to_num(four).sum(axis=0) / np.maximum(count, 1), np.nan)
     if encoding.storage == "int8":
@@ -192,14 +193,13 @@ def _vrt(
 
 
 def _raw_band(root: ET.Element, cells: RawCells, band: int) -> ET.Element:
-    size, (_, height, width) = cells.dtype.itemsize, cells.shape
     kind = {"dataType": _TYPES[cells.dtype.name], "band": str(band + 1), "subClass": "VRTRawRasterBand"}
     node = ET.SubElement(root, "VRTRasterBand", kind)
     ET.SubElement(node, "SourceFilename", relativeToVRT="1").text = cells.path.name
     for key, value in (
-        ("ImageOffset", band * height * width * size),
-        ("PixelOffset", size),
-        ("LineOffset", width * size),
+        ("ImageOffset", cells.offset(band, 0, 0)),
+        ("PixelOffset", cells.offset(band, 0, 1) - cells.offset(band, 0, 0)),
+        ("LineOffset", cells.offset(band, 1, 0) - cells.offset(band, 0, 0)),
         ("ByteOrder", "LSB" if sys.byteorder == "little" else "MSB"),
     ):
         ET.SubElement(node, key).text = str(value)
@@ -228,7 +228,10 @@ def _check(partial: Path, path: Path, levels: Sequence[RawCells]) -> None:
 def _holds(file: DatasetReader, level: RawCells) -> bool:
     floating = level.dtype.kind == "f"
     return all(
-        np.array_equal(file.read(band + 1, window=Window(0, row, file.width, len(rows))), rows, equal_nan=floating)
-        for band in range(level.shape[0])
-        for row, rows in level.blocks(band, BLOCK)
+        np.array_equal(
+            file.read([band + 1 for band in group], window=Window(0, row, file.width, rows.shape[1])),
+            rows,
+            equal_nan=floating,
+        )
+        for group, row, rows in level.blocks(BLOCK)
     )

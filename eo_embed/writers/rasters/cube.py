@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from eo_core.files import partial_path, put_in_place
+from eo_core.files import file_named, partial_path, put_in_place
 from eo_embed.writers.cubes import as_dataset, make_room
 from eo_embed.writers.embedding import Embedding
-from eo_embed.writers.rasters.work import RawCells, WorkFile
+from eo_embed.writers.rasters.raw_cells import RawCells
+from eo_embed.writers.rasters.work import WorkFile
 
 #: Rows and columns of a chunk, and chunks of a shard along an axis: all bands lie together, as a place is read with all
 #: of them, and one file holds sixteen chunks.
@@ -46,51 +47,47 @@ def write_group(work: WorkFile, path: Path, tags: Mapping[str, str], before: Cal
     make_room(path, whole.id)
     partial = partial_path(path)
     try:
-        _describe(work, partial, path, tags)
-        depth, height, width = whole.shape
-        chunk = min(height, _CHUNK), min(width, _CHUNK)
-        shard = tuple(
-            side * min(_IN_SHARD, -(-size // side)) for side, size in zip(chunk, (height, width), strict=True)
-        )
-        array: Any = zarr.open_group(partial, mode="r+", zarr_format=3).create_array(
-            "embedding",
-            shape=whole.shape,
-            dtype=cells.dtype,
-            chunks=(depth, *chunk),
-            shards=(depth, *shard),
-            fill_value=np.float32(np.nan),
-            dimension_names=("d", "y", "x"),
-            attributes={"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"},
-        )
-        for rows, columns in _windows(height, width, shard):
-            array[:, rows, columns] = _read(cells, rows, columns)
-
-        def check(finished: Path) -> None:
-            written = _array(finished)
+        with file_named(path):
+            _describe(work, partial, path, tags)
+            depth, height, width = whole.shape
+            chunk = min(height, _CHUNK), min(width, _CHUNK)
+            shard = tuple(
+                side * min(_IN_SHARD, -(-size // side)) for side, size in zip(chunk, (height, width), strict=True)
+            )
+            array: Any = zarr.open_group(partial, mode="r+", zarr_format=3).create_array(
+                "embedding",
+                shape=whole.shape,
+                dtype=cells.dtype,
+                chunks=(depth, *chunk),
+                shards=(depth, *shard),
+                fill_value=np.float32(np.nan),
+                dimension_names=("d", "y", "x"),
+                attributes={"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"},
+            )
             for rows, columns in _windows(height, width, shard):
-                if not np.array_equal(written[:, rows, columns], _read(cells, rows, columns), equal_nan=True):
-                    msg = f"{path} does not hold what was written. Is the disk full?"
-                    raise OSError(msg)
-            before(finished)
-            if path.is_dir():  # the work file holds all that it held
-                shutil.rmtree(path)
+                array[:, rows, columns] = _read(cells, rows, columns)
 
-        put_in_place(partial, path, check)
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+            def check(finished: Path) -> None:
+                written = _array(finished)
+                for rows, columns in _windows(height, width, shard):
+                    if not np.array_equal(written[:, rows, columns], _read(cells, rows, columns), equal_nan=True):
+                        msg = f"{path} does not hold what was written. Is the disk full?"
+                        raise OSError(msg)
+                before(finished)
+                if path.is_dir():  # the work file holds all that it held
+                    shutil.rmtree(path)
+
+            put_in_place(partial, path, check)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def stored_blocks(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield band, first row and stored values of the blocks of rows of a group that `write_group` has written."""
+    """Yield first band, first row and stored values of blocks of a group that `write_group` has written."""
     array = _array(path)
     step = array.chunks[1]
     for row in range(0, array.shape[1], step):
-        for band, rows in enumerate(array[:, row : row + step]):
-            yield band, row, rows
+        yield 0, row, array[:, row : row + step]
 
 
 def _array(group: Path) -> Any:  # noqa: ANN401
@@ -125,5 +122,5 @@ def _windows(height: int, width: int, shard: Sequence[int]) -> Iterator[tuple[sl
 def _read(cells: RawCells, rows: slice, columns: slice) -> np.ndarray:
     with cells.path.open("rb") as file:
         count = rows.stop - rows.start
-        bands = [cells.rows(file.fileno(), band, rows.start, count)[:, columns] for band in range(cells.shape[0])]
-    return np.stack(bands)
+        bands = [cells.rows(file.fileno(), group, rows.start, count)[:, :, columns] for group in cells.groups]
+    return np.concatenate(bands)

@@ -1,15 +1,13 @@
 """The cells of a raster while its tiles are written: one raw file, in which every tile has a place of its own.
 
-The file holds one band after the other, as it is stored in the end (``int8``, whose scale only the whole raster tells,
-as float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
+The file holds the numbers as they are stored in the end (``int8``, whose scale only the whole raster tells, as
+float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
 before the end: of each tile a checksum is kept, by which a later run knows what is there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,13 +21,12 @@ from affine import Affine
 from eo_core.files import partial_path, place_if_first, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
+from eo_embed.writers.rasters.raw_cells import RawCells
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
 #: Work files of tiles that overlap hold one grid for each of four kinds of tiles, none of which overlap.
 PLANES = 4
-#: Rows that are looked at together, so that memory does not grow with the raster.
-_ROWS = 256
 
 
 class Part(NamedTuple):
@@ -115,94 +112,6 @@ class Whole:
         return cls(**plain)
 
 
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of errors of an open file which file it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-class RawCells:
-    """A raw file of cells ``(D, h, w)``, one band after the other.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    shape : tuple of int
-        ``(D, h, w)``.
-    dtype : str
-        Name of the NumPy dtype.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str) -> None:
-        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
-
-    def create(self) -> None:
-        """Make the file with its full size, without filling it; one that is there keeps what it holds.
-
-        Raises
-        ------
-        OSError
-            If it cannot be made.
-        """
-        with (
-            _named(self.path),
-            os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "rb+") as file,
-        ):
-            file.truncate(int(np.prod(self.shape)) * self.dtype.itemsize)
-
-    def write(self, cells: np.ndarray, row: int, column: int, band: int = 0) -> None:
-        """Write cells ``(d, h, w)`` from a place on.
-
-        Raises
-        ------
-        OSError
-            If the file is not there, or cannot take them.
-        """
-        depth, rows, columns = cells.shape
-        content = memoryview(np.ascontiguousarray(cells, self.dtype).reshape(-1).view(np.uint8))
-        size, start = columns * self.dtype.itemsize, 0
-        if columns == self.shape[2]:  # whole rows follow one another
-            rows, size = 1, size * rows
-        with _named(self.path), self.path.open("rb+", buffering=0) as file:
-            for plane in range(band, band + depth):
-                for line in range(row, row + rows):
-                    place = self._offset(plane, line, column)
-                    if os.pwrite(file.fileno(), content[start : start + size], place) != size:
-                        msg = f"{self.path} could not take all of a tile. Is the disk full?"
-                        raise OSError(msg)
-                    start += size
-
-    def rows(self, handle: int, band: int, first: int, count: int) -> np.ndarray:
-        """Read ``count`` rows ``(count, w)`` of a band of the file that is open as ``handle``.
-
-        Raises
-        ------
-        OSError
-            If the file ends before.
-        """
-        size = count * self.shape[2] * self.dtype.itemsize
-        content = os.pread(handle, size, self._offset(band, first, 0))
-        if len(content) != size:
-            msg = f"{self.path} is shorter than its {self.shape} cells of {self.dtype} need. Run the export again."
-            raise OSError(msg)
-        return np.frombuffer(content, self.dtype).reshape(count, -1)
-
-    def blocks(self, band: int, step: int = _ROWS) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the first row, and the rows, of each block of rows of a band."""
-        with self.path.open("rb") as file:
-            for first in range(0, self.shape[1], step):
-                yield first, self.rows(file.fileno(), band, first, min(step, self.shape[1] - first))
-
-    def _offset(self, band: int, row: int, column: int) -> int:
-        return ((band * self.shape[1] + row) * self.shape[2] + column) * self.dtype.itemsize
-
-
 class WorkFile:
     """The work file of a raster and layer, with what its grid is beside it.
 
@@ -240,7 +149,7 @@ class WorkFile:
         """The file as it is read and written: the bands of one plane after those of another."""
         whole = self.whole
         depth, height, width = whole.shape
-        return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage)
+        return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage, whole.planes)
 
     def begin(self, whole: Whole) -> None:
         """Make the file, unless it is there; several processes may do so at once, each before its first tile.
@@ -285,7 +194,7 @@ class WorkFile:
         return range((part.plane or 0) * depth, ((part.plane or 0) + 1) * depth)
 
     def intact(self, parts: Sequence[Part]) -> list[bool]:
-        """Tell of each part whether its cells hold what was written; a band of a row of tiles is read at a time."""
+        """Tell of each part whether its cells hold what was written; a row of tiles is read at a time."""
         sums: list[int] = [0] * len(parts)
         if not self.exists:
             return [False] * len(parts)
@@ -296,10 +205,10 @@ class WorkFile:
         try:
             with self.path.open("rb") as file:
                 for (row, rows, bands), numbers in strips.items():
-                    for band in bands:
-                        strip = cells.rows(file.fileno(), band, row, rows)
+                    for group in (own for own in cells.groups if own.start in bands):
+                        strip = cells.rows(file.fileno(), group, row, rows)
                         for number in numbers:
-                            own = strip[:, parts[number].column : parts[number].column + parts[number].columns]
+                            own = strip[:, :, parts[number].column : parts[number].column + parts[number].columns]
                             sums[number] = zlib.crc32(np.ascontiguousarray(own), sums[number])
         except OSError:
             return [False] * len(parts)
@@ -326,7 +235,7 @@ class WorkFile:
         whole : Whole
             What its grid is.
         blocks : iterator
-            Band, first row and stored values ``(rows, w)``.
+            First band, first row and stored values ``(d, rows, w)``, of whole groups of bands.
 
         Raises
         ------
@@ -338,7 +247,7 @@ class WorkFile:
         try:
             raw.create()
             for band, first, rows in blocks:
-                raw.write(rows[None], first, 0, band)
+                raw.write(rows, first, 0, band)
             write_text(self._facts, json.dumps(asdict(whole)))
             # Another process may have been faster, and have written to it since: a rename would undo that.
             place_if_first(partial, self.path)
@@ -360,9 +269,9 @@ class WorkFile:
         with other.path.open("rb") as file:
             for part in parts:
                 columns = slice(part.column, part.column + part.columns)
-                for band in self.bands(part):
-                    strip = theirs.rows(file.fileno(), band, part.row, part.rows)
-                    mine.write(strip[None, :, columns], part.row, part.column, band)
+                for group in (own for own in theirs.groups if own.start in self.bands(part)):
+                    strip = theirs.rows(file.fileno(), group, part.row, part.rows)
+                    mine.write(strip[:, :, columns], part.row, part.column, group.start)
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""

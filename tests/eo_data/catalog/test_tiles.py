@@ -49,6 +49,21 @@ def test_along_an_axis_of_any_length_cores_cover_it_once_and_windows_see_a_halo(
         assert len(found) <= -(-length // (tile - 2 * halo))
 
 
+def test_blending_needs_a_halo_of_a_quarter_of_the_tile_at_most() -> None:
+    assert Tiling(64, 16, 16, "feather").step == 32
+    for tile, align, halo, remedy in (
+        (64, 16, 0, "State 16 to 16"),
+        (96, 8, 32, "State 8 to 24"),
+        (32, 16, 0, "to 64"),
+    ):
+        with pytest.raises(ValueError, match=f"blend: feather needs a halo above 0 and of at most a quarter.*{remedy}"):
+            Tiling(tile, align, halo, "feather")
+    with pytest.raises(ValueError, match="blend must be one of core, feather, got 'mean'"):
+        Tiling(64, 16, 16, "mean")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"blend \(feather\) is of tiles, and there are none"):
+        tiling_of(None, 16, None, "feather")
+
+
 def test_tiles_of_a_raster_are_all_pairs_of_rows_and_columns() -> None:
     cores = np.zeros((130, 200), dtype=int)
     for window in Tiling(64, 16, 16).windows(130, 200):

@@ -44,12 +44,16 @@ def test_what_changes_numbers_changes_both_descriptions(change: dict[str, Any]) 
         assert before != after
 
 
-@pytest.mark.parametrize("change", [{"source": {"files": "elsewhere/{id}.tif"}}, {"tile": 64}])
+@pytest.mark.parametrize("change", [{"source": {"files": "elsewhere/{id}.tif"}}, {"tile": 64}, {"blend": "feather"}])
 def test_files_and_tiles_are_no_inputs_of_an_encoder(change: dict[str, Any]) -> None:
     """A checkpoint predicts elsewhere; an export of other files or tiles is another export."""
     (data, inputs), (other_data, other_inputs) = number(Module()), number(Module(**change))
     assert data != other_data
     assert inputs == other_inputs
+
+
+def test_exports_from_before_tiles_could_be_blended_go_on() -> None:
+    assert number(Module(blend="core", batch_memory="2 GB")) == number(Module())
 
 
 def test_the_content_of_a_statistics_file_counts_and_its_name_does_not(tmp_path: Path) -> None:

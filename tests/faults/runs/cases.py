@@ -16,7 +16,7 @@ from tests.faults.runs import bench, children, disks, faults
 from tests.faults.runs.writers import damaged_features, load_targets, one_writer
 
 Fault = Callable[[bench.Bench, Random], Outcome]
-#: Kinds of faults, and how many of 20 are of each.
+#: Kinds of faults, and how many of 26 are of each.
 SHARES: Mapping[str, tuple[Fault, int]] = {
     "full disk": (disks.full_disk, 3),
     "full for a moment": (disks.full_for_a_moment, 1),
@@ -27,6 +27,8 @@ SHARES: Mapping[str, tuple[Fault, int]] = {
     "changed inputs": (faults.changed_inputs, 3),
     "changed meanwhile": (faults.changed_meanwhile, 1),
     "damaged outputs": (faults.damaged_outputs, 2),
+    "damaged work": (faults.damaged_work, 2),
+    "vanished folder": (faults.vanished, 1),
     "two ranks": (faults.two_ranks, 1),
     "other writers": (one_writer, 2),
     "no numbers": (faults.no_numbers, 1),

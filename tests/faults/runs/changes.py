@@ -17,11 +17,13 @@ from tests.faults.runs.export import (
     CHIPS,
     DATES,
     INDEX,
+    LARGE,
     StandIn,
     make_data,
     pixels_of,
     read_rows,
     write_chip,
+    write_large,
     write_rows,
 )
 
@@ -141,6 +143,13 @@ def _root_replaced(root: Path, chance: Random) -> Path:
     return make_data(root, chance.randrange(1, 10**6))
 
 
+def _large_replaced(root: Path, chance: Random) -> Path:
+    """Of the same or another size: tiles of the other one must not be mixed with these."""
+    sides = [chance.choice((own, own, own - 24, own + 16)) for own in LARGE["big"]]
+    write_large(root / "s2" / "big.tif", chance.randrange(10**6), (sides[0], sides[1]))
+    return root
+
+
 def _touched(root: Path, chance: Random) -> Path:
     os.utime(_chip(root, chance))
     return root
@@ -161,6 +170,7 @@ CHANGES = (
     Change("a world file", _world_file),
     Change("another date in the date index", _dates_beside, "dated"),
     Change("the source of a VRT", _source_of_vrt, "vrt"),
+    Change("large replaced", _large_replaced, "large"),
     Change("zarr replaced", _replaced, "zarr"),
     Change("zarr, one chunk", _one_chunk, "zarr"),
     Change("zarr, same size and time", _same_size_and_time, "zarr"),

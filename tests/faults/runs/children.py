@@ -74,6 +74,21 @@ def stopped_at(step: int, by: int, folder: Path, function: Callable[[], None]) -
     (folder.parent / "steps").write_text(str(seen))
 
 
+def moved_at(step: int, folder: Path, away: Path, function: Callable[[], None]) -> None:
+    """Rename a folder when this process touches files below it for the ``step``-th time."""
+    seen, below = 0, str(folder)
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event in _EVENTS and isinstance(arguments[0], (str, os.PathLike)) and str(arguments[0]).startswith(below):
+            seen += 1
+            if seen == step:
+                folder.rename(away)
+
+    sys.addaudithook(watch)
+    function()
+
+
 def stopped_after(seconds: float, function: Callable[[], None]) -> None:
     """Kill this process after a time, wherever it is."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

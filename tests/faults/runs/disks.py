@@ -11,14 +11,16 @@ from random import Random
 from tests.faults.outcome import Outcome
 from tests.faults.runs import children
 from tests.faults.runs.bench import Bench, judged_run
-from tests.faults.runs.export import FORMATS, Plan, export
+from tests.faults.runs.export import Plan, export
 
 _PAGE = 4096
+#: Size of a disk that has room for work files, too.
+_LEAST = 1 << 20
 
 
 def full_disk(bench: Bench, chance: Random) -> Outcome:
     """A disk that is too small, and then large enough."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     size = int(_on_disk(bench, plan) * chance.uniform(0.02, 1.25)) // _PAGE * _PAGE
     _own_disk(plan.out, max(_PAGE, size))
     if judged := judged_run(bench, plan, bench.run(plan)):
@@ -29,8 +31,8 @@ def full_disk(bench: Bench, chance: Random) -> Outcome:
 
 def full_for_a_moment(bench: Bench, chance: Random) -> Outcome:
     """A disk that another program fills, and then empties."""
-    plan = bench.plan(chance.choice(FORMATS))
-    _own_disk(plan.out.parent / "disk", 3 * _on_disk(bench, plan))
+    plan = bench.drawn(chance)
+    _own_disk(plan.out.parent / "disk", max(3 * _on_disk(bench, plan), _LEAST))
     plan = replace(plan, out=plan.out.parent / "disk" / "out")
     begin, length = chance.uniform(0, 0.4), chance.uniform(0.005, 0.1)
     filler = children.started(_fill, plan.out.parent / "filler", begin, length, log=bench.work / "filler.log")
@@ -53,7 +55,7 @@ def _fill(file: Path, begin: float, length: float) -> None:
 
 def short_files(bench: Bench, chance: Random) -> Outcome:
     """Files that cannot grow beyond a size, as of a quota."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     sizes = [p.stat().st_size for p in bench.whole_at(plan).rglob("*") if p.is_file()]
     limit = int(chance.choice(sizes) * chance.uniform(0.1, 1.05))
     run = partial(children.with_short_files, limit, partial(export, plan))

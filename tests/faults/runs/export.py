@@ -33,6 +33,13 @@ from eo_models.features import Features
 CHIPS, BATCH, SIDE, CELLS, DEPTH = 8, 2, 32, 4, 16
 INDEX, DATES = "index.csv", "dates.csv"
 FORMATS = ("geotiff", "zarr", "netcdf", "npz")
+#: What is exported, and the format: chips, and large rasters by tiles, which formats put together from a work file.
+SCENES = (*(("tif", form) for form in FORMATS), ("large", "geotiff"), ("large", "zarr"))
+#: How large rasters are cut, and their sides: two of several tiles, one of which has a part without data.
+TILES: Mapping[str, Any] = {"tile": 48, "halo": 8, "tile_align": 8}
+LARGE = {"big": (96, 80), "other": (64, 48)}
+#: Digital number of no data in large rasters.
+NO_DATA = 0
 
 
 class StandIn(nn.Module):
@@ -79,8 +86,11 @@ def pixels_of(seed: int) -> np.ndarray:
 def make_data(root: Path, seed: int = 0, kind: str = "tif", chips: int = CHIPS) -> Path:
     """Write a data set: an index with dates, and a chip for each sample, the first with a mask beside it.
 
-    The kind is the suffix of chips, or ``dated``: GeoTIFFs whose dates are in a file of their own.
+    The kind is the suffix of chips; ``dated``: GeoTIFFs whose dates are in a file of their own; or ``large``: rasters
+    that are cut into tiles.
     """
+    if kind == "large":
+        return _make_large(root, seed)
     dated, kind = kind == "dated", "tif" if kind == "dated" else kind
     (root / "s2").mkdir(parents=True)
     for i in range(chips):
@@ -90,6 +100,25 @@ def make_data(root: Path, seed: int = 0, kind: str = "tif", chips: int = CHIPS) 
         write_rows(root / DATES, [{"id": row["id"], "date": row.pop("S2_dates")} for row in rows])
     write_rows(root / INDEX, rows)
     return root
+
+
+def _make_large(root: Path, seed: int) -> Path:
+    (root / "s2").mkdir(parents=True)
+    for i, name in enumerate(LARGE):
+        write_large(root / "s2" / f"{name}.tif", 100 * seed + i, LARGE[name])
+    write_rows(root / INDEX, [{"id": f"a/{name}", "S2": f"s2/{name}.tif", "S2_dates": "2021-03-01"} for name in LARGE])
+    return root
+
+
+def write_large(path: Path, seed: int, shape: tuple[int, int]) -> None:
+    """Write a raster of several tiles, in one of which there is no data."""
+    pixels = np.random.default_rng(seed).integers(500, 4000, (2, *shape)).astype(np.uint16)
+    pixels[:, : SIDE + 8, : SIDE + 8] = NO_DATA
+    profile = {"driver": "GTiff", "count": 2, "dtype": "uint16", "crs": "EPSG:32633", "nodata": NO_DATA}
+    place = Affine(10, 0, small_cubes.LEFT, 0, -10, small_cubes.TOP)
+    with rasterio.open(path, "w", transform=place, height=shape[0], width=shape[1], **profile) as file:
+        file.write(pixels)
+        file.descriptions = ("B2", "B3")
 
 
 def write_chip(path: Path, pixels: np.ndarray, place: int, *, mask: bool = False) -> None:
@@ -137,7 +166,8 @@ def data_of(root: Path) -> ChipSplits:
     days = DATES if (root / DATES).is_file() else None
     source = ImageSource(bands=["B2", "B3"], sensor="sentinel2_l2a", unit="digital_number", dated=True, date_index=days)
     plain = DatasetNormalise({"S2": [0.0, 0.0]}, {"S2": [1.0, 1.0]})
-    return ChipSplits(str(root), {"S2": source}, plain, index=INDEX, batch_size=BATCH, num_workers=0)
+    tiles: dict[str, Any] = TILES if (root / "s2" / "big.tif").is_file() else {}
+    return ChipSplits(str(root), {"S2": source}, plain, index=INDEX, batch_size=BATCH, num_workers=0, **tiles)
 
 
 def samples_of(root: Path) -> EoDataset:

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from eo_models.features import Features
+from tests.faults.inputs.mutate import any_bytes
 from tests.faults.outcome import Outcome
 from tests.faults.runs import children
 from tests.faults.runs.bench import Bench, broken
@@ -23,7 +24,7 @@ from tests.faults.runs.export import FORMATS, INDEX, Plan, StandIn, begun, compa
 
 def killed(bench: Bench, chance: Random) -> Outcome:
     """Kill -9, once or several times, before a step or at any time."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     steps = bench.steps(plan)
     for _ in range(chance.choice((1, 1, 3))):
         if chance.random() < 0.7:
@@ -45,7 +46,7 @@ def killed(bench: Bench, chance: Random) -> Outcome:
 
 def terminated(bench: Bench, chance: Random) -> Outcome:
     """SIGTERM, as batch systems send it: a code that is not 0, and the run can be gone on with."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     step = chance.randint(1, bench.steps(plan))
     by = chance.choice((signal.SIGTERM, signal.SIGTERM, signal.SIGINT))
     status = children.in_child(children.stopped_at, step, by, plan.out, partial(export, plan), log=bench.log)
@@ -72,7 +73,7 @@ class Slow(StandIn):
 
 def two_writers(bench: Bench, chance: Random) -> Outcome:
     """Two runs in one folder at once: what says that it is done is there, and nothing is lost for good."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     kind = chance.choice(("the same", "the same", "overwrite", "halves"))
     crew = [plan, replace(plan, overwrite=kind == "overwrite")]
     if kind == "halves":
@@ -109,7 +110,8 @@ def changed_inputs(bench: Bench, chance: Random) -> Outcome:
     if chance.random() < 0.5:
         status = bench.run(plan)
     else:
-        step = chance.randint(60, bench.steps(replace(plan, root=bench.shared / "tif")))
+        scene = "large" if change.kind == "large" else "tif"
+        step = chance.randint(60, bench.steps(replace(plan, root=bench.shared / scene)))
         stop = partial(children.stopped_at, step, signal.SIGKILL, plan.out, partial(export, plan))
         status = children.in_child(stop, log=bench.log)
     if status not in (0, -signal.SIGKILL):
@@ -150,13 +152,49 @@ def changed_meanwhile(bench: Bench, chance: Random) -> Outcome:
 
 def damaged_outputs(bench: Bench, chance: Random) -> Outcome:
     """Finished files that are damaged: the next run makes them again."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     shutil.copytree(bench.whole_at(plan), plan.out)
     done = chance.choice(DAMAGES)(plan.out, chance)
     outcome = bench.finished(plan)
     if outcome.verdict == "unexpected" and "ValueError" in outcome.why and "manifest.json" in done + outcome.why:
         return Outcome("refused")
     return outcome._replace(why=f"{plan.grid_format}, {done}: {outcome.why}")
+
+
+def damaged_work(bench: Bench, chance: Random) -> Outcome:
+    """A run by tiles is killed, and its work files are damaged: what is spoilt is made again."""
+    plan = bench.plan(chance.choice(("geotiff", "zarr")), "large")
+    step = chance.randint(bench.steps(plan) // 4, bench.steps(plan))
+    stop = partial(children.stopped_at, step, signal.SIGKILL, plan.out, partial(export, plan))
+    children.in_child(stop, log=bench.log)
+    work = sorted(path for path in (plan.out / "parts" / "rasters").rglob("*") if path.is_file())
+    damage = "nothing"
+    if work:
+        file = chance.choice(work)
+        damage = f"{file.name}: {any_bytes(file, chance).name}" if chance.random() < 0.8 else f"{file.name} is gone"
+        if damage.endswith("is gone"):
+            file.unlink()
+    outcome = bench.finished(plan)
+    return outcome._replace(why=f"{plan.grid_format}, {damage}: {outcome.why}")
+
+
+def vanished(bench: Bench, chance: Random) -> Outcome:
+    """The folder is renamed while a run writes there: an error, and nothing that looks like an export in its place."""
+    plan, away = bench.drawn(chance), bench.work / "away"
+    moved = partial(children.moved_at, chance.randint(8, bench.steps(plan)), plan.out, away, partial(export, plan))
+    status = children.in_child(moved, log=bench.log)
+    if status is None:
+        return Outcome("hang", "the run whose folder vanished")
+    if not away.is_dir():
+        return bench.finished(plan)
+    if (plan.out / "manifest.json").exists():
+        return Outcome("wrong", f"exit code {status}, and there is another manifest: {bench.last_line()}")
+    if status == 0 and (fault := compared(away, bench.whole(plan))):
+        return Outcome("wrong", f"exit code 0, and {fault}")
+    shutil.rmtree(plan.out, ignore_errors=True)
+    away.rename(plan.out)
+    fault = broken(bench, plan)
+    return Outcome("wrong", f"vanished, and {fault}") if fault else bench.finished(plan)
 
 
 class Spoilt(StandIn):
@@ -181,7 +219,7 @@ class Spoilt(StandIn):
 
 def no_numbers(bench: Bench, chance: Random) -> Outcome:
     """Features that are no numbers are a failed item, and no row and no grid."""
-    plan = bench.plan(chance.choice(FORMATS))
+    plan = bench.drawn(chance)
     status = children.in_child(export, plan, Spoilt(chance.randint(1, 4)), log=bench.log)
     if not status:
         return Outcome("wrong" if status == 0 else "hang", "NaN in an embedding, and exit code 0")
@@ -201,7 +239,8 @@ def failed_at_once(bench: Bench, chance: Random) -> Outcome:
 
 def two_ranks(bench: Bench, chance: Random) -> Outcome:
     """Two processes share an export; one is killed, the launcher ends the other, and all is run again."""
-    plan = replace(bench.plan(chance.choice(("geotiff", "npz"))), ranks=2)
+    kind, form = chance.choice((("tif", "geotiff"), ("tif", "npz"), ("large", "geotiff"), ("large", "zarr")))
+    plan = replace(bench.plan(form, kind), ranks=2)
     victim, step = chance.randrange(2), chance.randint(1, 150)
     codes = _ranks(bench, plan, victim, step)
     if None in codes:

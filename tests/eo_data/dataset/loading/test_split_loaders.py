@@ -96,6 +96,20 @@ def test_batches_of_an_export_are_as_large_as_their_memory_lets_them_be(chips: C
         chip_module(root, batch_memory="plenty")
 
 
+def test_tiles_are_blended_by_tasks_that_export_embeddings_alone(chips: Chips, chip_module: Make) -> None:
+    """Classes cannot be averaged, and a writer of label maps would take the cores and say nothing."""
+
+    class Maps(pl.LightningModule):
+        def predict_step(self, batch: dict[str, Any], _: int) -> None:
+            pass
+
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(accelerator="cpu", enable_model_summary=False, **quiet)
+    module = chip_module(chips(["a"]), tile=64, tile_align=16, halo=16, blend="feather")
+    with pytest.raises(ValueError, match="blend: feather is for exports by eo_embed.EmbeddingTask, and this is Maps"):
+        trainer.predict(Maps(), datamodule=module)
+
+
 def test_unequal_batches_of_several_processes_are_refused(chips: Chips, chip_module: Make, write_tif: WriteTif) -> None:
     root = chips()
     module = chip_module(root, modalities=two_modalities(root, write_tif, "bd"))
