@@ -1,7 +1,7 @@
 """Measure what an export's records cost, by the number of items: ledger, tables of vectors, manifest, merge of shards.
 
     python benchmarks/many_items.py --items 20000 200000          # quick: is it linear?
-    python benchmarks/many_items.py --items 10000000              # 100 shards of 100 000 items: about two hours
+    python benchmarks/many_items.py --items 10000000              # 100 shards of 100 000 items: two core hours
     python benchmarks/many_items.py --items 20000 200000 --shards 0    # all in one folder, by one process
 
 An `Exporter` with a stand-in encoder writes vectors of a few numbers, each with a place, a date and a source, from

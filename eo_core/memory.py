@@ -86,6 +86,7 @@ def in_order[T](values: Iterable[T], key: Callable[[T], Any], folder: Path, at_o
             with runs[-1].open("wb") as file:
                 for some in itertools.batched(chunk, _TOGETHER):
                     pickle.dump(some, file)
+            chunk.clear()  # before the next values are read
             chunk = sorted(itertools.islice(values, at_once), key=key)
         yield from heapq.merge(*map(_put_down, runs), key=key)
 

@@ -29,6 +29,7 @@ from eo_data.raster.ground import ground_pixel_area
 from eo_data.raster.raster import scaled, shifted, to_map
 from eo_data.readers.formats.geotiff import open_dataset
 
+_BYTES_BESIDE = 4000
 _ISO = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
 
@@ -129,6 +130,11 @@ class SampleGrid:
         covered = np.zeros(shape)
         covered[own] = covered_area(self.region, cells, shape)[own]
         return covered
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory it takes: its mask, and a few thousand for all else."""
+        return self.valid.nbytes + _BYTES_BESIDE
 
     @property
     def is_blank(self) -> bool:

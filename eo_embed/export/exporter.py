@@ -112,8 +112,7 @@ class Exporter:
         self.folder = Path(folder) if shard is None else shard.folder(Path(folder))
         self.encoder, self.settings, self.facts = encoder, settings, facts
         self.provenance = dict(provenance or {}) | shard_provenance(shard, settings.on_error)
-        self.shard = shard
-        self.rank = rank
+        self.shard, self.rank = shard, rank
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
         self._run: _Run | None = None
@@ -291,14 +290,15 @@ class Exporter:
         batch, samples, blank = without_blank_tiles(batch, samples)
         run.blank |= {sample.raster_id for sample in blank}
         run.skipped += Counts(blank=len(blank))
-        image = cast("Image", batch["image"])
         if all((sample.id, name) in run.finished for sample in samples for name in self.settings.layer_names):
             run.skipped += Counts(skipped=len(samples))
             return
         self.go_on()
         with torch.no_grad():
-            features = to_host(self.encoder(image, **extras_of(batch)), samples, self.settings.pooling)
-        run.background.submit(functools.partial(self._write, run, features, samples, run.batches), features.size)
+            found = self.encoder(cast("Image", batch["image"]), **extras_of(batch))
+            features = to_host(found, samples, self.settings.pooling)
+        work = functools.partial(self._write, run, features, samples, run.batches)
+        run.background.submit(work, features.size + sum(sample.nbytes for sample in samples))
 
     def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
         """Write a batch, beside the encoder that works on the next one."""

@@ -35,6 +35,7 @@ PROGRESS = "progress"
 #: In it, the states of files that many items share.
 _SHARED = "shared.json"
 _TABLE = Path(POOLED).suffix
+_AT_ONCE = 20_000  # entries that are sorted in memory, of some 3 kB each
 _raster_of = itemgetter("raster_id", "layer")
 
 
@@ -339,7 +340,9 @@ class Ledger:
         Of two entries the one of the later run comes last. Whatever the number of items, memory holds few of them.
         """
         held = ((entry, None) for entry in manifest.items()) if manifest is not None else iter(())
-        recorded = in_order(self._progress(), lambda found: (*_key(found), found[0].get("run", 0)), self.folder)
+        recorded = in_order(
+            self._progress(), lambda found: (*_key(found), found[0].get("run", 0)), self.folder, _AT_ONCE
+        )
         for key, group in itertools.groupby(heapq.merge(held, recorded, key=_key), _key):
             found = list(group)
             stated = found[0][0] if found[0][1] is None else None

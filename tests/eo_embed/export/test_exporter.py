@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from eo_embed import Exporter, ExportSettings, open_embeddings
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
+from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.writing import ItemWriter
 from eo_models.checkpoints import sha256_of_weights
@@ -85,6 +86,22 @@ def _plain_manifest(folder: Path) -> dict[str, Any]:
 
 def _grids(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in (folder / "grids").rglob("*.tif")}
+
+
+def test_masks_of_samples_that_wait_to_be_written_count_as_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of vectors is small, and what is known of its samples is not: without them, all of a run could wait."""
+    sizes: list[int] = []
+    submit = Background.submit
+
+    def noted(own: Background, work: Any, size: int) -> None:
+        sizes.append(size)
+        submit(own, work, size)
+
+    monkeypatch.setattr(Background, "submit", noted)
+    _exporter(tmp_path, output="pooled").run(_batches(1, size=7))
+    assert sizes[0] > 7 * 16 * 16
 
 
 def test_a_plain_loop_leaves_the_folder_that_the_task_leaves(

@@ -34,6 +34,20 @@ def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(read_items(tmp_path / "t.parquet")) == entries
 
 
+def test_what_only_some_entries_state_is_not_taken_for_a_number(tmp_path: Path) -> None:
+    """A number that is missing is NaN to a column of numbers; of more entries than are read at once, all come back."""
+    states: list[dict[str, Any]] = [{"path": "a", "size": 1}, {"path": "b", "mtime": 2.5, "ctime": 3.0}, {"path": "ä"}]
+    entries = [
+        {key: value for key, value in item(i, sources=states[: i % 4]).items() if i % 3 or key != "valid_fraction"}
+        | ({"raster_id": "r", "cells": [i, 0, 1, 2]} if i % 5 == 0 else {})
+        for i in range(2500)
+    ]
+    write_items(tmp_path / "t.parquet", entries)
+    assert list(read_items(tmp_path / "t.parquet")) == entries
+    parts = [{"id": entry["id"], "files": entry["files"]} for entry in entries]
+    assert list(read_items(tmp_path / "t.parquet", ("id", "files"))) == parts
+
+
 def test_a_long_manifest_names_a_table_and_a_short_one_lists(tmp_path: Path) -> None:
     manifest = Manifest.create(tmp_path, {}, {})
     entries = [item(i) for i in range(MOST_LISTED + 1)]

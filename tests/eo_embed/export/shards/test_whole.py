@@ -55,6 +55,15 @@ def test_three_shards_are_one_process(grid_format: str, tmp_path: Path) -> None:
     assert all(shard["start"] <= shard["end"] and shard["host"] for shard in told)
 
 
+def test_more_shards_than_are_read_side_by_side_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(tmp_path / "one", output="pooled")
+    export_all(tmp_path / "whole", output="pooled")
+    monkeypatch.setattr("eo_embed.export.shards.whole._MOST_OPEN", 2)
+    merge_shards(tmp_path / "whole", remove=True)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "one")
+    assert_same_exports(tmp_path / "one", tmp_path / "whole")
+
+
 def test_shards_are_made_in_any_order_and_some_may_be_empty(tmp_path: Path) -> None:
     export(tmp_path / "one", count=3, output="pooled")
     export_all(tmp_path / "whole", [Shard(i, 7) for i in (6, 2, 0, 1, 5, 4, 3)], count=3, output="pooled")
