@@ -69,6 +69,11 @@ class AnySatPreset:
         """Return the side of a patch in metres."""
         return float(options.get("patch_size", AnySatPreprocess.patch_size))
 
+    def encoded_side(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any], side: int) -> int:
+        """Return ``image_size``, which is for one image of 10 m by default, or ``side``."""
+        usual = None if _has_no_usual_side(images) else AnySatPreprocess.image_size
+        return int(options.get("image_size", usual) or side)
+
     def recipe(self, name: str, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> Recipe:
         """Return how images become AnySat's input.
 
@@ -81,8 +86,8 @@ class AnySatPreset:
         """
         refuse_unknown_options(name, options, tuple(self.options(name)))
         stated = {key: value for key, value in options.items() if key not in _OF_BACKBONE}
-        if len(images) > 1 or any(image.pixel_size != MODALITIES["s2"].pixel_metres for image in images.values()):
-            stated.setdefault("image_size", None)  # only pixels of 10 m have a usual side
+        if _has_no_usual_side(images):
+            stated.setdefault("image_size", None)
         radar = [modality for modality in images if RATIO in MODALITIES[modality].bands]
         preprocess = AnySatPreprocess(ratio=radar, **stated)
         arguments = {
@@ -125,6 +130,11 @@ class AnySatPreset:
             "AnySat, Astruc et al., CVPR 2025, arXiv 2412.14123",
             self.options(name),
         )
+
+
+def _has_no_usual_side(images: Mapping[str, ImageFacts]) -> bool:
+    """Whether images keep their pixels by default: only pixels of 10 m have a usual side."""
+    return len(images) > 1 or any(image.pixel_size != MODALITIES["s2"].pixel_metres for image in images.values())
 
 
 def _kind(sensor: str, name: str) -> ImageKind:

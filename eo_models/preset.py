@@ -194,6 +194,18 @@ class Preset(Protocol):
         """
         ...
 
+    def encoded_side(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any], side: int) -> int:
+        """Return the side in pixels that a square image of ``side`` pixels is resampled to; ``side`` if it is not.
+
+        Parameters
+        ----------
+        images, options
+            As of `patch_metres`.
+        side : int
+            Pixels of the first image.
+        """
+        ...
+
     def recipe(self, name: str, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> Recipe:
         """Return how images, by modality, become the backbone's input.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eo_data.sensors.units import InputUnit
 from eo_models.preset import EncoderCard, ImageFacts, ImageKind, Recipe, refuse_unknown_options
-from thor_terratorch_ext.geometry import nominal_pixel_size, side_unit
+from thor_terratorch_ext.geometry import nominal_pixel_size, plan_snap, side_unit
 from thor_terratorch_ext.model.channels import DEFAULT_BANDS, GROUPS
 from thor_terratorch_ext.preprocess import LOGARITHMS, ThorPreprocess, gsds_of
 
@@ -57,9 +57,20 @@ class ThorPreset:
 
     def patch_metres(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> float:
         """Return the side in metres that patches of all GSDs divide, see `thor_terratorch_ext.geometry.side_unit`."""
-        gsds = gsds_of([band for image in images.values() for band in image.bands])
-        size = nominal_pixel_size(min(image.pixel_size for image in images.values()), gsds)
+        size, gsds = _sizes(images)
         return float(size * side_unit(size, int(options.get("patch_size", ThorPreprocess.patch_size)), gsds))
+
+    def encoded_side(self, images: Mapping[str, ImageFacts], options: Mapping[str, Any], side: int) -> int:
+        """Return ``image_size`` where the ``fixed`` rule holds, or ``side``.
+
+        Raises
+        ------
+        ValueError
+            As `thor_terratorch_ext.geometry.plan_snap`.
+        """
+        own = ThorPreprocess(**{key: value for key, value in options.items() if key not in _OF_BACKBONE})
+        plan = plan_snap(side, side, *_sizes(images), own.policy)
+        return side if plan.resize is None else plan.resize[0]
 
     def recipe(self, name: str, images: Mapping[str, ImageFacts], options: Mapping[str, Any]) -> Recipe:
         """Return how images become THOR's input.
@@ -118,6 +129,12 @@ class ThorPreset:
             "THOR 1.0, FM4CS (Norwegian Computing Center and partners)",
             self.options(name),
         )
+
+
+def _sizes(images: Mapping[str, ImageFacts]) -> tuple[int, list[int]]:
+    """Return the nominal size of the finest pixels in metres, and the GSD of each band."""
+    gsds = list(gsds_of([band for image in images.values() for band in image.bands]))
+    return nominal_pixel_size(min(image.pixel_size for image in images.values()), gsds), gsds
 
 
 def _plain(size: float) -> int | float:

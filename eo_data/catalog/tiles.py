@@ -52,6 +52,10 @@ class Tiling:
 
     def __post_init__(self) -> None:
         one_of("blend", self.blend, get_args(Blend))
+        for name, value in (("tile", self.tile), ("tile_align", self.align), ("halo", self.halo)):
+            if not isinstance(value, int):
+                msg = f"{name} is a whole number of pixels, such as {name}: 48, got {value!r}."
+                raise ValueError(msg)
         if self.align < 1 or self.tile < 1 or self.tile % self.align:
             msg = f"tile must be a positive multiple of tile_align, got {self.tile} and {self.align}."
             raise ValueError(msg)

@@ -259,8 +259,25 @@ def tiling_for(request: Request, facts: Mapping[str, ImageFacts]) -> Tiling | No
     ValueError
         If patches do not divide the tile or its halo, or there is a halo but no tile.
     """
-    align = 1 if request.tile is None else patch_pixels(request, facts)
-    if request.tile is not None and (request.tile < 1 or request.tile % align):
-        msg = f"tile must be a multiple of {align} pixels, so that whole patches fit, got {request.tile}."
-        raise ValueError(msg)
+    align = 1 if not isinstance(request.tile, int) else _align(request, facts, request.tile)  # `Tiling` says the rest
     return tiling_of(request.tile, align, request.halo)
+
+
+def _align(request: Request, facts: Mapping[str, ImageFacts], tile: int) -> int:
+    """Return the pixels at whose multiples tiles start, so that the cells of all tiles lie on one lattice.
+
+    Raises
+    ------
+    ValueError
+        If patches do not divide the tile.
+    """
+    patch = patch_pixels(request, facts)
+    encoder = request.encoder
+    if tile > 0:
+        side = find_preset(encoder.name).encoded_side(facts, encoder.own, tile)
+        if side != tile and side % patch == 0:
+            return tile // math.gcd(tile, side // patch)  # whole pixels that are whole cells of a resampled tile
+    if tile < 1 or tile % patch:
+        msg = f"tile must be a multiple of {patch} pixels, so that whole patches fit, got {tile}."
+        raise ValueError(msg)
+    return patch

@@ -97,6 +97,9 @@ class TilePlan:
 
     def _lines(self) -> Iterator[str]:
         own = self.tiling
+        if not self.rasters:
+            yield f"tiles       none: no raster is larger than {own.tile} px, so that each is encoded as one image"
+            return
         halo = f"halo {own.halo} px" + (", blended" if own.blend == "feather" else "")
         yield (
             f"tiles       {self.windows:,} windows of {own.tile} px with cores of {own.step} px ({halo}, "

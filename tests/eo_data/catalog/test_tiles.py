@@ -100,6 +100,12 @@ def test_a_halo_that_patches_do_not_divide_or_that_leaves_no_core_is_refused_wit
         Tiling(288, 16, halo)
 
 
+@pytest.mark.parametrize(("name", "stated"), [("tile", ("96", 16)), ("tile", (96.0, 16)), ("halo", (96, 16, 16.0))])
+def test_what_is_no_whole_number_of_pixels_is_named(name: str, stated: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is a whole number of pixels"):
+        Tiling(*stated)
+
+
 def test_a_halo_without_tiles_is_refused() -> None:
     with pytest.raises(ValueError, match="halo is of tiles, and there are none. State tile"):
         tiling_of(None, 16, 48)

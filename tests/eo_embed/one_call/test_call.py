@@ -340,3 +340,29 @@ def test_the_pixel_size_of_a_file_without_a_place_is_asked_for(tmp_path: Path) -
     stated = {"bands": S2_BANDS, "unit": "reflectance"}
     assert "pixel_size=10" in _message(ValueError, "thor_v1_tiny", path, **stated)
     assert embed("thor_v1_tiny", path, pixel_size=10, **stated, **TINY).grid.shape == (192, 8, 8)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("encoder", "options", "tile", "halo"),
+    [
+        ("anysat_tiny", {}, 48, None),  # 24 x 24 cells of 2 pixels
+        ("anysat_tiny", {}, 36, None),  # of 1.5 pixels, so that tiles start at multiples of 3
+        ("thor_v1_tiny", {"resize_mode": "fixed", "image_size": 32}, 48, 0),  # 4 x 4 cells of 12 pixels
+    ],
+)
+def test_tiles_that_are_resampled_make_one_map_whatever_the_size_of_the_image(
+    tmp_path: Path, encoder: str, options: dict[str, Any], tile: int, halo: int | None
+) -> None:
+    pixels = np.tile(numbers(), (1, 2, 2))[:, :61, :77]
+    path = write_scene(tmp_path / "S2A_MSIL2A_20220601.tif", pixels)
+    found = embed(encoder, path, tile=tile, halo=halo, **options, **TINY)
+    cell = tile / (24 if encoder == "anysat_tiny" else 4)
+    assert found.transform is not None
+    assert (found.transform.a, found.transform.c, found.transform.f) == pytest.approx((10 * cell, CORNER.c, CORNER.f))
+    assert found.grid.shape[1:] == (-(-61 // cell), -(-77 // cell))
+    # The first cells are those of the first window on its own.
+    (tmp_path / "one").mkdir()
+    one = write_scene(tmp_path / "one" / path.name, pixels[:, :tile, :tile])
+    alone = embed(encoder, one, **options, **TINY)
+    np.testing.assert_allclose(found.grid.to_numpy()[:, :4, :4], alone.grid.to_numpy()[:, :4, :4], atol=2e-5)

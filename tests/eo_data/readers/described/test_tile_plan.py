@@ -10,9 +10,10 @@ import rasterio
 from affine import Affine
 
 from eo_data.catalog.sources import ImageSource
+from eo_data.catalog.tiles import Tiling
 from eo_data.dataset.chip_splits import ChipSplits
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
-from eo_data.readers.described.tile_plan import plan_of_tiles
+from eo_data.readers.described.tile_plan import TilePlan, plan_of_tiles
 
 
 @pytest.fixture
@@ -48,3 +49,7 @@ def test_numbers_by_hand(splits: ChipSplits, monkeypatch: pytest.MonkeyPatch) ->
     unknown = str(plan_of_tiles(dataset.records, splits.tiling, dataset.reader.grid))
     assert "a: 15 windows; 100 x 150 px" in unknown
     assert "MB" not in unknown
+
+
+def test_a_raster_that_is_smaller_than_a_tile_is_not_called_nothing() -> None:
+    assert "each is encoded as one image" in str(TilePlan(Tiling(288, 16, 48), ()))
