@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_processes_that_begin_at_the_same_moment_lose_no_cell(tmp_path: Path, mo
             elif step == 1:
                 _before(patched, RawCells, "create", other)
             else:
-                _before(patched, work_module.os, "fdopen", other)  # the file is there, and empty
+                _before(patched, os, "fdopen", other)  # the file is there, and empty
             _begun(WorkFile(tmp_path / str(step), "a/b", ""))
         assert parts
         work, own = _written(tmp_path / str(step), WINDOWS[:3])
@@ -125,7 +126,7 @@ def test_a_finished_raster_that_two_processes_take_over_keeps_what_the_first_has
     if not links:
         monkeypatch.setattr(eo_core.files.os, "link", refuse)
     old = np.zeros_like(VALUES)
-    blocks = [(band, 0, old[band]) for band in range(len(old))]
+    blocks = [(band, 0, old[band : band + 1]) for band in range(len(old))]
     first, second = (WorkFile(tmp_path, "a/b", "") for _ in range(2))
     parts: list[Part] = []
 
