@@ -137,7 +137,8 @@ def embed(
         Of radar scenes of places: which passes are taken; by default those with the most dates, place by place. The
         provenance says which, and how many dates were left out.
     tile : int, optional
-        Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again.
+        Cut what is larger into tiles of this side in pixels, which are encoded one by one and put together again, in
+        memory: an export by ``terratorch predict`` needs no more of it for a larger raster, and goes on after a crash.
     halo : int, optional
         Pixels that a tile sees on each side of the part that is kept of it, so that no seams are left; a sixth of the
         tile by default.
@@ -340,7 +341,8 @@ def _lists(given: Any) -> dict[str, list[File]]:  # noqa: ANN401
 
 
 def _refuse_for_files(given: object, **of_places: object) -> None:
+    shown = f"an array ({type(given).__name__})" if is_array(given) else repr(str(given)[:80])
     for name, value in of_places.items():
         if value is not None:
-            msg = f"{name} is for places, and {str(given)[:80]!r} is none. Leave it out, or give a PointBuffer or BBox."
+            msg = f"{name} is for places, and {shown} is none. Leave it out, or give a PointBuffer or BBox."
             raise ValueError(msg)

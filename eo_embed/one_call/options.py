@@ -12,6 +12,7 @@ from eo_data.catalog.scenes.place_records import Merge
 from eo_data.catalog.scenes.place_scenes import Limits
 from eo_data.catalog.scenes.scene import Orbit, time_window
 from eo_data.catalog.shards import Shard
+from eo_data.catalog.tiles import tiling_of
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
@@ -93,7 +94,8 @@ class Request:
     Raises
     ------
     ValueError
-        If the time is no pair of dates, or ends before it begins; or what cannot be meant of scenes.
+        If the time is no pair of dates, or ends before it begins; for what cannot be meant of scenes; or for a halo
+        without tiles.
     """
 
     encoder: EncoderOptions
@@ -109,6 +111,8 @@ class Request:
 
     def __post_init__(self) -> None:
         one_of("merge", self.merge, get_args(Merge))
+        if self.tile is None:
+            tiling_of(None, 1, self.halo)
         _ = self.limits
 
     @property

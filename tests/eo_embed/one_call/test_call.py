@@ -272,6 +272,10 @@ def test_what_is_for_places_is_refused_with_a_file_and_dates_are_refused_with_pl
     for stated in ({"id_column": "name"}, {"buffer_m": 100.0}):
         with pytest.raises(ValueError, match=f"{next(iter(stated))} is for places"):
             embed("thor_v1_tiny", scene, **stated, **TINY)
+    with pytest.raises(ValueError, match="halo is of tiles, and there are none"):
+        embed("thor_v1_tiny", scene, halo=48, dry_run=True, **TINY)
+    with pytest.raises(ValueError, match=r"dry_run is for places, and an array \(ndarray\) is none"):
+        embed("thor_v1_tiny", np.zeros((3, 32, 32), np.float32), dry_run=True, **TINY)
     with pytest.raises(ValueError, match="dates are of files and arrays"):
         embed("thor_v1_tiny", eo_embed.PointBuffer(9, 45, 100), dates=["2022-06-01"], **TINY)
 
