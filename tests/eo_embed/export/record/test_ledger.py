@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from ledger_items import ledger_item, make_files
 
 from eo_core.file_state import SMALL, written_state
-from eo_core.memory import in_order
 from eo_embed.export.record import ledger as ledger_module
 from eo_embed.export.record.ledger import Ledger
 from eo_embed.export.record.manifest import Manifest, read_manifest
@@ -202,7 +200,7 @@ def test_which_entry_counts_does_not_depend_on_how_many_fit_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """Of two runs the later, of two ranks the higher, and any before the manifest; in the order of id and layer."""
-    monkeypatch.setattr(ledger_module, "in_order", functools.partial(in_order, at_once=at_once))
+    monkeypatch.setattr(ledger_module, "_AT_ONCE", at_once)
     make_files(tmp_path, *(f"grids/{number}.tif" for number in range(9)))
 
     def entry(name: str, layer: str, number: int) -> dict[str, Any]:
