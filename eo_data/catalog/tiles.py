@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal, get_args
 
 from eo_core.arguments import one_of
@@ -53,7 +54,7 @@ class Tiling:
     def __post_init__(self) -> None:
         one_of("blend", self.blend, get_args(Blend))
         for name, value in (("tile", self.tile), ("tile_align", self.align), ("halo", self.halo)):
-            if not isinstance(value, int):
+            if not isinstance(value, Integral):
                 msg = f"{name} is a whole number of pixels, such as {name}: 48, got {value!r}."
                 raise ValueError(msg)
         if self.align < 1 or self.tile < 1 or self.tile % self.align:

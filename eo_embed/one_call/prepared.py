@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,8 @@ def tiling_for(request: Request, facts: Mapping[str, ImageFacts]) -> Tiling | No
     ValueError
         If patches do not divide the tile or its halo, or there is a halo but no tile.
     """
-    align = 1 if not isinstance(request.tile, int) else _align(request, facts, request.tile)  # `Tiling` says the rest
+    tile = request.tile
+    align = _align(request, facts, int(tile)) if isinstance(tile, Integral) else 1  # of all else `Tiling` says it
     return tiling_of(request.tile, align, request.halo)
 
 

@@ -106,6 +106,10 @@ def test_what_is_no_whole_number_of_pixels_is_named(name: str, stated: Any) -> N
         Tiling(*stated)
 
 
+def test_integers_of_numpy_are_whole_numbers() -> None:
+    assert Tiling(np.int64(96), 16, np.int32(16)) == Tiling(96, 16, 16)
+
+
 def test_a_halo_without_tiles_is_refused() -> None:
     with pytest.raises(ValueError, match="halo is of tiles, and there are none. State tile"):
         tiling_of(None, 16, 48)
