@@ -348,3 +348,10 @@ def _valid(batch: Mapping[str, Any], index: int, size: tuple[int, int]) -> np.nd
 def _dates(batch: Mapping[str, Any], index: int) -> tuple[date, ...]:
     found = {date.fromisoformat(text) for text in _ISO.findall(_text(batch.get("acquired"), index))}
     return tuple(sorted(found))
+
+
+def image_size(image: torch.Tensor | Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Return rows and columns of an image in pixels; of several, those of the first."""
+    if isinstance(image, Mapping):
+        image = next(value for value in image.values() if value.ndim >= 4)
+    return int(image.shape[-2]), int(image.shape[-1])

@@ -24,7 +24,7 @@ import torch
 from eo_core.locks import FolderLock, Holder
 from eo_data.catalog.shards import Shard
 from eo_data.dataset.contract import extras_of
-from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_data.dataset.sample_grid import SampleGrid, image_size, sample_grids
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
 from eo_embed.export.flow.background import Background
@@ -391,10 +391,3 @@ class Exporter:
             msg = f"The export to {self.folder} is not open. Call Exporter.open before the first batch."
             raise ValueError(msg)
         return self._run
-
-
-def image_size(image: Image) -> tuple[int, int]:
-    """Return rows and columns of an image in pixels; of several, those of the first."""
-    if isinstance(image, Mapping):
-        image = next(value for value in image.values() if value.ndim >= 4)
-    return int(image.shape[-2]), int(image.shape[-1])

@@ -18,10 +18,9 @@ from eo_data.catalog.shards import in_shard
 from eo_data.dataset.batch import collate
 from eo_data.dataset.contract import extras_of
 from eo_data.dataset.dataset import EoDataset
-from eo_data.dataset.sample_grid import SampleGrid, sample_grids
+from eo_data.dataset.sample_grid import SampleGrid, image_size, sample_grids
 from eo_data.preprocess.one_frame import single
 from eo_data.raster.sample import Image, Sample
-from eo_embed.export.exporter import image_size
 from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.flow.transfer import compact, own_cells
 from eo_embed.export.items import items_of

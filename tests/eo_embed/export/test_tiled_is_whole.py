@@ -16,9 +16,8 @@ from affine import Affine
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.batch import collate
 from eo_data.dataset.chip_splits import ChipSplits, SeriesSplits
-from eo_data.dataset.sample_grid import sample_grids
+from eo_data.dataset.sample_grid import image_size, sample_grids
 from eo_data.preprocess.dataset_normalise import DatasetNormalise
-from eo_embed.export.exporter import image_size
 from eo_embed.export.flow.transfer import own_cells
 from eo_embed.export.items import items_of
 from eo_embed.export.settings import ExportSettings
