@@ -95,6 +95,8 @@ class Exporter:
     shard : Shard, optional
         Which part of the samples the batches are: it becomes a whole export in a folder of its own below ``folder``,
         ``shards/0-of-3``, and `eo_embed.merge` makes one of all of them.
+    lines : bool
+        Whether to print how far the run is, where there is no terminal.
     """
 
     def __init__(
@@ -108,11 +110,12 @@ class Exporter:
         rank: int = 0,
         root: Path | None = None,
         shard: Shard | None = None,
+        lines: bool = True,
     ) -> None:
         self.folder = Path(folder) if shard is None else shard.folder(Path(folder))
         self.encoder, self.settings, self.facts = encoder, settings, facts
         self.provenance = dict(provenance or {}) | shard_provenance(shard, settings.on_error)
-        self.shard, self.rank = shard, rank
+        self.shard, self.rank, self._lines = shard, rank, lines
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
         self._run: _Run | None = None
@@ -312,7 +315,8 @@ class Exporter:
         whole = {entry["id"] for entry in written.entries}
         done = [sample for sample in samples if sample.id in whole]
         run.written += Counts(len(done), cells=written.cells, area_m2=sum(sample.area for sample in done))
-        run.progress.update(batches, run.written.done, run.written.area_m2)
+        if self._lines:
+            run.progress.update(batches, run.written.done, run.written.area_m2)
 
     def go_on(self) -> None:
         """Say in the manifest of a complete export that another run goes on with it, before anything is written.

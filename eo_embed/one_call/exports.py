@@ -71,7 +71,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     """
     settings, dataset, shard = run.request.settings, run.dataset, run.request.shard
     made = (folder, run.encoder, settings, run.facts, run.provenance)
-    exporter = Exporter(*made, root=run.prepared.root, shard=shard)
+    exporter = Exporter(*made, root=run.prepared.root, shard=shard, lines=False)  # there is a bar
     lost = [("predict", one.id, one.reason) for one in failures if shard is None or shard.holds(one.id)]
     try:
         exporter.open(len(dataset), lost, cast("DataSet", dataset))

@@ -74,7 +74,7 @@ def test_what_is_written_is_what_is_read_back() -> None:
 def test_the_contract_names_every_key_and_no_other() -> None:
     """A key that is not among METADATA_KEYS would be handed to a model that does not take it."""
     grids = {"S": PixelGrid(4, 4, None, None)}
-    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4)), raster_id="big", grids=grids)
+    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4), 1), raster_id="big", grids=grids)
     given = sample()
     written = metadata(given) | tile_metadata(record, given, given) | input_place(given, given)
     written |= region_metadata(record)
@@ -89,6 +89,8 @@ def test_the_contract_names_every_key_and_no_other() -> None:
             "raster_id",
             "raster_hw",
             "raster_geotransform",
+            "blended",
+            "plane",
             "to_input",
             "input_shape",
             "region",
@@ -142,7 +144,7 @@ def test_classes_are_whole_numbers_and_values_are_not() -> None:
 
 
 def test_a_tile_that_preprocessing_crops_is_refused() -> None:
-    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4)), raster_id="big")
+    record = Record("a", {}, window=TileWindow(0, 0, 4, (0, 0, 4, 4), (4, 4), 1), raster_id="big")
     given = sample()
     image = given.images["S"]
     cropped = replace(given, images={"S": replace(image, raster=image.raster.crop(0, 0, 3, 3))})

@@ -127,7 +127,9 @@ def test_scenes_without_a_share_of_clouds_are_taken_and_said(tmp_path: Path) -> 
     assert said in found.provenance["images"]["S2"]["notes"]
 
 
-def test_passes_of_radar_are_those_of_most_dates_or_those_asked_for(tmp_path: Path) -> None:
+def test_passes_of_radar_are_those_of_most_dates_or_those_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Mixed, a slope would be the mean of its bright and its dark side."""
     items = [
         radar(tmp_path, "up", "2022-06-02T17:10:00Z", "ascending"),
@@ -145,6 +147,7 @@ def test_passes_of_radar_are_those_of_most_dates_or_those_asked_for(tmp_path: Pa
     said = ["only ascending passes, as asked for", "dates left out that have only other passes: 2"]
     assert asked.provenance["images"]["S1"]["notes"][:2] == said
     embed("thor_v1_tiny", [PLACE], source=source, out=tmp_path / "out", progress=False, **JUNE)
+    assert not capsys.readouterr().out  # as no progress is asked for
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["provenance"]["notes"]["S1"]["only descending passes, which have the most dates"] == 1
     with pytest.raises(ValueError, match=r"of ascending passes: 2022-06-03 \(descending\).*Leave orbit"):
