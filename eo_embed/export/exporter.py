@@ -360,12 +360,15 @@ class Exporter:
         ------
         ValueError
             If rows, grids and the record of finished items do not agree; the export is then not complete.
+        OSError
+            If the folder has vanished.
         """
         run = self._opened()
         self._lock.check()
         failures = run.failures.merge(lambda: rasters_with_data(run.manifest, run.ledger))
         made = (failures, counts, run.items.dimensions, run.items.gsd, run.data_set)
         shown = complete(self.settings, run.manifest, run.ledger, *made, of_shard=self.shard is not None)
+        self._lock.check()  # whoever has moved the folder meanwhile has one that is not tidied up
         self.release()
         return summary_table(shown, time.perf_counter() - run.started, counts.area_m2, self.folder)
 

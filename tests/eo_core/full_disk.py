@@ -67,7 +67,7 @@ def _raster(name: Any) -> Write:
         names = tuple(f"e{i}" for i in range(6))
         whole = Whole("big", "", NOISE.shape, "float32", UTM[:6], "EPSG:32633", names)
         _, part = RasterWriter(folder, FORMATS[name]).write(whole, NOISE, 0, 0)
-        entry = {"id": "big/0", "dates": [], "sources": [], "valid_fraction": 1, **part.entry()}
+        entry = {"id": "big/0", "dates": [], "sources": [], "valid_fraction": 1, "cells": part[:4], **part.entry()}
         finish_raster(folder, FORMATS[name], "big", "", [entry], lambda *_: None)
 
     return write
