@@ -33,6 +33,7 @@ def cluster() -> Iterator[str]:
     found = [str(Path(ray_runs.__file__).parent), str(Path(__file__).parents[3])]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", os.pathsep.join(found))
+        patched.setenv("RAY_worker_niceness", "0")  # other tests beside these would leave actors no time
         warnings.simplefilter("ignore")
         before = signal.getsignal(signal.SIGTERM)
         ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
@@ -102,7 +103,7 @@ def test_a_job_that_is_killed_as_a_whole_goes_on_where_it_was(
     write_large_rasters(root, deadly=(24, 40))
     recipe = StandInRecipe(root, out, killed, tiled=True, grid_format=grid_format, driver=tmp_path / "driver")
     code = f"from pathlib import PosixPath; from ray_runs import *; lead({cluster!r}, {recipe!r})"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=120)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=600)  # noqa: S603
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     assert list((out / "progress").glob("*-*.json"))
     run_on_ray(recipe, 2, cpus_per_actor=1)
