@@ -21,9 +21,9 @@ from anysat_ext.series import SeriesSpec
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
-from eo_models.checkpoints import LoadReport
 from eo_models.contract import BandsByImage, SensorsByImage
 from eo_models.registry import registry_factory
+from eo_models.weights.checkpoints import LoadReport
 
 Output = Literal["patch", "dense", "tile"]
 DEFAULT_PREFIX = "target_encoder"
@@ -262,7 +262,7 @@ def build_anysat(
     TypeError
         For an unknown argument.
     ValueError
-        For a wrong value, or weights that do not fit (`eo_models.checkpoints.CheckpointError`).
+        For a wrong value, or weights that do not fit (`eo_models.weights.checkpoints.CheckpointError`).
     """
     arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
     own = constructor_arguments(AnySatBackbone, "size")

@@ -10,7 +10,7 @@ import torch
 
 from anysat_ext.model.encoder import SIZES, AnySat
 from anysat_ext.model.modalities import MODALITIES
-from eo_models.checkpoints import (
+from eo_models.weights.checkpoints import (
     CheckpointError,
     LoadReport,
     fetch_from_hub,

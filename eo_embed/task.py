@@ -21,8 +21,8 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
-from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import FeatureExtractor
+from eo_models.weights.checkpoints import sha256_of_weights
 
 if TYPE_CHECKING:
     from torchgeo.trainers import BaseTask

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from eo_core.config import config_text
 from eo_core.files import PARTIAL
 from eo_finetune.guard import guard
-from eo_models.checkpoints import CheckpointError, read_file
 from eo_models.registry import find_encoder
+from eo_models.weights.checkpoints import CheckpointError, read_file
 
 #: Where the config stands in a checkpoint.
 CONFIG = "config"
@@ -39,7 +39,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Checkpoints of another config that are there already are kept under another name; those of the same config are
     replaced. A run that is killed while it writes leaves the checkpoint of before, and weights that are not finite are
-    not loaded (`eo_models.checkpoint_io`). It brings `RunGuard` along.
+    not loaded (`eo_models.weights.checkpoint_io`). It brings `RunGuard` along.
 
     On Lightning's command line, the arguments in a checkpoint win over those of a config. The checkpoint therefore does
     not ask for published weights again (it has its own), and holds no arguments that only say how to infer (tiles, kind

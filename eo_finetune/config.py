@@ -30,7 +30,7 @@ def config_of(checkpoint: str | Path) -> dict[str, Any]:
     """
     # Both load PyTorch, and one Lightning: seconds that --help need not wait.
     from eo_finetune.checkpoints import CONFIG, with_own_weights  # noqa: PLC0415
-    from eo_models.checkpoints import CheckpointError, read_file  # noqa: PLC0415
+    from eo_models.weights.checkpoints import CheckpointError, read_file  # noqa: PLC0415
 
     _, content = read_file(checkpoint)
     text = content.get(CONFIG) if isinstance(content, dict) else None

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from eo_data.dataset.loading.split_loaders import explain_lost_worker
-from eo_models.checkpoint_io import CheckedCheckpointIO
+from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
 OnNan = Literal["raise", "skip"]
 #: How many samples an error names.

@@ -14,10 +14,10 @@ import torch
 from eo_core.arguments import as_bool, as_ints, as_path, from_text, one_of
 from eo_data.sensors.tables import SENTINEL_SENSORS
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
-from eo_models.checkpoints import LoadReport
 from eo_models.contract import BandsByImage, Features, GroupMerge, SensorsByImage
 from eo_models.layout_cache import LayoutCache
 from eo_models.registry import registry_factory
+from eo_models.weights.checkpoints import LoadReport
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint
 from thor_terratorch_ext.inputs import InputSpec, OnNan
 from thor_terratorch_ext.model.attention import AttentionBackend
@@ -318,7 +318,7 @@ def build_thor(
     TypeError
         For an unknown argument.
     ValueError
-        For a wrong value, or weights that do not fit (`eo_models.checkpoints.CheckpointError`).
+        For a wrong value, or weights that do not fit (`eo_models.weights.checkpoints.CheckpointError`).
     """
     arguments.pop("padding", None)  # TerraTorch's factory reads it and passes it on.
     own = constructor_arguments(ThorBackbone, "variant")

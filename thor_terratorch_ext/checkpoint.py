@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from eo_models.checkpoints import (
+from eo_models.weights.checkpoints import (
     CheckpointError,
     LoadReport,
     fetch_from_hub,

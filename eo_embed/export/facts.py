@@ -18,7 +18,7 @@ from eo_data.dataset.consistency import check_inputs
 from eo_data.dataset.facts import describe_data, describe_inputs
 from eo_embed.export.record.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
-from eo_models.checkpoints import read_file
+from eo_models.weights.checkpoints import read_file
 
 #: Where our data modules keep their facts in a checkpoint.
 _FACTS = "facts"
@@ -50,7 +50,8 @@ def export_facts(task: Mapping[str, Any], weights_sha256: str, precision: str, d
     task : mapping
         Encoder and settings, as :func:`encoder_facts` gives them.
     weights_sha256 : str
-        Of the encoder's weights, by `eo_models.checkpoints.sha256_of_weights`: random weights differ from run to run.
+        Of the encoder's weights, by `eo_models.weights.checkpoints.sha256_of_weights`: random weights differ from run
+        to run.
     precision : str
         In which the encoder runs, as Lightning names it: ``32-true``, ``bf16-mixed`` ...
     data_module : object

@@ -12,10 +12,10 @@ import torch
 
 from eo_core.file_state import file_state
 from eo_embed.one_call.options import Request
-from eo_models.checkpoints import sha256_of_weights
 from eo_models.contract import Features, GroupMerge
 from eo_models.features import FeatureExtractor
 from eo_models.preset import ImageFacts, Recipe, find_preset
+from eo_models.weights.checkpoints import sha256_of_weights
 
 #: Types of numbers by the precision that Lightning names.
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

@@ -25,7 +25,7 @@ from eo_data.dataset.facts import describe_data
 from eo_finetune.cache.axes import AxisOrder, as_computed, with_batch
 from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant
 from eo_finetune.cache.variants import variants_of
-from eo_models.checkpoints import sha256_of_weights
+from eo_models.weights.checkpoints import sha256_of_weights
 
 #: What features can be stored as.
 StoredAs = Literal["float32", "float16", "bfloat16"]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from anysat_ext import build_anysat
 from anysat_ext.checkpoint import HUB_FILE, HUB_REPOSITORY, hub_location, load_checkpoint
 from anysat_ext.model.encoder import SIZES, AnySat
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoints import CheckpointError
 
 N_KEYS = 318
 
@@ -89,7 +89,7 @@ def test_projectors_that_are_not_built_count_as_ignored_not_as_unexpected(
     file = tmp_path / "w.pth"
     torch.save({"state_dict": weights | {"projector_s2.new": torch.ones(1)}}, file)
     encoder = AnySat("tiny", ["s2", "s1"])
-    with caplog.at_level(logging.INFO, logger="eo_models.checkpoints"):
+    with caplog.at_level(logging.INFO, logger="eo_models.weights.checkpoints"):
         report = load_checkpoint(encoder, file)
     assert len(report.loaded) == len(encoder.state_dict())
     assert len(report.loaded) + len(report.ignored) == N_KEYS

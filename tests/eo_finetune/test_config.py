@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from eo_finetune.config import config_of, main, move
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoints import CheckpointError
 
 Make = Callable[..., Any]
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from eo_data.dataset.loading.split_loaders import explain_lost_worker
 from eo_finetune.checkpoints import BestCheckpoint
 from eo_finetune.guard import RunGuard, guard
-from eo_models.checkpoint_io import CheckedCheckpointIO
+from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
 IDS = [f"chip{i}" for i in range(6)]
 

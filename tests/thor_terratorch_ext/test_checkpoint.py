@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoints import CheckpointError
 from thor_terratorch_ext import build_thor
 from thor_terratorch_ext.checkpoint import hub_location
 
@@ -80,7 +80,7 @@ def test_the_report_names_ignored_and_unexpected_keys(
 ) -> None:
     file = tmp_path / "w.pt"
     torch.save(prefixed(weights, "encoder.") | LEFTOVERS | {"encoder.mask_token": torch.ones(192)}, file)
-    with caplog.at_level(logging.INFO, logger="eo_models.checkpoints"):
+    with caplog.at_level(logging.INFO, logger="eo_models.weights.checkpoints"):
         report = build(file).load_report
     assert set(report.ignored) == set(LEFTOVERS)
     assert report.unexpected == ("encoder.mask_token",)

@@ -24,8 +24,8 @@ from eo_embed.export.facts import encoder_facts, export_facts, run_provenance
 from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.writing import ItemWriter
-from eo_models.checkpoints import sha256_of_weights
 from eo_models.features import Features
+from eo_models.weights.checkpoints import sha256_of_weights
 
 GEOTRANSFORM = (500_000.0, 10.0, 0.0, 4_000_000.0, 0.0, -10.0)
 

@@ -13,7 +13,7 @@ import torch
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.facts import describe_inputs
 from eo_embed.export.facts import check_same_inputs_as_training
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoints import CheckpointError
 
 
 def _data(*bands: str, allowed: bool = False) -> Any:

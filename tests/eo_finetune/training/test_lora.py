@@ -14,7 +14,7 @@ from torch import nn
 from anysat_ext import build_anysat
 from eo_data.catalog.sources import ImageSource
 from eo_data.dataset.consistency import check_bands
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoints import CheckpointError
 from thor_terratorch_ext import build_thor
 from thor_terratorch_ext.model import attention
 

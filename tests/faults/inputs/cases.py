@@ -47,7 +47,7 @@ MANY = 1000
 def all_seeds(*, whole: bool) -> list[Seed]:
     """Return all seeds; those that take seconds to import for a long run only."""
     if whole:
-        importlib.import_module("eo_models.checkpoint_io")  # before processes are forked
+        importlib.import_module("eo_models.weights.checkpoint_io")  # before processes are forked
     return [*image_seeds(), *table_seeds(), *label_seeds(), *weight_seeds(whole=whole)]
 
 

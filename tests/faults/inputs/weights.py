@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from eo_models.checkpoints import CheckpointError, load_strictly, read_tensors
+from eo_models.weights.checkpoints import CheckpointError, load_strictly, read_tensors
 from tests.faults.inputs.mutate import Damage, any_bytes, zip_members
 from tests.faults.outcome import Outcome
 
@@ -142,7 +142,7 @@ class RunSeed(WeightSeed):
 
     def read(self, folder: Path) -> dict[str, torch.Tensor]:
         """Load the checkpoint as ``--ckpt_path`` does."""
-        from eo_models.checkpoint_io import CheckedCheckpointIO
+        from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
         module = encoder()
         content = CheckedCheckpointIO(module).load_checkpoint(folder / self.file)

@@ -80,7 +80,7 @@ def _features(bench: Bench, folder: Path) -> None:
 
 
 def _checkpoint(_: Bench, folder: Path) -> None:
-    from eo_models.checkpoint_io import CheckedCheckpointIO
+    from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
     module = nn.Linear(30, 40)
     nn.init.constant_(module.weight, 0.5)
@@ -103,7 +103,7 @@ TARGETS = (
     Target("skipped samples", _skipped, Path.read_bytes),
     Target("cached features", _features, Path.read_bytes),
     Target("label map", _label_map, _pixels, "eo_finetune.label_maps"),
-    Target("checkpoint", _checkpoint, _weights, "eo_models.checkpoint_io"),
+    Target("checkpoint", _checkpoint, _weights, "eo_models.weights.checkpoint_io"),
 )
 
 

@@ -11,7 +11,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from eo_core.files import atomic_path
-from eo_models.checkpoints import CheckpointError, compare_checksums, read_file, refuse_what_is_no_number
+from eo_models.weights.checkpoints import CheckpointError, compare_checksums, read_file, refuse_what_is_no_number
 
 #: Names that wrappers put before those of the module inside: ``DistributedDataParallel`` and ``torch.compile``.
 _WRAPPERS = frozenset(("module", "_orig_mod"))

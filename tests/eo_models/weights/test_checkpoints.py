@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from eo_models.checkpoints import (
+from eo_models.weights.checkpoints import (
     CheckpointError,
     find_prefix,
     load_strictly,

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eo_models.lora import merge_adapters
+from eo_models.weights.lora import merge_adapters
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from eo_models.lora import AdapterError, Scaling, has_adapters, merge_adapters
+from eo_models.weights.lora import AdapterError, Scaling, has_adapters, merge_adapters
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -13,8 +13,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
-from eo_models.checkpoint_io import CheckedCheckpointIO
-from eo_models.checkpoints import CheckpointError
+from eo_models.weights.checkpoint_io import CheckedCheckpointIO
+from eo_models.weights.checkpoints import CheckpointError
 
 VERSION = {"pytorch-lightning_version": "2.5.0"}
 
@@ -110,7 +110,7 @@ def test_what_does_not_fit_on_the_disk_is_an_error_and_leaves_the_checkpoint_of_
     """A limit on the size of files stands for a full disk."""
     code = f"""
 import resource, signal, torch
-from eo_models.checkpoint_io import CheckedCheckpointIO
+from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 io = CheckedCheckpointIO(torch.nn.Linear(1, 1))
 io.save_checkpoint({{"state_dict": {{"a": torch.ones(10)}}}}, {str(tmp_path / "last.ckpt")!r})
@@ -130,7 +130,7 @@ for size in (0, 500, 4096, 500_000, 999_999):
 
 KILLS = """
 import itertools, os, pathlib, random, signal, sys, time, torch
-from eo_models.checkpoint_io import CheckedCheckpointIO
+from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
 file, draw = pathlib.Path(sys.argv[1]), random.Random(0)
 torch.set_num_threads(1)

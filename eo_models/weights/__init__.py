@@ -1,0 +1,1 @@
+"""Weights: files of them, checkpoints of trainings, and adapters."""
