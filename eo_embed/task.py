@@ -22,6 +22,8 @@ from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.features import FeatureExtractor
+from eo_models.precision.callback import MatmulPrecision
+from eo_models.precision.matmul import Matmul, check_matmul, describe_matmul
 from eo_models.weights.checkpoints import sha256_of_weights
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ else:
         from torchgeo.trainers import BaseTask
 
 #: Arguments that do not change the numbers.
-_NO_FACTS = frozenset(("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard"))
+_NO_FACTS = frozenset(
+    ("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard", "matmul")
+)
 
 
 class EmbeddingTask(BaseTask):
@@ -70,6 +74,9 @@ class EmbeddingTask(BaseTask):
         with an error, or just list them.
     compile : bool
         Use ``torch.compile``.
+    matmul : {'highest', 'high', 'medium'}
+        In which precision products of float32 matrices are computed: ``highest`` is float32 on every machine,
+        whatever libraries have set for the process; see `eo_models.precision.matmul`.
     verify : {'stat', 'content'}
         How a rerun tells that files are what they were: by size and times, and small ones by a digest where times
         differ; or all by a digest of their content, which reads them.
@@ -108,10 +115,11 @@ class EmbeddingTask(BaseTask):
         absolute_paths: bool = False,  # noqa: FBT001, FBT002
         take_over: bool = False,  # noqa: FBT001, FBT002
         shard: Shard | None = None,
+        matmul: Matmul = "highest",
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
-        self.out, self.shard = Path(out), shard
+        self.out, self.shard, self.matmul = Path(out), shard, check_matmul(matmul)
         self._exporter: Exporter | None = None
         super().__init__()
 
@@ -145,8 +153,8 @@ class EmbeddingTask(BaseTask):
         raise ValueError(msg)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Give the folder back and stop cleanly, whatever ends the run; say in its bar how much ground is done."""
-        return [EndOfRun(), GroundInBar()]
+        """Stop cleanly whatever ends the run, say in its bar how much ground is done, and set ``matmul``."""
+        return [EndOfRun(), GroundInBar(), MatmulPrecision(self.matmul)]
 
     @property
     def ground(self) -> str:
@@ -220,14 +228,16 @@ class EmbeddingTask(BaseTask):
         """Everything that changes the numbers."""
         own = {k: v for k, v in self.hparams.items() if k not in _NO_FACTS and not k.startswith("_")}
         own["backbone_args"] = {k: v for k, v in (own["backbone_args"] or {}).items() if k != "ckpt"}
-        return export_facts(own, self.weights_sha256(), str(self.trainer.precision), self._data_module())
+        return export_facts(own, self.weights_sha256(), str(self.trainer.precision), self._data_module(), self.matmul)
 
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
         data = self._data_module()
         named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
         root, config = getattr(data, "root", ""), config_text(self.trainer)
-        return run_provenance(self._checkpoint(), config, root, absolute_paths=named, records=records)
+        products = describe_matmul(self.matmul, self.trainer.strategy.root_device)
+        options: dict[str, Any] = {"absolute_paths": named, "records": records, "products": products}
+        return run_provenance(self._checkpoint(), config, root, **options)
 
     def weights_sha256(self) -> str:
         """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it."""

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from eo_finetune.metrics_table import MetricsTable
     from eo_finetune.panels.callback import PredictionPanels
     from eo_finetune.seeds import SeedByEpoch
+    from eo_models.precision.callback import MatmulPrecision
 
 __all__ = [
     "BestCheckpoint",
     "FrozenFeatureCache",
     "LabelMapWriter",
     "LayerwiseLearningRates",
+    "MatmulPrecision",
     "MetricsTable",
     "PredictionPanels",
     "RunGuard",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazy_attributes(
         "FrozenFeatureCache": ".cache.callback",
         "LabelMapWriter": ".label_maps",
         "LayerwiseLearningRates": ".learning_rates",
+        "MatmulPrecision": "eo_models.precision.callback",
         "MetricsTable": ".metrics_table",
         "PredictionPanels": ".panels.callback",
         "RunGuard": ".guard",

@@ -24,6 +24,7 @@ from anysat_ext.model.positions import sincos_2d
 from anysat_ext.model.projectors import make_projector
 from anysat_ext.model.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
 from eo_models.layout_cache import LayoutCache
+from eo_models.precision.matmul import unless_chosen
 
 Output = Literal["patch", "tile", "dense", "all"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
@@ -166,9 +167,10 @@ class AnySat(nn.Module):
         if not torch.compiler.is_compiling():
             observations = checked(observations, scale, check_dates=check_dates)
         shown = _output_modality(output_modality, observations)
-        context, vectors, tokens = self._encode_patches(observations, shown if output == "dense" else None)
-        layout = TileLayout(shown.grid.side, scale, len(vectors), len(context))
-        merged = self._encode_tile(context, vectors, layout, class_only=output == "tile")
+        with unless_chosen():
+            context, vectors, tokens = self._encode_patches(observations, shown if output == "dense" else None)
+            layout = TileLayout(shown.grid.side, scale, len(vectors), len(context))
+            merged = self._encode_tile(context, vectors, layout, class_only=output == "tile")
         if output == "all":
             return merged
         if output == "tile":

@@ -18,6 +18,7 @@ from eo_data.dataset.consistency import check_inputs
 from eo_data.dataset.facts import describe_data, describe_inputs
 from eo_embed.export.record.manifest import software_versions
 from eo_embed.export.settings import ExportSettings
+from eo_models.precision.matmul import Matmul
 from eo_models.weights.checkpoints import read_file
 
 #: Where our data modules keep their facts in a checkpoint.
@@ -42,7 +43,9 @@ def encoder_facts(backbone: str, backbone_args: Mapping[str, Any] | None, settin
     return {"backbone": backbone, "backbone_args": arguments, **settings.facts()}
 
 
-def export_facts(task: Mapping[str, Any], weights_sha256: str, precision: str, data_module: object) -> dict[str, Any]:
+def export_facts(
+    task: Mapping[str, Any], weights_sha256: str, precision: str, data_module: object, matmul: Matmul = "highest"
+) -> dict[str, Any]:
     """Return everything that changes the numbers.
 
     Parameters
@@ -56,12 +59,15 @@ def export_facts(task: Mapping[str, Any], weights_sha256: str, precision: str, d
         In which the encoder runs, as Lightning names it: ``32-true``, ``bf16-mixed`` ...
     data_module : object
         Of the export. Of those that are not ours only the class is known.
+    matmul : {'highest', 'high', 'medium'}
+        In which precision products of float32 matrices are computed. ``highest``, which is float32, is not noted.
     """
     return {
         "task": dict(task),
         "weights_sha256": weights_sha256,
         "precision": precision,
         "data": describe_data(data_module),
+        **({} if matmul == "highest" else {"matmul": matmul}),
     }
 
 
@@ -72,6 +78,7 @@ def run_provenance(
     *,
     absolute_paths: bool = False,
     records: Iterable[Any] = (),
+    products: str | None = None,
 ) -> dict[str, Any]:
     """Return what a reader wants to know besides, and what may differ between two runs of one export.
 
@@ -87,6 +94,8 @@ def run_provenance(
         Whether paths are told as they are; else absolute ones by their last part.
     records : iterable of Record
         The samples: what is noted of how their files were chosen is counted.
+    products : str, optional
+        In which numbers products of float32 matrices are computed, by `eo_models.precision.matmul.describe_matmul`.
     """
     notes = _notes(records)
     known = checkpoint is not None and Path(checkpoint).is_file()
@@ -102,6 +111,7 @@ def run_provenance(
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
         "software": software_versions(),
         **texts,
+        **({"products": products} if products else {}),
         **({"notes": notes} if notes else {}),
     }
 

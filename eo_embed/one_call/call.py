@@ -29,6 +29,7 @@ from eo_embed.one_call.places import are_places, is_one, planned_places, prepare
 from eo_embed.one_call.prepared import IMAGE_FIELDS
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
+from eo_models.precision.matmul import Matmul
 from eo_models.preset import find_preset, refuse_unknown_options
 
 type File = str | os.PathLike[str]
@@ -65,6 +66,7 @@ def embed(
     revision: str | None = None,
     device: str = "auto",
     precision: Precision = "32-true",
+    matmul: Matmul = "highest",
     out: File | None = None,
     on_error: OnError = "skip",
     progress: bool = True,
@@ -162,6 +164,9 @@ def embed(
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     precision : {'32-true', 'bf16-mixed', '16-mixed'}
         As Lightning names it.
+    matmul : {'highest', 'high', 'medium'}
+        In which precision products of float32 matrices are computed. ``highest`` is float32 on every machine, whatever
+        libraries have set for the process; see `eo_models.precision.matmul`.
     out : path, optional
         Folder to write an export to. A second call goes on where the first one stopped.
     on_error : {'skip', 'raise'}
@@ -223,7 +228,7 @@ def embed(
     weights = (pretrained, None if ckpt is None else os.fspath(ckpt), revision)
     settings = ExportSettings(_layers(layers), output, pooling, group_merge, l2_normalise, on_error=on_error)
     refuse_unknown_options(encoder, options, (*find_preset(encoder).options(encoder), *IMAGE_FIELDS))
-    own = EncoderOptions(encoder, *weights, device, precision, options)
+    own = EncoderOptions(encoder, *weights, device, precision, matmul, options)
     part = shard if shard is None or isinstance(shard, Shard) else Shard(*shard)
     request = Request(own, settings, frames, time, tile, merge, max_cloud, orbit, halo, part)
     if part is not None and (out is None or not are_places(given) or is_one(given)):

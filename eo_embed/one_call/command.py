@@ -102,8 +102,8 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     """Return the arguments of `embed`; what is not stated has its default there."""
     names = (
         *("bands", "sensor", "unit", "offset", "pixel_size", "dates", "time", "source", "output", "pooling"),
-        *("layers", "group_merge", "device", "precision", "ckpt", "out", "id", "max_cloud", "orbit", "dry_run"),
-        "remote_cache",
+        *("layers", "group_merge", "device", "precision", "matmul", "ckpt", "out", "id", "max_cloud", "orbit"),
+        *("dry_run", "remote_cache"),
     )
     stated = {name: value for name in names if (value := getattr(given, name)) not in (None, "")}
     own = dict(_pair(text) for text in given.option)
@@ -176,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--random-weights", action="store_true", help="load none, to try things out")
     run.add_argument("--device", help="auto, cpu, cuda, mps")
     run.add_argument("--precision", help="32-true, bf16-mixed, 16-mixed")
+    run.add_argument("--matmul", help="of float32: highest, high (TF32), medium (bfloat16) where the hardware can")
     run.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of encoder or image")
     return parser
 

@@ -14,6 +14,7 @@ from eo_core.file_state import file_state
 from eo_embed.one_call.options import Request
 from eo_models.contract import Features, GroupMerge
 from eo_models.features import FeatureExtractor
+from eo_models.precision.matmul import Matmul, matmul_precision
 from eo_models.preset import ImageFacts, Recipe, find_preset
 from eo_models.weights.checkpoints import sha256_of_weights
 
@@ -33,6 +34,8 @@ class BuiltEncoder:
         Where it is.
     precision : str
         As Lightning names it.
+    matmul : {'highest', 'high', 'medium'}
+        See `eo_models.precision.matmul`.
     weights_sha256 : str
         Of its names and values.
     """
@@ -40,13 +43,15 @@ class BuiltEncoder:
     extractor: FeatureExtractor
     device: torch.device
     precision: str
+    matmul: Matmul
     weights_sha256: str
 
     def __call__(self, image: torch.Tensor | Mapping[str, torch.Tensor], **extras: Any) -> Sequence[Features]:  # noqa: ANN401
         """Return the features of each layer for a batch, which may be on another device."""
         moved, others = _to(image, self.device), {name: _to(value, self.device) for name, value in extras.items()}
         kind = _AUTOCAST.get(self.precision)
-        with torch.no_grad(), torch.autocast(self.device.type, kind, enabled=kind is not None):
+        half = torch.autocast(self.device.type, kind, enabled=kind is not None)
+        with torch.no_grad(), half, matmul_precision(self.matmul):
             found: Sequence[Features] = self.extractor(moved, **others)
             return found
 
@@ -76,7 +81,7 @@ def encoder_for(request: Request, recipe: Recipe) -> BuiltEncoder:
     state = None if options.ckpt is None else repr(file_state(options.ckpt))
     asked = (options.name, arguments, tuple(settings.layers), settings.group_merge)
     extractor, device, sha256 = _built(*asked, _device(options.device), state)
-    return BuiltEncoder(extractor, device, options.precision, sha256)
+    return BuiltEncoder(extractor, device, options.precision, options.matmul, sha256)
 
 
 @functools.lru_cache(maxsize=2)

@@ -16,6 +16,7 @@ from eo_data.catalog.tiles import tiling_of
 from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
+from eo_models.precision.matmul import Matmul, check_matmul
 
 #: In which numbers the encoder runs, as Lightning names it.
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -43,6 +44,8 @@ class EncoderOptions:
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     precision : {'32-true', 'bf16-mixed', '16-mixed'}
         As Lightning names it.
+    matmul : {'highest', 'high', 'medium'}
+        In which precision products of float32 matrices are computed, see `eo_models.precision.matmul`.
     own : mapping
         Options that are the encoder's own: ``patch_size``, ``image_size``, ``normalization`` ...
     """
@@ -53,10 +56,12 @@ class EncoderOptions:
     revision: str | None = None
     device: str = "auto"
     precision: Precision = "32-true"
+    matmul: Matmul = "highest"
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, get_args(Precision))
+        check_matmul(self.matmul)
 
     @property
     def weights(self) -> dict[str, Any]:

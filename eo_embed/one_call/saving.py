@@ -15,7 +15,8 @@ from eo_models.preset import refuse_unknown_options
 if TYPE_CHECKING:
     from eo_embed.one_call.encoders import BuiltEncoder
     from eo_embed.one_call.options import Request
-    from eo_models.contract import Features
+    from eo_models.precision.matmul import describe_matmul
+from eo_models.contract import Features
 
 #: Settings that only the encoder can change.
 _MADE_WITH = ("layers", "pooling", "group_merge")
@@ -91,7 +92,12 @@ def save(made: Sequence[Encoded], folder: Path, settings: Mapping[str, Any]) -> 
         raise ValueError(msg)
     whole = stored_as(made[0].request.settings, settings, place="geotransform" in made[0].batch)
     facts = {**made[0].facts, "task": task_facts(made[0], whole)}
-    provenance = run_provenance(made[0].request.encoder.ckpt, None, made[0].root, absolute_paths=whole.absolute_paths)
+    asked = made[0].request.encoder
+    options: dict[str, Any] = {
+        "absolute_paths": whole.absolute_paths,
+        "products": describe_matmul(asked.matmul, made[0].encoder.device),
+    }
+    provenance = run_provenance(asked.ckpt, None, made[0].root, **options)
     exporter = Exporter(folder, _Replay(made), whole, facts, provenance, root=made[0].root)
     exporter.run([own.batch for own in made])
     return folder

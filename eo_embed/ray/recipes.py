@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from eo_core.config import read_config
 from eo_data.dataset.dataset import EoDataset
 from eo_embed.export.exporter import Exporter
+from eo_models.precision.matmul import Matmul, matmul_precision
 
 #: Each actor is a process with one device, whatever the config says of several.
 _ONE_DEVICE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
@@ -26,6 +27,8 @@ _ONE_DEVICE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "aut
 
 class ExportTask(Protocol):
     """What is needed of `eo_embed.EmbeddingTask`."""
+
+    matmul: Matmul
 
     def exporter(self, rank: int) -> Exporter:
         """Return an exporter of this task that is not open yet."""
@@ -133,7 +136,8 @@ class Built:
         """Give a batch on the device of the encoder and in its precision, for a block that runs in that precision."""
         strategy = self.trainer.strategy
         moved = move_data_to_device(strategy.precision_plugin.convert_input(batch), strategy.root_device)
-        with torch.inference_mode(), strategy.precision_plugin.predict_step_context():
+        half = strategy.precision_plugin.predict_step_context()
+        with torch.inference_mode(), half, matmul_precision(self.task.matmul):
             yield cast("Mapping[str, Any]", moved)
 
 

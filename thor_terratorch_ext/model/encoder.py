@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eo_models.layout_cache import LayoutCache
+from eo_models.precision.matmul import unless_chosen
 from thor_terratorch_ext.model.alibi import alibi_slopes
 from thor_terratorch_ext.model.attention import Attend, AttentionBackend, Block, check_backend, make_attend
 from thor_terratorch_ext.model.channels import GROUPS
@@ -140,14 +141,15 @@ class ThorEncoder(nn.Module):
         list of Tensor
             ``(B, N, D)`` after each wanted block, without the final norm. Blocks after the last are not run.
         """
-        tokens = self._embed(images, layout)
-        attend = self._attend(layout, tokens)
-        wanted, features = set(blocks), []
-        for index, block in enumerate(self.blocks[: max(wanted) + 1]):
-            tokens = block(tokens, attend)
-            if index in wanted:
-                features.append(tokens)
-        return features
+        with unless_chosen():
+            tokens = self._embed(images, layout)
+            attend = self._attend(layout, tokens)
+            wanted, features = set(blocks), []
+            for index, block in enumerate(self.blocks[: max(wanted) + 1]):
+                tokens = block(tokens, attend)
+                if index in wanted:
+                    features.append(tokens)
+            return features
 
     def forward(self, images: Sequence[torch.Tensor], layout: TokenLayout) -> torch.Tensor:
         """Return the tokens ``(B, N, D)`` of the last block after the final norm; arguments as above."""

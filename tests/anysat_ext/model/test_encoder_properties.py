@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anysat_ext.model.encoder import AnySat
+from eo_models.precision.matmul import matmul_precision
 
 EXACT = 3e-6
 
@@ -190,7 +191,7 @@ def test_gradients_are_those_of_the_written_out_attention_in_one_chunk(filled: A
     gradients = []
     for arguments in ({}, {"attention": "math", "memory_budget": 2**30}, {"memory_budget": 2**16}):
         encoder = deepcopy(filled("tiny", **arguments))
-        with torch.enable_grad():
+        with torch.enable_grad(), matmul_precision("highest"):
             encoder(data, 20).square().mean().backward()
         gradients.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
     for other in gradients[1:]:
