@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import encoder_facts, run_provenance
 from eo_embed.export.settings import ExportSettings
+from eo_models.precision.matmul import describe_matmul
 from eo_models.preset import refuse_unknown_options
 
 if TYPE_CHECKING:
     from eo_embed.one_call.encoders import BuiltEncoder
     from eo_embed.one_call.options import Request
-    from eo_models.precision.matmul import describe_matmul
-from eo_models.contract import Features
+    from eo_models.contract import Features
 
 #: Settings that only the encoder can change.
 _MADE_WITH = ("layers", "pooling", "group_merge")

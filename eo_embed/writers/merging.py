@@ -55,7 +55,7 @@ class _Keys:
     def add(self, key: Key) -> None:
         """Count one more row."""
         self.count += 1
-        self._digest.update(json.dumps(key).encode())
+        self._digest.update(json.dumps(key, default=repr).encode())  # damaged text is read as bytes
 
     def same_as(self, other: _Keys) -> bool:
         """Tell whether the rows are the same, in the same order."""

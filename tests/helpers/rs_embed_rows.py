@@ -194,6 +194,7 @@ class Recorder:
     """An encoder that keeps what it is given."""
 
     weights_sha256 = "0" * 64
+    device = torch.device("cpu")
     extractor = SimpleNamespace(backbone=SimpleNamespace(load_report=None))
 
     def __init__(self) -> None:
