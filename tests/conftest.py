@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import guarded_checks
@@ -70,6 +71,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("left out")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def float32() -> Iterator[None]:
+    """Compute in float32 outside of the encoders, too (traces, decoders, gradients): TerraTorch allows less."""
+    from eo_models.precision.matmul import matmul_precision
+
+    with matmul_precision("highest"):
+        yield
 
 
 @pytest.fixture(scope="session")
