@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,8 @@ from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
-from eo_models.precision.matmul import Matmul, check_matmul, describe_matmul
+from eo_models.precision.matmul import Matmul, check_matmul
+from eo_models.precision.numbers import Arithmetic, Numbers, Precision, check_precision
 from eo_models.weights.checkpoints import sha256_of_weights
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ else:
 
 #: Arguments that do not change the numbers.
 _NO_FACTS = frozenset(
-    ("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard", "matmul")
+    ("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard", "precision", "matmul")
 )
 
 
@@ -74,6 +76,9 @@ class EmbeddingTask(BaseTask):
         with an error, or just list them.
     compile : bool
         Use ``torch.compile``.
+    precision : {'auto', '32', 'bf16', 'int8'}
+        In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
+        hardware multiplies it faster. Instead, Lightning's ``trainer.precision: bf16-mixed`` or ``16-mixed`` goes, too.
     matmul : {'highest', 'high', 'medium'}
         In which precision products of float32 matrices are computed: ``highest`` is float32 on every machine,
         whatever libraries have set for the process; see `eo_models.precision.matmul`.
@@ -93,7 +98,8 @@ class EmbeddingTask(BaseTask):
     Raises
     ------
     ValueError
-        For an unknown choice, no layer, or a dtype that the format cannot hold.
+        For an unknown choice, no layer, a dtype that the format cannot hold; when the run begins, for a precision that
+        the hardware lacks, or two that are stated.
     """
 
     def __init__(
@@ -115,12 +121,16 @@ class EmbeddingTask(BaseTask):
         absolute_paths: bool = False,  # noqa: FBT001, FBT002
         take_over: bool = False,  # noqa: FBT001, FBT002
         shard: Shard | None = None,
+        precision: Precision | int = "32",
         matmul: Matmul = "highest",
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
-        self.out, self.shard, self.matmul = Path(out), shard, check_matmul(matmul)
+        self.out, self.shard = Path(out), shard
+        self.precision, self.matmul = check_precision(precision), check_matmul(matmul)
         self._exporter: Exporter | None = None
+        #: Of the weights before they became bf16 or int8; empty while they are what was loaded.
+        self._loaded_sha256 = ""
         super().__init__()
 
     def configure_models(self) -> None:
@@ -179,6 +189,18 @@ class EmbeddingTask(BaseTask):
         if self.trainer.ckpt_path is None:  # its weights, by which exports are told apart, come after this
             self._open()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights for an encoder whose numbers are no longer those of files.
+
+        Raises
+        ------
+        ValueError
+            If an export by this task has turned them into bf16 or int8.
+        """
+        if self._loaded_sha256:
+            msg = f"This task has turned its weights into {self.precision} already. Build a new one for other weights."
+            raise ValueError(msg)
+
     def on_predict_start(self) -> None:
         """Open the export if that could not be done before.
 
@@ -207,6 +229,8 @@ class EmbeddingTask(BaseTask):
     def exporter(self, rank: int) -> Exporter:
         """Return an exporter of this task that is not open yet; trainer and data module must be set up.
 
+        The encoder has the numbers of ``precision`` from here on.
+
         Parameters
         ----------
         rank : int
@@ -222,36 +246,63 @@ class EmbeddingTask(BaseTask):
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
         made = (self.out, self.model, self.settings, self.facts(), self.provenance())
+        if self.arithmetic.changes_weights and not self._loaded_sha256:
+            self._loaded_sha256 = self.weights_sha256()
+            self.arithmetic.prepare(self._extractor())
         return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """In which numbers the encoder computes in this run.
+
+        Raises
+        ------
+        ValueError
+            If the hardware lacks the precision, or the trainer states another one.
+        """
+        device, stated = self.trainer.strategy.root_device, str(self.trainer.precision)
+        if stated == "32-true":
+            return Arithmetic.of(self.precision, self.matmul, device)
+        if self.precision not in ("32", "32-true", stated):
+            msg = f"The task states precision: {self.precision}, and the trainer {stated}. Leave one of them out."
+            raise ValueError(msg)
+        return Arithmetic(cast("Numbers", stated), self.matmul, device)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return what a block runs in that calls the encoder."""
+        return self.arithmetic.computing()
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""
         own = {k: v for k, v in self.hparams.items() if k not in _NO_FACTS and not k.startswith("_")}
         own["backbone_args"] = {k: v for k, v in (own["backbone_args"] or {}).items() if k != "ckpt"}
-        return export_facts(own, self.weights_sha256(), str(self.trainer.precision), self._data_module(), self.matmul)
+        return export_facts(own, self.weights_sha256(), self.arithmetic.numbers, self._data_module(), self.matmul)
 
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
         data = self._data_module()
         named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
         root, config = getattr(data, "root", ""), config_text(self.trainer)
-        products = describe_matmul(self.matmul, self.trainer.strategy.root_device)
-        options: dict[str, Any] = {"absolute_paths": named, "records": records, "products": products}
+        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": self.arithmetic.described}
         return run_provenance(self._checkpoint(), config, root, **options)
 
     def weights_sha256(self) -> str:
-        """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it."""
-        return sha256_of_weights(self._extractor().backbone)
+        """SHA-256 of the backbone's names and values: random weights differ from run to run, and this shows it.
+
+        Of the weights as they were loaded, before ``precision`` turned them into other numbers.
+        """
+        return self._loaded_sha256 or sha256_of_weights(self._extractor().backbone)
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int = 0, dataloader_idx: int = 0) -> None:
         """Encode a batch and write it, unless all of it has been written before."""
-        self._opened().add(batch)
+        with self.computing():
+            self._opened().add(batch)
 
     def encode(self, batch: Mapping[str, Any]) -> object:
         """Encode a batch as `predict_step` does, and write nothing: data modules measure what memory that takes."""
         precision = self.trainer.precision_plugin
         moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
-        with precision.predict_step_context():
+        with precision.predict_step_context(), self.computing():
             return self._extractor()(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:

@@ -72,7 +72,7 @@ class ThorBackbone(FreezableBackbone):
         When not stated, an input of another size is resized to the ground cover, with a warning.
     on_nan : {'raise', 'mask'}
         ``raise`` refuses NaN and infinity. ``mask`` replaces them by 0, which is the mean of a normalised band.
-    attention : {'auto', 'shared_bias', 'distance', 'chunked', 'flex'}
+    attention : {'auto', 'shared_bias', 'distance', 'products', 'chunked', 'flex'}
         See `thor_terratorch_ext.model.attention`.
 
     Attributes

@@ -56,7 +56,7 @@ def export_facts(
         Of the encoder's weights, by `eo_models.weights.checkpoints.sha256_of_weights`: random weights differ from run
         to run.
     precision : str
-        In which the encoder runs, as Lightning names it: ``32-true``, ``bf16-mixed`` ...
+        In which the encoder runs, by `eo_models.precision.numbers.Numbers`: ``32-true``, ``bf16``, ``bf16-mixed`` ...
     data_module : object
         Of the export. Of those that are not ours only the class is known.
     matmul : {'highest', 'high', 'medium'}
@@ -78,7 +78,7 @@ def run_provenance(
     *,
     absolute_paths: bool = False,
     records: Iterable[Any] = (),
-    products: str | None = None,
+    numbers: str | None = None,
 ) -> dict[str, Any]:
     """Return what a reader wants to know besides, and what may differ between two runs of one export.
 
@@ -94,8 +94,8 @@ def run_provenance(
         Whether paths are told as they are; else absolute ones by their last part.
     records : iterable of Record
         The samples: what is noted of how their files were chosen is counted.
-    products : str, optional
-        In which numbers products of float32 matrices are computed, by `eo_models.precision.matmul.describe_matmul`.
+    numbers : str, optional
+        In which numbers the encoder computes on this machine, by `eo_models.precision.numbers.Arithmetic`.
     """
     notes = _notes(records)
     known = checkpoint is not None and Path(checkpoint).is_file()
@@ -111,7 +111,7 @@ def run_provenance(
         "checkpoint_sha256": sha256_of_file(checkpoint) if checkpoint and known else None,
         "software": software_versions(),
         **texts,
-        **({"products": products} if products else {}),
+        **({"numbers": numbers} if numbers else {}),
         **({"notes": notes} if notes else {}),
     }
 

@@ -24,12 +24,13 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.one_call.arrays import array_image, is_array, stated_of_array
 from eo_embed.one_call.exports import embedded_one_by_one, exported
 from eo_embed.one_call.files import prepared_files
-from eo_embed.one_call.options import EncoderOptions, Frames, Precision, Request, TimeWindow
+from eo_embed.one_call.options import EncoderOptions, Frames, Request, TimeWindow
 from eo_embed.one_call.places import are_places, is_one, planned_places, prepared_places, refuse_none, table_of_places
 from eo_embed.one_call.prepared import IMAGE_FIELDS
 from eo_embed.one_call.result import Embedded, EmbeddedPlaces
 from eo_embed.one_call.run import Run
 from eo_models.precision.matmul import Matmul
+from eo_models.precision.numbers import Precision
 from eo_models.preset import find_preset, refuse_unknown_options
 
 type File = str | os.PathLike[str]
@@ -65,7 +66,7 @@ def embed(
     ckpt: File | None = None,
     revision: str | None = None,
     device: str = "auto",
-    precision: Precision = "32-true",
+    precision: Precision | int = "32",
     matmul: Matmul = "highest",
     out: File | None = None,
     on_error: OnError = "skip",
@@ -162,8 +163,9 @@ def embed(
         Hugging Face revision of the published weights.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``mps``.
-    precision : {'32-true', 'bf16-mixed', '16-mixed'}
-        As Lightning names it.
+    precision : {'auto', '32', 'bf16', 'int8', 'bf16-mixed', '16-mixed'}
+        In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
+        hardware multiplies it faster. The last two are Lightning's.
     matmul : {'highest', 'high', 'medium'}
         In which precision products of float32 matrices are computed. ``highest`` is float32 on every machine, whatever
         libraries have set for the process; see `eo_models.precision.matmul`.

@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ckpt", help="file of weights")
     run.add_argument("--random-weights", action="store_true", help="load none, to try things out")
     run.add_argument("--device", help="auto, cpu, cuda, mps")
-    run.add_argument("--precision", help="32-true, bf16-mixed, 16-mixed")
+    run.add_argument("--precision", help="32, bf16, int8, or auto: bf16 where the hardware is faster with it")
     run.add_argument("--matmul", help="of float32: highest, high (TF32), medium (bfloat16) where the hardware can")
     run.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of encoder or image")
     return parser

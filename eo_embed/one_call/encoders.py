@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,12 +14,9 @@ from eo_core.file_state import file_state
 from eo_embed.one_call.options import Request
 from eo_models.contract import Features, GroupMerge
 from eo_models.features import FeatureExtractor
-from eo_models.precision.matmul import Matmul, matmul_precision
+from eo_models.precision.numbers import Arithmetic
 from eo_models.preset import ImageFacts, Recipe, find_preset
 from eo_models.weights.checkpoints import sha256_of_weights
-
-#: Types of numbers by the precision that Lightning names.
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,28 +27,21 @@ class BuiltEncoder:
     ----------
     extractor : FeatureExtractor
         With the backbone.
-    device : torch.device
-        Where it is.
-    precision : str
-        As Lightning names it.
-    matmul : {'highest', 'high', 'medium'}
-        See `eo_models.precision.matmul`.
+    arithmetic : Arithmetic
+        In which numbers it computes, and where it is.
     weights_sha256 : str
         Of its names and values.
     """
 
     extractor: FeatureExtractor
-    device: torch.device
-    precision: str
-    matmul: Matmul
+    arithmetic: Arithmetic
     weights_sha256: str
 
     def __call__(self, image: torch.Tensor | Mapping[str, torch.Tensor], **extras: Any) -> Sequence[Features]:  # noqa: ANN401
         """Return the features of each layer for a batch, which may be on another device."""
-        moved, others = _to(image, self.device), {name: _to(value, self.device) for name, value in extras.items()}
-        kind = _AUTOCAST.get(self.precision)
-        half = torch.autocast(self.device.type, kind, enabled=kind is not None)
-        with torch.no_grad(), half, matmul_precision(self.matmul):
+        device = self.arithmetic.device
+        moved, others = _to(image, device), {name: _to(value, device) for name, value in extras.items()}
+        with self.arithmetic.computing():
             found: Sequence[Features] = self.extractor(moved, **others)
             return found
 
@@ -69,7 +59,7 @@ def recipe_of(request: Request, images: Mapping[str, ImageFacts]) -> Recipe:
 
 
 def encoder_for(request: Request, recipe: Recipe) -> BuiltEncoder:
-    """Return the encoder, which is built anew only if weights, arguments, layers or device differ.
+    """Return the encoder, which is built anew only if weights, arguments, layers, numbers or device differ.
 
     Raises
     ------
@@ -80,14 +70,20 @@ def encoder_for(request: Request, recipe: Recipe) -> BuiltEncoder:
     arguments = json.dumps({**recipe.arguments, **options.weights}, sort_keys=True)
     state = None if options.ckpt is None else repr(file_state(options.ckpt))
     asked = (options.name, arguments, tuple(settings.layers), settings.group_merge)
-    extractor, device, sha256 = _built(*asked, _device(options.device), state)
-    return BuiltEncoder(extractor, device, options.precision, options.matmul, sha256)
+    arithmetic = options.arithmetic(torch.device(_device(options.device)))
+    extractor, sha256 = _built(*asked, replace(arithmetic, matmul="highest"), state)
+    return BuiltEncoder(extractor, arithmetic, sha256)
 
 
 @functools.lru_cache(maxsize=2)
 def _built(
-    name: str, arguments: str, layers: tuple[int, ...], group_merge: GroupMerge, device: str, _state: str | None
-) -> tuple[FeatureExtractor, torch.device, str]:
+    name: str,
+    arguments: str,
+    layers: tuple[int, ...],
+    group_merge: GroupMerge,
+    arithmetic: Arithmetic,
+    _state: str | None,
+) -> tuple[FeatureExtractor, str]:
     # Random weights, where none are asked for, are the same whenever they are made.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -95,7 +91,9 @@ def _built(
     extractor = FeatureExtractor(backbone, {}, layers, group_merge)
     extractor.requires_grad_(requires_grad=False).eval()
     sha256 = sha256_of_weights(backbone)
-    return extractor.to(device), torch.device(device), sha256
+    extractor.to(arithmetic.device)
+    arithmetic.prepare(extractor)
+    return extractor, sha256
 
 
 def _device(asked: str) -> str:

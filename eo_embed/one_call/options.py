@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Any, get_args
+
+import torch
 
 from eo_core.arguments import one_of
 from eo_data.catalog.scenes.place_records import Merge
@@ -17,9 +19,8 @@ from eo_data.temporal.calendar_date import parse_date
 from eo_data.temporal.frame_policy import FramePolicy
 from eo_embed.export.settings import ExportSettings
 from eo_models.precision.matmul import Matmul, check_matmul
+from eo_models.precision.numbers import Arithmetic, Precision, check_precision
 
-#: In which numbers the encoder runs, as Lightning names it.
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 #: What `frames` may be: a policy, ``all``, ``median``, a number of equal parts of the window, or the wanted dates.
 type Frames = FramePolicy | str | int | Sequence[str | date] | None
 #: A window of dates, the end excluded.
@@ -42,8 +43,8 @@ class EncoderOptions:
         Hugging Face revision of the published weights.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    precision : {'32-true', 'bf16-mixed', '16-mixed'}
-        As Lightning names it.
+    precision : {'auto', '32', 'bf16', 'int8', '32-true', 'bf16-mixed', '16-mixed'}
+        In which numbers it computes, see `eo_models.precision.numbers`.
     matmul : {'highest', 'high', 'medium'}
         In which precision products of float32 matrices are computed, see `eo_models.precision.matmul`.
     own : mapping
@@ -55,13 +56,23 @@ class EncoderOptions:
     ckpt: str | None = None
     revision: str | None = None
     device: str = "auto"
-    precision: Precision = "32-true"
+    precision: Precision | int = "32"
     matmul: Matmul = "highest"
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("precision", self.precision, get_args(Precision))
+        check_precision(self.precision)
         check_matmul(self.matmul)
+
+    def arithmetic(self, device: torch.device) -> Arithmetic:
+        """Return in which numbers it computes on a device.
+
+        Raises
+        ------
+        ValueError
+            If the device lacks them.
+        """
+        return Arithmetic.of(check_precision(self.precision), self.matmul, device)
 
     @property
     def weights(self) -> dict[str, Any]:

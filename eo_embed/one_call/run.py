@@ -34,7 +34,6 @@ from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.quantise import of_length_one
 from eo_embed.writers.tiles import stitched
 from eo_models.contract import Features
-from eo_models.precision.matmul import describe_matmul
 from eo_models.preset import Recipe
 
 #: Longest side in pixels of what is encoded as one image: 20 km at 10 m, where encoders were trained with 1 to 4 km.
@@ -92,8 +91,7 @@ class Run:
     @functools.cached_property
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides: checkpoint, versions."""
-        products = describe_matmul(self.request.encoder.matmul, self.encoder.device)
-        options: dict[str, Any] = {"records": self.dataset.records, "products": products}
+        options: dict[str, Any] = {"records": self.dataset.records, "numbers": self.encoder.arithmetic.described}
         return run_provenance(self.request.encoder.ckpt, None, self.prepared.root, **options)
 
     @functools.cached_property
@@ -102,7 +100,8 @@ class Run:
         options = self.request.encoder
         arguments = {**self.recipe.arguments, **options.weights}
         task = encoder_facts(options.name, arguments, self.request.settings)
-        return export_facts(task, self.encoder.weights_sha256, options.precision, self.splits, options.matmul)
+        numbers = self.encoder.arithmetic.numbers
+        return export_facts(task, self.encoder.weights_sha256, numbers, self.splits, options.matmul)
 
     def __len__(self) -> int:
         """Return how many embeddings there are; the tiles of an image make one."""
@@ -258,7 +257,7 @@ class Run:
             **facts,
             "checkpoint_sha256": self.provenance["checkpoint_sha256"],
             "software": self.provenance["software"],
-            "products": self.provenance["products"],
+            "numbers": self.provenance["numbers"],
         }
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import encoder_facts, run_provenance
 from eo_embed.export.settings import ExportSettings
-from eo_models.precision.matmul import describe_matmul
 from eo_models.preset import refuse_unknown_options
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def save(made: Sequence[Encoded], folder: Path, settings: Mapping[str, Any]) -> 
     asked = made[0].request.encoder
     options: dict[str, Any] = {
         "absolute_paths": whole.absolute_paths,
-        "products": describe_matmul(asked.matmul, made[0].encoder.device),
+        "numbers": made[0].encoder.arithmetic.described,
     }
     provenance = run_provenance(asked.ckpt, None, made[0].root, **options)
     exporter = Exporter(folder, _Replay(made), whole, facts, provenance, root=made[0].root)

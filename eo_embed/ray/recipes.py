@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -19,7 +20,6 @@ from torch.utils.data import DataLoader
 from eo_core.config import read_config
 from eo_data.dataset.dataset import EoDataset
 from eo_embed.export.exporter import Exporter
-from eo_models.precision.matmul import Matmul, matmul_precision
 
 #: Each actor is a process with one device, whatever the config says of several.
 _ONE_DEVICE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
@@ -28,10 +28,12 @@ _ONE_DEVICE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "aut
 class ExportTask(Protocol):
     """What is needed of `eo_embed.EmbeddingTask`."""
 
-    matmul: Matmul
-
     def exporter(self, rank: int) -> Exporter:
         """Return an exporter of this task that is not open yet."""
+        ...
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return what a block runs in that calls the encoder."""
         ...
 
 
@@ -137,7 +139,7 @@ class Built:
         strategy = self.trainer.strategy
         moved = move_data_to_device(strategy.precision_plugin.convert_input(batch), strategy.root_device)
         half = strategy.precision_plugin.predict_step_context()
-        with torch.inference_mode(), half, matmul_precision(self.task.matmul):
+        with torch.inference_mode(), half, self.task.computing():
             yield cast("Mapping[str, Any]", moved)
 
 

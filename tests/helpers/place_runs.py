@@ -30,6 +30,7 @@ from small_scenes import CORNER
 from small_stac import KEYS, bounds, item, stac_api
 
 from eo_data.raster.raster import to_map
+from eo_models.precision.numbers import Arithmetic
 
 #: Keys of the assets of Sentinel-2 as the catalogue has them.
 ASSETS = KEYS["planetary-computer"]
@@ -213,7 +214,7 @@ class StandIn:
     """An encoder whose vector is the mean of each band."""
 
     weights_sha256 = "0" * 64
-    device = torch.device("cpu")
+    arithmetic = Arithmetic("32-true", "highest", torch.device("cpu"))
 
     def __init__(self, memory: list[float], last: int) -> None:
         from types import SimpleNamespace

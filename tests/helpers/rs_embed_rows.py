@@ -19,6 +19,7 @@ from small_stac import bounds, item, sentinel2_item, stac_api, write_band
 
 from eo_embed import PointBuffer
 from eo_models.contract import Features
+from eo_models.precision.numbers import Arithmetic
 
 UTM = "EPSG:32651"
 PLACE = PointBuffer(121.5, 31.2, 2048)
@@ -194,7 +195,7 @@ class Recorder:
     """An encoder that keeps what it is given."""
 
     weights_sha256 = "0" * 64
-    device = torch.device("cpu")
+    arithmetic = Arithmetic("32-true", "highest", torch.device("cpu"))
     extractor = SimpleNamespace(backbone=SimpleNamespace(load_report=None))
 
     def __init__(self) -> None:

@@ -88,7 +88,7 @@ class ThorEncoder(nn.Module):
     ----------
     variant : {'tiny', 'small', 'base', 'large'}
         See `VARIANTS`.
-    attention : {'auto', 'shared_bias', 'distance', 'chunked', 'flex'}
+    attention : {'auto', 'shared_bias', 'distance', 'products', 'chunked', 'flex'}
         See `thor_terratorch_ext.model.attention`.
 
     Raises

@@ -25,7 +25,7 @@ from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.writing import ItemWriter
 from eo_models.features import Features
-from eo_models.precision.matmul import describe_matmul
+from eo_models.precision.numbers import Arithmetic
 from eo_models.weights.checkpoints import sha256_of_weights
 
 GEOTRANSFORM = (500_000.0, 10.0, 0.0, 4_000_000.0, 0.0, -10.0)
@@ -134,7 +134,8 @@ def test_a_plain_loop_leaves_the_folder_that_the_task_leaves(
     facts = export_facts(
         encoder_facts("stand_in", arguments, settings), sha256_of_weights(encoder.backbone), "32-true", data
     )
-    provenance = run_provenance(None, None, data.root, products=describe_matmul("highest", torch.device("cpu")))
+    numbers = Arithmetic("32-true", "highest", torch.device("cpu")).described
+    provenance = run_provenance(None, None, data.root, numbers=numbers)
     exporter = Exporter(tmp_path / "loop", encoder, settings, facts, provenance)
     exporter.open(3, data.skipped)
     for batch in data.predict_dataloader():

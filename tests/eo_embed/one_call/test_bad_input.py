@@ -21,6 +21,7 @@ from eo_data.raster.raster import to_map
 from eo_embed import PointBuffer, Region, embed, open_embeddings
 from eo_embed.one_call import run as run_module
 from eo_models.contract import Features
+from eo_models.precision.numbers import Arithmetic
 
 TINY: dict[str, Any] = {"pretrained": False, "device": "cpu", "progress": False}
 SUMMER = ("2022-06-01", "2022-09-01")
@@ -216,7 +217,7 @@ class StandIn:
     """An encoder of one number a cell, which may stop after some images."""
 
     weights_sha256 = "0" * 64
-    device = torch.device("cpu")
+    arithmetic = Arithmetic("32-true", "highest", torch.device("cpu"))
 
     def __init__(self) -> None:
         self.seen, self.stop_after = 0, 10**9

@@ -19,7 +19,7 @@ def _layout(cover: int = 1280) -> TokenLayout:
     return resolve_layout(select_bands(["RED", "SWIR_1", "VV"]), cover, [8])
 
 
-@pytest.mark.parametrize("backend", ["shared_bias", "distance", "chunked", "flex"])
+@pytest.mark.parametrize("backend", ["shared_bias", "distance", "products", "chunked", "flex"])
 def test_backends_agree_with_attention_written_out(backend: str) -> None:
     layout = _layout()
     slopes = alibi_slopes(3)
@@ -103,7 +103,7 @@ def test_the_bias_is_shared_over_the_batch_and_built_once_per_layout(monkeypatch
 
 
 def test_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="Valid: auto, shared_bias, distance, chunked, flex"):
+    with pytest.raises(ValueError, match="Valid: auto, shared_bias, distance, products, chunked, flex"):
         ThorEncoder("tiny", attention="flash")
 
 
