@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +66,9 @@ class Task(LightningModule):
         settings = ExportSettings(**({"output": "both", "layers": (-1, -2)} | self.chosen))
         facts = {"task": {"backbone": "stand-in", **settings.facts()}}
         return Exporter(self.out, self._encode, settings, facts, {"root": "data"}, rank=rank, root=self.root)
+
+    def computing(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _encode(self, image: Any, **extras: Any) -> Any:
         time.sleep(self.pause)
