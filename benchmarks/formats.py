@@ -38,6 +38,7 @@ from eo_embed.reading.publishing.convert import Conversion, convert
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.geotiff import GridWriter
 from eo_embed.writers.quantise import Encoding
+from eo_models.precision.numbers import Precision
 
 #: Name of each way, and how it is made.
 WAYS: Mapping[str, Conversion] = {
@@ -94,15 +95,14 @@ def write_export(folder: Path, name: str, grids: Mapping[str, xr.DataArray]) -> 
     manifest.complete({"done": len(entries)}, entries, [])
 
 
-def water(data: Path, folder: Path) -> Task:
-    """Return the task of Sen1Floods11."""
+def water(data: Path, folder: Path, precision: Precision = "32") -> Task:
+    """Return the task of Sen1Floods11; ``precision`` as of `eo_embed.embed`."""
     grids, labels = {}, {}
     for path in sorted((data / "sen1floods11_v1.1/data/S1GRDHand").glob("*_S1Hand.tif")):
         name = path.name.removesuffix("_S1Hand.tif")
         torch.manual_seed(0)
-        found = embed(
-            "thor_v1_tiny", path, sensor="sentinel1", bands=["VV", "VH"], unit="decibel", pretrained=False, patch_size=8
-        )
+        stated: dict[str, Any] = {"sensor": "sentinel1", "bands": ["VV", "VH"], "unit": "decibel", "patch_size": 8}
+        found = embed("thor_v1_tiny", path, pretrained=False, precision=precision, **stated)
         grids[name] = found.grid
         with rasterio.open(path.parent.parent / "LabelHand" / f"{name}_LabelHand.tif") as file:
             labels[name] = majority(file.read(1), found.grid.shape[1:])
@@ -111,13 +111,13 @@ def water(data: Path, folder: Path) -> Task:
     return Task("water, mIoU", folder, labels, folds, len(grids) * 512**2 * 1e-4, mean_iou)
 
 
-def land_cover(data: Path, folder: Path) -> Task:
-    """Return the task of eo-learn's example area."""
+def land_cover(data: Path, folder: Path, precision: Precision = "32") -> Task:
+    """Return the task of eo-learn's example area; ``precision`` as of `eo_embed.embed`."""
     place = data / "s2_l1c_timeseries_eolearn"
     paths = [path for path in sorted(place.glob("S2L1C_*.tif")) if "20150820" not in path.name]
     torch.manual_seed(0)
     stated: dict[str, Any] = {"sensor": "sentinel2_l1c", "unit": "digital_number", "offset": 0, "pretrained": False}
-    found = embed("anysat_tiny", paths, non_square="crop", **stated)
+    found = embed("anysat_tiny", paths, non_square="crop", precision=precision, **stated)
     with rasterio.open(place / "LULC.tif") as file:
         top = round((found.grid.attrs["transform"].f - file.transform.f) / file.transform.e)
         own = majority(file.read(1)[top : top + file.width].astype(int), found.grid.shape[1:])

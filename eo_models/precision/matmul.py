@@ -48,30 +48,33 @@ def check_matmul(matmul: object) -> Matmul:
 
 
 class _ProcessSetting:
-    """PyTorch's setting while blocks of code hold it; the strictest wish of all threads counts."""
+    """PyTorch's setting while blocks of code hold it: the innermost of each thread, and of these the strictest."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self._wishes: list[Matmul] = []
+        self._wishes: dict[int, list[Matmul]] = {}
         self._restore: Callable[[], None] = _nothing
 
     def enter(self, wish: Matmul) -> None:
         with self.lock:
             if not self._wishes:
                 self._restore = _current()
-            self._wishes.append(wish)
+            self._wishes.setdefault(threading.get_ident(), []).append(wish)
             self._apply()
 
-    def leave(self, wish: Matmul) -> None:
+    def leave(self) -> None:
         with self.lock:
-            self._wishes.remove(wish)
+            own = self._wishes[threading.get_ident()]
+            own.pop()
+            if not own:
+                del self._wishes[threading.get_ident()]
             if self._wishes:
                 self._apply()
             else:
                 self._restore()
 
     def _apply(self) -> None:
-        strictest = min(self._wishes, key=LEVELS.index)
+        strictest = min((own[-1] for own in self._wishes.values()), key=LEVELS.index)
         _set(_level(strictest), strictest != "highest")
 
 
@@ -79,7 +82,8 @@ class _ProcessSetting:
 def matmul_precision(matmul: Matmul) -> Iterator[None]:
     """Compute products of float32 matrices, and convolutions on CUDA, in a precision; put the setting back behind.
 
-    The setting is one for the process: while blocks of several threads run, the strictest wish counts.
+    Of blocks within each other, the inner one counts. The setting is one for the process: while blocks of several
+    threads run, the strictest of them counts.
 
     Parameters
     ----------
@@ -98,7 +102,7 @@ def matmul_precision(matmul: Matmul) -> Iterator[None]:
     try:
         yield
     finally:
-        _process.leave(wish)
+        _process.leave()
         _chosen.reset(token)
 
 

@@ -55,6 +55,14 @@ def test_what_a_run_chose_is_not_overruled_by_the_encoder(wish: Matmul) -> None:
     assert wish in (chosen, "highest")
 
 
+def test_the_inner_of_two_blocks_counts_and_then_the_outer_one_again() -> None:
+    with matmul_precision("high"):
+        outer = torch.get_float32_matmul_precision()
+        with matmul_precision("medium"):
+            assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.get_float32_matmul_precision() == outer == "high"
+
+
 def test_the_setting_is_put_back_after_an_error() -> None:
     torch.set_float32_matmul_precision("high")
     allowed = torch.backends.cudnn.allow_tf32
