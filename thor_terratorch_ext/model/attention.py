@@ -20,6 +20,7 @@ While `torch.export` or `torch.compile` trace the encoder, ``distance`` and ``pr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
@@ -88,7 +89,7 @@ def make_attend(
         return _flex(coordinates.float(), slopes.float())
     if backend == "chunked":
         return _chunked(coordinates, slopes, dtype)
-    fits = n_heads * n_tokens**2 * dtype.itemsize <= MAX_BIAS_BYTES
+    fits = n_heads * n_tokens**2 * _bias_dtype(coordinates, dtype).itemsize <= MAX_BIAS_BYTES
     use_bias = backend in ("shared_bias", "distance", "products") or fits
     with_gradient = _shared_bias(coordinates, slopes, dtype) if use_bias else _chunked(coordinates, slopes, dtype)
     if torch.compiler.is_compiling():
@@ -103,9 +104,22 @@ def make_attend(
     return with_gradient
 
 
+def _kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """PyTorch's fused attention; autocast would round a bias of float32 anew in every block."""
+    device = query.device.type
+    as_it_is = query.dtype != bias.dtype and torch.is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False) if as_it_is else contextlib.nullcontext():
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+
+def _bias_dtype(coordinates: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """In which numbers the bias is added: float32 for bfloat16 on a CPU, whose kernel takes that."""
+    return torch.float32 if dtype == torch.bfloat16 and coordinates.device.type == "cpu" else dtype
+
+
 def _shared_bias(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype) -> Attend:
     def make() -> torch.Tensor:
-        return alibi_bias(coordinates, coordinates, slopes, dtype)
+        return alibi_bias(coordinates, coordinates, slopes, _bias_dtype(coordinates, dtype))
 
     # ``distance`` may never ask for the bias, so it is made when first needed; in a trace at once, for all blocks.
     kept = LayoutCache(max_entries=1)
@@ -113,7 +127,7 @@ def _shared_bias(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.d
 
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         bias = kept.get("bias", None, make) if traced is None else traced
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return _kernel(query, key, value, bias)
 
     return attend
 
@@ -167,8 +181,8 @@ def _chunked(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype
         parts = []
         for start in range(0, coordinates.shape[0], QUERY_CHUNK):
             rows = slice(start, start + QUERY_CHUNK)
-            bias = alibi_bias(coordinates[rows], coordinates, slopes, dtype)
-            parts.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias))
+            bias = alibi_bias(coordinates[rows], coordinates, slopes, _bias_dtype(coordinates, dtype))
+            parts.append(_kernel(query[:, :, rows], key, value, bias))
         return torch.cat(parts, dim=2)
 
     return attend
