@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from eo_core.fingerprint import sha256_of_file
 from eo_core.files import write_bytes
+from eo_core.fingerprint import sha256_of_file
 from eo_data.preprocess.steps import DeclaresSteps
 from eo_data.raster.raster import Raster
 from eo_data.raster.sample import Image
@@ -169,9 +169,10 @@ class Deployed:
         for what in ("inputs", "outputs"):
             for facts in self.metadata[what]:
                 shape = ", ".join(map(str, facts["shape"]))
-                more = [f"{', '.join(facts['bands'])}"] if "bands" in facts else []
-                more = [facts["unit"], *more] if "unit" in facts else more
-                lines.append(f"{what[:-1]:<7}{facts['name']} {facts['dtype']} ({shape}){': ' if more else ''}{'; '.join(more)}")
+                told = "; ".join(
+                    [*filter(None, [facts.get("unit")]), *filter(None, [", ".join(facts.get("bands", []))])]
+                )
+                lines.append(f"{what[:-1]:<7}{facts['name']} {facts['dtype']} ({shape}){': ' if told else ''}{told}")
         return "\n".join(lines)
 
 
@@ -265,9 +266,7 @@ def _check_by_sensor(asked: Asked, bands: Mapping[str, object]) -> None:
                 raise ValueError(msg)
 
 
-def _input(
-    name: str, fact: ImageFacts, recipe: Recipe, asked: Asked, side: int, frames: int | None
-) -> DeployedInput:
+def _input(name: str, fact: ImageFacts, recipe: Recipe, asked: Asked, side: int, frames: int | None) -> DeployedInput:
     unit = unit_of(fact, recipe, name)
     stated = (asked.units.get(fact.sensor), asked.scales.get(fact.sensor), asked.offsets.get(fact.sensor))
     stored = conversion_of(fact.sensor, unit, *stated)
@@ -344,14 +343,15 @@ def _difference(deployed: DeployedEncoder, kind: Format, parts: Parts) -> float:
         for name, mine, theirs in zip(deployed.output_names, found, expected, strict=True):
             wanted = theirs.numpy()
             same = mine.shape == wanted.shape
-            worst = max(worst, float(np.abs(mine - wanted).max() / np.abs(wanted).max()) if same else np.inf)
-            if not worst <= TOLERANCE:
+            off = float(np.abs(mine - wanted).max() / np.abs(wanted).max()) if same else np.inf
+            if not off <= TOLERANCE:  # NaN is no number within it
                 msg = (
-                    f"The {kind.name} file gives {name} {mine.shape} with a difference of {worst:.2g} (relative to the "
+                    f"The {kind.name} file gives {name} {mine.shape} with a difference of {off:.2g} (relative to the "
                     f"largest number) from PyTorch's {wanted.shape}; {TOLERANCE:g} is allowed. It is not written. "
                     "Try another format, and other versions of its packages."
                 )
                 raise ParityError(msg)
+            worst = max(worst, off)
     return worst
 
 
@@ -364,7 +364,9 @@ def _check_target(path: Path, kind: Format, *, overwrite: bool) -> None:
     if path.suffix.lower() != kind.suffix:
         msg = f"A file of the format {kind.name} has the suffix {kind.suffix}, got {path.name!r}."
         raise ValueError(msg)
-    there = [file for file in _files(path, ["", *([".bin"] if kind.name == "openvino" else [])]).values() if file.exists()]
+    there = [
+        file for file in _files(path, ["", *([".bin"] if kind.name == "openvino" else [])]).values() if file.exists()
+    ]
     if there and (not overwrite or there[0].is_dir()):
         msg = f"{there[0]} is there already. Choose another name, remove it, or state overwrite."
         raise FileExistsError(msg)

@@ -112,7 +112,8 @@ def bands_by_sensor(
 def _check_sensors(encoder: str, kinds: Mapping[str, ImageKind], sensors: Sequence[str]) -> None:
     for sensor in sensors:
         if sensor not in kinds:
-            near = difflib.get_close_matches(str(sensor), list(kinds), n=1)
+            alike = [name for name in kinds if name.startswith(str(sensor))]
+            near = alike or difflib.get_close_matches(str(sensor), list(kinds), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             msg = f"{encoder} reads no images of {sensor!r}.{hint} Valid: {', '.join(kinds)}."
             raise ValueError(msg)
@@ -122,9 +123,7 @@ def _check_sensors(encoder: str, kinds: Mapping[str, ImageKind], sensors: Sequen
         raise ValueError(msg)
 
 
-def _sensor_of(
-    encoder: str, kinds: Mapping[str, ImageKind], sensors: Sequence[str], band: str
-) -> tuple[str, str]:
+def _sensor_of(encoder: str, kinds: Mapping[str, ImageKind], sensors: Sequence[str], band: str) -> tuple[str, str]:
     """Return the sensor of a band, and its canonical name."""
     among = sensors or list(kinds)
     known = {sensor: name for sensor in among if (name := SENSORS[sensor].canonical(band)) is not None}
@@ -279,6 +278,8 @@ def conversion_of(
         msg = f"{own} of {sensor} cannot become {unit} in the file. Valid: {', '.join(valid)}."
         raise ValueError(msg)
     if scale is not None or offset is not None:
-        msg = f"scale and offset are for digital numbers, and {sensor} comes in {own}. Leave them out, or state the unit."
+        msg = (
+            f"scale and offset are for digital numbers, and {sensor} comes in {own}. Leave them out, or state the unit."
+        )
         raise ValueError(msg)
     return UnitConversion(own)

@@ -31,7 +31,7 @@ def input_facts(encoder: DeployedEncoder) -> list[dict[str, Any]]:
                     "axes": ["batch", "frame"],
                     "shape": ["batch", image.frames],
                     "dtype": "int64",
-                    "unit": "day of the year, 1 January = 0",
+                    "unit": "day of the year 0..364, 1 January = 0",
                 }
             )
     return facts
@@ -45,6 +45,7 @@ def _pixels(encoder: DeployedEncoder, image: DeployedInput) -> dict[str, Any]:
         "kind": "pixels",
         "sensor": image.sensor,
         "bands": list(image.bands),
+        "aliases": [list(SENSORS[image.sensor].by_name[band].aliases) for band in image.bands],
         "axes": list(image.axes),
         "shape": shape,
         "dtype": "float32",
@@ -61,6 +62,7 @@ def _pixels(encoder: DeployedEncoder, image: DeployedInput) -> dict[str, Any]:
         facts |= {"scale": image.stored.scale, "offset": image.stored.offset}
     if encoder.normalised and image.steps.ratio is not None:
         facts["bands"].append("/".join(image.bands[band] for band in image.steps.ratio))
+        facts["aliases"].append([])
     return facts
 
 
