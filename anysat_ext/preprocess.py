@@ -27,7 +27,7 @@ from eo_data.preprocess.normalisation import (
     named,
     normaliser,
 )
-from eo_data.preprocess.steps import filled, label_with_geometry, normalised, with_geometry
+from eo_data.preprocess.steps import PixelSteps, filled, label_with_geometry, normalised, with_geometry
 from eo_data.raster.georeference import check_georeference
 from eo_data.raster.plan import Crop, GeometryPlan, apply_before
 from eo_data.raster.raster import Raster
@@ -211,13 +211,23 @@ class AnySatPreprocess:
             warnings.warn(msg, stacklevel=5)
 
     def _prepared(self, name: str, image: Image, plans: Sequence[GeometryPlan]) -> Image:
-        if name in self.ratio:
-            image = _with_ratio(name, image)
-        if self.clip and image.unit is InputUnit.REFLECTANCE:
-            image = replace(image, raster=image.raster.with_pixels(np.clip(image.raster.pixels, 0, 1)))
+        steps = self.pixel_steps(name, image)
+        if steps.ratio is not None:
+            image = _with_ratio(image, *steps.ratio)
+        if steps.clip is not None:
+            image = replace(image, raster=image.raster.with_pixels(np.clip(image.raster.pixels, *steps.clip)))
         for plan in plans:
             image = with_geometry(image, plan)
-        return filled(normalised(image, self._normaliser(name, image)))
+        return filled(normalised(image, steps.normaliser))
+
+    def pixel_steps(self, name: str, image: Image) -> PixelSteps:
+        """Return what is done to values, see `eo_data.preprocess.steps.DeclaresSteps`."""
+        ratio = None
+        if name in self.ratio:
+            ratio = _polarisations(name, image.bands)
+            image = replace(image, bands=(*image.bands, RATIO))
+        clip = (0.0, 1.0) if self.clip and image.unit is InputUnit.REFLECTANCE else None
+        return PixelSteps(self._normaliser(name, image), ratio=ratio, clip=clip)
 
     def _normaliser(self, name: str, image: Image | None = None) -> Normaliser:
         chosen = self.normalization
@@ -292,14 +302,19 @@ def _check_whole_patches(image: Image, patch_size: int) -> None:
         raise ValueError(msg)
 
 
-def _with_ratio(name: str, image: Image) -> Image:
-    """Append VV / VH, with the published guard against division by zero."""
-    bands = [band.upper().removeprefix("IW_") for band in image.bands]
-    if "VV" not in bands or "VH" not in bands:
-        msg = f"The ratio of {name!r} needs the bands VV and VH, got {list(image.bands)}."
+def _polarisations(name: str, bands: Sequence[str]) -> tuple[int, int]:
+    """Return the positions of VV and VH."""
+    plain = [band.upper().removeprefix("IW_") for band in bands]
+    if "VV" not in plain or "VH" not in plain:
+        msg = f"The ratio of {name!r} needs the bands VV and VH, got {list(bands)}."
         raise SampleError(msg)
+    return plain.index("VV"), plain.index("VH")
+
+
+def _with_ratio(image: Image, first: int, second: int) -> Image:
+    """Append VV / VH, with the published guard against division by zero."""
     pixels = image.raster.pixels
-    vv, vh = (pixels[..., bands.index(band), :, :] for band in ("VV", "VH"))
+    vv, vh = (pixels[..., band, :, :] for band in (first, second))
     ratio = (vv / (vh + np.float32(1e-10)))[..., None, :, :]
     together = np.concatenate([pixels, ratio], axis=-3)
     return replace(image, raster=image.raster.with_pixels(together), bands=(*image.bands, RATIO))

@@ -33,7 +33,7 @@ FLOORS = (
     ("eo_data",),
     ("eo_models.weights", "eo_models.precision"),
     ("eo_models",),
-    ("eo_models.multi",),
+    ("eo_models.multi", "eo_models.export"),
     ("thor_terratorch_ext.model", "anysat_ext.model"),
     ("thor_terratorch_ext", "anysat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),

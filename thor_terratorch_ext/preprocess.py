@@ -30,7 +30,7 @@ from eo_data.preprocess.normalisation import (
     named,
     normaliser,
 )
-from eo_data.preprocess.steps import filled, label_with_geometry, normalised, resized, with_geometry
+from eo_data.preprocess.steps import PixelSteps, filled, label_with_geometry, normalised, resized, with_geometry
 from eo_data.raster.georeference import same_grid
 from eo_data.raster.plan import GeometryPlan
 from eo_data.raster.raster import Raster
@@ -234,6 +234,10 @@ class ThorPreprocess:
             ),
         }
 
+    def pixel_steps(self, name: str, image: Image) -> PixelSteps:
+        """Return what is done to values, see `eo_data.preprocess.steps.DeclaresSteps`."""
+        return PixelSteps(self._normaliser(name, image), zero_missing=self.missing == "zero")
+
     def statistics_of(self, bands: Sequence[object]) -> dict[str, dict[str, float]] | None:
         """Return THOR's mean and standard deviation of bands as they are applied, for a manifest.
 
@@ -258,10 +262,11 @@ class ThorPreprocess:
                 "ChipDataModule."
             )
             raise SampleError(msg)
-        if self.missing == "zero":
+        steps = self.pixel_steps(name, image)
+        if steps.zero_missing:
             zeros = np.nan_to_num(image.raster.pixels, nan=0.0, posinf=0.0, neginf=0.0)
             image = replace(image, raster=image.raster.with_pixels(zeros))
-        return resized(filled(normalised(with_geometry(image, plan), self._normaliser(name, image))), plan)
+        return resized(filled(normalised(with_geometry(image, plan), steps.normaliser)), plan)
 
     def _warn_of_resampling(self, plan: GeometryPlan, pixel_size: float, bands: Sequence[object]) -> None:
         true = plan.true_ground_cover_m

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,52 @@ class Preprocess(Protocol):
 
     def describe(self, image: Image) -> dict[str, object]:
         """Return what would be done to an image, without any weights: geometry, normalisation, tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelSteps:
+    """What a preprocessing does to the values of one modality, apart from geometry, in the order of the fields.
+
+    Missing values stay missing through it and become 0 at the end.
+
+    Parameters
+    ----------
+    normaliser : Normaliser
+        The last step.
+    zero_missing : bool
+        Whether missing values become the number 0 first.
+    ratio : tuple of (int, int), optional
+        Positions of two bands; first / (second + 1e-10) becomes a further band.
+    clip : tuple of (float, float), optional
+        Range to which values are limited.
+    """
+
+    normaliser: Normaliser
+    zero_missing: bool = False
+    ratio: tuple[int, int] | None = None
+    clip: tuple[float, float] | None = None
+
+
+@runtime_checkable
+class DeclaresSteps(Protocol):
+    """A preprocessing that tells what it does to values, so that it can be done elsewhere: within a deployed graph."""
+
+    def pixel_steps(self, name: str, image: Image) -> PixelSteps:
+        """Return the steps for images like this one.
+
+        Parameters
+        ----------
+        name : str
+            Name of the modality.
+        image : Image
+            Bands, unit and sensor count; its pixels do not.
+
+        Raises
+        ------
+        SampleError
+            For a unit or bands that it is not for.
+        """
         ...
 
 

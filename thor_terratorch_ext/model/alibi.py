@@ -53,6 +53,9 @@ def pairwise_distance(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor
     """
     rows = queries[:, None, 0] - keys[None, :, 0]
     columns = queries[:, None, 1] - keys[None, :, 1]
+    if torch.compiler.is_compiling():
+        # ONNX has no hypot. Distances are a few patches, whose squares no float64 overflows at.
+        return torch.sqrt(rows * rows + columns * columns)
     return torch.hypot(rows, columns)
 
 
