@@ -132,6 +132,18 @@ def starts(asked: Asked, count: int) -> list[dict[str, Any]]:
     return found
 
 
+def start_summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return medians by way."""
+    found = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        imports = [row["import_s"] for row in own if row["import_s"] is not None]
+        median = statistics.median(imports) if imports else None
+        first = statistics.median(row["first_s"] for row in own)
+        found.append({"way": way, "import_s": median, "first_s": first, "runs": len(own)})
+    return found
+
+
 def _start_of_predict(asked: Asked) -> float:
     with tempfile.TemporaryDirectory() as folder:
         told, config = Path(folder) / "told.json", Path(folder) / "config.yaml"
@@ -209,9 +221,10 @@ def main() -> None:
                 print(json.dumps(row), file=sys.stderr, flush=True)
         found |= {"rows": rows, "summary": summary(rows)}
         found["start"] = [] if options.no_start else starts(asked, options.runs)
+        found["start_summary"] = start_summary(found["start"])
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print("\n\n".join(table(part) for part in (found["summary"], found["start"]) if part))
+    print("\n\n".join(table(part) for part in (found["summary"], found["start_summary"]) if part))
     for one in left_out:
         print(f"{one['part']}: {one['why']}")
 

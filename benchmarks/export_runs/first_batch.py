@@ -35,7 +35,7 @@ def predict_config(asked: Asked, told: Path) -> dict[str, Any]:
             "accelerator": "cpu",
             "logger": False,
             "enable_progress_bar": False,
-            "default_root_dir": asked.out,
+            "default_root_dir": f"{asked.out}_logs",
             "callbacks": [{"class_path": "export_runs.telling.TellsFirstBatch", "init_args": {"file": str(told)}}],
         },
         "data": {

@@ -80,21 +80,33 @@ def stock(asked: Asked) -> tuple[Any, torch.nn.Module]:
     return task, task.model.encoder
 
 
-def main() -> None:
-    """Export, and print the seconds."""
-    kind, asked = sys.argv[1], Asked.parse(sys.argv[2])
+def exported(kind: str, asked: Asked) -> dict[str, float]:
+    """Export, and return the seconds.
+
+    Parameters
+    ----------
+    kind : {'ours', 'stock'}
+        Whose task.
+    asked : Asked
+        What is exported.
+    """
     seed_everything(0)
     thor_terratorch_ext.register()
     task, encoder = {"ours": ours, "stock": stock}[kind](asked)
     data, clock = data_of(asked), EncoderClock(encoder)
     own = [] if kind == "ours" else [MatmulPrecision(asked.matmul)]  # type: ignore[arg-type]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(accelerator="cpu", callbacks=own, default_root_dir=asked.out, **quiet)
+    trainer = Trainer(accelerator="cpu", callbacks=own, default_root_dir=f"{asked.out}_logs", **quiet)
     begun = time.perf_counter()
     trainer.predict(task, datamodule=data, return_predictions=False)
     seconds = time.perf_counter() - begun
     written = sum(path.stat().st_size for path in Path(asked.out).rglob("*") if path.is_file())
-    answer(items=len(asked.files), seconds=seconds, encoder_s=clock.seconds, written_mb=written / 1e6)
+    return {"items": len(asked.files), "seconds": seconds, "encoder_s": clock.seconds, "written_mb": written / 1e6}
+
+
+def main() -> None:
+    """Export, and print the seconds."""
+    answer(**exported(sys.argv[1], Asked.parse(sys.argv[2])))
 
 
 if __name__ == "__main__":

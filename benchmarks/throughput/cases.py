@@ -107,6 +107,11 @@ class Case:
     patch: int = 40
 
     @property
+    def encoder(self) -> str:
+        """Name and size of the encoder."""
+        return f"{'AnySat' if self.frames else 'THOR'} {self.size}"
+
+    @property
     def km2(self) -> float:
         """Ground of one window in km2."""
         return (self.side * 0.01) ** 2

@@ -85,6 +85,7 @@ def _row(
     rate = size / took.median
     yield {
         "case": case.name,
+        "encoder": case.encoder,
         "input": case.stated,
         "precision": precision,
         "mode": "compiled" if "compile_s" in more else "eager",

@@ -34,6 +34,7 @@ def _row(case: Case, size: int, precision: Precision, trained: str, device: str,
         took = measured(step, device, repeats)
     return {
         "case": case.name,
+        "encoder": case.encoder,
         "input": case.stated,
         "precision": precision,
         "trained": trained,

@@ -54,6 +54,7 @@ def _row(
     ratios = [second.median / first.median for first, second in pairs]
     return {
         "case": case.name,
+        "encoder": case.encoder,
         "input": case.stated,
         "precision": precision,
         "batch": size,
