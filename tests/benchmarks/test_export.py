@@ -29,7 +29,7 @@ def test_our_task_and_terratorchs_write_the_same_numbers(tmp_path: Path) -> None
         with rasterio.open(tmp_path / "stock" / "layer_00" / f"{name}_embedding.tif") as file:
             theirs = file.read()
         assert theirs.shape == (192, 8, 8)
-        np.testing.assert_allclose(ours[name].grid, theirs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ours.grid(name).values, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_ratios_are_medians_of_the_rounds_and_not_of_all_runs() -> None:
