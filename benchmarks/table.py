@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 README, RESULTS = HERE / "README.md", HERE / "results"
 BEGIN, END = "<!-- written by benchmarks/table.py: begin -->", "<!-- end -->"
 #: Columns of calebrob6/throughput-bench that are filled; its fp32 has TF32 on, its amp is autocast.
-BENCH = {"tf32": "fp32", "bfloat16": "amp"}
+BENCH = {"tf32": "fp32", "bf16": "amp", "bf16-mixed": "amp"}
 BENCH_COLUMNS = (
     *("model_name", "display_name", "task", "precision", "compiled", "compile_mode", "gpu_name", "gpu_mem_gb"),
     *("batch_size", "throughput_median", "throughput_min", "throughput_max", "pixels_per_sec", "macs_G"),
@@ -154,6 +154,8 @@ def machine(result: Result) -> str:
     about = [device["name"]]
     if device.get("features"):
         about.append(f"{device['threads']} threads, {', '.join(device['features'])}")
+    if device.get("load"):
+        about.append(f"load {device['load'][0]:.1f} before")
     about.append(f"PyTorch {device['torch']}")
     left = len(result.get("left_out", ()))
     note = f"; {result['note']}" if result.get("note") else ""

@@ -57,7 +57,7 @@ def _row(
     budget: Budget,
     repeats: int,
 ) -> Iterator[dict[str, Any]]:
-    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     shape = (3, 1, HEADS, layout.n_tokens, HEAD_DIM)
     query, key, value = torch.randn(shape, generator=generator).to(device, kind).unbind()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,22 +13,35 @@ from typing import Any, Literal
 import torch
 
 from eo_models.precision.matmul import Matmul, matmul_precision
+from eo_models.precision.numbers import Arithmetic
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-MATMUL: dict[Precision, Matmul] = {"float32": "highest", "tf32": "high", "bfloat16": "highest"}
+#: ``bf16`` as exports have it: weights of linear layers in bfloat16; ``bf16-mixed``: autocast alone, for training.
+Precision = Literal["float32", "tf32", "bf16", "bf16-mixed"]
+MATMUL: dict[Precision, Matmul] = {"float32": "highest", "tf32": "high", "bf16": "highest", "bf16-mixed": "highest"}
 #: Repeats of one measurement, and the seconds after which it is enough of them (but three).
 REPEATS, ENOUGH = 5, 3.0
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
     """Return what is measured on a device; a CPU has no TF32."""
-    return ("bfloat16", "tf32", "float32") if device == "cuda" else ("float32", "bfloat16")
+    return ("bf16", "tf32", "float32") if device == "cuda" else ("float32", "bf16")
+
+
+def in_numbers(model: torch.nn.Module, precision: Precision) -> torch.nn.Module:
+    """Return a frozen model with the weights that a precision computes with; a copy where they are others."""
+    model.requires_grad_(requires_grad=False)
+    if precision != "bf16":
+        return model
+    turned = copy.deepcopy(model)
+    Arithmetic("bf16", "highest", next(turned.parameters()).device).prepare(turned)
+    return turned
 
 
 @contextlib.contextmanager
 def computing(precision: Precision, device: str) -> Iterator[None]:
-    """Compute in a precision: ``float32`` with TF32 off, ``bfloat16`` by autocast."""
-    with matmul_precision(MATMUL[precision]), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+    """Compute in a precision: ``float32`` with TF32 off, ``bf16`` and ``bf16-mixed`` by autocast."""
+    half = precision.startswith("bf16")
+    with matmul_precision(MATMUL[precision]), torch.autocast(device, torch.bfloat16, enabled=half):
         yield
 
 

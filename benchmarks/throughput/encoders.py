@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from throughput.cases import Case
-from throughput.clock import Budget, Precision, computing, measured, moved, precisions
+from throughput.clock import Budget, Precision, computing, in_numbers, measured, moved, precisions
 
 
 def flop_of(case: Case, device: str) -> float:
@@ -19,7 +19,8 @@ def flop_of(case: Case, device: str) -> float:
 
     What an encoder computes once for all windows of one size is not among them.
     """
-    model, one = case.model(written_out=True).to(device), moved(case.batch(1), device)
+    model = case.model(written_out=True).to(device).requires_grad_(requires_grad=False)
+    one = moved(case.batch(1), device)
     with torch.no_grad():
         model(one)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -36,12 +37,13 @@ def encoder_rows(cases: Sequence[Case], device: str, budget: Budget, repeats: in
         work = flop_of(case, device)
         exact = _grid(model, case, "float32", device)
         for precision in precisions(device):
-            distance = 1 - torch.nn.functional.cosine_similarity(_grid(model, case, precision, device), exact, dim=1)
+            own = in_numbers(model, precision)
+            distance = 1 - torch.nn.functional.cosine_similarity(_grid(own, case, precision, device), exact, dim=1)
             errors = {"cosine_distance": float(distance.median()), "largest_distance": float(distance.max())}
             for size in case.batches if device == "cuda" else case.on_cpu:
                 name = f"encoder {case.name}, {precision}, batch {size}"
                 if budget.allows(name):
-                    yield from _row(name, model, case, precision, size, device, budget, repeats, work, errors)
+                    yield from _row(name, own, case, precision, size, device, budget, repeats, work, errors)
 
 
 def compiled_rows(
@@ -54,7 +56,8 @@ def compiled_rows(
             name = f"encoder {case.name}, {precision}, batch {size}, compiled"
             if budget.allows(name, seconds):
                 torch.compiler.reset()
-                model: Any = torch.compile(case.model().to(device), fullgraph=True, dynamic=False)
+                own = in_numbers(case.model().to(device), precision)
+                model: Any = torch.compile(own, fullgraph=True, dynamic=False)
                 begun = time.monotonic()
                 _grid(model, case, precision, device, size)
                 more = {"compile_s": time.monotonic() - begun}

@@ -11,13 +11,15 @@ from throughput.cases import Case
 from throughput.clock import Budget, Precision, computing, measured, moved, precisions
 
 CLASSES = 2
+#: How training uses bfloat16: weights stay float32.
+MIXED: Precision = "bf16-mixed"
 
 
 def fit_rows(cases: Sequence[Case], device: str, budget: Budget, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each case, precision and kind of training; the batch is the middle one of the case."""
     for case in cases:
         sizes = case.batches if device == "cuda" else case.on_cpu
-        for precision in precisions(device):
+        for precision in (*(name for name in precisions(device) if name != "bf16"), MIXED):
             for trained in ("head", "all"):
                 name = f"fit {case.name}, {precision}, {trained}"
                 if not budget.allows(name, 3):

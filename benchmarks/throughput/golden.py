@@ -16,7 +16,7 @@ from anysat_ext.model.encoder import AnySat
 from thor_terratorch_ext.model.channels import select_bands
 from thor_terratorch_ext.model.encoder import ThorEncoder, split_groups
 from thor_terratorch_ext.model.layout import resolve_layout
-from throughput.clock import Budget, computing, moved, precisions
+from throughput.clock import Budget, computing, in_numbers, moved, precisions
 
 #: Cases of each size and of several sensors, the quick ones first.
 THOR = (
@@ -64,8 +64,9 @@ def _thor(folder: Path, name: str, device: str) -> Iterator[dict[str, Any]]:
     for precision in precisions(device):
         with computing(precision, device), torch.inference_mode():
             parts = split_groups([image], layout)
-            features = encoder.forward_intermediates(parts, layout, case["out_indices"])
-            final = encoder.norm(features[-1]) if case["store_final_norm"] else None
+            own: Any = in_numbers(encoder, precision)
+            features = own.forward_intermediates(parts, layout, case["out_indices"])
+            final = own.norm(features[-1]) if case["store_final_norm"] else None
         worst = check.compare(name, features, final)["worst"]
         yield _row(f"THOR {case['variant']}", name, precision, float(worst))
 
@@ -89,7 +90,7 @@ def _anysat(folder: Path, name: str, device: str) -> Iterator[dict[str, Any]]:
         wanted = torch.from_numpy(archive[f"{name}|patch"]).double()
     for precision in precisions(device):
         with computing(precision, device), torch.inference_mode():
-            output = encoder(found, case["patch_size"], "patch")
+            output = in_numbers(encoder, precision)(found, case["patch_size"], "patch")
         actual = output.flatten()[:: expected["stride"]].double().cpu()
         error = float((actual - wanted).abs().max() / wanted.abs().max())
         yield _row(f"AnySat {case['size']}", name, precision, error)

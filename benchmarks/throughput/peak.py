@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def stated_tflops(name: str) -> float | None:
 
 
 def device_facts(device: str) -> dict[str, Any]:
-    """Return what the numbers depend on besides the code."""
+    """Return what the numbers depend on besides the code; of a CPU with the load that others made before."""
     facts: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version(), "kind": device}
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
@@ -47,6 +48,7 @@ def device_facts(device: str) -> dict[str, Any]:
         "name": model,
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "load": list(os.getloadavg()),
         "features": [feature for feature in FEATURES if feature in flags],
     }
 
@@ -55,9 +57,9 @@ def measured_tflops(device: str, repeats: int, size: int) -> dict[str, float]:
     """Return TFLOP/s of a product of square matrices by precision."""
     found = {}
     for name in precisions(device):
-        kind = torch.bfloat16 if name == "bfloat16" else torch.float32
+        kind = torch.bfloat16 if name == "bf16" else torch.float32
         left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-        with computing("float32" if name == "bfloat16" else name, device):
+        with computing("float32" if name == "bf16" else name, device):
             took = measured(lambda left=left, right=right: left @ right, device, repeats)
         found[name] = 2 * size**3 / took.shortest / 1e12
     return found

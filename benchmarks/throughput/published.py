@@ -14,13 +14,16 @@ from typing import Any
 import torch
 
 from throughput.cases import PATCH, S2, Case
-from throughput.clock import Budget, Precision, computing, measured, moved, precisions
+from throughput.clock import Budget, Precision, computing, in_numbers, measured, moved, precisions
 
 _CODE = "rs_embed"
 
 
 def published_rows(cases: Sequence[Case], device: str, budget: Budget, repeats: int) -> Iterator[dict[str, Any]]:
-    """Yield windows a second of both, timed in turns, and how far their outputs differ."""
+    """Yield windows a second of both, timed in turns, and how far their outputs differ.
+
+    The published encoders know bfloat16 by autocast only; ours is as exports have it.
+    """
     if importlib.util.find_spec(_CODE) is None:
         budget.skip("published encoders", f"{_CODE} 0.3.1, which carries their code, is not installed here")
         return
@@ -44,12 +47,11 @@ def _row(
     device: str,
     repeats: int,
 ) -> dict[str, Any]:
-    data = moved(case.batch(size), device)
+    data, own_model = moved(case.batch(size), device), in_numbers(ours, precision)
     with computing(precision, device), torch.inference_mode():
-        mine, other = ours(data).float(), theirs(data).float()
-        pairs = [
-            (measured(lambda: ours(data), device, 1), measured(lambda: theirs(data), device, 1)) for _ in range(repeats)
-        ]
+        mine, other = own_model(data).float(), theirs(data).float()
+        calls = (lambda: own_model(data), lambda: theirs(data))
+        pairs = [[measured(call, device, 1) for call in calls] for _ in range(repeats)]
     own, peer = (statistics.median(one.median for one in side) for side in zip(*pairs, strict=True))
     ratios = [second.median / first.median for first, second in pairs]
     return {

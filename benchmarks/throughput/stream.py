@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from throughput.cases import Batch, Case
-from throughput.clock import Budget, computing, measured, moved
+from throughput.clock import Budget, computing, in_numbers, measured, moved
 
 #: Batches of one measurement.
 COUNT = 12
@@ -66,12 +66,12 @@ def _streamed(model: Any, batches: list[Batch], *, overlapped: bool) -> float:  
 
 
 def stream_rows(cases: Sequence[Case], budget: Budget, repeats: int) -> Iterator[dict[str, Any]]:
-    """Yield the speed of the whole way in bfloat16, by how copies are made. For CUDA."""
+    """Yield the speed of the whole way in bf16, by how copies are made. For CUDA."""
     for case in cases:
         if not budget.allows(f"copies, {case.name}", 8):
             continue
-        model, size = case.model().to("cuda"), case.batches[-1]
-        with computing("bfloat16", "cuda"), torch.inference_mode():
+        model, size = in_numbers(case.model().to("cuda"), "bf16"), case.batches[-1]
+        with computing("bf16", "cuda"), torch.inference_mode():
             one = moved(case.batch(size), "cuda")
             alone = size / measured(lambda model=model, one=one: model(one), "cuda", repeats).median
             for overlapped in (False, True):
@@ -85,7 +85,7 @@ def stream_rows(cases: Sequence[Case], budget: Budget, repeats: int) -> Iterator
                 rate = size * COUNT / _streamed(model, many, overlapped=overlapped)
                 yield {
                     "case": case.name,
-                    "precision": "bfloat16",
+                    "precision": "bf16",
                     "batch": size,
                     "way": "overlapped" if overlapped else "plain",
                     "windows_per_s": rate,

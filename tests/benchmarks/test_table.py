@@ -66,16 +66,16 @@ def test_the_quickest_batch_of_each_precision_is_shown(folder: Path) -> None:
     import table
 
     rows = [row(batch=size, windows_per_s=rate) for size, rate in ((1, 50.0), (8, 200.0), (64, 100.0))]
-    (folder / "card.json").write_text(json.dumps(result(GPU, *rows, row(precision="bfloat16", windows_per_s=300.0))))
+    (folder / "card.json").write_text(json.dumps(result(GPU, *rows, row(precision="bf16", windows_per_s=300.0))))
     lines = [line for line in table.throughput(folder).splitlines() if line.startswith("| THOR")]
-    assert [line.split(" | ")[1:4] for line in lines] == [["tf32, eager", "8", "200"], ["bfloat16, eager", "8", "300"]]
+    assert [line.split(" | ")[1:4] for line in lines] == [["tf32, eager", "8", "200"], ["bf16, eager", "8", "300"]]
 
 
 def test_rows_for_the_public_bench_name_precisions_as_it_does(folder: Path) -> None:
     """Its fp32 has TF32 on: float32 without it would be a slower row under a name that means another thing."""
     import table
 
-    kinds = ("float32", "tf32", "bfloat16")
+    kinds = ("float32", "tf32", "bf16")
     rows = list(table.bench_rows(result(GPU, *(row(precision=kind, shortest_s=0.04, longest_s=0.1) for kind in kinds))))
     assert [one["precision"] for one in rows] == ["fp32", "amp"]
     assert set(rows[0]) == set(table.BENCH_COLUMNS)
