@@ -36,7 +36,7 @@ class Encoder:
     name : str
         Name in the tables.
     case : str
-        Name in `benchmarks/gpu.py`.
+        Name in `benchmarks/throughput/cases.py`.
     dimensions : int
         Numbers in a vector.
     cell : float
@@ -75,12 +75,14 @@ class Encoder:
 
 
 ENCODERS = (
-    Encoder("THOR tiny", "thor tiny", 192, 80, core=10.2, gpu=24_829, gpu_with_copies=24_829 * 0.31),
-    Encoder("THOR base", "thor base", 768, 80, core=1.18, gpu=5_752, gpu_with_copies=5_752 * 0.31),
-    Encoder("AnySat base, 1 date", "anysat base T1 p40", 768, 40, core=0.066, gpu=159, gpu_with_copies=159 * 0.96),
+    Encoder("THOR tiny", "THOR tiny", 192, 80, core=10.2, gpu=24_829, gpu_with_copies=24_829 * 0.31),
+    Encoder("THOR base", "THOR base", 768, 80, core=1.18, gpu=5_752, gpu_with_copies=5_752 * 0.31),
+    Encoder(
+        "AnySat base, 1 date", "AnySat base 96 px T1 p40", 768, 40, core=0.066, gpu=159, gpu_with_copies=159 * 0.96
+    ),
     Encoder(
         "AnySat base, 12 dates",
-        "anysat base T12 p40",
+        "AnySat base 96 px T12 p40",
         768,
         40,
         core=0.040,
@@ -94,14 +96,15 @@ ENCODERS = (
 def measured(encoders: Sequence[Encoder], repeats: int = 3) -> Iterator[Encoder]:
     """Time encoders on one core, by the processor's time, which does not count other work of the machine."""
     import torch
-    from gpu import CASES, precision
+    from throughput.cases import CASES
+    from throughput.clock import computing
 
     torch.set_num_threads(1)
-    cases = {case.name: case for case, _ in CASES}
+    cases = {case.name: case for case in CASES}
     for encoder in encoders:
         case = cases[encoder.case]
         model, data, times = case.model(), case.batch(1), list[float]()
-        with precision("float32", "cpu"):
+        with computing("float32", "cpu"), torch.inference_mode():
             for _ in range(1 + repeats):
                 start = time.process_time()
                 model(data)

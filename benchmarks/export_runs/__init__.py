@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/export.py`: one export, or one start, in a process of its own."""
