@@ -31,7 +31,7 @@ FLOORS = (
     ("eo_data.dataset",),
     ("eo_data.dataset.loading",),
     ("eo_data",),
-    ("eo_models.weights", "eo_models.precision"),
+    ("eo_models.weights", "eo_models.precision", "eo_models.decoders"),
     ("eo_models",),
     ("eo_models.multi",),
     ("thor_terratorch_ext.model", "anysat_ext.model"),
