@@ -76,6 +76,9 @@ class AnySatBackbone(FreezableBackbone):
         Drop rows and columns that fill no patch instead of raising an error.
     allow_missing : bool
         Take batches in which some of the modalities are missing; features come from the others.
+    gradient_checkpointing : bool
+        While training, keep only the input of each block and of each chunk of pixels, and compute the rest again in the
+        backward pass: much less memory for about a third more time; the gradients are the same.
     reduce_scale, attention, memory_budget
         See `anysat_ext.model.encoder.AnySat`.
 
@@ -106,6 +109,7 @@ class AnySatBackbone(FreezableBackbone):
         reduce_scale: ReduceScale = "published",
         attention: AttentionBackend = "sdpa",
         memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         self.input_spec = SeriesSpec.parse(
@@ -128,6 +132,7 @@ class AnySatBackbone(FreezableBackbone):
             reduce_scale=reduce_scale,
             attention=attention,
             memory_budget=None if memory_budget is None else as_int("memory_budget", memory_budget),
+            gradient_checkpointing=as_bool("gradient_checkpointing", gradient_checkpointing),
         )
         width = self.model.size.embed_dim
         self.out_channels = [2 * width if self.output == "dense" else width]

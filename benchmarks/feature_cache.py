@@ -1,10 +1,13 @@
 """Measure training with FrozenFeatureCache against training without it: seconds per epoch, and the losses.
 
     python benchmarks/feature_cache.py --variant base --decoders linear,fcn32 --out result.json
+    python benchmarks/feature_cache.py --one-plain --decoders fcn128,fcn128:fused,fcn128:last,quick128,quick128:bf16
 
 THOR with random weights, frozen, on Sentinel-2 chips that it makes: the recipe of config/sen1floods11_thor_S2.yaml with
 decoders of several sizes. An epoch is all training steps and a validation. Both runs draw the same samples, turns and
-dropout, so that their losses can be compared step by step. The decoder and the metrics of TerraTorch's task are
+dropout, so that their losses can be compared step by step. Behind a colon stands what else is changed for a decoder;
+with ``--one-plain`` all are compared with the first one without the cache, so that each change shows what it gains
+alone, and how far its losses are from those of the first. The decoder and the metrics of TerraTorch's task are
 computed either way: with a large decoder they are what an epoch takes, and no cache can help. CPU seconds do not count
 the time when another process had the core.
 """
@@ -30,21 +33,28 @@ from lightning.pytorch import Callback, Trainer
 
 from eo_data.catalog.sources import ImageSource, LabelSource
 from eo_data.datamodules import ChipDataModule
-from eo_finetune import FrozenFeatureCache, SeedByEpoch
+from eo_finetune import FrozenFeatureCache, MatmulPrecision, SeedByEpoch
+from eo_models.precision.hardware import has_bf16
 from thor_terratorch_ext import ThorPreprocess
 
 BANDS = [
     *("BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2"),
     *("RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"),
 ]
-#: The recipe has fcn128; linear is one 1 x 1 convolution on the features, as in the probes.
+#: The recipe has fcn128, quick128 is the same in fewer products; linear is one 1 x 1 convolution, as in the probes.
 DECODERS: dict[str, dict[str, Any]] = {
     "linear": {"decoder": "IdentityDecoder"},
     **{
-        f"fcn{channels}": {"decoder": "FCNDecoder", "decoder_channels": channels, "decoder_num_convs": 3}
+        f"{name}{channels}": {"decoder": decoder, "decoder_channels": channels, "decoder_num_convs": 3}
+        for name, decoder in (("fcn", "FCNDecoder"), ("quick", "QuickFCNDecoder"))
         for channels in (16, 32, 64, 128)
     },
 }
+#: What can be changed beside the decoder: PyTorch's fused AdamW, mixed precision, weights with the channels last.
+CHANGES = ("fused", "bf16", "last")
+
+
+HELP = f"comma-separated: {', '.join(DECODERS)}; each with :{', :'.join(CHANGES)} behind it if wanted"
 
 
 class Clock(Callback):
@@ -104,11 +114,12 @@ def make_data(root: Path, options: argparse.Namespace) -> ChipDataModule:
     )
 
 
-def make_task(decoder: str, options: argparse.Namespace) -> Any:  # noqa: ANN401
+def make_task(case: str, options: argparse.Namespace) -> Any:  # noqa: ANN401
     """Make TerraTorch's task."""
+    decoder, *changes = case.split(":")
     from terratorch.tasks import SemanticSegmentationTask
 
-    return SemanticSegmentationTask(
+    task = SemanticSegmentationTask(
         model_factory="EncoderDecoderFactory",
         model_args={
             "backbone": f"thor_v1_{options.variant}",
@@ -125,10 +136,14 @@ def make_task(decoder: str, options: argparse.Namespace) -> Any:  # noqa: ANN401
         ignore_index=-1,
         class_names=["land", "water"],
         optimizer="AdamW",
+        optimizer_hparams={"fused": True} if "fused" in changes else None,
         lr=1e-4,
         freeze_backbone=True,
         plot_on_val=False,
     )
+    if "last" in changes:
+        task.model.decoder.to(memory_format=torch.channels_last)
+    return task
 
 
 def run(decoder: str, options: argparse.Namespace, root: Path, epochs: int, *callbacks: Callback) -> Clock:
@@ -138,21 +153,21 @@ def run(decoder: str, options: argparse.Namespace, root: Path, epochs: int, *cal
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=epochs,
+        precision="bf16-mixed" if "bf16" in decoder.split(":") else "32-true",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[SeedByEpoch(), *callbacks, clock],
+        callbacks=[MatmulPrecision("highest"), SeedByEpoch(), *callbacks, clock],
         default_root_dir=str(root),
     )
     trainer.fit(make_task(decoder, options), datamodule=make_data(root, options))
     return clock
 
 
-def measure(decoder: str, options: argparse.Namespace, root: Path) -> dict[str, Any]:
-    """Compare the two ways for one decoder."""
-    plain = run(decoder, options, root, options.plain_epochs)
+def measure(decoder: str, options: argparse.Namespace, root: Path, plain: Clock) -> dict[str, Any]:
+    """Compare training with the cache with a run without."""
     start = time.perf_counter()
     cached = run(decoder, options, root, options.epochs, FrozenFeatureCache(str(root / "cache")))
     whole = time.perf_counter() - start
@@ -183,11 +198,20 @@ def as_text(row: dict[str, Any]) -> str:
     )
 
 
+def processor() -> str:
+    """Name of the CPU, and whether it multiplies bfloat16."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    units = "bfloat16 units" if has_bf16(torch.device("cpu")) else "no bfloat16 units"
+    return f"{names[0] if names else platform.processor()}, {units}"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="base", help="tiny, small, base or large")
-    parser.add_argument("--decoders", default="linear,fcn32,fcn128", help=f"comma-separated: {', '.join(DECODERS)}")
+    parser.add_argument("--decoders", default="linear,fcn32,fcn128", help=HELP)
+    parser.add_argument("--one-plain", action="store_true", help="compare all with the first without the cache")
     parser.add_argument("--d4", action="store_true", help="with the eight flips and rotations")
     parser.add_argument("--chips", type=int, default=8, help="a quarter of them validates")
     parser.add_argument("--side", type=int, default=288, help="of a chip in pixels")
@@ -204,11 +228,14 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as name:
         write_chips(Path(name), options.chips, options.side)
+        plain = None
         for decoder in options.decoders.split(","):
-            results.append(measure(decoder, options, Path(name)))
+            if plain is None or not options.one_plain:
+                plain = run(decoder, options, Path(name), options.plain_epochs)
+            results.append(measure(decoder, options, Path(name), plain))
             print(as_text(results[-1]), flush=True)
             if options.out:
-                machine = {"cpu": platform.processor(), "threads": options.threads, "torch": torch.__version__}
+                machine = {"cpu": processor(), "threads": options.threads, "torch": torch.__version__}
                 given = {k: v for k, v in vars(options).items() if k != "out"}
                 text = json.dumps({"machine": machine, "options": given, "results": results}, indent=1)
                 options.out.write_text(text + "\n", encoding="utf-8")

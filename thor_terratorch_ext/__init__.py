@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import wrapt
 
+import eo_models.decoders
 import eo_models.multi  # noqa: F401  (registers the wrapper of several encoders)
 from eo_core.lazy import lazy_attributes
 

@@ -74,6 +74,9 @@ class ThorBackbone(FreezableBackbone):
         ``raise`` refuses NaN and infinity. ``mask`` replaces them by 0, which is the mean of a normalised band.
     attention : {'auto', 'shared_bias', 'distance', 'products', 'chunked', 'flex'}
         See `thor_terratorch_ext.model.attention`.
+    gradient_checkpointing : bool
+        While training, keep only the input of each block, and compute the block again in the backward pass: much less
+        memory for about a third more time; the gradients are the same.
 
     Attributes
     ----------
@@ -111,6 +114,7 @@ class ThorBackbone(FreezableBackbone):
         input_gsd: float | Mapping[str, float] | None = None,
         on_nan: OnNan = "raise",
         attention: AttentionBackend = "auto",
+        gradient_checkpointing: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         super().__init__()
         self.merge_method = one_of("merge_method", merge_method, (None, *MERGE_METHODS))
@@ -118,7 +122,8 @@ class ThorBackbone(FreezableBackbone):
         self.params = InputParams.parse(input_params)
         self.input_spec = InputSpec.parse(model_bands, input_gsd, on_nan)
         self.selection: BandSelection = select_bands(self.input_spec.bands)
-        self.model = ThorEncoder(variant, attention)
+        recompute = as_bool("gradient_checkpointing", gradient_checkpointing)
+        self.model = ThorEncoder(variant, attention, gradient_checkpointing=recompute)
         self.out_indices = _block_indices(out_indices, self.model.variant.depth)
         self.load_report: LoadReport | None = None
         self._layouts = LayoutCache(max_entries=16)

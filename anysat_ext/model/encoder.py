@@ -25,6 +25,7 @@ from anysat_ext.model.projectors import make_projector
 from anysat_ext.model.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
 from eo_models.layout_cache import LayoutCache
 from eo_models.precision.matmul import unless_chosen
+from eo_models.recompute import calls_of
 
 Output = Literal["patch", "tile", "dense", "all"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
@@ -75,6 +76,9 @@ class AnySat(nn.Module):
         cache of a CPU (16 MiB), or an accelerator (1 GiB). It changes no result.
     dropout : bool
         Whether to drop out at the published rates in training mode. By default both modes compute the same.
+    gradient_checkpointing : bool
+        While training, keep only the input of each block and of each chunk of pixels, and compute the rest again in the
+        backward pass.
 
     Raises
     ------
@@ -91,6 +95,7 @@ class AnySat(nn.Module):
         attention: AttentionBackend = "sdpa",
         memory_budget: int | None = None,
         dropout: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if size not in SIZES:
@@ -102,6 +107,7 @@ class AnySat(nn.Module):
         self.attention = check_backend(attention)
         self.memory_budget = check_budget(memory_budget)
         self.dropout = dropout
+        self.gradient_checkpointing = gradient_checkpointing
         dim, depth, budget = self.size.embed_dim, self.size.depth, self.memory_budget
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         for name in self.modalities:
@@ -186,12 +192,13 @@ class AnySat(nn.Module):
         vectors: list[torch.Tensor] = []
         kept = None
         dropout = self.dropout and self.training
+        call = calls_of(self, gradient_checkpointing=self.gradient_checkpointing)
         for observation in observations:
             modality = observation.modality
             projector = self.get_submodule(_projector_name(modality.name))
-            tokens = projector(observation, self.memory_budget, dropout=dropout)
+            tokens = projector(observation, self.memory_budget, call, dropout=dropout)
             with_tokens = observation is wanted
-            encoded = self.spatial_encoder(tokens, modality.token_metres, with_tokens=with_tokens)
+            encoded = self.spatial_encoder(tokens, modality.token_metres, call, with_tokens=with_tokens)
             vector = encoded[:, 0].unflatten(0, (observation.pixels.shape[0], -1))
             (context if modality.is_context else vectors).append(vector)
             kept = encoded[:, 1:] if with_tokens else kept
@@ -205,10 +212,11 @@ class AnySat(nn.Module):
         cls_token = self.cls_token.to(like.dtype).expand(like.shape[0], -1, -1)
         # No modality embedding. The class token and MODIS have no place in the grid; MODIS stands second.
         tokens = torch.cat([cls_token, *context, *(vector + positions for vector in vectors)], dim=1)
+        call = calls_of(self, gradient_checkpointing=self.gradient_checkpointing)
         *blocks, merge = self.blocks
         for block in blocks:
-            tokens = block(tokens)
-        return cast("torch.Tensor", merge(tokens, layout, positions, class_only=class_only))
+            tokens = call(block, tokens)
+        return call(merge, tokens, layout, positions, class_only)
 
     def _patch_positions(self, layout: TileLayout, like: torch.Tensor) -> torch.Tensor:
         def make() -> torch.Tensor:

@@ -12,6 +12,7 @@ from anysat_ext.model.chunking import even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.temporal import SeriesProjector
+from eo_models.recompute import Call
 
 
 class Kernels(nn.Module):
@@ -52,7 +53,7 @@ class ImageProjector(nn.Module):
             }
         )
 
-    def forward(self, observation: Observation, budget: int | None, *, dropout: bool) -> torch.Tensor:
+    def forward(self, observation: Observation, budget: int | None, call: Call, *, dropout: bool) -> torch.Tensor:
         """Embed the patches of a batch; the published projector has no dropout.
 
         Parameters
@@ -61,6 +62,8 @@ class ImageProjector(nn.Module):
             Image ``(B, C, H, W)``.
         budget : int or None
             Bytes for the intermediate results of one chunk of tokens.
+        call : callable
+            Calls the embedding of a chunk, see `eo_models.recompute.calls_of`.
         dropout : bool
             Without effect.
 
@@ -80,7 +83,7 @@ class ImageProjector(nn.Module):
         rows = blocks.reshape(batch * n * n * r * r, bands * k * k)
         dim = self.patch_embed.weight.shape[0]
         limit = rows_per_chunk(budget, 4 * dim * rows.element_size(), rows.device)
-        tokens = in_chunks(lambda part: self._embed(rows[part]), even_slices(rows.shape[0], limit))
+        tokens = in_chunks(lambda part: call(self._embed, rows[part]), even_slices(rows.shape[0], limit))
         return tokens.view(batch * n * n, r * r, dim)
 
     def _embed(self, rows: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from anysat_ext.model.chunking import in_chunks, rows_per_chunk, sample_slices
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.positions import encode_dates
+from eo_models.recompute import Call
 
 N_HEADS = 16
 KEY_DIM = 8
@@ -181,7 +182,7 @@ class SeriesProjector(nn.Module):
         self.pad_parameter = nn.Parameter(torch.tensor(0.0))
         self.patch_embed = TemporalEncoder(modality, dim)
 
-    def forward(self, observation: Observation, budget: int | None, *, dropout: bool) -> torch.Tensor:
+    def forward(self, observation: Observation, budget: int | None, call: Call, *, dropout: bool) -> torch.Tensor:
         """Embed the patches of a batch.
 
         Parameters
@@ -190,6 +191,8 @@ class SeriesProjector(nn.Module):
             Series ``(B, T, C, H, W)`` with its dates.
         budget : int or None
             Bytes for the intermediate results of one chunk of pixels.
+        call : callable
+            Calls the encoder of a chunk, see `eo_models.recompute.calls_of`.
         dropout : bool
             Whether to drop out at the published rates.
 
@@ -215,7 +218,7 @@ class SeriesProjector(nn.Module):
             samples = slice(part.start // per_sample, -(-part.stop // per_sample))
             pixels_of = rows[part].view(samples.stop - samples.start, -1, length, bands)
             valid = None if observation.valid_frames is None else observation.valid_frames[samples]
-            return self.patch_embed(pixels_of, encoding[samples], valid, rate)
+            return call(self.patch_embed, pixels_of, encoding[samples], valid, rate)
 
         widest = self.patch_embed.widest
         limit = rows_per_chunk(budget, 2 * widest * length * rows.element_size(), rows.device)

@@ -14,6 +14,7 @@ from anysat_ext.model.chunking import even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.grid import TileLayout
 from anysat_ext.model.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
 from eo_models.layout_cache import LayoutCache
+from eo_models.recompute import Call
 
 MLP_RATIO = 4
 #: The spatial encoder keeps PyTorch's epsilon; the blocks of the tile are built with another one. Source: upstream.
@@ -84,7 +85,7 @@ class SpatialEncoder(nn.Module):
         self.predictor_norm = nn.LayerNorm(dim, eps=SPATIAL_EPS)
         self._tables = LayoutCache(max_entries=8)
 
-    def forward(self, tokens: torch.Tensor, step: float, *, with_tokens: bool) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, step: float, call: Call, *, with_tokens: bool) -> torch.Tensor:
         """Encode patches.
 
         Parameters
@@ -93,6 +94,8 @@ class SpatialEncoder(nn.Module):
             ``(n, r**2, D)``.
         step : float
             Ground size of a token in metres.
+        call : callable
+            Calls a block, see `eo_models.recompute.calls_of`.
         with_tokens : bool
             Whether the encoded tokens are wanted, too. Without them the last block computes its class row only.
 
@@ -111,15 +114,18 @@ class SpatialEncoder(nn.Module):
         def encode(part: slice) -> torch.Tensor:
             own = tokens[part]
             sequence = torch.cat([cls_token.expand(own.shape[0], -1, -1), own + positions], dim=1)
-            return self._encode(sequence, buckets, with_tokens=with_tokens)
+            return self._encode(sequence, buckets, call, with_tokens=with_tokens)
 
         return in_chunks(encode, slices)
 
-    def _encode(self, sequence: torch.Tensor, buckets: torch.Tensor, *, with_tokens: bool) -> torch.Tensor:
+    def _encode(self, sequence: torch.Tensor, buckets: torch.Tensor, call: Call, *, with_tokens: bool) -> torch.Tensor:
         *first, last = self.predictor_blocks
         for block in first:
-            sequence = block(sequence, buckets)
-        sequence = last(sequence, buckets) if with_tokens else cast("Block", last).first_row(sequence)
+            sequence = call(block, sequence, buckets)
+        if with_tokens:
+            sequence = call(last, sequence, buckets)
+        else:
+            sequence = call(cast("Block", last).first_row, sequence)
         return self.predictor_norm(sequence)
 
     def _table(self, side: int, step: float, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -240,7 +246,11 @@ class MergingBlock(nn.Module):
         self.mlp = Mlp(dim, budget)
 
     def forward(
-        self, tokens: torch.Tensor, layout: TileLayout, positions: torch.Tensor, *, class_only: bool
+        self,
+        tokens: torch.Tensor,
+        layout: TileLayout,
+        positions: torch.Tensor,
+        class_only: bool,  # noqa: FBT001
     ) -> torch.Tensor:
         """Map the tokens of all modalities to ``(B, 1 + N, D)``, or to the class row ``(B, 1, D)`` alone."""
         tokens = self.norm1(tokens)

@@ -119,6 +119,11 @@ def unless_chosen() -> Iterator[None]:
         yield
 
 
+def chosen_matmul() -> Matmul | None:
+    """Return what the code around this has chosen with `matmul_precision` or `unless_chosen`, if any has."""
+    return _chosen.get()
+
+
 def describe_matmul(matmul: Matmul, device: torch.device) -> str:
     """Return in which numbers products of float32 matrices are computed, for people and for a manifest.
 

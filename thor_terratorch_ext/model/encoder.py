@@ -17,6 +17,7 @@ from torch import nn
 
 from eo_models.layout_cache import LayoutCache
 from eo_models.precision.matmul import unless_chosen
+from eo_models.recompute import calls_of
 from thor_terratorch_ext.model.alibi import alibi_slopes
 from thor_terratorch_ext.model.attention import Attend, AttentionBackend, Block, check_backend, make_attend
 from thor_terratorch_ext.model.channels import GROUPS
@@ -90,6 +91,8 @@ class ThorEncoder(nn.Module):
         See `VARIANTS`.
     attention : {'auto', 'shared_bias', 'distance', 'products', 'chunked', 'flex'}
         See `thor_terratorch_ext.model.attention`.
+    gradient_checkpointing : bool
+        While training, keep only the input of each block, and compute the block again in the backward pass.
 
     Raises
     ------
@@ -97,13 +100,20 @@ class ThorEncoder(nn.Module):
         If the variant or the attention backend is unknown.
     """
 
-    def __init__(self, variant: VariantName = "base", attention: AttentionBackend = "auto") -> None:
+    def __init__(
+        self,
+        variant: VariantName = "base",
+        attention: AttentionBackend = "auto",
+        *,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         if variant not in VARIANTS:
             msg = f"Unknown THOR variant {variant!r}. Valid: {', '.join(VARIANTS)}."
             raise ValueError(msg)
         self.variant = VARIANTS[variant]
         self.attention = check_backend(attention)
+        self.gradient_checkpointing = gradient_checkpointing
         dim = self.variant.embed_dim
         self.ind_patch_embed = PatchEmbedding(dim)
         self.band_embed = nn.ParameterDict(
@@ -144,9 +154,10 @@ class ThorEncoder(nn.Module):
         with unless_chosen():
             tokens = self._embed(images, layout)
             attend = self._attend(layout, tokens)
+            call = calls_of(self, gradient_checkpointing=self.gradient_checkpointing)
             wanted, features = set(blocks), []
             for index, block in enumerate(self.blocks[: max(wanted) + 1]):
-                tokens = block(tokens, attend)
+                tokens = call(block, tokens, attend)
                 if index in wanted:
                     features.append(tokens)
             return features
