@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.model.positions import N_BUCKETS
+from eo_models.weights.plain import has_plain_weight
 
 AttentionBackend = Literal["sdpa", "math"]
 BACKENDS: tuple[AttentionBackend, ...] = get_args(AttentionBackend)
@@ -128,8 +129,7 @@ class BlockAttention(nn.Module):
 
         All keys have the same bias for the class token, which the softmax ignores.
         """
-        if type(self.qkv) is not nn.Linear:
-            # An adapter such as LoRA stands in its place, with weights that count only if it is called.
+        if not has_plain_weight(self.qkv):
             query, key, value = (split_heads(part) for part in self.qkv(tokens).chunk(3, dim=-1))
             return self.proj(attend(self.backend, query[:, :, :1], key, value))
         dim = tokens.shape[-1]

@@ -89,7 +89,8 @@ class ImageProjector(nn.Module):
     def _embed(self, rows: torch.Tensor) -> torch.Tensor:
         tokens = self.patch_embed(rows)
         tokens = F.relu(self.mlp["1"](self.mlp["0"](tokens)))
-        return F.relu(self.mlp["4"](self.mlp["3"](tokens)))
+        # Tokens are what blocks add to: as exact as the pixels, also where layers compute in bfloat16.
+        return F.relu(self.mlp["4"](self.mlp["3"](tokens).to(rows.dtype)))
 
 
 def make_projector(modality: Modality, dim: int) -> SeriesProjector | ImageProjector:

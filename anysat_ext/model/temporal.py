@@ -20,6 +20,7 @@ from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.positions import encode_dates
 from eo_models.recompute import Call
+from eo_models.weights.plain import has_plain_weight
 
 N_HEADS = 16
 KEY_DIM = 8
@@ -28,14 +29,29 @@ MLP_GROUPS = 4
 ATTENTION_DROPOUT = 0.1
 
 
+class RowNorm(nn.GroupNorm):
+    """Group norm of rows that have their channels next to one another in memory.
+
+    The same numbers as `torch.nn.GroupNorm`. PyTorch's kernel for images in channels-last order evaluates it in one
+    pass on a CPU: 1.5 times as fast as a layer norm per group and three times as fast as the kernel for other orders,
+    and in bfloat16 with statistics, scale and offset in float32.
+    """
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Normalise ``(R, D)``, or ``(R, D, T)`` over all T; the result has the order in memory of the input."""
+        if rows.device.type != "cpu" or torch.is_grad_enabled():
+            return super().forward(rows)
+        frames = rows[:, None] if rows.ndim == 2 else rows.transpose(1, 2)
+        length, dim = frames.shape[1:]
+        images = frames.reshape(-1, length, 1, dim).permute(0, 3, 1, 2)
+        normed = super().forward(images).permute(0, 2, 3, 1)
+        return normed.reshape(rows.shape) if rows.ndim == 2 else normed.reshape(-1, length, dim).transpose(1, 2)
+
+
 def norm_relu(rows: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
     """Group norm of every row of ``(n, C)`` for itself, then ReLU."""
-    if torch.is_grad_enabled():
-        return F.relu(norm(rows))
-    # The same as a layer norm per group, which PyTorch evaluates twice as fast on a CPU.
-    groups = rows.view(rows.shape[0], norm.num_groups, -1)
-    flat = F.layer_norm(groups, groups.shape[-1:], eps=norm.eps).view_as(rows)
-    return flat.mul_(norm.weight).add_(norm.bias).relu_()
+    normed = norm(rows)
+    return F.relu(normed) if torch.is_grad_enabled() else normed.relu_()
 
 
 class TokenMlp(nn.ModuleDict):
@@ -46,7 +62,7 @@ class TokenMlp(nn.ModuleDict):
         self.stride = stride
         for i, (width, next_width) in enumerate(itertools.pairwise(widths)):
             self[str(stride * i)] = nn.Linear(width, next_width)
-            self[str(stride * i + 1)] = nn.GroupNorm(MLP_GROUPS, next_width)
+            self[str(stride * i + 1)] = RowNorm(MLP_GROUPS, next_width)
 
     def forward(self, rows: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         """Map rows ``(n, C)`` to rows ``(n, D)``."""
@@ -71,8 +87,7 @@ class LearnedQueries(nn.Module):
         The queries do not depend on the input: query times key is one linear map ``D -> 16`` instead of ``D -> 128``,
         and the key's bias shifts all frames alike, which the softmax ignores.
         """
-        if type(self.fc1_k) is not nn.Linear:
-            # An adapter such as LoRA stands in its place, with weights that count only if it is called.
+        if not has_plain_weight(self.fc1_k):
             keys = self.fc1_k(frames).unflatten(-1, (N_HEADS, KEY_DIM))
             return torch.einsum("hk,...hk->...h", self.Q, keys) / math.sqrt(KEY_DIM)
         weight = self.fc1_k.weight.view(N_HEADS, KEY_DIM, -1)
@@ -97,9 +112,9 @@ class TemporalEncoder(nn.Module):
         # The published sequence has a fourth module per step, a dropout.
         self.inconv = TokenMlp(widths, stride=4)
         self.attention_heads = LearnedQueries(dim)
-        self.in_norm = nn.GroupNorm(N_HEADS, dim) if modality.frames_normalised else None
+        self.in_norm = RowNorm(N_HEADS, dim) if modality.frames_normalised else None
         self.mlp = TokenMlp((dim, dim), stride=3)
-        self.out_norm = nn.GroupNorm(N_HEADS, dim)
+        self.out_norm = RowNorm(N_HEADS, dim)
         self.widest = max(widths)
 
     def forward(
@@ -128,16 +143,18 @@ class TemporalEncoder(nn.Module):
         mask = None if valid is None else valid[:, None].expand(b, s, t).reshape(b * s, t, 1)
         if self.in_norm is not None:
             frames = _norm_over_frames(frames, mask, self.in_norm)
-        frames = (frames.view(b, s, t, -1) + encoding[:, None]).view(b * s, t, -1)
+        frames = (frames.view(b, s, t, -1) + encoding[:, None].to(frames.dtype)).view(b * s, t, -1)
         scores = self.attention_heads(frames)
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
-        weights = scores.softmax(dim=1)
+        weights = scores.softmax(dim=1, dtype=encoding.dtype)
         if dropout is not None:
             weights = F.dropout(weights, ATTENTION_DROPOUT)
         # No value projection: head h averages its own sixteenth of the channels.
-        merged = (frames.view(b * s, t, N_HEADS, -1) * weights[..., None]).sum(dim=1).view(b * s, -1)
-        merged = self.mlp(merged)
+        weights = weights[..., None].to(frames.dtype)
+        merged = (frames.view(b * s, t, N_HEADS, -1) * weights).sum(dim=1).view(b * s, -1)
+        # From here on tokens are what blocks add to: as exact as the pixels, also where layers compute in bfloat16.
+        merged = self.mlp(merged).to(pixels.dtype)
         return self.out_norm(F.dropout(merged, dropout) if dropout else merged)
 
 
@@ -156,13 +173,13 @@ def _norm_over_frames(frames: torch.Tensor, mask: torch.Tensor | None, norm: nn.
     if mask is None:
         return norm(frames.transpose(1, 2)).transpose(1, 2)
     rows, length, dim = frames.shape
-    groups = frames.view(rows, length, norm.num_groups, -1)
-    share = mask[..., None].to(frames.dtype) / (mask.sum(dim=1) * groups.shape[-1]).view(rows, 1, 1, 1)
+    groups = frames.to(norm.weight.dtype).view(rows, length, norm.num_groups, -1)
+    share = mask[..., None].to(groups.dtype) / (mask.sum(dim=1) * groups.shape[-1]).view(rows, 1, 1, 1)
     mean = (groups * share).sum(dim=(1, 3), keepdim=True)
     centred = groups - mean
     variance = (centred.square() * share).sum(dim=(1, 3), keepdim=True)
     flat = (centred * torch.rsqrt(variance + norm.eps)).view(rows, length, dim)
-    return flat * norm.weight + norm.bias
+    return (flat * norm.weight + norm.bias).to(frames.dtype)
 
 
 class SeriesProjector(nn.Module):
