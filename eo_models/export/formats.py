@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from eo_models.export.graph import DeployedEncoder
+from eo_models.precision.matmul import matmul_precision
 
 #: Key of the metadata in a file, which are JSON: in ONNX's metadata_props, OpenVINO's rt_info, torch's extra files.
 KEY = "eo_encoder"
@@ -157,7 +158,7 @@ def _run_torch(parts: Parts) -> Runner:
     module: Any = torch.export.load(io.BytesIO(parts[""])).module()
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        with torch.no_grad():
+        with torch.no_grad(), matmul_precision("highest"):
             return [value.numpy() for value in module(*(torch.from_numpy(array) for array in arrays))]
 
     return run

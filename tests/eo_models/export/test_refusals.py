@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from deployed_files import BOTH
 
 import eo_models.export.call as under_test
+from eo_models.export import formats
 from eo_models.export.call import ParityError, Weights, export_encoder
-from eo_models.export.formats import FORMATS, Format
 
 #: One block is enough for what is not about numbers.
 ASKED = replace(BOTH, bands=("BLUE",), layers=(0,), output="pooled")
@@ -28,8 +29,10 @@ def export(path: Path, **changes: Any) -> None:
 
 
 def with_format(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    changed: dict[str, Format] = {"torch_export": replace(FORMATS["torch_export"], **changes)}
-    monkeypatch.setattr("eo_models.export.formats.FORMATS", {**FORMATS, **changed})
+    """Change what one format does; changes add up."""
+    known = formats.FORMATS
+    changed = {"torch_export": replace(known["torch_export"], **changes)}
+    monkeypatch.setattr(formats, "FORMATS", {**known, **changed})
 
 
 def test_a_file_that_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
@@ -74,6 +77,8 @@ def _true(arrays: Any) -> list[np.ndarray]:
 
 
 def test_a_file_that_computes_other_numbers_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eo_models.export.graph.DeployedEncoder.traced", lambda _: None)  # it takes seconds
+    with_format(monkeypatch, write=lambda *_: {"": b""})
     with_format(monkeypatch, runner=lambda _: _true)
     with pytest.raises(ParityError, match="difference of 1 .*0.0001 is allowed. It is not written"):
         export(tmp_path / "a.pt2")
@@ -84,6 +89,17 @@ def test_a_file_that_computes_other_numbers_is_not_written(tmp_path: Path, monke
     with pytest.raises(ParityError):
         export(tmp_path / "a.pt2")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_library_allows_the_process_changes_no_reference(tmp_path: Path) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")  # as `import terratorch` does: bfloat16 on some processors
+        file = export_encoder("thor_v1_tiny", tmp_path / "a.pt2", ASKED, form="torch_export", weights=RANDOM)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert file.difference < 1e-6
 
 
 def test_a_format_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
