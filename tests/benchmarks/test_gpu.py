@@ -14,18 +14,21 @@ from typing import Any
 import pytest
 import torch
 
-#: Refuses what is neither PyTorch nor what PyTorch needs, as on a machine that has nothing else.
+#: Hides what is neither PyTorch nor what PyTorch needs, as on a machine that has nothing else.
 BARE = """
-import sys, runpy
+import json, sys
 refused = set({refused!r})
-class Refuses:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in refused:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Refuses())
+        return None if name.partition(".")[0] in refused else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Without, sys.meta_path)
 sys.path.insert(0, {folder!r})
+sys.argv = {command!r}
 import gpu
-print(sorted(refused & set(sys.modules) - {{"wrapt"}}))
+gpu.main()
+print(json.dumps({{"loaded": sorted(refused & set(sys.modules) - {{"wrapt"}})}}), file=sys.stderr)
 """
 
 
@@ -55,32 +58,41 @@ def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_needs_nothing_but_pytorch_and_our_encoders(root: Path) -> None:
-    """A device machine has no TerraTorch and no GDAL, and nothing can be installed there."""
+@pytest.fixture(scope="module")
+def refused() -> list[str]:
     allowed = needed("torch", set()) | {"numpy", "thor-anysat-terratorch"}
     owners = metadata.packages_distributions()
-    refused = [
+    found = [
         module
         for module, distributions in owners.items()
         if not {name.lower().replace("_", "-") for name in distributions} & allowed
     ]
-    assert {"wrapt", "rasterio", "terratorch", "lightning", "yaml", "timm"} <= set(refused)
-    done = run(root, "-c", BARE.format(refused=refused, folder=str(root / "benchmarks")))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == "[]"
+    assert {"wrapt", "rasterio", "terratorch", "lightning", "yaml", "timm"} <= set(found)
+    return found
 
 
 @pytest.fixture(scope="module")
-def quick(root: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def ran(
+    root: Path, shared: Path, refused: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> subprocess.CompletedProcess[str]:
+    """A quick run on a machine that has PyTorch and nothing else."""
     out = tmp_path_factory.mktemp("gpu") / "found.json"
-    parts = "golden,attention,encoder,fit,stream"
-    golden = str(shared / "golden")
-    options = ("--device", "cpu", "--quick", "--parts", parts, "--golden", golden, "--out", str(out))
-    done = run(root, "benchmarks/gpu.py", *options)
+    command = ["gpu.py", "--device", "cpu", "--quick", "--parts", "golden,attention,encoder,fit,stream"]
+    command += ["--golden", str(shared / "golden"), "--out", str(out)]
+    done = run(root, "-c", BARE.format(refused=refused, folder=str(root / "benchmarks"), command=command))
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(out.read_text())
-    assert json.loads(done.stdout) == found
-    return dict(found)
+    assert json.loads(done.stdout) == json.loads(out.read_text())
+    return done
+
+
+@pytest.fixture(scope="module")
+def quick(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    return dict(json.loads(ran.stdout))
+
+
+def test_it_needs_nothing_but_pytorch_and_our_encoders(ran: subprocess.CompletedProcess[str]) -> None:
+    """A device machine has no TerraTorch and no GDAL, and nothing can be installed there."""
+    assert json.loads(ran.stderr.splitlines()[-1]) == {"loaded": []}
 
 
 def test_each_part_measures_both_encoders_in_both_precisions(quick: dict[str, Any]) -> None:
