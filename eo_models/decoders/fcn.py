@@ -84,8 +84,8 @@ class _Step(nn.ModuleDict):
         if pays(double, mix) and not torch.compiler.is_compiling():
             image = upsampled(image, double, mix)
         else:
-            weights = (part.to(image.dtype) for part in (double.weight, double.bias, mix.weight, mix.bias))
-            image = _one_by_one(image, *cast("Sequence[torch.Tensor]", tuple(weights)))
+            parts = cast("Sequence[torch.Tensor]", (double.weight, double.bias, mix.weight, mix.bias))
+            image = _one_by_one(image, *(part.to(image.dtype) for part in parts))
         rows = image.permute(0, 2, 3, 1)
         weight, bias = norm.weight.to(rows.dtype), norm.bias.to(rows.dtype)
         return F.gelu(F.layer_norm(rows, norm.normalized_shape, weight, bias, norm.eps)).permute(0, 3, 1, 2)

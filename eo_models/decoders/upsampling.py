@@ -22,7 +22,8 @@ from torch import nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 #: Of a map with at least two rows: the first one, those between, the last one. Columns likewise; without the middle.
-_PLACES = tuple(product(enumerate((0, slice(1, -1), -1)), repeat=2))
+_LINES: tuple[Any, ...] = (0, slice(1, -1), -1)
+_PLACES = tuple(product(enumerate(_LINES), repeat=2))
 _EDGES = tuple(place for i, place in enumerate(_PLACES) if i != len(_PLACES) // 2)
 
 
