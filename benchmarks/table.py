@@ -61,13 +61,19 @@ def price_of(device: Result, prices: Sequence[Result]) -> Result | None:
     return next(fits, None)
 
 
-def dollars(km2_per_s: float, device: Result, price: Result | None) -> float | None:
-    """Return the cost of 1 000 km2: of the whole card, or of the threads that ran."""
+def dollars(row: Result, price: Result | None) -> float | None:
+    """Return the cost of 1 000 km2: of the seconds of the card, or of those that the CPU's cores were busy."""
     if price is None:
         return None
-    units = device.get("threads", 1) if price["per"] == "thread" else 1
-    cost: float = price["dollars_an_hour"] * units / 3600 / km2_per_s * 1000
+    cost: float = price["dollars_an_hour"] / 3600 / _rate(row, price) * 1000
     return cost
+
+
+def _rate(row: Result, price: Result) -> float:
+    """Return km2 a second of what has the price: a card, or a core."""
+    if price["per"] == "card":
+        return float(row["km2_per_s"])
+    return float(row["windows_per_core_s"] * row["km2_per_s"] / row["windows_per_s"])
 
 
 def best(rows: Iterable[Result]) -> list[Result]:
@@ -93,10 +99,11 @@ def speed_rows(name: str, result: Result, prices: Sequence[Result]) -> Iterator[
             f"{row['precision']}, {row['mode']}",
             str(row["batch"] or "-"),
             number(row["windows_per_s"]),
+            number(row.get("windows_per_core_s")),
             number(row["km2_per_s"]),
             number(tflops),
             share,
-            number(dollars(row["km2_per_s"], device, price)),
+            number(dollars(row, price)),
             name,
         ]
 
@@ -111,10 +118,11 @@ def peer_rows(peers: Result, prices: Sequence[Result]) -> Iterator[list[str]]:
             f"{row['precision']}, {row['mode']}",
             str(row["batch"] or "-"),
             number(row["windows_per_s"]),
+            "-",
             number(km2),
             "-",
             "-",
-            number(dollars(km2, device, price_of(device, prices))),
+            number(dollars({"km2_per_s": km2}, price_of(device, prices))),
             f"{row['device']}: {row['source']}",
         ]
 
@@ -166,17 +174,17 @@ def machine(result: Result) -> str:
 
 def arithmetic(measured: Sequence[tuple[str, Result]], prices: Sequence[Result]) -> str:
     """Return the way from a speed to a cost, for the first row of each device."""
-    lines = ["Cost of 1 000 km2 = $ an hour / 3 600 s / (km2/s) x 1 000, whole images without overlap, encoder alone:"]
+    lines = [
+        "Cost of 1 000 km2 = $ an hour / 3 600 s / (km2/s of a card, or of a busy core) x 1 000; the encoder alone, "
+        "windows without overlap:"
+    ]
     for name, one in measured:
         price, row = price_of(one["device"], prices), best(one["rows"]["encoder"])[0]
         if price is not None:
-            units = one["device"].get("threads", 1) if price["per"] == "thread" else 1
-            times = f" x {units} threads" if units > 1 else ""
-            cost = dollars(row["km2_per_s"], one["device"], price)
-            lines.append(
-                f"- {name}, {row['case']}, {row['precision']}: {price['dollars_an_hour']}{times} / 3 600 / "
-                f"{row['km2_per_s']:.4g} x 1 000 = ${number(cost)}"
-            )
+            rate = f"{_rate(row, price):.4g} km2/s and {price['per']}"
+            of = f"{name}, {row['case']}, {row['precision']}"
+            cost = number(dollars(row, price))
+            lines.append(f"- {of}: {price['dollars_an_hour']} / 3 600 / {rate} x 1 000 = ${cost}")
     return "\n".join(lines)
 
 

@@ -119,7 +119,11 @@ class Case:
     @property
     def stated(self) -> str:
         """Size of the input, for tables."""
-        of_series = f", {self.frames} dates, patch {self.patch} m" if self.frames else f", patch {PATCH} px"
+        of_series = (
+            f", {self.frames} date{'s' * (self.frames > 1)}, patch {self.patch} m"
+            if self.frames
+            else f", patch {PATCH} px"
+        )
         return f"{self.side} px{of_series}"
 
     def model(self, *, written_out: bool = False) -> torch.nn.Module:

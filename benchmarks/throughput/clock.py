@@ -78,9 +78,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of a call: the median and the extremes over repeats; the largest memory on a GPU in GiB."""
+    """Seconds of a call: the median and the extremes over repeats, and the median of the processor's on a CPU.
+
+    The processor's time counts all threads, but not the time when others had the cores. The largest memory on a GPU is
+    in GiB.
+    """
 
     median: float
+    core: float | None
     shortest: float
     longest: float
     repeats: int
@@ -94,10 +99,14 @@ def measured(run: Callable[[], object], device: str, repeats: int = REPEATS) -> 
     if repeats > 1:
         run()
     found: list[float] = []
+    cores: list[float] = []
     while len(found) < repeats and (sum(found) < ENOUGH or len(found) < min(3, repeats)):
-        found.append(_on_gpu(run) if device == "cuda" else _on_cpu(run))
+        wall, core = (_on_gpu(run), 0.0) if device == "cuda" else _on_cpu(run)
+        found.append(wall)
+        cores.append(core)
     peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
-    return Measured(statistics.median(found), min(found), max(found), len(found), peak)
+    core_s = None if device == "cuda" else statistics.median(cores)
+    return Measured(statistics.median(found), core_s, min(found), max(found), len(found), peak)
 
 
 def _on_gpu(run: Callable[[], object]) -> float:
@@ -109,10 +118,10 @@ def _on_gpu(run: Callable[[], object]) -> float:
     return float(start.elapsed_time(end)) / 1000
 
 
-def _on_cpu(run: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def _on_cpu(run: Callable[[], object]) -> tuple[float, float]:
+    wall, core = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - wall, time.process_time() - core
 
 
 def moved(batch: dict[str, torch.Tensor], device: str) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def _row(
         "batch": size,
         "windows_per_s": rate,
         "km2_per_s": rate * case.km2,
+        "windows_per_core_s": size / took.core if took.core else None,
         "shortest_s": took.shortest,
         "longest_s": took.longest,
         "repeats": took.repeats,

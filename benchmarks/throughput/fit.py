@@ -43,6 +43,7 @@ def _row(case: Case, size: int, precision: Precision, trained: str, device: str,
         "batch": size,
         "s_per_step": took.median,
         "windows_per_s": size / took.median,
+        "windows_per_core_s": size / took.core if took.core else None,
         "peak_gib": took.peak_gib,
     }
 

@@ -12,7 +12,7 @@ GPU = {"name": "NVIDIA H100 80GB", "kind": "cuda", "torch": "2.11", "stated_bf16
 CPU = {"name": "Some CPU", "kind": "cpu", "torch": "2.15", "threads": 2, "features": ["avx2"]}
 PRICES = [
     {"device": "H100", "dollars_an_hour": 3.6, "per": "card", "what": "a card", "source": "s"},
-    {"device": "", "kind": "cpu", "dollars_an_hour": 0.36, "per": "thread", "what": "a core", "source": "s"},
+    {"device": "", "kind": "cpu", "dollars_an_hour": 0.36, "per": "core", "what": "a core", "source": "s"},
 ]
 
 
@@ -42,17 +42,19 @@ def test_the_readme_is_what_the_results_give(root: Path) -> None:
 
 
 def test_costs_follow_from_the_speed_and_the_price(folder: Path) -> None:
-    """$3.6 an hour are $0.001 a second: 1 000 km2 at 100 km2/s take 10 s, $0.01. Of a CPU, all its threads count."""
+    """$3.6 an hour are $0.001 a second: 1 000 km2 at 100 km2/s take 10 s, $0.01. Of a CPU, busy cores count."""
     import table
 
     (folder / "card.json").write_text(json.dumps(result(GPU, row())))
-    (folder / "cores.json").write_text(json.dumps(result(CPU, row(precision="float32", km2_per_s=1.0))))
+    slow = row(precision="float32", windows_per_s=2.0, windows_per_core_s=1.0, km2_per_s=2.0)
+    (folder / "cores.json").write_text(json.dumps(result(CPU, slow)))
     text = table.throughput(folder)
-    assert "| THOR tiny, 100 px, patch 8 px | tf32, eager | 8 | 100 | 100 | 10 | 1% | 0.01 | card |" in text
+    assert "| THOR tiny, 100 px, patch 8 px | tf32, eager | 8 | 100 | - | 100 | 10 | 1% | 0.01 | card |" in text
     assert (
-        "| THOR tiny, 100 px, patch 8 px | float32, eager | 8 | 100 | 1 | 10 | 50% of measured | 0.2 | cores |" in text
+        "| THOR tiny, 100 px, patch 8 px | float32, eager | 8 | 2 | 1 | 2 | 10 | 50% of measured | 0.1 | cores |"
+        in text
     )
-    assert "- cores, THOR tiny, float32: 0.36 x 2 threads / 3 600 / 1 x 1 000 = $0.2" in text
+    assert "- cores, THOR tiny, float32: 0.36 / 3 600 / 1 km2/s and core x 1 000 = $0.1" in text
 
 
 def test_a_run_that_only_shows_that_it_runs_is_no_result(folder: Path) -> None:
