@@ -222,9 +222,8 @@ def export_encoder(
     kind, path, weights = find_format(form), Path(out), weights or Weights()
     _check_target(path, kind, overwrite=overwrite)
     preset = find_preset(encoder)
-    recipe, facts, inputs = planned(preset, encoder, asked)
-    deployed = _built(preset, encoder, recipe, inputs, asked, weights)
-    metadata = _metadata(preset, encoder, facts, deployed, asked, weights)
+    deployed = deployed_encoder(encoder, asked, weights)
+    metadata = _metadata(preset, encoder, deployed, asked, weights)
     program = deployed.traced()
     parts = kind.write(deployed, program, json.dumps(metadata))
     difference = _difference(deployed, kind, parts)
@@ -232,10 +231,24 @@ def export_encoder(
     return Deployed(path, metadata, difference)
 
 
-def planned(
-    preset: Preset, encoder: str, asked: Asked
-) -> tuple[Recipe, dict[str, ImageFacts], tuple[DeployedInput, ...]]:
-    """Return how the encoder is built, what it is told of the images, and the inputs of the file."""
+def deployed_encoder(encoder: str, asked: Asked, weights: Weights) -> DeployedEncoder:
+    """Return an encoder as the function of tensors that becomes a file; arguments and errors as `export_encoder`."""
+    preset = find_preset(encoder)
+    recipe, inputs = planned(preset, encoder, asked)
+    # Random weights, where they are asked for, are the same whenever they are made.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = preset.build(encoder, {**recipe.arguments, **weights.arguments}, asked.layers)
+    extractor = FeatureExtractor(backbone, {}, asked.layers, asked.group_merge)
+    extractor.requires_grad_(requires_grad=False).eval()
+    deployed = DeployedEncoder(
+        extractor, inputs, normalised=asked.normalised, output=asked.output, pooling=asked.pooling
+    )
+    return deployed.eval()
+
+
+def planned(preset: Preset, encoder: str, asked: Asked) -> tuple[Recipe, tuple[DeployedInput, ...]]:
+    """Return how the encoder is built, and the inputs of the file; arguments and errors as `export_encoder`."""
     kinds = preset.images(encoder)
     bands = bands_by_sensor(encoder, kinds, asked.sensors, asked.bands)
     if not bands:
@@ -254,7 +267,7 @@ def planned(
         raise ValueError(msg)
     frames = frames_of(facts, kinds, asked.frames)
     inputs = tuple(_input(name, fact, recipe, asked, sides[name], frames.get(name)) for name, fact in facts.items())
-    return recipe, facts, inputs
+    return recipe, inputs
 
 
 def _check_by_sensor(asked: Asked, bands: Mapping[str, object]) -> None:
@@ -282,36 +295,16 @@ def _input(name: str, fact: ImageFacts, recipe: Recipe, asked: Asked, side: int,
     )
 
 
-def _built(
-    preset: Preset,
-    encoder: str,
-    recipe: Recipe,
-    inputs: Sequence[DeployedInput],
-    asked: Asked,
-    weights: Weights,
-) -> DeployedEncoder:
-    # Random weights, where they are asked for, are the same whenever they are made.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        backbone = preset.build(encoder, {**recipe.arguments, **weights.arguments}, asked.layers)
-    extractor = FeatureExtractor(backbone, {}, asked.layers, asked.group_merge)
-    extractor.requires_grad_(requires_grad=False).eval()
-    deployed = DeployedEncoder(
-        extractor, inputs, normalised=asked.normalised, output=asked.output, pooling=asked.pooling
-    )
-    return deployed.eval()
-
-
 def _metadata(
     preset: Preset,
     encoder: str,
-    facts: Mapping[str, ImageFacts],
     deployed: DeployedEncoder,
     asked: Asked,
     weights: Weights,
 ) -> dict[str, Any]:
     card = preset.card(encoder)
-    ground = asked.side * next(iter(facts.values())).pixel_size
+    facts = {image.name: ImageFacts(image.sensor, image.bands, image.pixel_size) for image in deployed.images}
+    ground = asked.side * deployed.images[0].pixel_size
     outputs = deployed.compute(deployed.example(1, seed=1))
     return {
         "form": FORM,

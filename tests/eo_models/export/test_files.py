@@ -143,7 +143,7 @@ def test_anysat_base_with_golden_weights_at_two_shapes(
 @pytest.mark.parametrize("bands", [("BLUE", "RED", "SWIR_1", "B01"), ("VV", "VH"), BOTH.bands])
 def test_thor_with_golden_weights(encoder: str, bands: tuple[str, ...], shared: Path, tmp_path: Path) -> None:
     ckpt = golden_checkpoint(encoder, shared, tmp_path)
-    asked = replace(BOTH, side=288, bands=bands, layers=(-1,))
+    asked = replace(BOTH, side=96, bands=bands, layers=(-1,))
     deployed = export_encoder(encoder, tmp_path / "a.onnx", asked, weights=Weights(ckpt=str(ckpt)))
     assert deployed.difference < 1e-4
     assert deployed.metadata["weights"]["source"] == f"file {ckpt.name}"

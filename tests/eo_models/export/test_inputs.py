@@ -16,7 +16,7 @@ L2A = "sentinel2_l2a"
 
 
 def plan(encoder: str, **asked: Any) -> dict[str, DeployedInput]:
-    _, _, inputs = planned(find_preset(encoder), encoder, Asked(**asked))
+    _, inputs = planned(find_preset(encoder), encoder, Asked(**asked))
     return {one.name: one for one in inputs}
 
 
