@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,8 +53,8 @@ def test_losses_say_that_all_ways_are_the_same_training(root: Path, shared: Path
     out = tmp_path / "out.json"
     command = [sys.executable, str(root / "benchmarks/training.py"), str(shared / "data"), "--out", str(out)]
     command += ["--only", "thor tiny full", "--batch", "2", "--crop", "96", "--steps", "1"]
-    own = {"PYTHONPATH": str(root), "HOME": str(root)}
-    subprocess.run(command, check=True, capture_output=True, cwd=root, env=own)  # noqa: S603
+    place = os.environ | {"PYTHONPATH": str(root)}
+    subprocess.run(command, check=True, capture_output=True, cwd=root, env=place)  # noqa: S603
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     plain = rows["thor tiny full"]
     for name, row in rows.items():
