@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.model.positions import N_BUCKETS
-from eo_models.weights.plain import has_plain_weight
+from eo_models.precision.plain import has_plain_weight
 
 AttentionBackend = Literal["sdpa", "math"]
 BACKENDS: tuple[AttentionBackend, ...] = get_args(AttentionBackend)

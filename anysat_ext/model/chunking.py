@@ -41,6 +41,13 @@ def rows_per_chunk(budget: int | None, bytes_per_row: int, device: torch.device)
     return max(1, budget // bytes_per_row)
 
 
+def bytes_per_value(like: torch.Tensor) -> int:
+    """Bytes of a value that a layer makes of ``like``: autocast lets layers compute in half as many."""
+    if torch.is_autocast_enabled(like.device.type):
+        return min(like.element_size(), torch.get_autocast_dtype(like.device.type).itemsize)
+    return like.element_size()
+
+
 def even_slices(n_rows: int, limit: int | None) -> list[slice]:
     """Cut rows into slices of at most ``limit`` rows and nearly equal size; a short rest would run slowly."""
     if limit is None or n_rows <= limit:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anysat_ext.model.chunking import even_slices, in_chunks, rows_per_chunk
+from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.temporal import SeriesProjector
@@ -82,7 +82,7 @@ class ImageProjector(nn.Module):
         blocks = pixels.reshape(batch, bands, n, s, g, k, n, s, g, k).permute(0, 2, 6, 3, 7, 4, 8, 1, 5, 9)
         rows = blocks.reshape(batch * n * n * r * r, bands * k * k)
         dim = self.patch_embed.weight.shape[0]
-        limit = rows_per_chunk(budget, 4 * dim * rows.element_size(), rows.device)
+        limit = rows_per_chunk(budget, 4 * dim * bytes_per_value(rows), rows.device)
         tokens = in_chunks(lambda part: call(self._embed, rows[part]), even_slices(rows.shape[0], limit))
         return tokens.view(batch * n * n, r * r, dim)
 

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anysat_ext.model.chunking import in_chunks, rows_per_chunk, sample_slices
+from anysat_ext.model.chunking import bytes_per_value, in_chunks, rows_per_chunk, sample_slices
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.positions import encode_dates
+from eo_models.precision.plain import has_plain_weight
 from eo_models.recompute import Call
-from eo_models.weights.plain import has_plain_weight
 
 N_HEADS = 16
 KEY_DIM = 8
@@ -238,5 +238,5 @@ class SeriesProjector(nn.Module):
             return call(self.patch_embed, pixels_of, encoding[samples], valid, rate)
 
         widest = self.patch_embed.widest
-        limit = rows_per_chunk(budget, 2 * widest * length * rows.element_size(), rows.device)
+        limit = rows_per_chunk(budget, 2 * widest * length * bytes_per_value(rows), rows.device)
         return in_chunks(encode, sample_slices(batch, per_sample, limit)).view(batch * n * n, r * r, dim)

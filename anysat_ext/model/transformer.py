@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.model.attention import AttentionBackend, BlockAttention, RelativePositions, attend, split_heads
-from anysat_ext.model.chunking import even_slices, in_chunks, rows_per_chunk
+from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.grid import TileLayout
 from anysat_ext.model.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
 from eo_models.layout_cache import LayoutCache
@@ -35,10 +35,22 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map tokens ``(..., D)`` to tokens ``(..., D)``."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+    def add_to(self, tokens: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+        """Return the sum of tokens ``(..., D)`` and what they become here behind a norm.
+
+        Without gradients a chunk is normalised, mapped and added while it is in the cache of the CPU, in place:
+        ``tokens`` must belong to nobody else.
+        """
         rows = tokens.flatten(0, -2)
-        limit = rows_per_chunk(self.budget, 2 * self.fc1.out_features * rows.element_size(), rows.device)
+        limit = rows_per_chunk(self.budget, 2 * self.fc1.out_features * bytes_per_value(rows), rows.device)
         slices = even_slices(rows.shape[0], limit)
-        return in_chunks(lambda part: self.fc2(F.gelu(self.fc1(rows[part]))), slices).view_as(tokens)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return tokens + in_chunks(lambda part: self(norm(rows[part])), slices).view_as(tokens)
+        for part in slices:
+            rows[part] += self(norm(rows[part]))
+        return rows.view_as(tokens)
 
 
 class Block(nn.Module):
@@ -54,12 +66,12 @@ class Block(nn.Module):
     def forward(self, tokens: torch.Tensor, buckets: torch.Tensor | None = None) -> torch.Tensor:
         """Map tokens ``(B, L, D)`` to tokens ``(B, L, D)``."""
         tokens = tokens + self.attn(self.norm1(tokens), buckets)
-        return tokens + self.mlp(self.norm2(tokens))
+        return self.mlp.add_to(tokens, self.norm2)
 
     def first_row(self, tokens: torch.Tensor) -> torch.Tensor:
         """Row 0 of `forward`, ``(B, 1, D)``."""
         first = tokens[:, :1] + self.attn.first_row(self.norm1(tokens))
-        return first + self.mlp(self.norm2(first))
+        return self.mlp.add_to(first, self.norm2)
 
 
 class SpatialEncoder(nn.Module):
@@ -107,7 +119,7 @@ class SpatialEncoder(nn.Module):
         n, length, dim = tokens.shape
         positions, buckets = self._table(round(length**0.5), step, tokens)
         heads = 1 if self.backend == "sdpa" else dim // 64
-        per_patch = (length + 1) * (2 * MLP_RATIO * dim + 2 * heads * (length + 1)) * tokens.element_size()
+        per_patch = (length + 1) * (2 * MLP_RATIO * dim + 2 * heads * (length + 1)) * bytes_per_value(tokens)
         slices = even_slices(n, rows_per_chunk(self.budget, per_patch, tokens.device))
         cls_token = self.cls_token.to(tokens.dtype)
 
@@ -255,4 +267,4 @@ class MergingBlock(nn.Module):
         """Map the tokens of all modalities to ``(B, 1 + N, D)``, or to the class row ``(B, 1, D)`` alone."""
         tokens = self.norm1(tokens)
         merged = self.attn.first_row(tokens) if class_only else self.attn(tokens, layout, positions)
-        return merged + self.mlp(self.norm2(merged))
+        return self.mlp.add_to(merged.to(tokens.dtype), self.norm2)
