@@ -85,7 +85,7 @@ def test_what_blocks_add_to_stays_float32_in_bf16(name: str, golden: Any, filled
 def test_chunks_change_reduced_numbers_by_less_than_their_error(
     numbers: Numbers, most: float, golden: Any, series: Any
 ) -> None:
-    # Measured: 0 and 1.6e-2. A difference of 1e-7 that turns one rounding to 8 bits grows to their noise in layers.
+    # Measured: 0 and 1.6e-2. A difference of 1e-7 that turns one rounding to 8 bits grows to their noise.
     data, found = series("s2", frames=4), []
     for budget in (None, 200_000):
         encoder = AnySat("tiny", ["s2"], memory_budget=budget).eval()

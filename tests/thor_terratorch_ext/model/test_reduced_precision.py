@@ -12,9 +12,9 @@ import torch
 
 from eo_models.precision.numbers import Arithmetic, Numbers
 
-#: Relative L2 distance from float64, least and most, after the first and the last block of golden cases. Measured:
-#: 8e-7..1e-6 and 1e-6..4e-6; 9e-3..1e-2 and 1e-2..3.3e-2; 2e-2..3e-2 and 3.6e-2..9e-2. The golden weights are random,
-#: and blocks with them enlarge any difference, also that of float32.
+#: Relative L2 distance from float64, at least and at most, after the first and the last block of golden cases.
+#: Measured: 8e-7..1e-6 and 1e-6..4e-6; 9e-3..1e-2 and 1e-2..3.3e-2; 2e-2..3e-2 and 3.6e-2..9e-2. The golden weights are
+#: random, and blocks with them enlarge any difference, also that of float32.
 BOUNDS: Mapping[Numbers, tuple[float, float, float]] = MappingProxyType(
     {"32-true": (0.0, 3e-6, 1e-5), "bf16": (1e-3, 1.2e-2, 4e-2), "int8": (5e-3, 4e-2, 1e-1)}
 )
