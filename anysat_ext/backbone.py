@@ -78,7 +78,7 @@ class AnySatBackbone(FreezableBackbone):
         Take batches in which some of the modalities are missing; features come from the others.
     gradient_checkpointing : bool
         While training, keep only the input of each block and of each chunk of pixels, and compute the rest again in the
-        backward pass: much less memory for about a third more time; the gradients are the same.
+        backward pass: much less memory for one more forward pass in time; the gradients are the same.
     reduce_scale, attention, memory_budget
         See `anysat_ext.model.encoder.AnySat`.
 

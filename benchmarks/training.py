@@ -228,7 +228,7 @@ def publish(config: dict[str, Any], root: Path, ours: dict[str, Any]) -> None:
             "batch_size": ours["batch_size"],
             "num_workers": 0,
             "dataset_bands": every,
-            "output_bands": arguments["backbone_model_bands"],
+            "output_bands": list(arguments["backbone_model_bands"]),  # one list in two places becomes an alias in YAML
             "rgb_indices": [2, 1, 0],
             "img_grep": "*_S2Hand.tif",
             "label_grep": "*_LabelHand.tif",

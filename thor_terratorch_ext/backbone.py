@@ -76,7 +76,7 @@ class ThorBackbone(FreezableBackbone):
         See `thor_terratorch_ext.model.attention`.
     gradient_checkpointing : bool
         While training, keep only the input of each block, and compute the block again in the backward pass: much less
-        memory for about a third more time; the gradients are the same.
+        memory for one more forward pass in time; the gradients are the same.
 
     Attributes
     ----------

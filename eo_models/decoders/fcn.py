@@ -84,23 +84,18 @@ class _Step(nn.ModuleDict):
         if pays(double, mix) and not torch.compiler.is_compiling():
             image = upsampled(image, double, mix)
         else:
-            parts = cast("Sequence[torch.Tensor]", (double.weight, double.bias, mix.weight, mix.bias))
-            image = _one_by_one(image, *(part.to(image.dtype) for part in parts))
+            image = _one_by_one(image, double, mix)
         rows = image.permute(0, 2, 3, 1)
         weight, bias = norm.weight.to(rows.dtype), norm.bias.to(rows.dtype)
         return F.gelu(F.layer_norm(rows, norm.normalized_shape, weight, bias, norm.eps)).permute(0, 3, 1, 2)
 
 
-def _one_by_one(
-    image: torch.Tensor,
-    double: torch.Tensor,
-    double_bias: torch.Tensor,
-    mix: torch.Tensor,
-    mix_bias: torch.Tensor,
-) -> torch.Tensor:
-    last = torch.channels_last
-    image = F.conv_transpose2d(image, double.contiguous(memory_format=last), double_bias, stride=2)
-    return F.conv2d(image, mix.contiguous(memory_format=last), mix_bias, padding=1)
+def _one_by_one(image: torch.Tensor, double: nn.ConvTranspose2d, mix: nn.Conv2d) -> torch.Tensor:
+    def of(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, bias = cast("torch.Tensor", layer.weight), cast("torch.Tensor", layer.bias)
+        return weight.to(image.dtype, memory_format=torch.channels_last), bias.to(image.dtype)
+
+    return F.conv2d(F.conv_transpose2d(image, *of(double), stride=2), *of(mix), padding=1)
 
 
 def register() -> None:

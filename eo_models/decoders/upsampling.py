@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-#: Of a map with at least two rows: the first one, those between, the last one. Columns likewise; without the middle.
-_LINES: tuple[Any, ...] = (0, slice(1, -1), -1)
-_PLACES = tuple(product(enumerate(_LINES), repeat=2))
-_EDGES = tuple(place for i, place in enumerate(_PLACES) if i != len(_PLACES) // 2)
+#: Of a map with at least two rows: the first one, those between, the last one. Columns likewise.
+_PARTS: tuple[int | slice, ...] = (0, slice(1, -1), -1)
+#: Edges and corners, as places in a table of 3 x 3.
+_EDGES = tuple((i, j) for i, j in product(range(3), repeat=2) if (i, j) != (1, 1))
 
 
 def pays(double: nn.ConvTranspose2d, mix: nn.Conv2d) -> bool:
@@ -96,8 +96,8 @@ class _Upsample(torch.autograd.Function):
         result = windows.new_empty(batch, 2 * height, 2 * width, channels)
         for a, b in product((0, 1), repeat=2):
             result[:, a::2, b::2] = places[:, a : a + height, b : b + width, a, b]
-        for (i, rows), (j, columns) in _EDGES:
-            result[:, rows, columns] += at_edges[i, j]
+        for i, j in _EDGES:
+            result[:, _PARTS[i], _PARTS[j]] += at_edges[i, j]
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -120,6 +120,6 @@ class _Upsample(torch.autograd.Function):
         at_edges = None
         if ctx.needs_input_grad[3]:
             at_edges = pixels.new_zeros(3, 3, channels)
-            for (i, rows), (j, columns) in _EDGES:
-                at_edges[i, j] = pixels[:, rows, columns].reshape(-1, channels).sum(dim=0)
+            for i, j in _EDGES:
+                at_edges[i, j] = pixels[:, _PARTS[i], _PARTS[j]].reshape(-1, channels).sum(dim=0)
         return of_image, of_kernels, of_bias, at_edges
