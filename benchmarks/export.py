@@ -44,16 +44,17 @@ HERE = Path(__file__).resolve().parent
 KINDS = ("ours", "stock", "peer")
 PEER_PYTHON = HERE.parent / "tests" / "parity" / ".venv" / "bin" / "python"
 SIDE = 288
-ASKED = ("size", "chips", "side", "batch", "workers", "matmul", "precision")
+ASKED = ("size", "chips", "side", "batch", "workers", "matmul", "precision", "threads")
 
 
-def environment() -> dict[str, str]:
+def environment(threads: int | None) -> dict[str, str]:
     """Return what processes are started with: our code, and the peer's word for random weights."""
     paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "RS_EMBED_THOR_PRETRAINED": "0"}
+    own = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    return {**os.environ, **own, "PYTHONPATH": os.pathsep.join(paths), "RS_EMBED_THOR_PRETRAINED": "0"}
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], threads: int | None) -> str:
     """Return what a process prints.
 
     Raises
@@ -61,31 +62,33 @@ def run(command: list[str]) -> str:
     RuntimeError
         If it fails, with the end of what it says.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(threads))  # noqa: S603
     if done.returncode != 0:
         msg = f"{' '.join(command[:3])} ended with {done.returncode}:\n{done.stderr[-3000:]}"
         raise RuntimeError(msg)
     return done.stdout
 
 
-def export_once(kind: str, asked: Asked, peer_python: Path) -> dict[str, Any]:
+def export_once(kind: str, asked: Asked, peer_python: Path, threads: int | None) -> dict[str, Any]:
     """Return what one export took."""
     script = "peer_run.py" if kind == "peer" else "lightning_run.py"
     python = str(peer_python) if kind == "peer" else sys.executable
     with tempfile.TemporaryDirectory() as folder:
         text = replace(asked, out=str(Path(folder) / "out")).text
-        printed = run([python, str(HERE / "export_runs" / script), kind, text])
+        printed = run([python, str(HERE / "export_runs" / script), kind, text], threads)
     lines = [line for line in printed.splitlines() if line.startswith("{")]
     found: dict[str, Any] = json.loads(lines[-1])
     return {"kind": kind, **found, "items_per_s": found["items"] / found["seconds"]}
 
 
-def rounds(asked: Asked, kinds: list[str], count: int, peer_python: Path) -> Iterator[dict[str, Any]]:
+def rounds(
+    asked: Asked, kinds: list[str], count: int, peer_python: Path, threads: int | None
+) -> Iterator[dict[str, Any]]:
     """Yield each export of each round; the order of kinds turns from round to round."""
     for number in range(count):
         turned = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
         for kind in turned:
-            yield {"output": asked.output, "round": number, **export_once(kind, asked, peer_python)}
+            yield {"output": asked.output, "round": number, **export_once(kind, asked, peer_python, threads)}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -94,10 +97,12 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for output in dict.fromkeys(row["output"] for row in rows):
         of_output = [row for row in rows if row["output"] == output]
         ours = {row["round"]: row["items_per_s"] for row in of_output if row["kind"] == "ours"}
+        spent = {row["round"]: row["core_s"] / row["items"] for row in of_output if row["kind"] == "ours"}
         for kind in dict.fromkeys(row["kind"] for row in of_output):
             own = [row for row in of_output if row["kind"] == kind]
             rates = [row["items_per_s"] for row in own]
             shares = [row["encoder_s"] / row["seconds"] for row in own if row["encoder_s"] is not None]
+            by_cores = [row["core_s"] / row["items"] / spent[row["round"]] for row in own if row["round"] in spent]
             ratios = [ours[row["round"]] / row["items_per_s"] for row in own if row["round"] in ours]
             found.append(
                 {
@@ -108,6 +113,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "quickest": max(rates),
                     "encoder": statistics.median(shares) if shares else None,
                     "ours_is": statistics.median(ratios) if ratios else None,
+                    "ours_is_by_cores": statistics.median(by_cores) if by_cores else None,
                     "peak_mib": max(row["peak_mib"] for row in own),
                     "written_mb": statistics.median(row["written_mb"] for row in own),
                     "runs": len(own),
@@ -116,7 +122,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def starts(asked: Asked, count: int) -> list[dict[str, Any]]:
+def starts(asked: Asked, count: int, threads: int | None) -> list[dict[str, Any]]:
     """Return the seconds from the start of a process to its first embedding; the first is not counted.
 
     Byte code and the cache of files are warm then, as they are for a user who has done it before.
@@ -124,10 +130,10 @@ def starts(asked: Asked, count: int) -> list[dict[str, Any]]:
     chip, found = str(asked.files[0]), []
     for number in range(count + 1):
         begun = time.time()
-        printed = run([sys.executable, str(HERE / "export_runs" / "first_batch.py"), chip, asked.size])
+        printed = run([sys.executable, str(HERE / "export_runs" / "first_batch.py"), chip, asked.size], threads)
         told = json.loads(printed.splitlines()[-1])
         one = {"way": "embed", "import_s": told["imported"] - begun, "first_s": told["first"] - begun}
-        two = {"way": "terratorch predict", "import_s": None, "first_s": _start_of_predict(asked)}
+        two = {"way": "terratorch predict", "import_s": None, "first_s": _start_of_predict(asked, threads)}
         found += [one, two] if number else []
     return found
 
@@ -144,13 +150,13 @@ def start_summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _start_of_predict(asked: Asked) -> float:
+def _start_of_predict(asked: Asked, threads: int | None) -> float:
     with tempfile.TemporaryDirectory() as folder:
         told, config = Path(folder) / "told.json", Path(folder) / "config.yaml"
         own = replace(asked, out=str(Path(folder) / "out"))
         config.write_text(yaml.safe_dump(predict_config(own, told)), encoding="utf-8")
         begun = time.time()
-        run([sys.executable, "-m", "terratorch", "predict", "--config", str(config)])
+        run([sys.executable, "-m", "terratorch", "predict", "--config", str(config)], threads)
         first: float = json.loads(told.read_text(encoding="utf-8"))["first"]
     return first - begun
 
@@ -177,6 +183,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="of each process; by default those of PyTorch")
     parser.add_argument("--matmul", default="highest", choices=("highest", "high", "medium"), help="of ours and stock")
     parser.add_argument(
         "--precision", default="default", help="of our task, such as auto or bf16; default: as it comes"
@@ -205,7 +212,7 @@ def main() -> None:
         "device": device_facts("cpu"),
         "asked": {
             key: str(getattr(options, key))
-            for key in ("size", "chips", "side", "batch", "workers", "matmul", "precision")
+            for key in ("size", "chips", "side", "batch", "workers", "matmul", "precision", "threads")
         },
         "left_out": left_out,
     }
@@ -216,11 +223,11 @@ def main() -> None:
         )
         rows: list[dict[str, Any]] = []
         for output in options.outputs.split(","):
-            for row in rounds(replace(asked, output=output), kinds, options.runs, options.peer_python):
+            for row in rounds(replace(asked, output=output), kinds, options.runs, options.peer_python, options.threads):
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
         found |= {"rows": rows, "summary": summary(rows)}
-        found["start"] = [] if options.no_start else starts(asked, options.runs)
+        found["start"] = [] if options.no_start else starts(asked, options.runs, options.threads)
         found["start_summary"] = start_summary(found["start"])
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -27,6 +27,8 @@ BENCH_COLUMNS = (
     *("batch_size", "throughput_median", "throughput_min", "throughput_max", "pixels_per_sec", "macs_G"),
     *("peak_memory_mb", "pytorch_version", "cuda_version", "timestamp"),
 )
+#: Ratios of exports by the clock, and by the time that cores were busy.
+RATIOS = ("ours_is", "ours_is_by_cores")
 Result = dict[str, Any]
 
 
@@ -242,7 +244,7 @@ def golden(folder: Path) -> str:
 
 def exports(folder: Path) -> str:
     """Return the export table, and that of the start."""
-    head = ("THOR", "output", "by", "chips/s", "km2/s", "encoder's share", "ours is", "peak MiB", "from")
+    head = ("THOR", "output", "by", "chips/s", "km2/s", "encoder's share", "ours is", "by cores", "peak MiB", "from")
     rows, starts = [], []
     for name, one in results(folder, "benchmarks/export.py"):
         asked = one["asked"]
@@ -256,7 +258,7 @@ def exports(folder: Path) -> str:
                 f"{row['items_per_s']:.2f} ({row['slowest']:.2f}..{row['quickest']:.2f})",
                 number(row["items_per_s"] * km2),
                 "-" if row["encoder"] is None else f"{row['encoder']:.0%}",
-                "" if row["kind"] == "ours" or row["ours_is"] is None else f"{row['ours_is']:.2f}x",
+                *("" if row["kind"] == "ours" or not row[key] else f"{row[key]:.2f}x" for key in RATIOS),
                 str(row["peak_mib"]),
                 name,
             )

@@ -59,6 +59,12 @@ class Asked:
         return found[: self.count] if self.count else found
 
 
+def cores_busy() -> float:
+    """Return the processor's seconds of this process and of its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def answer(**facts: float | str | None) -> None:
     """Print what was measured, as the last line, with the largest memory of the process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

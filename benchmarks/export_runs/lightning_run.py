@@ -18,7 +18,7 @@ import anysat_ext  # noqa: F401
 import thor_terratorch_ext
 from eo_data.datamodules import ChipDataModule, ImageSource
 from eo_models.precision.callback import MatmulPrecision
-from export_runs.asked import Asked, answer
+from export_runs.asked import Asked, answer, cores_busy
 from export_runs.chips import BANDS
 from thor_terratorch_ext import ThorPreprocess
 
@@ -97,11 +97,11 @@ def exported(kind: str, asked: Asked) -> dict[str, float]:
     own = [] if kind == "ours" else [MatmulPrecision(asked.matmul)]  # type: ignore[arg-type]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(accelerator="cpu", callbacks=own, default_root_dir=f"{asked.out}_logs", **quiet)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), cores_busy()
     trainer.predict(task, datamodule=data, return_predictions=False)
-    seconds = time.perf_counter() - begun
+    took = {"seconds": time.perf_counter() - begun, "core_s": cores_busy() - used}
     written = sum(path.stat().st_size for path in Path(asked.out).rglob("*") if path.is_file())
-    return {"items": len(asked.files), "seconds": seconds, "encoder_s": clock.seconds, "written_mb": written / 1e6}
+    return {"items": len(asked.files), **took, "encoder_s": clock.seconds, "written_mb": written / 1e6}
 
 
 def main() -> None:

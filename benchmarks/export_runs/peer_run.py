@@ -15,7 +15,7 @@ import rasterio
 import torch
 from rs_embed import OutputSpec, UserData, get_embeddings_batch_from_data  # type: ignore[import-not-found]
 
-from export_runs.asked import Asked, answer
+from export_runs.asked import Asked, answer, cores_busy
 from export_runs.chips import NUMBERS
 
 
@@ -30,11 +30,11 @@ def main() -> None:
     output = OutputSpec.pooled() if asked.output == "pooled" else OutputSpec.grid()
     call = {"output": output, "device": "cpu", "variant": asked.size}
     get_embeddings_batch_from_data("thor", data[:1], **call)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), cores_busy()
     found = get_embeddings_batch_from_data("thor", data, **call)
-    seconds = time.perf_counter() - begun
+    took = {"seconds": time.perf_counter() - begun, "core_s": cores_busy() - used}
     shape = "x".join(map(str, np.asarray(found[0].data).shape))
-    answer(items=len(found), seconds=seconds, encoder_s=None, written_mb=0.0, shape=shape)
+    answer(items=len(found), **took, encoder_s=None, written_mb=0.0, shape=shape)
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ def test_ratios_are_medians_of_the_rounds_and_not_of_all_runs() -> None:
     rates = {"ours": [10.0, 1.0, 8.0], "stock": [5.0, 0.5, 2.0]}
     rows = [
         {"output": "grid", "round": number, "kind": kind, "items_per_s": rate, "seconds": 2.0, "written_mb": 1.0}
+        | {"items": 4, "core_s": 8.0 if kind == "ours" else 12.0}
         | {"encoder_s": 1.5 if kind == "ours" else None, "peak_mib": 100}
         for kind, own in rates.items()
         for number, rate in enumerate(own)
     ]
     ours, stock = summary(rows)
     assert (ours["items_per_s"], ours["encoder"], ours["ours_is"]) == (8.0, 0.75, 1.0)
+    assert (ours["ours_is_by_cores"], stock["ours_is_by_cores"]) == (1.0, 1.5)
     assert (stock["items_per_s"], stock["encoder"], stock["ours_is"]) == (2.0, None, 2.0)
 
 
