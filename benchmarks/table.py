@@ -51,8 +51,17 @@ def number(value: float | None) -> str:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
+    """Return a table.
+
+    Raises
+    ------
+    ValueError
+        If a row has not as many cells as the head: they would stand in the wrong columns.
+    """
     lines = [list(head), ["---"] * len(head), *map(list, rows)]
+    if wrong := [line for line in lines if len(line) != len(head)]:
+        msg = f"Expected {len(head)} cells ({', '.join(head)}), got {len(wrong[0])}: {' | '.join(wrong[0])}."
+        raise ValueError(msg)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -138,6 +147,7 @@ def throughput(folder: Path) -> str:
         "precision",
         "batch",
         "img/s",
+        "img / core s",
         "km2/s",
         "TFLOP/s",
         "of bf16 peak",
