@@ -24,6 +24,8 @@ from eo_models.precision.matmul import matmul_precision
 KEY = "eo_encoder"
 #: The newest operators that onnxruntime 1.20 runs on every platform.
 OPSET = 20
+#: Bytes of weights that fit into one file of protobuf, beside a graph.
+_LARGEST_ONNX = 2**31 - 2**26
 #: What a file is made of: names behind that of the file, and their content. The last one is written last.
 Parts = Mapping[str, bytes]
 #: Runs a file on arrays.
@@ -84,6 +86,9 @@ def find_format(name: str) -> Format:
 
 
 def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram, metadata: str) -> Parts:
+    if (size := sum(value.nbytes for value in encoder.state_dict().values())) >= _LARGEST_ONNX:
+        msg = f"The weights have {size / 2**30:.1f} GB, and one ONNX file holds 2 GB. Take torch_export."
+        raise ValueError(msg)
     converted = torch.onnx.export(
         program,
         dynamo=True,
@@ -102,11 +107,7 @@ def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram,
     entry.key, entry.value = KEY, metadata
     facts = json.loads(metadata)["software"]
     model.producer_name, model.producer_version = facts["name"], facts["version"]
-    try:
-        return {"": model.SerializeToString()}
-    except ValueError as error:
-        msg = f"ONNX files hold at most 2 GB ({error}). Take a smaller encoder, or torch_export."
-        raise ValueError(msg) from error
+    return {"": model.SerializeToString()}
 
 
 def _name_batch(model: Any) -> None:  # noqa: ANN401  (of a package that is an extra)

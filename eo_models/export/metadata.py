@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def _steps(image: DeployedInput) -> dict[str, Any]:
         "zero_missing": steps.zero_missing,
         "ratio": None if steps.ratio is None else [image.bands[band] for band in steps.ratio],
         "clip": None if steps.clip is None else list(steps.clip),
-        "normalisation": steps.normaliser.describe(),
+        "normalisation": plain(steps.normaliser.describe()),
     }
 
 
@@ -123,9 +124,12 @@ def software() -> dict[str, str]:
 
 
 def plain(value: object) -> Any:  # noqa: ANN401
-    """Return options as JSON holds them."""
+    """Return options as JSON holds them; of files only the name is told."""
     if isinstance(value, Mapping):
         return {str(key): plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [plain(own) for own in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, str | Path):
+        file = Path(value)
+        return file.name if file.is_file() else str(value)
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

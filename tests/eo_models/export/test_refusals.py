@@ -18,6 +18,7 @@ from deployed_files import BOTH
 import eo_models.export.call as under_test
 from eo_models.export import formats
 from eo_models.export.call import ParityError, Weights, export_encoder
+from eo_models.export.metadata import plain
 
 #: One block is enough for what is not about numbers.
 ASKED = replace(BOTH, bands=("BLUE",), layers=(0,), output="pooled")
@@ -125,6 +126,26 @@ def test_what_cannot_be_made_is_refused(changes: dict[str, Any], message: str, t
         export(tmp_path / name, **changes)
     with pytest.raises(ValueError, match="There is no encoder 'thor'"):
         export_encoder("thor", tmp_path / "a.pt2", ASKED, form="torch_export")
+
+
+def test_weights_that_no_onnx_file_holds_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setattr("eo_models.export.graph.DeployedEncoder.traced", lambda _: None)
+    monkeypatch.setattr(formats, "_LARGEST_ONNX", 2**20)
+    with pytest.raises(ValueError, match="and one ONNX file holds 2 GB. Take torch_export"):
+        export(tmp_path / "a.onnx", form="onnx")
+
+
+def test_of_files_among_the_options_only_the_name_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "statistics.json"
+    file.write_text("{}")
+    told = plain({"statistics": str(file), "means": {"m": (1, None)}, "normalization": "none", "other": file})
+    assert told == {
+        "statistics": "statistics.json",
+        "means": {"m": [1, None]},
+        "normalization": "none",
+        "other": "statistics.json",
+    }
 
 
 def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
