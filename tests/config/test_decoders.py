@@ -150,6 +150,7 @@ def test_every_decoder_of_terratorch_is_here(build: Any) -> None:
         "ASPPHead",  # the heads' base, see below
         "ASPPSegmentationHead",  # see below
         "SatMAEHead",  # reconstructs masked patches of SatMAE: its forward pass wants the order of the mask
+        "QuickFCNDecoder",  # ours, see tests/eo_models/decoders
         "SklearnDecoder",  # an estimator of scikit-learn for whole images: no gradients, and a task of its own
     }
     own = set(TERRATORCH_DECODER_REGISTRY)

@@ -149,7 +149,7 @@ def test_encoders_are_listed_and_described(run: Callable[..., tuple[int, str, st
         (("thor_v1_tiny", "--point", "9", "45", "160", "--source", ".", "--out", "o"), "add time="),
         (("thor_v1_tiny", "--point", "9", "45", "-1", "--time", "2022-06-01", "2022-07-01", "--out", "o"), "buffer_m"),
         (("thor_v1_tiny", "x.tif", "--device", "gpu0", "--out", "o"), "There is no"),
-        (("thor_v1_tiny", "x.tif", "--precision", "64", "--out", "o"), "precision must be one of 32-true"),
+        (("thor_v1_tiny", "x.tif", "--precision", "64", "--out", "o"), "precision must be one of auto, 32"),
         (("thor_v1_tiny", "x.tif", "--output", "vector", "--out", "o"), "invalid choice: 'vector'"),
     ],
 )
