@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers of checks that do not always run."""
     lines = {name: f"guards {', '.join(parts)}" for name, parts in guarded_checks.GUARDED.items()}
+    lines["process_precision"] = "about the precision that the process is set to"
     lines[guarded_checks.SLOW] = "only with CI_FULL=1"
     for name, meaning in lines.items():
         config.addinivalue_line("markers", f"{name}: {meaning}; see CONTRIBUTING.md")
@@ -73,11 +74,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(line)
 
 
-@pytest.fixture
-def float32() -> Iterator[None]:
-    """Compute in float32 outside of the encoders, too (traces, decoders, gradients): TerraTorch allows less."""
+@pytest.fixture(autouse=True)
+def float32(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute in float32 outside of the encoders, too (traces, decoders, gradients): TerraTorch's import allows less.
+
+    But tests marked ``process_precision``, which are about what the process is set to.
+    """
     from eo_models.precision.matmul import matmul_precision
 
+    if request.node.get_closest_marker("process_precision"):
+        yield
+        return
     with matmul_precision("highest"):
         yield
 

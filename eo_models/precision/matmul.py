@@ -73,6 +73,12 @@ class _ProcessSetting:
             else:
                 self._restore()
 
+    def renew(self) -> None:
+        """Set it again, as a library that was imported meanwhile may have changed it."""
+        with self.lock:
+            if self._wishes:
+                self._apply()
+
     def _apply(self) -> None:
         strictest = min((own[-1] for own in self._wishes.values()), key=LEVELS.index)
         _set(_level(strictest), strictest != "highest")
@@ -112,7 +118,11 @@ def unless_chosen() -> Iterator[None]:
 
     Without effect while `torch.export` or `torch.compile` trace: the setting is no part of a graph.
     """
-    if torch.compiler.is_compiling() or _chosen.get() is not None:
+    if torch.compiler.is_compiling():
+        yield
+        return
+    if _chosen.get() is not None:
+        _process.renew()
         yield
         return
     with matmul_precision("highest"):

@@ -13,8 +13,6 @@ from anysat_ext.model import chunking
 
 Data = dict[str, torch.Tensor]
 
-pytestmark = pytest.mark.usefixtures("float32")
-
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:

@@ -209,7 +209,6 @@ def test_pyramids_by_pooling_and_by_interpolation(build: Any) -> None:
         build("anysat_patch", UPERNET, ["four", MAXPOOL])(images("anysat_patch"))
 
 
-@pytest.mark.usefixtures("float32")
 def test_token_necks_make_the_maps_of_the_merging_backbone(build: Any) -> None:
     """THOR's own neck for any groups; TerraTorch's for a single group only, without a class token."""
     image, identity = images("thor"), {"decoder": "IdentityDecoder"}

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.process_precision
+
 
 @pytest.fixture(autouse=True)
 def _as_terratorch_leaves_it() -> Iterator[None]:

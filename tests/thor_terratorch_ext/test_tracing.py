@@ -16,8 +16,6 @@ S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "SWIR_1"]
 S1 = ["VV", "VH"]
 Features = list[torch.Tensor]
 
-pytestmark = pytest.mark.usefixtures("float32")
-
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:

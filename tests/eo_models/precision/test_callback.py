@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from eo_models.precision.callback import MatmulPrecision
 from eo_models.precision.matmul import FLOAT32_NOISE
 
+pytestmark = pytest.mark.process_precision
+
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:

@@ -19,6 +19,8 @@ from eo_models.precision.matmul import (
     unless_chosen,
 )
 
+pytestmark = pytest.mark.process_precision
+
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
@@ -53,6 +55,13 @@ def test_what_a_run_chose_is_not_overruled_by_the_encoder(wish: Matmul) -> None:
         with unless_chosen():
             assert torch.get_float32_matmul_precision() == chosen
     assert wish in (chosen, "highest")
+
+
+def test_a_library_that_is_imported_within_a_run_does_not_change_its_choice() -> None:
+    with matmul_precision("highest"):
+        torch.set_float32_matmul_precision("medium")  # as `import terratorch` does
+        with unless_chosen():
+            assert product_error() < FLOAT32_NOISE
 
 
 def test_the_inner_of_two_blocks_counts_and_then_the_outer_one_again() -> None:
