@@ -92,6 +92,7 @@ def test_a_file_that_computes_other_numbers_is_not_written(tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.process_precision
 def test_what_a_library_allows_the_process_changes_no_reference(tmp_path: Path) -> None:
     before = torch.get_float32_matmul_precision()
     try:
