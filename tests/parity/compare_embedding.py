@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from eo_models.precision.matmul import matmul_precision
+
 SEED = 20266
 S2 = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 S1 = ["VV", "VH"]
@@ -161,8 +163,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
-    for result in itertools.chain(compare_thor(rng, count), compare_anysat(rng)):
-        print(json.dumps(result), flush=True)  # noqa: T201
+    # Both sides in float32: TerraTorch's import lets the process's products be bfloat16 on CPUs with AMX.
+    with matmul_precision("highest"):
+        for result in itertools.chain(compare_thor(rng, count), compare_anysat(rng)):
+            print(json.dumps(result), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
