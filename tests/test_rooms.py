@@ -32,6 +32,7 @@ FLOORS = (
     ("eo_data.dataset.loading",),
     ("eo_data",),
     ("eo_models.weights", "eo_models.precision", "eo_models.decoders"),
+    ("eo_models.forward",),
     ("eo_models",),
     ("eo_models.multi", "eo_models.export"),
     ("thor_terratorch_ext.model", "anysat_ext.model"),
@@ -50,7 +51,7 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GENERIC = ("eo_core", "eo_data", "eo_models", "eo_embed", "eo_finetune")
 #: An encoder's core is PyTorch and tables: no host, no reader.
-CORE_MAY_IMPORT = ("eo_core", "eo_data.sensors", "eo_models.layout_cache", "eo_models.precision", "eo_models.recompute")
+CORE_MAY_IMPORT = ("eo_core", "eo_data.sensors", "eo_models.forward", "eo_models.precision")
 HOSTS_AND_READERS = (
     "terratorch",
     "torchgeo",

@@ -15,7 +15,7 @@ from eo_core.arguments import as_bool, as_ints, as_path, from_text, one_of
 from eo_data.sensors.tables import SENTINEL_SENSORS
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, Features, GroupMerge, SensorsByImage
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
 from eo_models.registry import registry_factory
 from eo_models.weights.checkpoints import LoadReport
 from thor_terratorch_ext.checkpoint import DEFAULT_PREFIX, load_checkpoint

@@ -23,9 +23,9 @@ from anysat_ext.model.modalities import MODALITIES, select_modalities
 from anysat_ext.model.positions import sincos_2d
 from anysat_ext.model.projectors import make_projector
 from anysat_ext.model.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
+from eo_models.forward.recompute import calls_of
 from eo_models.precision.matmul import unless_chosen
-from eo_models.recompute import calls_of
 
 Output = Literal["patch", "tile", "dense", "all"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)

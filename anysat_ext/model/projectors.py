@@ -12,7 +12,7 @@ from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, r
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.temporal import SeriesProjector
-from eo_models.recompute import Call
+from eo_models.forward.recompute import Call
 
 
 class Kernels(nn.Module):
@@ -63,7 +63,7 @@ class ImageProjector(nn.Module):
         budget : int or None
             Bytes for the intermediate results of one chunk of tokens.
         call : callable
-            Calls the embedding of a chunk, see `eo_models.recompute.calls_of`.
+            Calls the embedding of a chunk, see `eo_models.forward.recompute.calls_of`.
         dropout : bool
             Without effect.
 

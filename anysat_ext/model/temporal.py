@@ -19,8 +19,8 @@ from anysat_ext.model.chunking import bytes_per_value, in_chunks, rows_per_chunk
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.positions import encode_dates
+from eo_models.forward.recompute import Call
 from eo_models.precision.plain import has_plain_weight
-from eo_models.recompute import Call
 
 N_HEADS = 16
 KEY_DIM = 8
@@ -209,7 +209,7 @@ class SeriesProjector(nn.Module):
         budget : int or None
             Bytes for the intermediate results of one chunk of pixels.
         call : callable
-            Calls the encoder of a chunk, see `eo_models.recompute.calls_of`.
+            Calls the encoder of a chunk, see `eo_models.forward.recompute.calls_of`.
         dropout : bool
             Whether to drop out at the published rates.
 

@@ -13,8 +13,8 @@ from anysat_ext.model.attention import AttentionBackend, BlockAttention, Relativ
 from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.grid import TileLayout
 from anysat_ext.model.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
-from eo_models.layout_cache import LayoutCache
-from eo_models.recompute import Call
+from eo_models.forward.layout_cache import LayoutCache
+from eo_models.forward.recompute import Call
 
 MLP_RATIO = 4
 #: The spatial encoder keeps PyTorch's epsilon; the blocks of the tile are built with another one. Source: upstream.
@@ -107,7 +107,7 @@ class SpatialEncoder(nn.Module):
         step : float
             Ground size of a token in metres.
         call : callable
-            Calls a block, see `eo_models.recompute.calls_of`.
+            Calls a block, see `eo_models.forward.recompute.calls_of`.
         with_tokens : bool
             Whether the encoded tokens are wanted, too. Without them the last block computes its class row only.
 

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
 from eo_models.precision.hardware import has_amx
 from thor_terratorch_ext.model.alibi import alibi_bias
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
+from eo_models.forward.recompute import calls_of
 from eo_models.precision.matmul import unless_chosen
-from eo_models.recompute import calls_of
 from thor_terratorch_ext.model.alibi import alibi_slopes
 from thor_terratorch_ext.model.attention import Attend, AttentionBackend, Block, check_backend, make_attend
 from thor_terratorch_ext.model.channels import GROUPS

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
 from thor_terratorch_ext.model.channels import WEIGHT_NAMES, weight_name
 from thor_terratorch_ext.model.layout import GroupGrid
 

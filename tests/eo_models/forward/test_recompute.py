@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from eo_models.forward.recompute import calls_of
 from eo_models.precision.matmul import chosen_matmul, matmul_precision
-from eo_models.recompute import calls_of
 
 
 class Part(nn.Module):

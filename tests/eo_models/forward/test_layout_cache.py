@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from eo_models.layout_cache import LayoutCache
+from eo_models.forward.layout_cache import LayoutCache
 
 
 def test_a_value_is_made_once_per_key_and_version() -> None:
