@@ -267,4 +267,5 @@ class MergingBlock(nn.Module):
         """Map the tokens of all modalities to ``(B, 1 + N, D)``, or to the class row ``(B, 1, D)`` alone."""
         tokens = self.norm1(tokens)
         merged = self.attn.first_row(tokens) if class_only else self.attn(tokens, layout, positions)
-        return self.mlp.add_to(merged.to(tokens.dtype), self.norm2)
+        # A copy, as what the attention gave may be somebody else's, too: a forward hook's.
+        return self.mlp.add_to(merged.to(tokens.dtype, copy=True), self.norm2)
