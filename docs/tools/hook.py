@@ -1,0 +1,88 @@
+"""What MkDocs adds to the pages in this folder: pages made from the source, and files of the project that pages link to."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import errors
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Pages of the project that lie elsewhere, and their place on the site.
+ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "benchmarks/README.md": "benchmarks.md",
+        "CONTRIBUTING.md": "contributing.md",
+        "CHANGELOG.md": "changelog.md",
+        "datasets/sample/README.md": "sample.md",
+    }
+)
+#: Folder of the site for other files that pages link to.
+COPIES = "project"
+_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add pages from elsewhere, the errors, and copies of what pages link to."""
+    from mkdocs.structure.files import File  # noqa: PLC0415  (tests use this module without MkDocs)
+
+    pages = {own: (ROOT / path).read_text(encoding="utf-8") for path, own in ELSEWHERE.items()}
+    pages |= {f"reference/errors/{name}.md": errors.page_text(name) for name in errors.PAGES}
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    written = {file.src_uri: file.content_string for file in files.documentation_pages()}
+    for path in sorted({path for name, text in written.items() for path in links_out(text, source_of(name))}):
+        if path not in ELSEWHERE:
+            files.append(File.generated(config, f"{COPIES}/{path}", abs_src_path=str(ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Turn links that leave this folder into links to what `on_files` added."""
+    return with_links_of_the_site(markdown, page.file.src_uri)
+
+
+def source_of(uri: str) -> str:
+    """Return where a page of the site lies in the project."""
+    return {own: path for path, own in ELSEWHERE.items()}.get(uri, f"docs/{uri}")
+
+
+def links_out(text: str, source: str) -> Iterator[str]:
+    """Return the files outside of ``docs`` that a page links to, from the root of the project on."""
+    for target in _LINK.findall(_without_code(text)):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        if not path.startswith("docs/") and (ROOT / path).is_file():
+            yield path
+
+
+def with_links_of_the_site(text: str, uri: str) -> str:
+    """Return a page whose relative links lead to pages of the site."""
+    source = source_of(uri)
+
+    def moved(match: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        if path.startswith("docs/"):
+            target = path.removeprefix("docs/")
+        elif (ROOT / path).is_file():
+            target = ELSEWHERE.get(path, f"{COPIES}/{path}")
+        else:
+            return match[1]
+        return posixpath.relpath(target, posixpath.dirname(uri) or ".")
+
+    return _LINK.sub(moved, text)
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
