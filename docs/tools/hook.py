@@ -1,4 +1,4 @@
-"""What MkDocs adds to the pages in this folder: pages made from the source, and files of the project that pages link to."""
+"""What MkDocs adds to these pages: pages made from the source, and files of the project that pages link to."""
 
 from __future__ import annotations
 
