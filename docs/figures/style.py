@@ -90,5 +90,5 @@ def save(figure: Any, name: str) -> None:  # noqa: ANN401
     else:
         drawn = BytesIO()
         figure.savefig(drawn, dpi=130, bbox_inches="tight", pad_inches=0.06)
-        Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+        Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
     plt.close(figure)
