@@ -28,6 +28,10 @@ PAGES: Mapping[str, tuple[str, Sequence[str]]] = MappingProxyType(
         "core": ("Configs, locks and files", ("eo_core",)),
     }
 )
+_INTRODUCTION = (
+    "Made from the source: errors, and warnings of ours. «Words» in such quotes are filled in when it is shown. Search "
+    "for a few plain words of your message; what to do stands behind the arrow."
+)
 #: Longest text of an expression that stands for itself.
 _LONGEST = 30
 
@@ -134,11 +138,7 @@ def modules_of(page: str, root: Path = ROOT) -> list[Path]:
 
 def page_text(page: str, root: Path = ROOT) -> str:
     """Return a page: a section for each module, a line for each message."""
-    title = PAGES[page][0]
-    parts = [
-        f"# Errors: {title}\n\nMade from the source: errors, and warnings of ours. «Words» in such quotes are filled "
-        "in when it is shown. Search for a few plain words of your message; what to do stands behind the arrow.\n"
-    ]
+    parts = [f"---\nsearch:\n  boost: 2\n---\n\n# Errors: {PAGES[page][0]}\n\n{_INTRODUCTION}\n"]
     for module in modules_of(page, root):
         found = list(dict.fromkeys(messages_of(module.read_text(encoding="utf-8"))))
         if found:

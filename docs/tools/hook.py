@@ -31,6 +31,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 )
 #: Folder of the site for other files that pages link to.
 COPIES = "project"
+_WHOLE_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s:]+)\)")
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
@@ -51,7 +52,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Turn links that leave this folder into links to what `on_files` added."""
-    return with_links_of_the_site(markdown, page.file.src_uri)
+    uri = page.file.src_uri
+    return with_links_of_the_site(markdown, uri) + (configs_of(markdown) if uri.startswith("recipes/") else "")
+
+
+def configs_of(recipe: str) -> str:
+    """Return the files that a recipe's page lists, as text."""
+    paths = re.findall(r"^- \[`(config/[\w./-]+)`\]", recipe, re.MULTILINE)
+    return "".join(f"\n### {path}\n\n```yaml\n{(ROOT / path).read_text(encoding='utf-8')}```\n" for path in paths)
 
 
 def source_of(uri: str) -> str:
@@ -68,7 +76,7 @@ def links_out(text: str, source: str) -> Iterator[str]:
 
 
 def with_links_of_the_site(text: str, uri: str) -> str:
-    """Return a page whose relative links lead to pages of the site."""
+    """Return a page whose relative links lead to pages of the site; those to folders are text."""
     source = source_of(uri)
 
     def moved(match: re.Match[str]) -> str:
@@ -81,7 +89,10 @@ def with_links_of_the_site(text: str, uri: str) -> str:
             return match[1]
         return posixpath.relpath(target, posixpath.dirname(uri) or ".")
 
-    return _LINK.sub(moved, text)
+    def plain(match: re.Match[str]) -> str:
+        return match[1] if (ROOT / posixpath.dirname(source) / match[2]).is_dir() else match[0]
+
+    return _LINK.sub(moved, _WHOLE_LINK.sub(plain, text))
 
 
 def _without_code(text: str) -> str:
