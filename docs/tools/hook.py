@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import errors
+import errors  # beside this file, where MkDocs looks while it loads a hook
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
