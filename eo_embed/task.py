@@ -14,7 +14,7 @@ from eo_core.config import config_text
 from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
 from eo_data.dataset.contract import extras_of
-from eo_embed.export.exporter import Exporter
+from eo_embed.export.exporter import Encoder, Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
@@ -22,6 +22,15 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
+from eo_models.engines.engine import (
+    Engine,
+    check_engine,
+    check_runs,
+    describe_engine,
+    engine_for,
+    in_pytorch,
+    numbers_fact,
+)
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
 from eo_models.precision.matmul import Matmul, check_matmul
@@ -38,7 +47,10 @@ else:
 
 #: Arguments that do not change the numbers.
 _NO_FACTS = frozenset(
-    ("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard", "precision", "matmul")
+    (
+        *("out", "overwrite", "on_error", "verify", "absolute_paths", "take_over", "shard"),
+        *("compile", "engine", "precision", "matmul"),
+    )
 )
 
 
@@ -75,13 +87,16 @@ class EmbeddingTask(BaseTask):
         What to do with samples that the data module had to leave out (``on_error: skip`` there): list them and end
         with an error, or just list them.
     compile : bool
-        Use ``torch.compile``.
+        The same as ``engine: compiled``.
     precision : {'auto', '32', 'bf16', 'int8'}
         In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
         hardware multiplies it faster. Instead, Lightning's ``trainer.precision: bf16-mixed`` or ``16-mixed`` goes, too.
     matmul : {'highest', 'high', 'medium'}
         In which precision products of float32 matrices are computed: ``highest`` is float32 on every machine,
         whatever libraries have set for the process; see `eo_models.precision.matmul`.
+    engine : {'pytorch', 'compiled', 'openvino'}
+        What runs the encoder: PyTorch; its compiler, which pays on GPUs; or, on CPUs, OpenVINO (extra ``openvino``),
+        which starts up to a minute later. Both are compared with PyTorch on the first batch. See `docs/precision.md`.
     verify : {'stat', 'content'}
         How a rerun tells that files are what they were: by size and times, and small ones by a digest where times
         differ; or all by a digest of their content, which reads them.
@@ -123,12 +138,15 @@ class EmbeddingTask(BaseTask):
         shard: Shard | None = None,
         precision: Precision | int = "32",
         matmul: Matmul = "highest",
+        engine: Engine = "pytorch",
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
         self.out, self.shard = Path(out), shard
         self.precision, self.matmul = check_precision(precision), check_matmul(matmul)
+        self.engine = _engine(engine, compiled=compile)
         self._exporter: Exporter | None = None
+        self._run: Encoder | None = None
         #: Of the weights before they became bf16 or int8; empty while they are what was loaded.
         self._loaded_sha256 = ""
         super().__init__()
@@ -140,7 +158,7 @@ class EmbeddingTask(BaseTask):
             given["backbone"], given["backbone_args"] or {}, given["layers"], given["group_merge"]
         )
         extractor.requires_grad_(requires_grad=False).eval()
-        self.model = torch.compile(extractor) if given["compile"] else extractor
+        self.model = extractor
 
     @property
     def lists_faults(self) -> bool:
@@ -245,10 +263,13 @@ class EmbeddingTask(BaseTask):
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        made = (self.out, self.model, self.settings, self.facts(), self.provenance())
-        if self.arithmetic.changes_weights and not self._loaded_sha256:
+        check_runs(self.engine, self.arithmetic)
+        facts, own = (self.facts(), self.provenance()), in_pytorch(self.engine, self.arithmetic)
+        if own.changes_weights and not self._loaded_sha256:
             self._loaded_sha256 = self.weights_sha256()
-            self.arithmetic.prepare(self._extractor())
+            own.prepare(self._extractor())
+        self._run = engine_for(self.engine, self._extractor(), self.arithmetic)
+        made = (self.out, self._run, self.settings, *facts)
         return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
 
     @property
@@ -270,20 +291,22 @@ class EmbeddingTask(BaseTask):
 
     def computing(self) -> AbstractContextManager[None]:
         """Return what a block runs in that calls the encoder."""
-        return self.arithmetic.computing()
+        return in_pytorch(self.engine, self.arithmetic).computing()
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""
         own = {k: v for k, v in self.hparams.items() if k not in _NO_FACTS and not k.startswith("_")}
         own["backbone_args"] = {k: v for k, v in (own["backbone_args"] or {}).items() if k != "ckpt"}
-        return export_facts(own, self.weights_sha256(), self.arithmetic.numbers, self._data_module(), self.matmul)
+        numbers = numbers_fact(self.engine, self.arithmetic)
+        return export_facts(own, self.weights_sha256(), numbers, self._data_module(), self.matmul)
 
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
         data = self._data_module()
         named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
         root, config = getattr(data, "root", ""), config_text(self.trainer)
-        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": self.arithmetic.described}
+        described = describe_engine(self.engine, self.arithmetic)
+        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": described}
         return run_provenance(self._checkpoint(), config, root, **options)
 
     def weights_sha256(self) -> str:
@@ -303,7 +326,7 @@ class EmbeddingTask(BaseTask):
         precision = self.trainer.precision_plugin
         moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
         with precision.predict_step_context(), self.computing():
-            return self._extractor()(moved["image"], **extras_of(moved))
+            return (self._run or self._extractor())(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.
@@ -351,7 +374,22 @@ class EmbeddingTask(BaseTask):
         return (self.hparams["backbone_args"] or {}).get("ckpt")
 
     def _extractor(self) -> FeatureExtractor:
-        return cast("FeatureExtractor", getattr(self.model, "_orig_mod", self.model))
+        return cast("FeatureExtractor", self.model)
 
     def _data_module(self) -> object:
         return getattr(self.trainer, "datamodule", None)
+
+
+def _engine(engine: Engine, *, compiled: bool) -> Engine:
+    """Return what runs the encoder.
+
+    Raises
+    ------
+    ValueError
+        For an unknown engine, or two of them.
+    """
+    asked = check_engine(engine)
+    if compiled and asked == "openvino":
+        msg = "compile: true asks for PyTorch's compiler, and engine: openvino for another one. Leave one of them out."
+        raise ValueError(msg)
+    return "compiled" if compiled else asked
