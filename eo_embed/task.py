@@ -14,7 +14,7 @@ from eo_core.config import config_text
 from eo_core.file_state import Verify
 from eo_data.catalog.shards import Shard, shard_of
 from eo_data.dataset.contract import extras_of
-from eo_embed.export.exporter import Encoder, Exporter
+from eo_embed.export.exporter import Exporter
 from eo_embed.export.facts import check_same_inputs_as_training, export_facts, run_provenance
 from eo_embed.export.flow.summary import Counts
 from eo_embed.export.record.failures import OnError
@@ -22,15 +22,7 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
-from eo_models.engines.engine import (
-    Engine,
-    check_engine,
-    check_runs,
-    describe_engine,
-    engine_for,
-    in_pytorch,
-    numbers_fact,
-)
+from eo_models.compiled import CompiledEncoder
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
 from eo_models.precision.matmul import Matmul, check_matmul
@@ -49,7 +41,7 @@ else:
 _NO_FACTS = frozenset(
     (
         *("out", "overwrite", "on_error", "verify", "absolute_paths", "take_over", "shard"),
-        *("compile", "engine", "precision", "matmul"),
+        *("compile", "precision", "matmul"),
     )
 )
 
@@ -87,16 +79,13 @@ class EmbeddingTask(BaseTask):
         What to do with samples that the data module had to leave out (``on_error: skip`` there): list them and end
         with an error, or just list them.
     compile : bool
-        The same as ``engine: compiled``.
+        Use PyTorch's compiler, which pays on GPUs (`docs/precision.md`). The first batch is compared with the encoder.
     precision : {'auto', '32', 'bf16', 'int8'}
         In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
         hardware multiplies it faster. Instead, Lightning's ``trainer.precision: bf16-mixed`` or ``16-mixed`` goes, too.
     matmul : {'highest', 'high', 'medium'}
         In which precision products of float32 matrices are computed: ``highest`` is float32 on every machine,
         whatever libraries have set for the process; see `eo_models.precision.matmul`.
-    engine : {'pytorch', 'compiled', 'openvino'}
-        What runs the encoder: PyTorch; its compiler, which pays on GPUs; or, on CPUs, OpenVINO (extra ``openvino``),
-        which starts up to a minute later. Both are compared with PyTorch on the first batch. See `docs/precision.md`.
     verify : {'stat', 'content'}
         How a rerun tells that files are what they were: by size and times, and small ones by a digest where times
         differ; or all by a digest of their content, which reads them.
@@ -138,15 +127,13 @@ class EmbeddingTask(BaseTask):
         shard: Shard | None = None,
         precision: Precision | int = "32",
         matmul: Matmul = "highest",
-        engine: Engine = "pytorch",
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
         self.out, self.shard = Path(out), shard
         self.precision, self.matmul = check_precision(precision), check_matmul(matmul)
-        self.engine = _engine(engine, compiled=compile)
         self._exporter: Exporter | None = None
-        self._run: Encoder | None = None
+        self._compiled: CompiledEncoder | None = None
         #: Of the weights before they became bf16 or int8; empty while they are what was loaded.
         self._loaded_sha256 = ""
         super().__init__()
@@ -263,13 +250,13 @@ class EmbeddingTask(BaseTask):
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        check_runs(self.engine, self.arithmetic)
-        facts, own = (self.facts(), self.provenance()), in_pytorch(self.engine, self.arithmetic)
-        if own.changes_weights and not self._loaded_sha256:
+        arithmetic, facts = self.arithmetic, (self.facts(), self.provenance())
+        if arithmetic.changes_weights and not self._loaded_sha256:
             self._loaded_sha256 = self.weights_sha256()
-            own.prepare(self._extractor())
-        self._run = engine_for(self.engine, self._extractor(), self.arithmetic)
-        made = (self.out, self._run, self.settings, *facts)
+            arithmetic.prepare(self._extractor())
+        if self.hparams["compile"]:
+            self._compiled = CompiledEncoder(self._extractor(), reduced=not arithmetic.is_float32)
+        made = (self.out, self._compiled or self._extractor(), self.settings, *facts)
         return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
 
     @property
@@ -291,22 +278,20 @@ class EmbeddingTask(BaseTask):
 
     def computing(self) -> AbstractContextManager[None]:
         """Return what a block runs in that calls the encoder."""
-        return in_pytorch(self.engine, self.arithmetic).computing()
+        return self.arithmetic.computing()
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""
         own = {k: v for k, v in self.hparams.items() if k not in _NO_FACTS and not k.startswith("_")}
         own["backbone_args"] = {k: v for k, v in (own["backbone_args"] or {}).items() if k != "ckpt"}
-        numbers = numbers_fact(self.engine, self.arithmetic)
-        return export_facts(own, self.weights_sha256(), numbers, self._data_module(), self.matmul)
+        return export_facts(own, self.weights_sha256(), self.arithmetic.numbers, self._data_module(), self.matmul)
 
     def provenance(self) -> dict[str, Any]:
         """What a reader wants to know besides, and what may differ between two runs of one export."""
         data = self._data_module()
         named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
         root, config = getattr(data, "root", ""), config_text(self.trainer)
-        described = describe_engine(self.engine, self.arithmetic)
-        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": described}
+        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": self.arithmetic.described}
         return run_provenance(self._checkpoint(), config, root, **options)
 
     def weights_sha256(self) -> str:
@@ -326,7 +311,7 @@ class EmbeddingTask(BaseTask):
         precision = self.trainer.precision_plugin
         moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
         with precision.predict_step_context(), self.computing():
-            return (self._run or self._extractor())(moved["image"], **extras_of(moved))
+            return (self._compiled or self._extractor())(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.
@@ -378,18 +363,3 @@ class EmbeddingTask(BaseTask):
 
     def _data_module(self) -> object:
         return getattr(self.trainer, "datamodule", None)
-
-
-def _engine(engine: Engine, *, compiled: bool) -> Engine:
-    """Return what runs the encoder.
-
-    Raises
-    ------
-    ValueError
-        For an unknown engine, or two of them.
-    """
-    asked = check_engine(engine)
-    if compiled and asked == "openvino":
-        msg = "compile: true asks for PyTorch's compiler, and engine: openvino for another one. Leave one of them out."
-        raise ValueError(msg)
-    return "compiled" if compiled else asked

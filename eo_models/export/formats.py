@@ -86,39 +86,14 @@ def find_format(name: str) -> Format:
 
 
 def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram, metadata: str) -> Parts:
-    model = onnx_model(program, encoder.input_names, encoder.output_names)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, metadata
-    facts = json.loads(metadata)["software"]
-    model.producer_name, model.producer_version = facts["name"], facts["version"]
-    return {"": model.SerializeToString()}
-
-
-def onnx_model(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:  # noqa: ANN401
-    """Return a graph as ONNX's message, with the weights inside.
-
-    Parameters
-    ----------
-    program : ExportedProgram
-        The graph; the first axis of all that goes in and comes out is the samples.
-    inputs, outputs : sequence of str
-        Names of what goes in and comes out.
-
-    Raises
-    ------
-    ValueError
-        If the weights are too large for one.
-    RuntimeError
-        If PyTorch cannot convert it.
-    """
-    if (size := sum(value.nbytes for value in program.state_dict.values())) >= _LARGEST_ONNX:
-        msg = f"The weights have {size / 2**30:.1f} GB, and a graph in ONNX holds 2 GB. PyTorch's own takes them."
+    if (size := sum(value.nbytes for value in encoder.state_dict().values())) >= _LARGEST_ONNX:
+        msg = f"The weights have {size / 2**30:.1f} GB, and one ONNX file holds 2 GB. Take torch_export."
         raise ValueError(msg)
     converted = torch.onnx.export(
         program,
         dynamo=True,
-        input_names=list(inputs),
-        output_names=list(outputs),
+        input_names=list(encoder.input_names),
+        output_names=list(encoder.output_names),
         opset_version=OPSET,
         external_data=False,
         verbose=False,
@@ -128,7 +103,11 @@ def onnx_model(program: torch.export.ExportedProgram, inputs: Sequence[str], out
         raise RuntimeError(msg)
     model = converted.model_proto
     _name_batch(model)
-    return model
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, metadata
+    facts = json.loads(metadata)["software"]
+    model.producer_name, model.producer_version = facts["name"], facts["version"]
+    return {"": model.SerializeToString()}
 
 
 def _name_batch(model: Any) -> None:  # noqa: ANN401  (of a package that is an extra)

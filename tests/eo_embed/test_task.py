@@ -290,30 +290,8 @@ def test_vectors_of_unit_length_and_bfloat16(config: Any, tmp_path: Path) -> Non
 
 
 @OF_TRACES
-def test_openvino_writes_the_same_export(config: Any, tmp_path: Path) -> None:
-    """A batch of two and one of one; a run by PyTorch takes what OpenVINO has finished for its own."""
-    pytest.importorskip("openvino")
-    root = tmp_path / "data"
-    for i in range(3):
-        write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
-    for engine in ("pytorch", "openvino"):
-        predict(config(root, {"batch_size": 2}, out=str(tmp_path / engine), engine=engine))
-    expected, found = (eo_embed.open_embeddings(tmp_path / engine) for engine in ("pytorch", "openvino"))
-    for name in ("tile0", "tile1", "tile2"):
-        wanted = expected.grid(name).values
-        np.testing.assert_allclose(found.grid(name).values, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    manifest = json.loads((tmp_path / "openvino" / "manifest.json").read_text())
-    assert manifest["provenance"]["numbers"].startswith("float32 (OpenVINO 2")
-    before = (tmp_path / "openvino" / "manifest.json").stat().st_mtime_ns
-    predict(config(root, {"batch_size": 2}, out=str(tmp_path / "openvino")))
-    assert (tmp_path / "openvino" / "manifest.json").stat().st_mtime_ns >= before
-    with pytest.raises(ValueError, match="not int8"):
-        predict(config(root, out=str(tmp_path / "int8"), engine="openvino", precision="int8"))
-
-
-@OF_TRACES
 def test_compiled_batches_are_the_same_export(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eo_models.engines.compiled.BACKEND", "eager")  # what is around the compiler is under test
+    monkeypatch.setattr("eo_models.compiled.BACKEND", "eager")  # what is around the compiler is under test
     root = tmp_path / "data"
     for i in range(3):
         write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
@@ -414,8 +392,6 @@ def test_a_shard_of_which_nothing_can_be_read_is_finished(config: Any, tmp_path:
         ({"layers": []}, "layers is empty"),
         ({"on_error": "ignore"}, "on_error must be one of"),
         ({"dtype": "float64"}, "float64"),
-        ({"engine": "onnxruntime"}, "engine must be one of pytorch, compiled, openvino"),
-        ({"engine": "openvino", "compile": True}, "Leave one of them out"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:

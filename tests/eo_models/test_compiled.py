@@ -8,10 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from eo_models.engines.compiled import CompiledEncoder
-from eo_models.engines.engine import engine_for, in_pytorch
-from eo_models.engines.form import FlatEncoder
-from eo_models.engines.traced import OtherNumbersError, Run, TracedEncoder
+from eo_models.compiled import CompiledEncoder, FlatEncoder, OtherNumbersError, Run
 from eo_models.features import FeatureExtractor
 from eo_models.precision.numbers import Arithmetic
 from eo_models.preset import find_preset
@@ -57,24 +54,6 @@ def worst(engine: Any, extractor: FeatureExtractor, kind: Kind, count: int, seed
 
 
 @pytest.mark.parametrize("kind", ["image", "series"])
-def test_openvino_gives_the_features_for_batches_of_any_size_by_one_graph(
-    kind: Kind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("openvino")
-    arithmetic = Arithmetic.of("32", "highest", CPU)
-    extractor = encoder(kind)
-    engine = engine_for("openvino", extractor, arithmetic)
-    assert isinstance(engine, TracedEncoder)
-    made = []
-    graph = engine.graph
-    monkeypatch.setattr(engine, "graph", lambda *arguments: made.append(1) or graph(*arguments))
-    with in_pytorch("openvino", arithmetic).computing():
-        errors = [worst(engine, extractor, kind, count, seed) for seed, count in enumerate((3, 2, 1, 5))]
-    assert max(errors) < 2e-5, errors
-    assert len(made) == 1
-
-
-@pytest.mark.parametrize("kind", ["image", "series"])
 def test_the_compiler_gets_one_graph_for_batches_of_any_size(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs: list[Any] = []
 
@@ -82,10 +61,10 @@ def test_the_compiler_gets_one_graph_for_batches_of_any_size(kind: Kind, monkeyp
         graphs.append(module)
         return module.forward
 
-    monkeypatch.setattr("eo_models.engines.compiled.BACKEND", eager)  # the graph is under test, not the compiler
+    monkeypatch.setattr("eo_models.compiled.BACKEND", eager)  # the graph is under test, not the compiler
     torch.compiler.reset()
     extractor = encoder(kind)
-    engine = engine_for("compiled", extractor, Arithmetic.of("32", "highest", CPU))
+    engine = CompiledEncoder(extractor, reduced=False)
     with Arithmetic.of("32", "highest", CPU).computing():
         errors = [worst(engine, extractor, kind, count, seed) for seed, count in enumerate((3, 2, 1, 5))]
     assert max(errors) < 2e-5, errors
@@ -101,14 +80,13 @@ def test_the_compiler_itself_gives_the_features() -> None:
         assert max(worst(engine, extractor, "image", count, count) for count in (3, 2, 1)) < 2e-5
 
 
-class Copying(TracedEncoder):
+class Copying(CompiledEncoder):
     """Runs the encoder as it is, and changes its features by a factor."""
 
-    name = "copying"
     factor = 1.0
 
-    def graph(self, flat: FlatEncoder, tensors: Sequence[torch.Tensor], names: Sequence[str]) -> Run:
-        """See `TracedEncoder`."""
+    def graph(self, flat: FlatEncoder) -> Run:
+        """See `CompiledEncoder`."""
         return lambda own: [value * self.factor for value in flat(*own)]
 
 
@@ -120,7 +98,7 @@ def test_a_graph_with_other_numbers_is_not_used(reduced: bool, factor: float, re
     engine.factor = factor
     image, _ = batch("image", 2, 0)
     if refused:
-        with pytest.raises(OtherNumbersError, match="away from PyTorch's"):
+        with pytest.raises(OtherNumbersError, match="away from what the encoder gives"):
             engine(image)
     else:
         engine(image)

@@ -1,1 +1,0 @@
-"""What runs a frozen encoder: PyTorch as it is, PyTorch's compiler, or OpenVINO."""
