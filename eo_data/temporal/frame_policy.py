@@ -22,6 +22,8 @@ _SHOWN = 8
 class FramePolicy:
     """How the acquisitions of a series become frames.
 
+    Dates are ISO text; what YAML makes of one without quotes becomes that text.
+
     Parameters
     ----------
     mode : {'all', 'composites', 'nearest'}
@@ -44,8 +46,6 @@ class FramePolicy:
     keep : {'first', 'least_cloudy', 'none'}, optional
         ``all``: which acquisitions to keep if there are more than ``frames``; by default, and with ``none``, that is
         an error.
-
-    Dates are ISO text; what YAML makes of one without quotes becomes that text.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The lines of the README run as written, on the pixels of the embedded sample and with weights in the cache."""
+"""The lines of the documentation run as written, on the pixels of the embedded sample and with weights in the cache."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lines(readme: Path) -> str:
-    """The code of the README's section."""
-    text = readme.read_text(encoding="utf-8").partition("\n## In one call\n")[2]
+def lines(page: Path) -> str:
+    """The code of the page's section."""
+    text = page.read_text(encoding="utf-8").partition("\n## In one call\n")[2]
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
     return code[1]
@@ -97,7 +97,7 @@ def run(code: str, names: dict[str, Any]) -> list[Any]:
     """Run lines one by one, and return each embedding that they call ``e``."""
     found = []
     for line in ast.parse(code).body:
-        exec(compile(ast.Module([line], []), "README.md", "exec"), names)  # noqa: S102
+        exec(compile(ast.Module([line], []), "first_embedding.md", "exec"), names)  # noqa: S102
         if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "e":
             found.append(names["e"])
     return found
@@ -106,7 +106,7 @@ def run(code: str, names: dict[str, Any]) -> list[Any]:
 @pytest.mark.filterwarnings("ignore:image_size resamples")  # as rs-embed does; it says so
 @pytest.mark.filterwarnings("ignore:THOR's rule resamples")
 @pytest.mark.filterwarnings("ignore:.*has no offset")
-def test_the_lines_of_the_readme_run_as_they_are_written(
+def test_the_lines_of_the_documentation_run_as_they_are_written(
     root: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import matplotlib as mpl
@@ -116,7 +116,7 @@ def test_the_lines_of_the_readme_run_as_they_are_written(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.chdir(tmp_path)
-    code = lines(root / "README.md")
+    code = lines(root / "docs" / "start" / "first_embedding.md")
     spain, ghana = _pixels(root), _pixels(root, "Ghana_SYN03")
     write_scene(tmp_path / "scene.tif", _scene(spain))
     for day, pixels in (("20220601", spain), ("20220611", ghana)):
