@@ -70,6 +70,11 @@ def test_the_wheel_holds_the_packages_and_nothing_named_datasets(
     assert {name for name in top if not name.endswith(".dist-info")} == packages
     assert "datasets" not in packages
     assert {f"{package}/py.typed" for package in packages} <= set(files)
+    # Who has the wheel alone finds each recipe, and the sample that the quick start reads.
+    kept = "git ls-files config datasets/sample"
+    known = subprocess.run(kept.split(), cwd=root, check=True, capture_output=True, text=True)  # noqa: S603
+    expected = {f"eo_cli/files/{name}" for name in known.stdout.split() if not name.endswith(".py")}
+    assert {name for name in files if name.startswith("eo_cli/files/")} == expected
 
 
 def test_no_package_is_left_out_of_the_wheel_or_of_the_type_check(project: dict[str, Any], packages: set[str]) -> None:
