@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "inspect": ("eo_data.inspect", "main", "what happens to a sample on its way to the encoder"),
         "statistics": ("eo_data.statistics", "main", "mean and deviation of a data set's bands"),
         "index": ("eo_data.index", "main", "an index table of a data set"),
+        "doctor": ("eo_cli.doctor.command", "main", "versions, machine, weights, disk, and what to do"),
         "config": ("eo_cli.config", "main", "recipes by name, a config with its includes, or that of a checkpoint"),
     }
 )
