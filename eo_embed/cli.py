@@ -18,6 +18,7 @@ from types import MappingProxyType
 #: Module and function of each command, and what it does. They are imported when they are asked for.
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
+        "run": ("eo_cli.run.command", "main", "terratorch fit, validate, test or predict with a quiet terminal"),
         "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
         "merge": ("eo_embed.merge", "main", "one export of all shards below a folder"),
         "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
