@@ -25,7 +25,8 @@ _EXAMPLES = """examples:
   eo run predict --model.help eo_embed.EmbeddingTask             # those of one class
 """
 _ACTIONS = ("fit", "validate", "test", "predict")
-_USAGE = "usage: "
+#: How messages of a command line begin, and where they say what is wrong.
+_USAGE, _ERROR = "usage: ", "\nerror: "
 _VERBOSE, _CHECK = "--verbose", "--check"
 
 
@@ -90,10 +91,12 @@ def _terratorch(arguments: Sequence[str], *, verbose: bool, with_our_classes: bo
             build_lightning_cli(list(arguments))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            cause = end.__context__
-            if held is not None and code and cause is not None and held.drop():
-                text = shortened(str(cause))
+            text = held.take() if held is not None and code else ""
+            if _ERROR in text:
+                text = shortened(text.partition(_ERROR)[2])
                 sys.stderr.write(f"eo run: error: {text}{suggestion(text)}\n")
+            else:
+                sys.stderr.write(text)
             return code
         except Exception as error:  # noqa: BLE001  (all are told, most with where they come from)
             of_input = is_of_input(error)
@@ -146,15 +149,14 @@ class _Held(io.TextIOBase):
         self._kept.append(text)
         return len(text)
 
-    def drop(self) -> bool:
-        """Forget what is held back; return whether anything was."""
-        dropped, self._kept = self._kept is not None, None
-        return dropped
+    def take(self) -> str:
+        """Return what is held back, and hold back no more."""
+        kept, self._kept = self._kept, None
+        return "".join(kept or ())
 
     def release(self) -> None:
         """Write what is held back."""
-        kept, self._kept = self._kept, None
-        self._terminal.write("".join(kept or ()))
+        self._terminal.write(self.take())
 
     def flush(self) -> None:
         self._terminal.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ _NO_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
 _NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NO_KEY = re.compile(r"[Kk]ey '([\w.]+)' (?:is not expected|not expected|does not exist)|unrecognized arguments: (\S+)")
 _EXPECTED_NONE = re.compile(r"\s*- Expected a <class 'NoneType'>")
+_UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_NO_BACKBONE = re.compile(r"The model (\S+) could not be instantiated from any source")
+#: In messages of jsonargparse about what a config states.
+_OF_CONFIG = re.compile(r"Problem with given class_path|Does not validate against any of|Given value type:")
 #: Errors that are about what was given to the run.
 _OF_INPUT = (ValueError, TypeError, OSError, ImportError, AttributeError)
 
@@ -40,7 +45,7 @@ def told(error: BaseException) -> str:
 def is_of_input(error: BaseException) -> bool:
     """Whether the message alone says what is wrong: an error that this project raises, or of reading the config."""
     own = _own_cause(error)
-    return isinstance(own, _OF_INPUT) or "Problem with given class_path" in str(error)
+    return isinstance(own, _OF_INPUT) or _OF_CONFIG.search(str(error)) is not None
 
 
 def shortened(message: str) -> str:
@@ -62,6 +67,10 @@ def suggestion(text: str) -> str:
     problems = _PROBLEM.findall(text)
     if (found := _NO_OPTION.search(text)) and problems:
         return nearest(found[1].rpartition(".")[2], _arguments(problems[-1]))
+    if found := _UNEXPECTED.search(text):
+        return nearest(found[2], sorted({name for one in _loaded(found[1]) for name in _of_signature(one)}))
+    if found := _NO_BACKBONE.search(text):
+        return nearest(found[1], _backbones()) + " `eo embed --models` lists those of this project."
     if (found := _NO_KEY.search(text)) is not None:
         name = (found[1] or found[2]).lstrip("-").partition("=")[0]
         return nearest(name, [f"trainer.{key}" for key in _arguments("lightning.pytorch.Trainer")])
@@ -73,6 +82,19 @@ def _names_in(module: str) -> list[str]:
         return [name for name in dir(importlib.import_module(module)) if not name.startswith("_")]
     except ImportError:
         return []
+
+
+def _loaded(name: str) -> list[object]:
+    """Return the classes of a name in TerraTorch's modules."""
+    modules = [module for key, module in list(sys.modules.items()) if key.startswith("terratorch.")]
+    return [found for module in modules if inspect.isclass(found := vars(module).get(name))]
+
+
+def _backbones() -> list[str]:
+    """Return the names that TerraTorch's registry has, which has been imported by now."""
+    from terratorch.registry import BACKBONE_REGISTRY  # noqa: PLC0415
+
+    return [str(name) for source in BACKBONE_REGISTRY.keys() for name in BACKBONE_REGISTRY[source]]  # noqa: SIM118
 
 
 def _arguments(path: str) -> Sequence[str]:
