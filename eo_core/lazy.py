@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+#: Names that a package needs to be lazy; who looks what it has looks for others.
+_MEANS = frozenset(("TYPE_CHECKING", "annotations", "lazy_attributes"))
 #: Name that all packages of the project are installed under.
 PROJECT = "thor-anysat-terratorch"
 
@@ -48,6 +50,6 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> tuple[Callable[[s
         raise AttributeError(msg)
 
     def list_attributes() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes, "__version__"})
+        return sorted({*vars(sys.modules[package]), *homes, "__version__"} - _MEANS)
 
     return get_attribute, list_attributes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eo_cli.run.settings import ConfigError, Settings, nearest
-from eo_cli.run.sources import Found, arguments_of, find_class, module_of
+from eo_cli.run.sources import Found, arguments_of, find_class, module_of, submodules
 
 #: What TerraTorch's command line knows at the top of a config.
 _TOP = (
@@ -63,7 +63,9 @@ def _unknown_top(settings: Settings) -> Iterator[str]:
 
 def _unknown_of_trainer(settings: Settings) -> Iterator[str]:
     trainer = settings.content.get("trainer")
-    valid = arguments_of_path(_TRAINER)
+    found = find_path(_TRAINER)
+    # Its decorator only reads defaults from the environment.
+    valid = None if found is None else arguments_of(found, decorated=True)
     if not isinstance(trainer, Mapping) or valid is None:
         return
     for key in trainer:
@@ -100,8 +102,12 @@ def _faults_of_class(path: str, given: Any, place: str) -> Iterator[str]:  # noq
     found = find_path(path)
     if found is None:
         home = module_of(module) if module else None
+        package, _, last = module.rpartition(".")
+        beside = submodules(package) if home is None and package else []
         if home is not None and home.lacks(name) and (hint := nearest(name, home.names())):
             yield f"{place}.class_path: {module} has no class {name!r}.{hint}"
+        elif beside and last not in beside and (hint := nearest(last, beside)):
+            yield f"{place}.class_path: {package} has no module {last!r}.{hint}"
         return
     valid = arguments_of(found)
     if valid is None or not isinstance(given, Mapping):

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import os
 import sys
 import time
 import traceback
@@ -27,7 +28,9 @@ _EXAMPLES = """examples:
 _ACTIONS = ("fit", "validate", "test", "predict")
 #: How messages of a command line begin, and where they say what is wrong.
 _USAGE, _ERROR = "usage: ", "\nerror: "
-_VERBOSE, _CHECK = "--verbose", "--check"
+#: Where Lightning and SLURM tell a process which one it is.
+_RANKS = ("LOCAL_RANK", "SLURM_PROCID")
+_VERBOSE, _CHECK, _PRINT_CONFIG = "--verbose", "--check", "--print_config"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         sys.stderr.write(f"eo run: error: {error}\n")
         return 2
+    if any(text.startswith(_PRINT_CONFIG) for text in rest):
+        return _terratorch([action, *rest], verbose=verbose)  # what it prints goes into a file
     lines = header(settings)
     _say(lines)
     if check:
@@ -64,12 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     code = _terratorch([action, *rest], verbose=verbose)
     if code == 0:
-        _say(
-            [
-                f"{action} took {time.monotonic() - started:.0f} s",
-                *(line for line in lines if line.startswith("results")),
-            ]
-        )
+        results = [line for line in lines if line.startswith("results")]
+        _say([f"{action} took {time.monotonic() - started:.0f} s", *results])
     return code
 
 
@@ -130,6 +131,9 @@ def _take(given: list[str], switch: str) -> bool:
 
 
 def _say(lines: Sequence[str]) -> None:
+    """Tell something once, also of a run by several processes: Lightning starts this command in each."""
+    if any(os.environ.get(rank, "0") != "0" for rank in _RANKS):
+        return
     for line in lines:
         print(line, flush=True)  # noqa: T201
 
@@ -160,6 +164,9 @@ class _Held(io.TextIOBase):
 
     def flush(self) -> None:
         self._terminal.flush()
+
+    def writable(self) -> bool:
+        return True
 
     def isatty(self) -> bool:
         return self._terminal.isatty()

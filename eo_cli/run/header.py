@@ -38,7 +38,8 @@ def _data(settings: Settings) -> Iterator[str]:
     for name, one in modalities.items() if isinstance(modalities, Mapping) else ():
         if isinstance(one, Mapping):
             source = one.get("init_args", one)
-            facts = [source.get("sensor"), source.get("unit"), _bands(source.get("bands"))]
+            dated = "dated" if source.get("dated") or source.get("date_index") else ""
+            facts = [source.get("sensor"), source.get("unit"), dated, _bands(source.get("bands"))]
             yield f"{name}: {', '.join(str(fact) for fact in facts if fact)}"
     if bands := _bands(given.get("output_bands") or given.get("dataset_bands")):
         yield bands
@@ -49,13 +50,17 @@ def _model(settings: Settings) -> Iterator[str]:
     nested = given.get("model_args")
     arguments = {**given, **(nested if isinstance(nested, Mapping) else {})}
     backbone = arguments.get("backbone") or arguments.get("model")
+    if isinstance(several := arguments.get("backbone_encoders"), list):
+        backbone = " + ".join(str(one.get("backbone")) for one in several if isinstance(one, Mapping))
     decoder = arguments.get("decoder")
     parts = [_name(settings.class_path("model")), backbone, decoder]
     yield ", ".join(str(part) for part in parts if part)
-    own = arguments.get("backbone_args")
-    pretrained = own.get("pretrained") if isinstance(own, Mapping) else arguments.get("backbone_pretrained")
-    if settings.content.get("ckpt_path"):
-        yield f"weights: {settings.content['ckpt_path']}"
+    nested = arguments.get("backbone_args")
+    own = nested if isinstance(nested, Mapping) else {}
+    pretrained = own.get("pretrained", arguments.get("backbone_pretrained"))
+    file = settings.content.get("ckpt_path") or own.get("ckpt") or arguments.get("backbone_ckpt")
+    if file:
+        yield f"weights: {file}"
     elif pretrained is not None:
         yield f"weights: {'published' if pretrained else 'random, unless a checkpoint is named'}"
 

@@ -131,6 +131,8 @@ def _missing(file: Path) -> str:
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
+    if "class_path" in above and above["class_path"] != below.get("class_path"):
+        merged.pop("init_args", None)  # they are another class's
     for key, value in above.items():
         under = merged.get(key)
         both = isinstance(under, dict) and isinstance(value, Mapping)
@@ -152,6 +154,9 @@ def _set(content: dict[str, Any], keys: Sequence[str], value: str) -> None:
     if "class_path" in node and keys[-1] not in ("class_path", "init_args", "dict_kwargs"):
         node = node.setdefault("init_args", {})
     try:
-        node[keys[-1]] = yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        node[keys[-1]] = value
+        parsed = value
+    if keys[-1] == "class_path" and node.get("class_path") != parsed:
+        node.pop("init_args", None)
+    node[keys[-1]] = parsed

@@ -51,6 +51,15 @@ class Module:
         return sorted(name for name in {*self.classes, *self.imports} if not name.startswith("_"))
 
 
+def submodules(name: str) -> list[str]:
+    """Return the names of the modules in a package; none where its source is not found."""
+    file = _file_of(name)
+    if file is None or file.name != "__init__.py":
+        return []
+    beside = (path for path in file.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file())
+    return sorted(path.stem for path in beside)
+
+
 @functools.lru_cache(maxsize=256)
 def module_of(name: str) -> Module | None:
     """Return a module without importing anything; ``None`` if its source is not found."""
@@ -138,8 +147,17 @@ def find_class(module: str, name: str, depth: int = 0) -> Found | None:
     return None
 
 
-def arguments_of(found: Found, depth: int = 0) -> frozenset[str] | None:
+def arguments_of(found: Found, depth: int = 0, *, decorated: bool = False) -> frozenset[str] | None:
     """Return the arguments of a class's constructor, and of those that it hands further ones to.
+
+    Parameters
+    ----------
+    found : Found
+        The class.
+    depth : int
+        How many classes were asked before.
+    decorated : bool
+        Whether to believe a constructor that has a decorator: many add arguments or rename them.
 
     Returns
     -------
@@ -148,14 +166,15 @@ def arguments_of(found: Found, depth: int = 0) -> frozenset[str] | None:
     """
     if depth > _DEEPEST:
         return None
-    own = next(
-        (node for node in found.node.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None
-    )
+    functions = {node.name: node for node in found.node.body if isinstance(node, ast.FunctionDef)}
+    own = functions.get("__init__")  # the last of several: what stands before are `overload`s
+    if "__new__" in functions or (own is not None and own.decorator_list and not decorated):
+        return None
     if own is None and _is_dataclass(found.node):
         inherited = _of_bases(found, depth) if found.node.bases else frozenset()
         return None if inherited is None else inherited | _fields(found.node)
     if own is None:
-        # A decorator, a metaclass or `__new__` may do anything.
+        # A decorator or a metaclass may do anything.
         plain = not (found.node.decorator_list or found.node.keywords) and found.node.bases
         return _of_bases(found, depth) if plain else None
     named = frozenset(arg.arg for arg in [*own.args.args[1:], *own.args.kwonlyargs, *own.args.posonlyargs])

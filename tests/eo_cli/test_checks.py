@@ -15,6 +15,7 @@ import yaml
 
 from eo_cli.run import checks
 from eo_cli.run.checks import arguments_of_path, check_settings, find_path
+from eo_cli.run.header import header
 from eo_cli.run.settings import ConfigError, read_settings
 from eo_core.config import read_config
 
@@ -108,6 +109,10 @@ def test_the_sources_tell_all_arguments_that_a_class_of_ours_takes(root: Path) -
             "data.class_path: eo_data.datamodules has no class 'ChipDataModul'. Did you mean 'ChipDataModule'?",
         ),
         (
+            {"data": {"class_path": "eo_data.datamodule.ChipDataModule"}},
+            "data.class_path: eo_data has no module 'datamodule'. Did you mean 'datamodules'?",
+        ),
+        (
             {"data": {"class_path": "eo_data.datamodules.ChipDataModule", "init_args": {"rot": "chips"}}},
             "data.init_args: ChipDataModule has no argument 'rot'. Did you mean 'root'?",
         ),
@@ -162,6 +167,50 @@ def test_a_later_config_counts_over_an_earlier_one_key_by_key(config: Write, tmp
     assert settings.files == (tmp_path / "run.yaml", second)
     assert settings.init_args("data") == {"root": "chps", "modalities": {}}
     assert settings.class_path("data") == "eo_data.datamodules.ChipDataModule"
+
+
+def test_another_class_leaves_the_arguments_of_the_first_behind(config: Write, tmp_path: Path) -> None:
+    """They are dropped by TerraTorch's command line, too: refusing them would refuse what runs."""
+    second = tmp_path / "second.yaml"
+    second.write_text("model: {class_path: eo_embed.EmbeddingTask, init_args: {backbone: x}}\n")
+    check(config(), "--config", str(second), action="predict")
+    check(config(), "--model.class_path", "eo_embed.EmbeddingTask", "--model.backbone", "x", action="predict")
+
+
+def test_a_constructor_that_others_have_changed_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decorators take old names of arguments, and `overload`s are no constructors."""
+    (tmp_path / "some_library.py").write_text(
+        "from typing import overload\nclass Renamed:\n    @takes_old_names\n    def __init__(self, new): ...\n"
+        "class Several:\n    @overload\n    def __init__(self, a): ...\n    def __init__(self, a, b=1): ...\n"
+        "class Made:\n    def __new__(cls, anything): ...\n    def __init__(self): ...\n"
+        "class Plain(Several):\n    def __init__(self, c, **others): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = {"Renamed": None, "Several": {"a", "b"}, "Made": None, "Plain": {"a", "b", "c"}}
+    assert {name: arguments_of_path(f"some_library.{name}") for name in expected} == expected
+
+
+def test_the_header_tells_what_is_read_and_where_results_go(config: Write) -> None:
+    model = {
+        "class_path": "eo_embed.EmbeddingTask",
+        "init_args": {"backbone": "x", "backbone_args": {"pretrained": True}, "out": "embeddings"},
+    }
+    modality = {"sensor": "sentinel2_l2a", "bands": ["RED", "GREEN"], "unit": "reflectance", "date_index": "d.csv"}
+    data = {
+        "class_path": "eo_data.datamodules.ChipDataModule",
+        "init_args": {"root": "chips", "modalities": {"S2": modality}},
+    }
+    lines = header(read_settings("predict", ["--config", str(config(data=data, model=model))]))
+    assert lines[1:] == [
+        "data     ChipDataModule",
+        "         root: chips",
+        "         S2: sentinel2_l2a, reflectance, dated, 2 bands RED GREEN",
+        "model    EmbeddingTask, x",
+        "         weights: published",
+        "results  embeddings",
+    ]
 
 
 def test_files_that_are_no_configs_are_told_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,5 @@ def test_every_package_tells_its_version_and_lists_it() -> None:
         package = import_module(name)
         assert package.__version__ == version("thor-anysat-terratorch")
         assert "__version__" in dir(package)
+        assert not {"TYPE_CHECKING", "annotations", "lazy_attributes"} & set(dir(package))
+        assert set(getattr(package, "__all__", ())) <= set(dir(package))
