@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -176,7 +177,7 @@ def _write_all(content: Mapping[Path, bytes]) -> None:
                 old.append(aside)
             else:
                 undo.callback(path.unlink, missing_ok=True)
-            put_in_place(partial, path, lambda written, data=content[path]: _expect(written, data))
+            put_in_place(partial, path, functools.partial(_expect, content[path]))
         undo.pop_all()
     for aside in old:
         remove_partial(aside)
@@ -197,7 +198,7 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _expect(written: Path, data: bytes) -> None:
+def _expect(data: bytes, written: Path) -> None:
     if written.read_bytes() != data:
         msg = f"{written} does not hold what was written. Is the disk full?"
         raise OSError(msg)

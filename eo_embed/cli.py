@@ -6,6 +6,7 @@ Examples
   eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
   eo map out/place
   eo inspect --facts scene.tif
+  eo config copy quickstart_fit && eo run fit --config config/quickstart_fit.yaml
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def usage() -> str:
     summary, _, examples = (__doc__ or "").partition("\n\n")
     return (
         f"usage: eo COMMAND ...\n\n{summary}\n\ncommands:\n{rows}\n\n`eo COMMAND --help` says more. Training and "
-        f"large exports: `terratorch fit` and `terratorch predict`.\n\n{examples}"
+        f"large exports: `eo run fit` and `eo run predict`.\n\n{examples}"
     )
 
 

@@ -19,7 +19,10 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 def look_at_machine() -> Part:
     """Return processors, threads, memory and GPU, and what float32 products are."""
-    rows = [Finding("system", f"{platform.system()} {platform.release()}, {platform.machine()}"), *_memory()]
+    rows = [
+        Finding("system", f"{platform.system()} {platform.release().partition('-')[0]}, {platform.machine()}"),
+        *_memory(),
+    ]
     try:
         import torch  # noqa: F401, PLC0415
     except (ImportError, OSError) as error:

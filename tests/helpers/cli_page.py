@@ -58,7 +58,8 @@ def run(command: str, folder: Path) -> str:
     done = subprocess.run(  # noqa: S603
         [*program, *arguments[1:]], cwd=folder, env=environment, text=True, check=False, **both
     )
-    lines = [line.rstrip() for line in done.stdout.replace(str(folder.resolve()), "/home/me/work").splitlines()]
+    text = done.stdout.replace(str(folder.resolve()), "/home/me/work").replace(sys.prefix, "/home/me/venv")
+    lines = [line.rstrip() for line in text.replace(str(Path.home()), "/home/me").splitlines()]
     return "\n".join(lines) + "\n"
 
 
