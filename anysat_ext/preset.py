@@ -129,6 +129,7 @@ class AnySatPreset:
             "MIT" if published else "",
             "AnySat, Astruc et al., CVPR 2025, arXiv 2412.14123",
             self.options(name),
+            (HUB_REPOSITORY, HUB_FILE) if published else None,
         )
 
 

@@ -78,7 +78,7 @@ def _with_changed(node: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN4
     return change(node) if isinstance(node, str) else node
 
 
-def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401
+def read_config(path: str | Path) -> Any:  # noqa: ANN401
     """Read a config with the files that it includes, as Lightning's command line does.
 
     A value such as ``data: data/floods.yaml`` stands for the content of that file, relative to the file that names it.
@@ -88,26 +88,44 @@ def read_config(path: str | Path, _including: tuple[Path, ...] = ()) -> Any:  # 
     ValueError
         If a file is missing, is no YAML, or includes itself.
     """
-    file = Path(path)
-    if file.resolve() in _including:
-        msg = f"The config {file} includes itself: {' > '.join(str(name) for name in _including)}."
+    return _read(Path(path), (), [])
+
+
+def config_files(path: str | Path) -> tuple[Path, ...]:
+    """Return a config and the files that it includes, each once, itself first.
+
+    Raises
+    ------
+    ValueError
+        As `read_config`.
+    """
+    read: list[Path] = []
+    _read(Path(path), (), read)
+    return tuple(dict.fromkeys(read))
+
+
+def _read(file: Path, including: tuple[Path, ...], read: list[Path]) -> Any:  # noqa: ANN401
+    """Return what is in a config, and note which files were read."""
+    if file.resolve() in including:
+        msg = f"The config {file} includes itself: {' > '.join(str(name) for name in including)}."
         raise ValueError(msg)
     if not file.is_file():
         msg = f"There is no config {file}."
         raise ValueError(msg)
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_DatesAsText)  # noqa: S506  (a safe loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"The config {file} is no YAML: {error}"
         raise ValueError(msg) from error
-    return _with_includes(content, file.parent, (*_including, file.resolve()))
+    read.append(file)
+    return _with_includes(content, file.parent, (*including, file.resolve()), read)
 
 
-def _with_includes(node: Any, folder: Path, including: tuple[Path, ...]) -> Any:  # noqa: ANN401
+def _with_includes(node: Any, folder: Path, including: tuple[Path, ...], read: list[Path]) -> Any:  # noqa: ANN401
     if isinstance(node, dict):
-        return {key: _with_includes(value, folder, including) for key, value in node.items()}
+        return {key: _with_includes(value, folder, including, read) for key, value in node.items()}
     if isinstance(node, list):
-        return [_with_includes(value, folder, including) for value in node]
+        return [_with_includes(value, folder, including, read) for value in node]
     if isinstance(node, str) and node.endswith(".yaml") and (folder / node).is_file():
-        return read_config(folder / node, including)
+        return _read(folder / node, including, read)
     return node

@@ -5,7 +5,21 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+#: Names that a package needs to be lazy; who looks what it has looks for others.
+_MEANS = frozenset(("TYPE_CHECKING", "annotations", "lazy_attributes"))
+#: Name that all packages of the project are installed under.
+PROJECT = "thor-anysat-terratorch"
+
+
+def project_version() -> str:
+    """Return the version of the project; ``0+unknown`` where its files are used without being installed."""
+    try:
+        return version(PROJECT)
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 def lazy_attributes(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -24,16 +38,18 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> tuple[Callable[[s
     -------
     callable, callable
         ``__getattr__`` imports the module of an attribute, and raises ``AttributeError`` for any other name.
-        ``__dir__`` lists these attributes along with what the package holds already.
+        ``__dir__`` lists these attributes along with what the package holds already. Both know ``__version__``.
     """
 
     def get_attribute(name: str) -> Any:  # noqa: ANN401
         if name in homes:
             return getattr(importlib.import_module(homes[name], package), name)
+        if name == "__version__":
+            return project_version()
         msg = f"module {package!r} has no attribute {name!r}"
         raise AttributeError(msg)
 
     def list_attributes() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
+        return sorted({*vars(sys.modules[package]), *homes, "__version__"} - _MEANS)
 
     return get_attribute, list_attributes

@@ -20,9 +20,20 @@ from eo_core.files import write_text
 from eo_data.catalog.known.kinds import IndexContent
 from eo_data.catalog.known.tables import KNOWN_INDICES
 
+_EXAMPLES = """examples:
+  eo index pastis datasets/pastis_r
+  eo index classes datasets/eurosat --out index.json
+  eo index pastis --help          # options of one kind
+"""
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="eo index", description="Write the index of a data set.")
+    parser = argparse.ArgumentParser(
+        prog="eo index",
+        description="Write the index of a data set.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="kind", required=True)
     for known in KNOWN_INDICES:
         command = commands.add_parser(known.name, help=known.summary)

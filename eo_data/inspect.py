@@ -262,8 +262,20 @@ def write_quick_look(before: Sample, after: Sample, rgb: Sequence[str], folder: 
     return path
 
 
+_EXAMPLES = """examples:
+  eo inspect --facts scene.tif                                       # what a file says of itself
+  eo inspect --config config/embed_quickstart.yaml --out looks       # a sample, step by step, and a picture
+  eo inspect --config config/my_places.yaml --dry-run                # what would be read of places
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="eo inspect", description="Show what happens to a sample.")
+    parser = argparse.ArgumentParser(
+        prog="eo inspect",
+        description="Show what happens to a sample.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--config", action="append", help="may be given several times, as in terratorch")
     wanted.add_argument(

@@ -180,10 +180,18 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     return sorted(files)
 
 
+_EXAMPLES = """examples:
+  eo statistics 'images/**/*_S2.tif' --unit digital_number --sensor sentinel2_l2a --offset auto --out statistics.yaml
+  eo statistics a.tif b.tif --unit decibel --bands VV VH --out statistics_s1.yaml
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eo statistics",
         description="Mean, standard deviation and range per band of a data set, as YAML. Missing pixels do not count.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", help="raster files, or patterns in quotes: 'images/**/*_S2.tif'")
     parser.add_argument("--out", required=True, type=Path, help="YAML file to write")

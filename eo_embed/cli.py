@@ -6,6 +6,7 @@ Examples
   eo embed anysat_base --point 121.5 31.2 2048 --time 2022-06-01 2022-09-01 --source scenes --out out/place
   eo map out/place
   eo inspect --facts scene.tif
+  eo config copy quickstart_fit && eo run fit --config config/quickstart_fit.yaml
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import MappingProxyType
 #: Module and function of each command, and what it does. They are imported when they are asked for.
 COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
+        "run": ("eo_cli.run.command", "main", "terratorch fit, validate, test or predict with a quiet terminal"),
         "embed": ("eo_embed.one_call.command", "main", "embeddings of files, products or places"),
         "merge": ("eo_embed.merge", "main", "one export of all shards below a folder"),
         "map": ("eo_embed.map.command", "main", "an export as one HTML page"),
@@ -32,7 +34,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "inspect": ("eo_data.inspect", "main", "what happens to a sample on its way to the encoder"),
         "statistics": ("eo_data.statistics", "main", "mean and deviation of a data set's bands"),
         "index": ("eo_data.index", "main", "an index table of a data set"),
-        "config": ("eo_finetune.config", "main", "a config of TerraTorch with its includes"),
+        "doctor": ("eo_cli.doctor.command", "main", "versions, machine, weights, disk, and what to do"),
+        "config": ("eo_cli.config", "main", "recipes by name, a config with its includes, or that of a checkpoint"),
     }
 )
 
@@ -43,7 +46,7 @@ def usage() -> str:
     summary, _, examples = (__doc__ or "").partition("\n\n")
     return (
         f"usage: eo COMMAND ...\n\n{summary}\n\ncommands:\n{rows}\n\n`eo COMMAND --help` says more. Training and "
-        f"large exports: `terratorch fit` and `terratorch predict`.\n\n{examples}"
+        f"large exports: `eo run fit` and `eo run predict`.\n\n{examples}"
     )
 
 

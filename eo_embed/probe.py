@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eo probe",
         description="Score small models on the pooled vectors of an export, with confidence intervals.",
+        epilog="examples:\n  eo probe out/fields crops.csv --label crop --split split\n"
+        "  eo probe out/fields yields.parquet --label t_per_ha --task regression",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("export", type=Path, help="folder of the export, with output: pooled or both")
     parser.add_argument("labels", type=Path, help="table with a column id: CSV, Parquet, GeoJSON, GeoPackage")

@@ -80,7 +80,11 @@ def move(data: dict[str, Any], root: str) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the config of a checkpoint."""
-    parser = argparse.ArgumentParser(prog="eo config", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="eo config show",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="example: eo config show best.ckpt --root new/data --out predict.yaml",
+    )
     parser.add_argument("checkpoint", help="a checkpoint of eo_finetune.BestCheckpoint, such as best.ckpt")
     parser.add_argument("--root", help="another folder of data")
     parser.add_argument("--out", help="file to write; printed without")

@@ -130,6 +130,8 @@ class EncoderCard:
         Paper and code.
     options : mapping of str to object
         Options of `eo_embed.embed` that are the encoder's own, with their defaults.
+    hub : (str, str) or None
+        Repository and file of the published weights at Hugging Face.
     """
 
     name: str
@@ -143,6 +145,7 @@ class EncoderCard:
     licence: str
     source: str
     options: Mapping[str, Any]
+    hub: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         """Return the card as lines to read."""

@@ -70,11 +70,24 @@ def test_the_wheel_holds_the_packages_and_nothing_named_datasets(
     assert {name for name in top if not name.endswith(".dist-info")} == packages
     assert "datasets" not in packages
     assert {f"{package}/py.typed" for package in packages} <= set(files)
+    # Who has the wheel alone finds each recipe, and the sample that the quick start reads.
+    kept = "git ls-files config datasets/sample"
+    known = subprocess.run(kept.split(), cwd=root, check=True, capture_output=True, text=True)  # noqa: S603
+    expected = {f"eo_cli/files/{name}" for name in known.stdout.split() if not name.endswith(".py")}
+    assert {name for name in files if name.startswith("eo_cli/files/")} == expected
+
+
+def test_the_version_is_the_same_wherever_it_is_told(root: Path, project: dict[str, Any]) -> None:
+    version = project["project"]["version"]
+    assert yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    (newest, *_) = re.findall(r"^## \[.*", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version in newest
 
 
 def test_no_package_is_left_out_of_the_wheel_or_of_the_type_check(project: dict[str, Any], packages: set[str]) -> None:
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == packages
     assert set(project["tool"]["mypy"]["packages"]) == packages
+    assert set(project["tool"]["check-wheel-contents"]["toplevel"]) == packages
 
 
 def test_a_warning_of_ours_is_an_error_in_every_package(project: dict[str, Any], packages: set[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGES = ("eo_core", "eo_data", "eo_models", "thor_terratorch_ext", "anysat_ext", "eo_embed", "eo_finetune")
+PACKAGES = ("eo_core", "eo_data", "eo_models", "thor_terratorch_ext", "anysat_ext", "eo_embed", "eo_finetune", "eo_cli")
 #: Rooms from the ground up; rooms of one floor do not see each other.
 FLOORS = (
     ("eo_core",),
@@ -47,9 +47,11 @@ FLOORS = (
     ("eo_embed.reading.probing", "eo_embed.pictures"),
     ("eo_embed.map", "eo_embed.one_call", "eo_embed.reading.publishing", "eo_embed.ray"),
     ("eo_embed", "eo_finetune"),
+    ("eo_cli.doctor", "eo_cli.run"),
+    ("eo_cli",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-GENERIC = ("eo_core", "eo_data", "eo_models", "eo_embed", "eo_finetune")
+GENERIC = ("eo_core", "eo_data", "eo_models", "eo_embed", "eo_finetune", "eo_cli")
 #: An encoder's core is PyTorch and tables: no host, no reader.
 CORE_MAY_IMPORT = ("eo_core", "eo_data.sensors", "eo_models.forward", "eo_models.precision")
 HOSTS_AND_READERS = (

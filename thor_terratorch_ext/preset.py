@@ -114,7 +114,7 @@ class ThorPreset:
         from thor_terratorch_ext.model.encoder import VARIANTS  # noqa: PLC0415
 
         variant = VARIANTS[MODEL_NAMES[name]]
-        repository, file = hub_location(variant.name)
+        hub = hub_location(variant.name)
         return EncoderCard(
             name,
             "Sentinel-1, -2 and -3, any of their bands, in patches of any size",
@@ -124,10 +124,11 @@ class ThorPreset:
             "square images; patches of patch_size pixels at the finest GSD (8), sides are snapped to whole patches; "
             f"GSD of the groups: {', '.join(str(gsd) for gsd in sorted({group.gsd for group in GROUPS}))} m",
             "none are read; series become a median composite",
-            f"{repository}, {file} (Hugging Face)",
+            f"{hub[0]}, {hub[1]} (Hugging Face)",
             "Apache-2.0 (model card of the weights)",
             "THOR 1.0, FM4CS (Norwegian Computing Center and partners)",
             self.options(name),
+            hub,
         )
 
 

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="eo map",
         description="Write an export as one HTML page: a map, pictures, and the most similar places of each item. The "
         "page holds all that it needs; only with --tiles it asks an address for a background.",
-        epilog="example: python -m eo_embed.map output/embed_quickstart --out map.html",
+        epilog="example: eo map output/embed_quickstart --out map.html",
     )
     parser.add_argument("export", type=Path, help="folder of the export")
     parser.add_argument("--out", type=Path, help="the page (EXPORT/map.html)")

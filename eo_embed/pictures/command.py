@@ -250,6 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eo pictures",
         description="Draw the grids of an export as colours, beside their source.",
+        epilog="examples:\n  eo pictures output/embed_quickstart\n  eo pictures out/scene --components 1 --out grey",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="of the export")
     parser.add_argument("--out", type=Path, help="folder of the pictures (FOLDER/pictures)")

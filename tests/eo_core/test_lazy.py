@@ -58,3 +58,15 @@ if heavy:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
+
+
+def test_every_package_tells_its_version_and_lists_it() -> None:
+    from importlib import import_module
+    from importlib.metadata import version
+
+    for name in (*PACKAGES, "eo_core", "eo_data", "eo_models", "eo_cli"):
+        package = import_module(name)
+        assert package.__version__ == version("thor-anysat-terratorch")
+        assert "__version__" in dir(package)
+        assert not {"TYPE_CHECKING", "annotations", "lazy_attributes"} & set(dir(package))
+        assert set(getattr(package, "__all__", ())) <= set(dir(package))
