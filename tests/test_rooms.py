@@ -47,8 +47,8 @@ FLOORS = (
     ("eo_embed.reading.probing", "eo_embed.pictures"),
     ("eo_embed.map", "eo_embed.one_call", "eo_embed.reading.publishing", "eo_embed.ray"),
     ("eo_embed", "eo_finetune"),
-    ("eo_cli.doctor", "eo_cli.run"),
     ("eo_cli",),
+    ("eo_cli.doctor", "eo_cli.run"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GENERIC = ("eo_core", "eo_data", "eo_models", "eo_embed", "eo_finetune", "eo_cli")
