@@ -111,7 +111,8 @@ def test_pages_name_files_and_commands_that_exist(root: Path, pages: dict[str, s
         for path in set(
             re.findall(r"(?<![\w/.])(?:config|datasets|benchmarks|tests|examples)/[\w./-]+\.(?:yaml|py|md)", text)
         ):
-            assert (root / path).is_file(), (name, path)
+            shown_as_missing = f"There is no config {path}" in text  # an error that a page shows
+            assert shown_as_missing or (root / path).is_file(), (name, path)
         for command in re.findall(r"(?:^|`|uv run )eo ([a-z]+)\b", text, re.MULTILINE):
             assert command in COMMANDS, (name, command)
         for module in re.findall(r"python -m ((?:eo_|anysat_|thor_)[\w.]+)", text):
