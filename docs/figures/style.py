@@ -92,3 +92,24 @@ def save(figure: Any, name: str) -> None:  # noqa: ANN401
         figure.savefig(drawn, dpi=130, bbox_inches="tight", pad_inches=0.06)
         Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
     plt.close(figure)
+
+
+def components(grid: np.ndarray) -> np.ndarray:
+    """Return the first three principal components of a grid ``(d, y, x)`` as colours, ``(y, x, 4)``."""
+    from eo_embed.pictures.projection import fit_projection
+
+    cells = grid.reshape(len(grid), -1).T
+    return fit_projection(cells[np.isfinite(cells).all(axis=1)]).colours(grid).transpose(1, 2, 0)
+
+
+def scale_bar(axes: Any, pixel: float, length: float, side: Sequence[int]) -> None:  # noqa: ANN401
+    """Draw a bar of ``length`` metres into the lower left corner of a picture of pixels of ``pixel`` metres."""
+    height, width = side
+    left, bottom = 0.05 * width, 0.94 * height
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    look = {"facecolor": "black", "alpha": 0.55, "linewidth": 0}
+    axes.add_patch(
+        plt.Rectangle((left - 0.02 * width, 0.84 * height), length / pixel + 0.04 * width, 0.14 * height, **look)
+    )
+    axes.plot([left, left + length / pixel], [bottom, bottom], color="white", lw=3, solid_capstyle="butt")
+    axes.text(left, bottom - 0.02 * height, text, color="white", fontsize=9, va="bottom")
