@@ -18,6 +18,8 @@ _TWENTY = [colour for i, colour in enumerate(mpl.colormaps["tab20"].colors) if i
 #: Errors. They differ in lightness too, so that the colour blind tell them apart, and no class has their colours.
 TRUE_NEGATIVE, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#eef1f4", "#9cc3e0", "#a50f15", "#f5a623"
 CORRECT, WRONG = "#dfe7ee", "#1a1a1a"
+#: Frame and text of a wrong scene, which are thick and bold as well.
+MARK = "#a50f15"
 #: Stripes of pixels without a label.
 NO_LABEL = ("#b4b4b4", "#d8d8d8")
 
