@@ -70,7 +70,14 @@ for seed, day in enumerate(DAYS):
 
 season = {"time": ("2022-06-01", "2022-09-01"), "source": scenes, "sensor": "sentinel2_l2a", "pretrained": False}
 year = {**season, "time": ("2022-01-01", "2023-01-01")}
-array_of = {"bands": BANDS, "sensor": "sentinel2_l2a", "offset": 0, "pixel_size": 10, "pretrained": False}
+array_of = {
+    "bands": BANDS,
+    "sensor": "sentinel2_l2a",
+    "unit": "digital_number",
+    "offset": 0,
+    "pixel_size": 10,
+    "pretrained": False,
+}
 
 
 def pixels(found: object, days: tuple[str, ...]) -> np.ndarray:
@@ -139,7 +146,7 @@ compared("RS_EMBED_THOR_GROUP_MERGE=mean", e.grid, added / 2)
 # rs-embed lays tiles side by side and puts their grids together; here that is `halo=0`. By hand: each window on its own.
 
 # %%
-wide = PointBuffer(place.lon, place.lat, 480)
+wide = PointBuffer(place.lon, place.lat, 400)
 tiled = embed("thor_v1_tiny", wide, tile=48, halo=0, input_prep="tile", image_size=48, output="grid", **season)
 square = pixels(tiled, SUMMER)
 windows = [
@@ -160,11 +167,12 @@ compared("input_prep=tile", tiled.grid, np.block(windows))
 # get_embedding("anysat", spatial=..., temporal=TemporalSpec.range("2022-01-01", "2023-01-01"), output=OutputSpec.grid())
 # ```
 #
-# The year is cut into eight equal parts. Each becomes a median composite, dated by the middle of its part; the image is
-# brought to 24 px, and each band gets a mean of 0 and a deviation of 1.
+# The year is cut into eight equal parts. Each becomes a median composite, dated by the middle of its part, and each band
+# gets a mean of 0 and a deviation of 1. By default the image is brought to 24 px, as rs-embed does; `image_size=None`
+# keeps its pixels.
 
 # %%
-e = embed("anysat_tiny", place, image_size=48, patch_size=40, **year)
+e = embed("anysat_tiny", place, image_size=None, patch_size=40, **year)
 edges = [date(2022, 1, 1) + timedelta(days=365 * i // 8) for i in range(9)]
 parts = [
     tuple(day for day in DAYS if start <= date.fromisoformat(day) < end) for start, end in zip(edges, edges[1:], strict=False)
@@ -172,7 +180,7 @@ parts = [
 series = np.stack([pixels(e, days) for days in parts])
 print([str(day) for day in e.dates])
 print("acquisitions in each part:", [len(days) for days in parts])
-again = embed("anysat_tiny", series, dates=list(e.dates), image_size=48, patch_size=40, **array_of)
+again = embed("anysat_tiny", series, dates=list(e.dates), image_size=None, patch_size=40, **array_of)
 compared("anysat, eight parts of the year", e.grid, again.grid)
 
 # %%
@@ -190,7 +198,7 @@ print("days of the year:", [int(day) for day in days])
 # ```
 
 # %%
-highest = embed("anysat_tiny", place, image_size=48, patch_size=40, pooling="max", **year)
+highest = embed("anysat_tiny", place, image_size=None, patch_size=40, pooling="max", **year)
 compared("pooling=max", highest.vector, highest.grid.to_numpy().max(axis=(1, 2)))
 compared("pooling=mean", e.vector, e.grid.to_numpy().mean(axis=(1, 2)))
 
