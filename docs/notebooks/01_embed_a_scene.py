@@ -152,4 +152,4 @@ print(export.ids, export.grid(export.ids[0]).shape)
 print(export.pooled[["id", "valid_fraction"]].to_string(index=False))
 
 # %% [markdown]
-# Next: `02_a_dated_series.py`, a series of dates with AnySat. How to embed your own files: `docs/start/first_embedding.md`.
+# Next: [a series of dates with AnySat](02_a_dated_series.ipynb). Your own files: [a first embedding](../start/first_embedding.md).

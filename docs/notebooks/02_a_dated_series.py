@@ -153,4 +153,4 @@ difference = np.abs(encode(cloudy, DAYS) - encode(*without)).max()
 print(f"largest difference: {difference:.2e}")
 
 # %% [markdown]
-# Series of your own files: `docs/howto/series.md`. How dates become frames: `docs/concepts/dates_and_frames.md`.
+# [Series of your own files](../howto/series.md). [How dates become frames](../concepts/dates_and_frames.md).

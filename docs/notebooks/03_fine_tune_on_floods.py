@@ -5,7 +5,7 @@
 # chips, for a few epochs. It begins with **random** weights, and the chips are **synthetic**: the numbers below show that learning works, not
 # how well floods can be mapped.
 #
-# The same as a config, line by line: `docs/start/first_finetuning.md`.
+# The same as a config: [a first fine-tuning, line by line](../start/first_finetuning.md).
 
 # %%
 import logging
@@ -163,5 +163,5 @@ for panel in panels[:2]:
     display(Image(filename=panel))
 
 # %% [markdown]
-# Compare with a U-Net before you believe in a foundation model: `config/sen1floods11_unet_S2.yaml`, and
-# `docs/models/results.md` for what came out on real data.
+# Compare with a U-Net before you believe in a foundation model (`config/sen1floods11_unet_S2.yaml`).
+# [How good is it?](../models/results.md) has what came out on real data.

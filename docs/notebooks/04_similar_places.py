@@ -3,7 +3,7 @@
 #
 # A place is a point with its surroundings, a box or a polygon. Together with a window of time and a source of scenes it
 # can be embedded in one call. The source here is a folder on disk, so no network is needed. A catalogue works in the same
-# way: `source="earth-search"`, see `docs/sources.md`.
+# way: `source="earth-search"`, see [sources](../sources.md).
 #
 # The landscape is **made up**, and the weights are **random**: "similar" means similar pixels here. Trained weights are
 # what makes places similar that mean the same.
@@ -146,8 +146,8 @@ plt.show()
 # ## A map
 #
 # `write_map` (on the command line `eo map`) makes one HTML page of the export: footprints, colours, pictures, and the
-# most similar places of each, by mouse or keyboard. It needs no server and asks no address. The gallery
-# (`docs/gallery.md`) shows one.
+# most similar places of each, by mouse or keyboard. It needs no server and asks no address. The
+# [gallery](../gallery.md) shows this one.
 
 # %%
 page, notes = write_map(out / "export", root=scenes)

@@ -3,7 +3,8 @@
 #
 # A probe is a small model on frozen vectors. If it finds the label, the label is in the vectors. The number alone says
 # little: it must stand beside the same probe on something simpler. Here that is the **raw pixels**, a mean and a
-# deviation of each band. On real data add a U-Net (`config/sen1floods11_unet_S2.yaml`); `docs/models/results.md` has both.
+# deviation of each band. On real data add a U-Net (`config/sen1floods11_unet_S2.yaml`);
+# [how good is it?](../models/results.md) has both.
 #
 # The weights are **random** and the chips **synthetic**. So expect vectors that are no better than raw pixels: that is
 # the result that a probe has to be able to show.
@@ -118,4 +119,4 @@ plt.show()
 # Read it like this: if the intervals overlap, the probe has shown no difference. Sixteen chips are few, and a made-up river
 # is easy. With trained weights and real labels, the question is whether the vectors lie clearly to the right of the pixels.
 #
-# More: `docs/howto/probing.md`.
+# More: [probing](../howto/probing.md).

@@ -6,7 +6,7 @@
 # must give is computed once more in plain numpy, from the files.
 #
 # Weights are **random** (there is no network here) and the scenes **made up**; equal input gives equal output with any weights. For published
-# weights leave `pretrained=False` out. The whole list, with the differences by design: `docs/start/from_rs_embed.md`.
+# weights leave `pretrained=False` out. The whole list, with the differences by design: [from rs-embed](../start/from_rs_embed.md).
 
 # %%
 import os

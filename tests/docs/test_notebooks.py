@@ -37,7 +37,7 @@ def test_every_notebook_stands_in_the_navigation(root: Path) -> None:
     text = (root / "mkdocs.yml").read_text(encoding="utf-8")
     (section,) = (entry["Notebooks"] for entry in yaml.safe_load(text)["nav"] if "Notebooks" in entry)
     listed = [path for entry in section for path in entry.values()]
-    assert [path for path in listed if path.endswith(".ipynb")] == [f"notebooks/{name}.ipynb" for name in NAMES]
+    assert [path for path in listed if path.startswith("notebooks/")] == [f"notebooks/{name}.md" for name in NAMES]
 
 
 def test_two_notebooks_of_one_source_are_the_same(root: Path) -> None:
@@ -136,3 +136,29 @@ def test_texts_name_no_folder_of_this_machine(root: Path) -> None:
 
     said = f"{root}/eo_embed/x.py:1: W\n/usr/lib/python3/site-packages/a/b.py:2: W\n/tmp/ipykernel_12/34.py:5: W"  # noqa: S108
     assert notebooks._without_paths(said) == "eo_embed/x.py:1: W\na/b.py:2: W\nthis cell:5: W"
+
+
+def test_a_page_shows_all_that_the_notebook_shows(tmp_path: Path) -> None:
+    import notebook_pages
+
+    new = nbformat.v4
+    shown = new.new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata={"image/png": {"alt": "A river."}})
+    table = new.new_output("display_data", {"text/markdown": "# Scores\n\n| a |\n|---|\n| 1 |"})
+    value = new.new_output("execute_result", {"text/plain": "'```'"}, execution_count=1)
+    outputs = [new.new_output("stream", name="stdout", text="1 chip\n"), shown, table, value]
+    cells = [new.new_markdown_cell("# Title"), new.new_code_cell("print(n)", outputs=outputs)]
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "x.ipynb")
+    page = notebook_pages.pages(tmp_path)["x"]
+    assert page.pictures == {"x_0.png": b"\x89PNG\r\n\x1a\n"}
+    assert page.text == (
+        "# Title\n\n```python\nprint(n)\n```\n\n```text\n1 chip\n```\n\n![A river.](x_0.png)\n\n"
+        "**Scores**\n\n| a |\n|---|\n| 1 |\n\n````text\n'```'\n````\n"
+    )
+
+
+def test_links_to_notebooks_lead_to_their_pages() -> None:
+    import hook
+
+    text = "[a](notebooks/05_probe.ipynb)"
+    assert hook.with_links_of_the_site(text, "gallery.md") == "[a](notebooks/05_probe.md)"
+    assert hook.with_links_of_the_site("[a](05_probe.ipynb)", "notebooks/x.md") == "[a](05_probe.md)"
