@@ -10,6 +10,7 @@
 # %%
 import logging
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from thor_terratorch_ext.registration import RegisterBackbones
 # Paths below begin at the root of the project.
 os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "datasets").is_dir()))
 out = Path("output/notebooks/finetune")
+shutil.rmtree(out, ignore_errors=True)  # of an earlier run
 
 # %% [markdown]
 # ## Data

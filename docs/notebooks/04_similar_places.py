@@ -10,6 +10,7 @@
 
 # %%
 import os
+import shutil
 from pathlib import Path
 
 import geopandas
@@ -27,6 +28,7 @@ from eo_embed.map import write_map
 # Paths below begin at the root of the project.
 os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "datasets").is_dir()))
 out = Path("output/notebooks/places")
+shutil.rmtree(out, ignore_errors=True)  # of an earlier run
 
 # %% [markdown]
 # ## A folder of scenes

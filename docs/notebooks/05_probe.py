@@ -11,6 +11,7 @@
 
 # %%
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from eo_embed.reading.probing.table import Columns
 # Paths below begin at the root of the project.
 os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "datasets").is_dir()))
 out = Path("output/notebooks/probe")
+shutil.rmtree(out, ignore_errors=True)  # of an earlier run
 sample = Path("datasets/sample/v1.1/data/flood_events/HandLabeled")
 TILE = 32
 
