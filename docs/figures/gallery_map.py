@@ -1,4 +1,4 @@
-"""The HTML map of an export, as a browser shows it: run ``docs/tools/notebooks.py --execute 04_similar_places`` before."""
+"""The HTML map of an export, in a browser: run ``docs/tools/notebooks.py --execute 04_similar_places`` before."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Real optical images: Sentinel-2 L1C and L2A, and Sentinel-3 OLCI, in true colour."""
+"""Real optical images: Sentinel-2 L1C and L2A, and Landsat 7, in true colour."""
 
 from __future__ import annotations
 
 import numpy as np
-from real_tiles import coast, flanders, slovenia, stretched
+from real_tiles import flanders, olinda, slovenia, stretched
 from style import bare, panels, save, scale_bar
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     shown = (
         ("Sentinel-2 L1C, Slovenia", slovenia()[[2, 1, 0]], 10, 200),
         ("Sentinel-2 L2A composite, Flanders", composite, 10, 200),
-        ("Sentinel-3 OLCI, Wadden Sea", coast()[[7, 5, 3]], 280, 5000),
+        ("Landsat 7, Olinda", olinda(), 28.5, 2000),
     )
     figure, axes = panels(3, 9, 3.4)
     for one, (title, planes, pixel, length) in zip(axes, shown, strict=True):

@@ -17,7 +17,9 @@ def main() -> None:
     for name in NAMES:
         (path,) = PANELS.glob(f"*{name}*.png")
         picture = Image.open(path).convert("RGB")
-        pictures.append(picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS))
+        pictures.append(
+            picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+        )
     sheet = Image.new("RGB", (WIDTH, sum(picture.height for picture in pictures)), "white")
     top = 0
     for picture in pictures:

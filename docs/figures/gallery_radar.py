@@ -15,7 +15,7 @@ def main() -> None:
         scene = file.read(1, masked=True).astype(float).filled(np.nan)[20:180, 60:220]
     vv, vh = (20 * np.log10(flanders(f"S1-SIGMA0-{name}")) - 83 for name in ("VV", "VH"))
     shown = (("VV, one pass", scene, 20, 1000), ("VV, a month", vv, 10, 200), ("VH, the same month", vh, 10, 200))
-    figure, axes = panels(3, 9, 3.5)
+    figure, axes = panels(3, 7.6, 3.1)
     for one, (title, decibel, pixel, length) in zip(axes, shown, strict=True):
         low, high = np.nanpercentile(decibel, [2, 98])
         drawn = one.imshow(decibel, cmap="gray", vmin=low, vmax=high)

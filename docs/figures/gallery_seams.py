@@ -16,6 +16,7 @@ TILE, HALO, PATCH = 48, 16, 4
 def encode(**tiles: int) -> np.ndarray:
     """The grid of THOR tiny, ``(D, 24, 24)``."""
     stated: dict[str, Any] = {"bands": BANDS, "sensor": "sentinel2_l1c", "unit": "reflectance", "pixel_size": 10}
+    stated["transform"] = (10, 0, 0, 0, -10, 0)
     return embed("thor_v1_tiny", slovenia(), patch_size=PATCH, pretrained=False, **stated, **tiles).grid.to_numpy()
 
 

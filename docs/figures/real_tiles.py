@@ -1,4 +1,4 @@
-"""Small crops of real scenes whose licence lets them be shown (see ``../shared/data/README.md``; all three are MIT)."""
+"""Small crops of real scenes whose licence lets them be shown (``../shared/data/README.md`` has where they are from)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def flanders(band: str, month: int = 8) -> np.ndarray:
     return np.where(numbers == 65535, np.nan, numbers)
 
 
-def coast() -> np.ndarray:
-    """Reflectance of Sentinel-3 OLCI, ``(21, 100, 100)``, pixels of about 280 by 262 m (xcube's example)."""
-    with rasterio.open(DATA / "s3_olci" / "S3_OLCI_TOA_reflectance_20170414T102729.tif") as file:
-        pixels: np.ndarray = file.read()
+def olinda() -> np.ndarray:
+    """Red, green and blue of Landsat 7 as stored, uint8 ``(3, 349, 352)``, pixels of 28.5 m (the R package stars)."""
+    with rasterio.open(DATA / "landsat" / "L7_ETMs.tif") as file:
+        pixels: np.ndarray = file.read([3, 2, 1])
     return pixels
 
 

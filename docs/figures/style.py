@@ -16,6 +16,8 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from eo_embed.pictures.projection import fit_projection
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
 CHIPS = ROOT / "datasets" / "sample" / "v1.1" / "data" / "flood_events" / "HandLabeled"
@@ -96,8 +98,6 @@ def save(figure: Any, name: str) -> None:  # noqa: ANN401
 
 def components(grid: np.ndarray) -> np.ndarray:
     """Return the first three principal components of a grid ``(d, y, x)`` as colours, ``(y, x, 4)``."""
-    from eo_embed.pictures.projection import fit_projection
-
     cells = grid.reshape(len(grid), -1).T
     return fit_projection(cells[np.isfinite(cells).all(axis=1)]).colours(grid).transpose(1, 2, 0)
 

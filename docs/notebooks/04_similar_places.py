@@ -106,9 +106,7 @@ table = geopandas.GeoDataFrame(
     geometry=[shapely.box(x, y - step, x + step, y) for x, y in corners],
     crs="EPSG:32632",
 )
-export = embed(
-    "thor_v1_tiny", table, id_column="name", pretrained=False, out=out / "export", progress=False, **season
-)
+export = embed("thor_v1_tiny", table, id_column="name", pretrained=False, out=out / "export", progress=False, **season)
 print(export)
 print(export.pooled[["id", "datetime", "valid_fraction"]].head(3).to_string(index=False))
 

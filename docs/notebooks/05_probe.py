@@ -106,7 +106,9 @@ print(of_pixels.table())
 # %% alt="Balanced accuracy with 95 % intervals: the baseline at one half, and kNN and logistic regression on vectors and on pixel statistics, whose intervals overlap."
 named = {"THOR tiny, random weights": of_vectors, "pixel statistics": of_pixels}
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-for offset, (name, report), colour, marker in zip((-0.12, 0.12), named.items(), ("#0072B2", "#D55E00"), "os", strict=True):
+for offset, (name, report), colour, marker in zip(
+    (-0.12, 0.12), named.items(), ("#0072B2", "#D55E00"), "os", strict=True
+):
     scores = [score for score in report.scores if score.metric == "balanced_accuracy"]
     places = np.arange(len(scores)) + offset
     value, low, high = (np.array([getattr(score, part) for score in scores]) for part in ("value", "low", "high"))

@@ -36,7 +36,7 @@ _METADATA: Mapping[str, Any] = MappingProxyType(
 )
 _PNG = "image/png"
 #: Of a picture: its widest, in pixels, and its colours.
-_WIDTH, _COLOURS = 860, 96
+_WIDTH, _COLOURS = 860, 160
 #: Paths of this machine in texts that are put out, and what stands for them.
 _PATHS = (
     (re.compile(r"\S*ipykernel_\d+/\d+\.py"), "this cell"),
@@ -81,7 +81,7 @@ def executed(source: Path, timeout: float = 900) -> nbformat.NotebookNode:
     """
     notebook = notebook_of(source)
     place = {"metadata": {"path": str(source.parent)}}
-    NotebookClient(notebook, timeout, kernel_name=_KERNEL, resources=place, record_timing=False).execute()
+    NotebookClient(notebook, timeout=timeout, kernel_name=_KERNEL, resources=place, record_timing=False).execute()
     notebook.metadata = nbformat.from_dict(dict(_METADATA))  # without the versions of this machine
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -134,7 +134,7 @@ def test_a_cell_that_fails_stops_the_run(tmp_path: Path) -> None:
 def test_texts_name_no_folder_of_this_machine(root: Path) -> None:
     import notebooks
 
-    said = f"{root}/eo_embed/x.py:1: W\n/usr/lib/python3/site-packages/a/b.py:2: W\n/tmp/ipykernel_12/34.py:5: W"  # noqa: S108
+    said = f"{root}/eo_embed/x.py:1: W\n/usr/lib/python3/site-packages/a/b.py:2: W\n/tmp/ipykernel_12/34.py:5: W"
     assert notebooks._without_paths(said) == "eo_embed/x.py:1: W\na/b.py:2: W\nthis cell:5: W"
 
 
