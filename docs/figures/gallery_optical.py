@@ -15,12 +15,12 @@ def main() -> None:
         ("Sentinel-2 L2A composite, Flanders", composite, 10, 200),
         ("Landsat 7, Olinda", olinda(), 28.5, 2000),
     )
-    figure, axes = panels(3, 9, 3.4)
+    figure, axes = panels(3, 7.8, 3)
     for one, (title, planes, pixel, length) in zip(axes, shown, strict=True):
         one.imshow(stretched(planes))
         bare(one, title)
         scale_bar(one, pixel, length, planes.shape[1:])
-    save(figure, "gallery_optical.png")
+    save(figure, "gallery_optical.png", 72)
 
 
 if __name__ == "__main__":

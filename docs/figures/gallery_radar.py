@@ -22,7 +22,7 @@ def main() -> None:
         bare(one, title)
         scale_bar(one, pixel, length, decibel.shape)
         figure.colorbar(drawn, ax=one, location="bottom", shrink=0.8, label="dB")
-    save(figure, "gallery_radar.png")
+    save(figure, "gallery_radar.png", 24)
 
 
 if __name__ == "__main__":

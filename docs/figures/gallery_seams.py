@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from real_tiles import BANDS, SIDE, slovenia, stretched
-from style import bare, components, panels, save, scale_bar
+from style import bare, panels, save, scale_bar
 
 from eo_embed import embed
+from eo_embed.pictures.projection import fit_projection
 
 TILE, HALO, PATCH = 48, 16, 4
 
@@ -33,8 +34,9 @@ def main() -> None:
     tiled = {"side by side": encode(tile=TILE, halo=0), f"halo of {HALO} px": encode(tile=TILE, halo=HALO)}
     far = {name: distances(grid, whole) for name, grid in tiled.items()}
     figure, axes = panels(3, 7.8, 5.4, rows=2)
+    shown = fit_projection(whole.reshape(len(whole), -1).T)
     for one, (name, grid) in zip(axes[0], {"in one piece": whole, **tiled}.items(), strict=True):
-        one.imshow(components(grid), interpolation="nearest")
+        one.imshow(shown.colours(grid).transpose(1, 2, 0), interpolation="nearest")
         bare(one, name if grid is whole else f"tiles of {TILE} px, {name}")
         scale_bar(one, 10 * PATCH, 200, grid.shape[1:])
     axes[1, 0].imshow(stretched(slovenia()[[2, 1, 0]]))

@@ -1,4 +1,4 @@
-"""Small crops of real scenes whose licence lets them be shown (``../shared/data/README.md`` has where they are from)."""
+"""Small crops of real scenes whose licence lets them be shown: ``../shared/data/README.md`` has their sources."""
 
 from __future__ import annotations
 
