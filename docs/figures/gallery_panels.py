@@ -25,7 +25,9 @@ def main() -> None:
     for picture in pictures:
         sheet.paste(picture, (0, top))
         top += picture.height
-    sheet.quantize(128, dither=Image.Dither.NONE).save(IMAGES / "gallery_panels.png", optimize=True)
+    # By this method the few pixels of a legend keep their colours.
+    reduced = sheet.quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(IMAGES / "gallery_panels.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -8,30 +8,33 @@
 # The same as a config: [a first fine-tuning, line by line](../start/first_finetuning.md).
 
 # %%
+import io
 import logging
 import os
 import shutil
 import warnings
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image, Markdown, display
-
-# What Lightning, TerraTorch and torchmetrics say of themselves is left out here.
-warnings.filterwarnings("ignore")
-for name in ("lightning.pytorch", "terratorch", "torch"):
-    logging.getLogger(name).setLevel(logging.ERROR)
-
 from albumentations import D4
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
-from terratorch.tasks import SemanticSegmentationTask
+from IPython.display import Image, Markdown, display
 
 from eo_data.datamodules import ChipDataModule, ImageSource, LabelSource
 from eo_finetune import MatmulPrecision, MetricsTable, PredictionPanels
 from thor_terratorch_ext import ThorPreprocess
-from thor_terratorch_ext.registration import RegisterBackbones
+
+# What Lightning, TerraTorch and PyTorch say of themselves is left out here. This takes some twenty seconds.
+with redirect_stderr(io.StringIO()):
+    from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch.loggers import CSVLogger
+    from terratorch.tasks import SemanticSegmentationTask
+
+    from thor_terratorch_ext.registration import RegisterBackbones
+for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+warnings.filterwarnings("ignore")
 
 # Paths below begin at the root of the project.
 os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "datasets").is_dir()))
@@ -67,7 +70,7 @@ data = ChipDataModule(
     train_split=f"{splits}/flood_train_data.txt",
     val_split=f"{splits}/flood_valid_data.txt",
     test_split=f"{splits}/flood_test_data.txt",
-    batch_size=4,
+    batch_size=2,
     num_workers=0,
     dates_as="none",
     train_transform=[D4()],
@@ -81,7 +84,7 @@ data = ChipDataModule(
 # weights: `backbone_pretrained=True`, and a learning rate of 1e-4.
 
 # %%
-seed_everything(0)
+seed_everything(0, verbose=False)
 task = SemanticSegmentationTask(
     model_factory="EncoderDecoderFactory",
     model_args={
@@ -109,11 +112,11 @@ task = SemanticSegmentationTask(
 # %% [markdown]
 # ## Fit
 #
-# Ten epochs of two steps each.
+# Twelve epochs of four steps each. From random weights the loss stands still at first: all is called land. Then water is found.
 
 # %%
 trainer = Trainer(
-    max_epochs=10,
+    max_epochs=12,
     accelerator="cpu",
     default_root_dir=out,
     logger=CSVLogger(out, name="metrics", version=0),
@@ -126,7 +129,7 @@ trainer = Trainer(
 )
 trainer.fit(task, data)
 
-# %% alt="Two lines over ten epochs: the loss of the validation chips falls, and their IoU of water rises."
+# %% alt="Two lines over twelve epochs: the loss of the validation chips stands still and then falls, and their IoU of water rises."
 curves = pd.read_csv(out / "metrics/version_0/metrics.csv").groupby("epoch").first()
 water = next(name for name in curves if name.startswith("val/") and "water" in name and "IoU" in name)
 figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")

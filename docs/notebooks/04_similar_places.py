@@ -121,7 +121,7 @@ middle = table[table.contains(shapely.Point(CORNER.c + 2700, CORNER.f - 1200))][
 found = export.similar(middle, k=8)
 print(found[["id", "score"]].to_string(index=False))
 
-# %% alt="Left, a made-up landscape with a lake, woods, fields and a town, in true colour; the square that was asked for and the eight most similar ones are framed, all in the town. Right, the similarity of every square."
+# %% alt="Left, a made-up landscape with a lake, woods, fields and a town, in true colour; the square that was asked for and the eight most similar ones are framed, most of them in the town. Right, the similarity of every square."
 everything = export.similar(middle, k=len(table) - 1, with_query=False).set_index("id")["score"]
 shown = table.assign(score=table["name"].map(everything))
 extent = (CORNER.c, CORNER.c + SIDE * 10, CORNER.f - SIDE * 10, CORNER.f)

@@ -85,7 +85,7 @@ def executed(source: Path, timeout: float = 900) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.from_dict(dict(_METADATA))  # without the versions of this machine
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_tidy(output, cell.metadata.get("alt", "")) for output in _joined(cell.outputs)]
+            cell.outputs = [_tidy(output, cell.metadata.get("alt", "")) for output in list(_joined(cell.outputs))]
     return notebook
 
 
@@ -126,7 +126,9 @@ def _small(png: str) -> str:
         size = (_WIDTH, round(picture.height * _WIDTH / picture.width))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     written = BytesIO()
-    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+    # By this method the few pixels of a legend keep their colours.
+    reduced = picture.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(written, "PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
 
 
@@ -140,19 +142,22 @@ def faults(source: Path) -> list[str]:
     if [(cell.cell_type, cell.source) for cell in found] != [(cell.cell_type, cell.source) for cell in wanted]:
         return [f"{file.name} has other cells than {source.name}"]
     parts = [] if len(text.encode()) <= LARGEST else [f"{file.name} has more than {LARGEST} bytes"]
-    for number, cell in enumerate(cell for cell in found if cell.cell_type == "code"):
-        parts += [f"{file.name}, code cell {number}: {fault}" for fault in _faults_of(cell)]
+    code = [pair for pair in zip(found, wanted, strict=True) if pair[0].cell_type == "code"]
+    for number, (cell, own) in enumerate(code):
+        parts += [
+            f"{file.name}, code cell {number}: {fault}" for fault in _faults_of(cell, own.metadata.get("alt", ""))
+        ]
     return parts
 
 
-def _faults_of(cell: Any) -> Iterator[str]:  # noqa: ANN401
+def _faults_of(cell: Any, alt: str) -> Iterator[str]:  # noqa: ANN401
     if cell.execution_count is None:
         yield "was not run"
     for output in cell.outputs:
         if output.output_type == "error":
             yield f"failed with {output.ename}"
-        if _PNG in output.get("data", {}) and len(output.metadata.get(_PNG, {}).get("alt", "")) <= 40:
-            yield 'a picture needs words for those who do not see it: # %% alt="..."'
+        if _PNG in output.get("data", {}) and (len(alt) <= 40 or output.metadata.get(_PNG, {}).get("alt") != alt):
+            yield 'a picture needs words for those who do not see it, those of its cell: # %% alt="..."'
         said = [output.get("text", ""), *(value for kind, value in output.get("data", {}).items() if kind != _PNG)]
         if re.search(r"(?<![\w.])/(?:home|root|tmp|work|Users)/", "".join(map(str, said))):
             yield "an output names a path of the machine that ran it"

@@ -131,6 +131,18 @@ def test_a_cell_that_fails_stops_the_run(tmp_path: Path) -> None:
         notebooks.executed(source)
 
 
+def test_texts_that_come_in_pieces_name_no_folder_either(tmp_path: Path) -> None:
+    """Pieces are joined before they are read."""
+    import notebooks
+
+    source = tmp_path / "x.py"
+    lines = ["# %%", "import sys", 'print("a")', "sys.stdout.flush()", "import time", "time.sleep(0.5)"]
+    lines += ['print("/x/lib/site-packages/b.py:1")', "sys.stdout.flush()"]
+    source.write_text("\n".join(lines), encoding="utf-8")
+    (cell,) = notebooks.executed(source).cells
+    assert [output.text for output in cell.outputs] == ["a\nb.py:1\n"]
+
+
 def test_texts_name_no_folder_of_this_machine(root: Path) -> None:
     import notebooks
 
