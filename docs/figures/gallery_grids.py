@@ -43,7 +43,7 @@ def main() -> None:
             one.imshow(components(grid), interpolation="nearest")
             bare(one, f"{name}\npatches of {size * metres} m: {grid.shape[1]} x {grid.shape[2]}")
             scale_bar(one, size * metres, 200, grid.shape[1:])
-    save(figure, "gallery_grids.png")
+    save(figure, "gallery_grids.png", 250)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
         drawn = one.imshow(own, cmap="cividis", vmin=0, vmax=most)
         bare(one, f"distance, {name}\nmedian {np.median(own):.4f}")
     figure.colorbar(drawn, ax=axes[1, 1:], shrink=0.8, label="1 - cosine")
-    save(figure, "gallery_seams.png")
+    save(figure, "gallery_seams.png", 250)
 
 
 if __name__ == "__main__":
