@@ -16,6 +16,8 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from eo_embed.pictures.projection import fit_projection
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
 CHIPS = ROOT / "datasets" / "sample" / "v1.1" / "data" / "flood_events" / "HandLabeled"
@@ -83,12 +85,32 @@ def rgb(numbers: np.ndarray, brightest: float = 2800) -> np.ndarray:
     return np.clip(numbers[[3, 2, 1]] / brightest, 0, 1).transpose(1, 2, 0)
 
 
-def save(figure: Any, name: str) -> None:  # noqa: ANN401
+def save(figure: Any, name: str, colours: int = 160) -> None:  # noqa: ANN401
     """Write a figure to the folder of images."""
     if name.endswith(".svg"):
         figure.savefig(IMAGES / name, metadata={"Date": None}, bbox_inches="tight", pad_inches=0.06)
     else:
         drawn = BytesIO()
         figure.savefig(drawn, dpi=130, bbox_inches="tight", pad_inches=0.06)
-        Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+        Image.open(drawn).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
     plt.close(figure)
+
+
+def components(grid: np.ndarray) -> np.ndarray:
+    """Return the first three principal components of a grid ``(d, y, x)`` as colours, ``(y, x, 4)``."""
+    cells = grid.reshape(len(grid), -1).T
+    return fit_projection(cells[np.isfinite(cells).all(axis=1)]).colours(grid).transpose(1, 2, 0)
+
+
+def scale_bar(axes: Any, pixel: float, length: float, side: Sequence[int]) -> None:  # noqa: ANN401
+    """Draw a bar of ``length`` metres into the lower left corner of a picture of pixels of ``pixel`` metres."""
+    height, width = side
+    axes.set_autoscale_on(False)
+    left, bottom = 0.05 * width - 0.5, 0.94 * height - 0.5  # the middle of the first pixel is 0
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    look = {"facecolor": "black", "alpha": 0.55, "linewidth": 0}
+    axes.add_patch(
+        plt.Rectangle((left - 0.02 * width, 0.84 * height - 0.5), length / pixel + 0.04 * width, 0.14 * height, **look)
+    )
+    axes.plot([left, left + length / pixel], [bottom, bottom], color="white", lw=3, solid_capstyle="butt")
+    axes.text(left, bottom - 0.02 * height, text, color="white", fontsize=9, va="bottom")

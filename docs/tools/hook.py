@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import errors  # beside this file, where MkDocs looks while it loads a hook
+import notebook_pages
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -28,6 +29,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
 )
 #: Folder of the site for other files that pages link to.
 COPIES = "project"
+#: Notebooks below `docs`, which become pages; the files lie beside those.
+_NOTEBOOK = re.compile(r"(notebooks/\w+)\.ipynb")
 _WHOLE_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s:]+)\)")
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
@@ -38,6 +41,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     pages = {own: (ROOT / path).read_text(encoding="utf-8") for path, own in ELSEWHERE.items()}
     pages |= {f"reference/errors/{name}.md": errors.page_text(name) for name in errors.PAGES}
+    for name, found in notebook_pages.pages().items():
+        pages[f"notebooks/{name}.md"] = found.text
+        for picture, content in found.pictures.items():
+            files.append(File.generated(config, f"notebooks/{picture}", content=content))
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     written = {file.src_uri: file.content_string for file in files.documentation_pages()}
@@ -50,7 +57,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Turn links that leave this folder into links to what `on_files` added."""
     uri = page.file.src_uri
-    return with_links_of_the_site(markdown, uri) + (configs_of(markdown) if uri.startswith("recipes/") else "")
+    more = configs_of(markdown) if uri.startswith("recipes/") else ""
+    if uri.startswith("notebooks/"):
+        more = f"\n[This notebook as a file]({posixpath.basename(uri).removesuffix('.md')}.ipynb)\n"
+    return with_links_of_the_site(markdown, uri) + more
 
 
 def configs_of(recipe: str) -> str:
@@ -79,7 +89,7 @@ def with_links_of_the_site(text: str, uri: str) -> str:
     def moved(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
         if path.startswith("docs/"):
-            target = path.removeprefix("docs/")
+            target = _NOTEBOOK.sub(r"\1.md", path.removeprefix("docs/"))
         elif (ROOT / path).is_file():
             target = ELSEWHERE.get(path, f"{COPIES}/{path}")
         else:

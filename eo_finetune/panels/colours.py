@@ -11,12 +11,15 @@ from matplotlib.typing import ColorType
 
 #: Two classes: the first is the ground, the second what is looked for.
 _TWO = ("#e6dfcf", "#2171b5")
-#: More classes: those of tab10 and tab20 that are not grey, which means "no label".
-_TEN = [colour for i, colour in enumerate(mpl.colormaps["tab10"].colors) if i != 7]  # type: ignore[attr-defined]
+#: Up to nine: Paul Tol's muted scheme, which the colour blind tell apart.
+_NINE = ("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
+#: More classes, for which no scheme does that: those of tab20 that are not grey, which means "no label".
 _TWENTY = [colour for i, colour in enumerate(mpl.colormaps["tab20"].colors) if i not in (14, 15)]  # type: ignore[attr-defined]
-#: Errors. Red and amber stay apart for the colour blind.
-TRUE_NEGATIVE, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#eef1f4", "#9cc3e0", "#cb181d", "#f5a623"
-CORRECT, WRONG = "#dfe7ee", "#cb181d"
+#: Errors. They differ in lightness too, so that the colour blind tell them apart, and no class has their colours.
+TRUE_NEGATIVE, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#eef1f4", "#9cc3e0", "#a50f15", "#f5a623"
+CORRECT, WRONG = "#dfe7ee", "#1a1a1a"
+#: Frame and text of a wrong scene, which are thick and bold as well.
+MARK = "#a50f15"
 #: Stripes of pixels without a label.
 NO_LABEL = ("#b4b4b4", "#d8d8d8")
 
@@ -25,8 +28,8 @@ def class_colours(count: int) -> np.ndarray:
     """Return one colour per class, float ``(count, 3)``; none of them is grey."""
     if count <= 2:
         colours: Sequence[ColorType] = _TWO
-    elif count <= len(_TEN):
-        colours = _TEN
+    elif count <= len(_NINE):
+        colours = _NINE
     elif count <= len(_TWENTY):
         colours = _TWENTY
     else:

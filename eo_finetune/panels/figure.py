@@ -18,6 +18,7 @@ from eo_finetune.panels.colours import (
     CORRECT,
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
+    MARK,
     NO_LABEL,
     TRUE_NEGATIVE,
     TRUE_POSITIVE,
@@ -126,7 +127,7 @@ def _scale_of_errors(difference: np.ndarray) -> ScalarMappable:
 
 
 def scene_figure(samples: Sequence[SceneSample], title: str) -> Figure:
-    """Draw a sheet of thumbnails with label and prediction; wrong ones are framed and written in red."""
+    """Draw a sheet of thumbnails with label and prediction; wrong ones have a thick red frame and bold red text."""
     columns = min(4, len(samples))
     rows = math.ceil(len(samples) / columns)
     side, text = 2.1, 0.62
@@ -150,7 +151,7 @@ def _thumbnail(axes: Axes, sample: SceneSample) -> None:
     axes.set_yticks([])
     wrong = sample.correct is False
     for spine in axes.spines.values():
-        spine.set_color(WRONG if wrong else "#888888")
+        spine.set_color(MARK if wrong else "#888888")
         spine.set_linewidth(2.5 if wrong else 0.6)
     sure = "" if sample.probability is None else f" ({sample.probability:.2f})"
     axes.text(
@@ -158,7 +159,7 @@ def _thumbnail(axes: Axes, sample: SceneSample) -> None:
     )
     axes.text(0, -0.11, f"label: {shortened(sample.label, 1.7, 13)}", transform=axes.transAxes, va="top", fontsize=7.5)
     predicted = f"predicted: {shortened(sample.prediction, 1.0, 13)}{sure}"
-    style: Mapping[str, Any] = {"color": WRONG, "fontweight": "bold"} if wrong else {}
+    style: Mapping[str, Any] = {"color": MARK, "fontweight": "bold"} if wrong else {}
     axes.text(0, -0.19, predicted, transform=axes.transAxes, va="top", fontsize=7.5, **style)
 
 

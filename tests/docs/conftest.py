@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,4 +22,11 @@ def pages(root: Path) -> dict[str, str]:
         root / "CONTRIBUTING.md",
         root / "benchmarks/README.md",
     ]
-    return {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    written = {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    return written | {file.relative_to(root).as_posix(): _words(file) for file in (root / "docs").rglob("*.ipynb")}
+
+
+def _words(notebook: Path) -> str:
+    """What a notebook says between its code."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")

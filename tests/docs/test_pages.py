@@ -85,6 +85,7 @@ def test_every_page_can_be_reached_by_the_navigation(root: Path) -> None:
     listed = list(leaves(yaml.safe_load((root / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
     assert len(listed) == len(set(listed))
     written = {file.relative_to(root / "docs").as_posix() for file in (root / "docs").rglob("*.md")}
+    written |= {f"notebooks/{file.stem}.md" for file in (root / "docs" / "notebooks").glob("*.ipynb")}
     made = {*hook.ELSEWHERE.values(), *(f"{folder}{name}.md" for folder in GENERATED for name in errors.PAGES)}
     assert set(listed) == written | made
     recipes = {f"recipes/{file.stem}.md" for file in (root / "config").glob("*.yaml")}

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from eo_finetune.panels.colours import WRONG, class_colours
+from eo_finetune.panels.colours import MARK, class_colours
 from eo_finetune.panels.drawable import MapSample, SceneSample
 from eo_finetune.panels.figure import regression_figure, scene_figure, segmentation_figure
 
@@ -52,7 +52,7 @@ def test_wrong_scenes_are_marked(tmp_path: Path) -> None:
     picture = np.zeros((4, 4, 3), np.float32)
     samples = [SceneSample("a", picture, "sea", "sea", 0.9, True), SceneSample("b", None, "sea", "land", 0.6, False)]
     figure = scene_figure(samples, "test samples")
-    assert [tuple(axes.spines["left"].get_edgecolor()[:3]) == to_rgb(WRONG) for axes in figure.axes] == [False, True]
+    assert [tuple(axes.spines["left"].get_edgecolor()[:3]) == to_rgb(MARK) for axes in figure.axes] == [False, True]
     assert figure.texts[0].get_text() == "test samples: 1 of 2 right"
     assert "predicted: land (0.60)" in [text.get_text() for text in figure.axes[1].texts]
     figure.savefig(tmp_path / "x.png")
