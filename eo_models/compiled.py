@@ -58,7 +58,8 @@ class CompiledEncoder:
         image : Tensor or mapping of str to Tensor
             As the encoder takes it.
         **extras
-            Tensors (samples first), numbers and texts beside the image; others are not handed on.
+            Tensors (samples first), numbers and texts beside the image. Others are not handed on; where they matter, the
+            features of the first batch differ.
 
         Raises
         ------
@@ -73,7 +74,7 @@ class CompiledEncoder:
         form = _InputForm.of(image, extras)
         tensors = form.tensors(image, extras)
         if form not in self._graphs:
-            self._start(form, tensors)
+            self._start(form, tensors, self.extractor(image, **extras))
         graph = self._graphs[form]
         return graph.features.features(graph.run(tensors))
 
@@ -91,11 +92,8 @@ class CompiledEncoder:
 
         return run
 
-    def _start(self, form: _InputForm, tensors: Sequence[torch.Tensor]) -> None:
-        flat = FlatEncoder(self.extractor, form).eval()
-        image, extras = form.batch(tensors)
-        expected = self.extractor(image, **extras)
-        features, run = _FeatureForm.of(expected), self.graph(flat)
+    def _start(self, form: _InputForm, tensors: Sequence[torch.Tensor], expected: Sequence[Features]) -> None:
+        features, run = _FeatureForm.of(expected), self.graph(FlatEncoder(self.extractor, form).eval())
         for name, mine, wanted in zip(features.names, run(tensors), _tensors_of(expected), strict=True):
             self._compare(name, mine, wanted)
         while len(self._graphs) >= KEPT:

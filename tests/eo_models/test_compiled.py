@@ -104,6 +104,20 @@ def test_a_graph_with_other_numbers_is_not_used(reduced: bool, factor: float, re
         engine(image)
 
 
+def test_what_is_not_handed_on_and_matters_is_noticed() -> None:
+    """A list beside the image is no part of a graph; an encoder that reads it would give other features in silence."""
+
+    class Scaled(torch.nn.Module):
+        def forward(self, image: torch.Tensor, places: list[str] | None = None) -> list[torch.Tensor]:
+            return [image * len(places or ["one"])]
+
+    engine = Copying(FeatureExtractor(Scaled(), {}), reduced=False)
+    image, _ = batch("image", 2, 0)
+    engine(image, places=["one"])
+    with pytest.raises(OtherNumbersError, match="compile: true"):
+        Copying(FeatureExtractor(Scaled(), {}), reduced=False)(image, places=["one", "two"])
+
+
 def test_a_graph_refuses_what_a_trace_does_not_see() -> None:
     """NaN and days outside the year become numbers in a trace."""
     engine = Copying(encoder("image"), reduced=False)
