@@ -58,8 +58,8 @@ class CompiledEncoder:
         image : Tensor or mapping of str to Tensor
             As the encoder takes it.
         **extras
-            Tensors (samples first), numbers and texts beside the image. Others are not handed on; where they matter, the
-            features of the first batch differ.
+            Tensors (samples first), numbers and texts beside the image. Others are not handed on: where they matter,
+            the features of the first batch differ, which is an error.
 
         Raises
         ------
