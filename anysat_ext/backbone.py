@@ -206,6 +206,10 @@ class AnySatBackbone(FreezableBackbone):
             features = unscramble_dense(features, self.patch_metres, shown)
         return [features.permute(0, 3, 1, 2).contiguous()]
 
+    def check_values(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> None:  # noqa: ANN401
+        """Refuse what `forward` refuses, and warn as it does; arguments and errors as there."""
+        self.model.check_values(self.input_spec.match(x, batch), self.patch_metres, crop=self.crop)
+
 
 def _days(default_date: object) -> object:
     """Turn dates into days of the year, 1 January = 0."""

@@ -284,6 +284,26 @@ def exports(folder: Path) -> str:
     return _joined(parts)
 
 
+def engines(folder: Path) -> str:
+    """Return what runs one batch on a CPU, and how much faster than PyTorch."""
+    head = ("encoder", "input, batch", "engine", "seconds", "x PyTorch", "start, s", "difference", "from")
+    rows = [
+        (
+            row["encoder"],
+            f"{row['input']}, patch {row['patch']}, {row['batch']}",
+            row["engine"],
+            number(row["seconds"]),
+            f"{row['speedup']:.2f}",
+            number(row["start_s"]),
+            f"{row['difference']:.1e}",
+            name,
+        )
+        for name, one in results(folder, "benchmarks/engines.py")
+        for row in one["rows"]
+    ]
+    return markdown(head, rows) if rows else "Not measured."
+
+
 def _joined(parts: Sequence[str]) -> str:
     """Join parts by empty lines, but lines of a list."""
     text = ""
@@ -301,6 +321,7 @@ def generated(folder: Path) -> str:
         "Beside the published code": published(folder),
         "Steps of training": training(folder),
         "Exports": exports(folder),
+        "Engines on a CPU": engines(folder),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 

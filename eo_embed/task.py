@@ -22,6 +22,7 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
+from eo_models.compiled import CompiledEncoder
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
 from eo_models.precision.matmul import Matmul, check_matmul
@@ -38,7 +39,10 @@ else:
 
 #: Arguments that do not change the numbers.
 _NO_FACTS = frozenset(
-    ("out", "overwrite", "on_error", "compile", "verify", "absolute_paths", "take_over", "shard", "precision", "matmul")
+    (
+        *("out", "overwrite", "on_error", "verify", "absolute_paths", "take_over", "shard"),
+        *("compile", "precision", "matmul"),
+    )
 )
 
 
@@ -75,7 +79,7 @@ class EmbeddingTask(BaseTask):
         What to do with samples that the data module had to leave out (``on_error: skip`` there): list them and end
         with an error, or just list them.
     compile : bool
-        Use ``torch.compile``.
+        Use PyTorch's compiler, which pays on GPUs (`docs/precision.md`). The first batch is compared with the encoder.
     precision : {'auto', '32', 'bf16', 'int8'}
         In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
         hardware multiplies it faster. Instead, Lightning's ``trainer.precision: bf16-mixed`` or ``16-mixed`` goes, too.
@@ -129,6 +133,7 @@ class EmbeddingTask(BaseTask):
         self.out, self.shard = Path(out), shard
         self.precision, self.matmul = check_precision(precision), check_matmul(matmul)
         self._exporter: Exporter | None = None
+        self._compiled: CompiledEncoder | None = None
         #: Of the weights before they became bf16 or int8; empty while they are what was loaded.
         self._loaded_sha256 = ""
         super().__init__()
@@ -140,7 +145,7 @@ class EmbeddingTask(BaseTask):
             given["backbone"], given["backbone_args"] or {}, given["layers"], given["group_merge"]
         )
         extractor.requires_grad_(requires_grad=False).eval()
-        self.model = torch.compile(extractor) if given["compile"] else extractor
+        self.model = extractor
 
     @property
     def lists_faults(self) -> bool:
@@ -245,10 +250,13 @@ class EmbeddingTask(BaseTask):
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        made = (self.out, self.model, self.settings, self.facts(), self.provenance())
-        if self.arithmetic.changes_weights and not self._loaded_sha256:
+        arithmetic, facts = self.arithmetic, (self.facts(), self.provenance())
+        if arithmetic.changes_weights and not self._loaded_sha256:
             self._loaded_sha256 = self.weights_sha256()
-            self.arithmetic.prepare(self._extractor())
+            arithmetic.prepare(self._extractor())
+        if self.hparams["compile"]:
+            self._compiled = CompiledEncoder(self._extractor(), reduced=not arithmetic.is_float32)
+        made = (self.out, self._compiled or self._extractor(), self.settings, *facts)
         return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
 
     @property
@@ -303,7 +311,7 @@ class EmbeddingTask(BaseTask):
         precision = self.trainer.precision_plugin
         moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
         with precision.predict_step_context(), self.computing():
-            return self._extractor()(moved["image"], **extras_of(moved))
+            return (self._compiled or self._extractor())(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.
@@ -351,7 +359,7 @@ class EmbeddingTask(BaseTask):
         return (self.hparams["backbone_args"] or {}).get("ckpt")
 
     def _extractor(self) -> FeatureExtractor:
-        return cast("FeatureExtractor", getattr(self.model, "_orig_mod", self.model))
+        return cast("FeatureExtractor", self.model)
 
     def _data_module(self) -> object:
         return getattr(self.trainer, "datamodule", None)

@@ -140,3 +140,18 @@ class TokenReader(Protocol):
             How the grids of several groups of bands become one.
         """
         ...
+
+
+@runtime_checkable
+class ChecksValues(Protocol):
+    """A backbone whose forward pass refuses values, such as NaN or days outside the year, but not in a trace."""
+
+    def check_values(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> None:  # noqa: ANN401
+        """Refuse what the forward pass would refuse; arguments as there.
+
+        Raises
+        ------
+        ValueError
+            For values that would spoil the features.
+        """
+        ...

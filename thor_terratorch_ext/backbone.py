@@ -219,8 +219,7 @@ class ThorBackbone(FreezableBackbone):
         `torch.export` and ``torch.compile(fullgraph=True)`` take the backbone as it is. A trace checks names and
         shapes; it does not look for NaN and does not warn, and ``ground_cover`` must be a plain number in it.
         """
-        stated = self.ground_cover if ground_cover is None else ground_cover
-        images, cover = self.input_spec.match(x, stated)
+        images, cover = self._matched(x, ground_cover)
         images = self.input_spec.finite(images)
         layout = self.layout(cover)
         self.input_spec.warn_if_resized(images, layout, self.selection)
@@ -231,6 +230,19 @@ class ThorBackbone(FreezableBackbone):
         if self.return_channel_params:
             return features, layout.channel_params(self.selection)
         return features
+
+    def check_values(
+        self, x: torch.Tensor | Mapping[str, torch.Tensor], ground_cover: float | None = None, **_: object
+    ) -> None:
+        """Refuse what `forward` refuses, and warn as it does; arguments and errors as there."""
+        images, cover = self._matched(x, ground_cover)
+        self.input_spec.finite(images)
+        self.input_spec.warn_if_resized(images, self.layout(cover), self.selection)
+
+    def _matched(
+        self, x: torch.Tensor | Mapping[str, torch.Tensor], ground_cover: float | None
+    ) -> tuple[list[torch.Tensor], int]:
+        return self.input_spec.match(x, self.ground_cover if ground_cover is None else ground_cover)
 
     def read_features(
         self,

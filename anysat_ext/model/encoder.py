@@ -168,8 +168,7 @@ class AnySat(nn.Module):
             msg = f"output must be one of {', '.join(OUTPUTS)}, got {output!r}."
             raise ValueError(msg)
         scale = patch_scale(patch_size)
-        spec = InputSpec(self.modalities, self.reduce_scale, self.cls_token.dtype, crop)
-        observations = spec.match(data, scale)
+        observations = self._matched(data, scale, crop=crop)
         if not torch.compiler.is_compiling():
             observations = checked(observations, scale, check_dates=check_dates)
         shown = _output_modality(output_modality, observations)
@@ -183,6 +182,14 @@ class AnySat(nn.Module):
             return merged[:, 0]
         patches = merged[:, 1:].unflatten(1, (layout.side, layout.side))
         return patches if tokens is None else dense_map(patches, tokens)
+
+    def check_values(self, data: Mapping[str, torch.Tensor], patch_size: int, *, crop: bool = False) -> None:
+        """Refuse what `forward` refuses, and warn as it does; arguments and errors as there."""
+        scale = patch_scale(patch_size)
+        checked(self._matched(data, scale, crop=crop), scale, check_dates=True)
+
+    def _matched(self, data: Mapping[str, torch.Tensor], scale: int, *, crop: bool) -> list[Observation]:
+        return InputSpec(self.modalities, self.reduce_scale, self.cls_token.dtype, crop).match(data, scale)
 
     def _encode_patches(
         self, observations: Sequence[Observation], wanted: Observation | None

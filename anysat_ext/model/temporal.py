@@ -50,8 +50,7 @@ class RowNorm(nn.GroupNorm):
 
 def norm_relu(rows: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
     """Group norm of every row of ``(n, C)`` for itself, then ReLU."""
-    normed = norm(rows)
-    return F.relu(normed) if torch.is_grad_enabled() else normed.relu_()
+    return F.relu(norm(rows))
 
 
 class TokenMlp(nn.ModuleDict):

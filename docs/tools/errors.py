@@ -25,7 +25,7 @@ PAGES: Mapping[str, tuple[str, Sequence[str]]] = MappingProxyType(
         "models": ("Weights, decoders and precision", ("eo_models",)),
         "exports": ("Exports of embeddings", ("eo_embed",)),
         "training": ("Training and label maps", ("eo_finetune",)),
-        "core": ("Configs, locks and files", ("eo_core",)),
+        "core": ("Commands, configs, locks and files", ("eo_core", "eo_cli")),
     }
 )
 _INTRODUCTION = (

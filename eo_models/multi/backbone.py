@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from eo_models.backbone import FreezableBackbone
-from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.contract import BandsByImage, ChecksValues, SensorsByImage
 from eo_models.multi.band_names import parse_sensors, tables_of
-from eo_models.multi.batch import UNNAMED, Bands, read_batch
+from eo_models.multi.batch import UNNAMED, Bands, Batch, read_batch
 from eo_models.multi.entries import as_bands, build_encoder, parse_entries, parse_necks
 from eo_models.multi.merging import Merge, merge_features, merged_channels, parse_merge, parse_rescale
 from eo_models.multi.route import Route
@@ -164,9 +164,7 @@ class MultiBackboneWrapper(FreezableBackbone):
         ValueError
             For missing images, wrong numbers of channels, and features that cannot be merged.
         """
-        sources = [name for route in self.routes for name in route.sources]
-        targets = [name for route in self.routes for name in route.targets]
-        given = read_batch(x, batch, self.bands, sources, targets)
+        given = self._read(x, batch)
         features = []
         parts = zip(self.encoders, self.encoder_necks, self.routes, self.encoder_channels, strict=True)
         for encoder, neck, route, channels in parts:
@@ -177,6 +175,19 @@ class MultiBackboneWrapper(FreezableBackbone):
             features.append(_checked(own, channels, route.where, advice))
         merged = merge_features(self.merge, self.rescale, features, self.names)
         return _checked(self.necks(merged, image_size=given.size), self.out_channels, "MultiBackboneWrapper")
+
+    def check_values(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> None:  # noqa: ANN401
+        """Refuse values that one of the backbones would refuse; arguments and errors as in `forward`."""
+        given = self._read(x, batch)
+        for encoder, route in zip(self.encoders, self.routes, strict=True):
+            if isinstance(encoder, ChecksValues):
+                image, keywords = route.select(given)
+                encoder.check_values(image, **keywords)
+
+    def _read(self, x: torch.Tensor | Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> Batch:
+        sources = [name for route in self.routes for name in route.sources]
+        targets = [name for route in self.routes for name in route.targets]
+        return read_batch(x, batch, self.bands, sources, targets)
 
 
 def _common_bands(encoders: nn.ModuleList, routes: Sequence[Route]) -> Bands:

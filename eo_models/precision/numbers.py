@@ -109,6 +109,11 @@ class Arithmetic:
         return cls(numbers_on(precision, device), check_matmul(matmul), device)
 
     @property
+    def is_float32(self) -> bool:
+        """Whether all is float32 to float noise, whatever the hardware."""
+        return self.numbers == "32-true" and self.matmul == "highest"
+
+    @property
     def changes_weights(self) -> bool:
         """Whether weights are kept in other numbers than files have them in."""
         return self.numbers in ("bf16", "int8")

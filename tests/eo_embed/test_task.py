@@ -23,6 +23,8 @@ from eo_data.catalog.shards import Shard
 from eo_embed.export.shards.whole import merge_shards
 
 BANDS = ["BLUE", "GREEN", "RED"]
+#: Compilers of older versions do not follow all of Python that the encoders use; `.ci/lowest` runs with the oldest.
+OF_TRACES = pytest.mark.skipif(not hasattr(torch.compiler, "nested_compile_region"), reason="of torch before 2.8")
 
 
 def write_raster(path: Path, height: int, width: int, crs: str, step: float, seed: int = 0) -> None:
@@ -285,6 +287,20 @@ def test_vectors_of_unit_length_and_bfloat16(config: Any, tmp_path: Path) -> Non
     export = eo_embed.open_embeddings(tmp_path / "out")
     assert np.linalg.norm(np.stack(export.pooled.embedding[0])) == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(np.linalg.norm(export.grid("tile").values, axis=0), 1, atol=0.05)
+
+
+@OF_TRACES
+def test_compiled_batches_are_the_same_export(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eo_models.compiled.BACKEND", "eager")  # what is around the compiler is under test
+    root = tmp_path / "data"
+    for i in range(3):
+        write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
+    predict(config(root, {"batch_size": 2}, out=str(tmp_path / "eager")))
+    predict(config(root, {"batch_size": 2}, out=str(tmp_path / "compiled"), compile=True))
+    expected, found = (eo_embed.open_embeddings(tmp_path / kind) for kind in ("eager", "compiled"))
+    for name in ("tile0", "tile1", "tile2"):
+        wanted = expected.grid(name).values
+        np.testing.assert_allclose(found.grid(name).values, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
 @pytest.fixture
