@@ -191,8 +191,9 @@ def arithmetic(measured: Sequence[tuple[str, Result]], prices: Sequence[Result])
         "windows without overlap:"
     ]
     for name, one in measured:
-        price, row = price_of(one["device"], prices), best(one["rows"]["encoder"])[0]
-        if price is not None:
+        price, rows = price_of(one["device"], prices), one["rows"].get("encoder", ())
+        if price is not None and rows:  # a run that ended early has none
+            row = best(rows)[0]
             rate = f"{_rate(row, price):.4g} km2/s and {price['per']}"
             of = f"{name}, {row['case']}, {row['precision']}"
             cost = number(dollars(row, price))

@@ -57,6 +57,15 @@ def test_costs_follow_from_the_speed_and_the_price(folder: Path) -> None:
     assert "- cores, THOR tiny, float32: 0.36 / 3 600 / 1 km2/s and core x 1 000 = $0.1" in text
 
 
+def test_a_run_that_ended_early_spoils_no_table(folder: Path) -> None:
+    import table
+
+    begun = result(CPU)
+    begun["rows"] = {"golden": [{"case": "tiny", "precision": "float32", "error": 1e-6, "equal": True}]}
+    (folder / "begun.json").write_text(json.dumps(begun))
+    assert "| begun | float32 | 1 | 1.0e-06 | tiny |" in table.generated(folder)
+
+
 def test_a_run_that_only_shows_that_it_runs_is_no_result(folder: Path) -> None:
     import table
 
