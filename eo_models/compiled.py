@@ -35,7 +35,7 @@ class CompiledEncoder:
     runs without it: the compiler makes that size a constant, and would start again.
 
     A trace does not look at values, so they are checked before (`eo_models.contract.ChecksValues`). The first batch of
-    each form is also encoded without the compiler, and has to give the same features.
+    several samples of each form is also encoded without the compiler, and has to give the same features.
 
     Parameters
     ----------
@@ -73,19 +73,18 @@ class CompiledEncoder:
             backbone.check_values(image, **extras)
         form = _InputForm.of(image, extras)
         tensors = form.tensors(image, extras)
+        if tensors[0].shape[0] == 1:
+            return self.extractor(image, **extras)
         if form not in self._graphs:
             self._start(form, tensors, self.extractor(image, **extras))
         graph = self._graphs[form]
         return graph.features.features(graph.run(tensors))
 
     def graph(self, flat: FlatEncoder) -> Run:
-        """Return what runs the compiled encoder; it is compiled by the first batch of several samples."""
+        """Return what runs the compiled encoder; it is compiled by the first batch."""
         compiled = torch.compile(flat, fullgraph=True, backend=BACKEND)
 
         def run(own: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-            if own[0].shape[0] == 1:
-                found: Sequence[torch.Tensor] = flat(*own)
-                return found
             for tensor in own:
                 torch._dynamo.mark_dynamic(tensor, 0)
             return compiled(*own)

@@ -104,6 +104,15 @@ def test_a_graph_with_other_numbers_is_not_used(reduced: bool, factor: float, re
         engine(image)
 
 
+def test_a_first_batch_of_one_sample_does_not_pass_for_the_comparison() -> None:
+    """It runs without the compiler, so it says nothing of the graph."""
+    engine = Copying(encoder("image"), reduced=False)
+    engine.factor = 1.001
+    engine(batch("image", 1, 0)[0])
+    with pytest.raises(OtherNumbersError):
+        engine(batch("image", 2, 0)[0])
+
+
 def test_what_is_not_handed_on_and_matters_is_noticed() -> None:
     """A list beside the image is no part of a graph; an encoder that reads it would give other features in silence."""
 
