@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,11 +26,11 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, image_size, sample_grids
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
-from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
 from eo_embed.export.items import with_names
+from eo_embed.export.opened import Run
 from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.finished import Key
@@ -51,26 +50,6 @@ class Encoder(Protocol):
     def __call__(self, image: Image, **extras: Any) -> Sequence[Features]:  # noqa: ANN401
         """Return the features of each layer; ``extras`` are the other entries of the batch, such as dates."""
         ...
-
-
-@dataclass
-class _Run:
-    """What an open export works with."""
-
-    manifest: Manifest
-    ledger: Ledger
-    finished: Container[Key]
-    items: ItemWriter
-    failures: Failures
-    progress: ProgressLines
-    data_set: Mapping[str, str] | None = None
-    blank: set[str] = field(default_factory=set)
-    started: float = field(default_factory=time.perf_counter)
-    batches: int = 0
-    #: What needed no work; and what the background has written, which is complete once that has finished.
-    skipped: Counts = field(default_factory=Counts)
-    written: Counts = field(default_factory=Counts)
-    background: Background = field(default_factory=lambda: Background("writer of embeddings"))
 
 
 class Exporter:
@@ -118,7 +97,7 @@ class Exporter:
         self.shard, self.rank, self._lines = shard, rank, lines
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
-        self._run: _Run | None = None
+        self._run: Run | None = None
 
     def run(self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = ()) -> str:
         """Export all batches in this process.
@@ -248,10 +227,10 @@ class Exporter:
         for _, sample, reason in skipped if self.rank == 0 else ():
             run.failures.add(sample, reason)
 
-    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> _Run:
+    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> Run:
         writer = ItemWriter(self.folder, self.settings, self.rank, again)
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
-        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
+        self._run = Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
         return self._run
 
     def expect(self, batches: int) -> None:
@@ -303,7 +282,7 @@ class Exporter:
         work = functools.partial(self._write, run, features, samples, run.batches)
         run.background.submit(work, features.size + sum(sample.nbytes for sample in samples))
 
-    def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
+    def _write(self, run: Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
         """Write a batch, beside the encoder that works on the next one."""
         found = features.wait()
         self._lock.check()
@@ -393,7 +372,7 @@ class Exporter:
         others = self.rank != 0 or self.shard is not None or any(run.manifest.items())
         run.failures.raise_if_any(self.settings.on_error, others=others, partial=self.shard is not None)
 
-    def _opened(self) -> _Run:
+    def _opened(self) -> Run:
         if self._run is None:
             msg = f"The export to {self.folder} is not open. Call Exporter.open before the first batch."
             raise ValueError(msg)
