@@ -39,6 +39,7 @@ from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of, made_together
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.writing import ItemWriter
+from eo_embed.writers.rasters.work import share_work
 from eo_models.features import Features
 
 Image = torch.Tensor | Mapping[str, torch.Tensor]
@@ -97,9 +98,12 @@ class Exporter:
         self.shard, self.rank, self._lines = shard, rank, lines
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
+        self._alone = False
         self._run: Run | None = None
 
-    def run(self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = ()) -> str:
+    def run(
+        self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = (), *, alone: bool = False
+    ) -> str:
         """Export all batches in this process.
 
         Parameters
@@ -109,6 +113,8 @@ class Exporter:
             ``dataset`` is a `DataSet`, batches that are finished are not read.
         skipped : iterable of (str, str, str)
             Split, id and reason of samples that the data module has left out.
+        alone : bool
+            See `open`.
 
         Returns
         -------
@@ -127,6 +133,7 @@ class Exporter:
                 len(batches) if isinstance(batches, Sized) else None,
                 skipped,
                 dataset if hasattr(dataset, "inputs") else None,
+                alone=alone,
             )
             for batch in batches:
                 self.add(batch)
@@ -141,6 +148,8 @@ class Exporter:
         batches: int | None = None,
         skipped: Iterable[tuple[str, str, str]] = (),
         dataset: DataSet | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         """Begin the export or go on with it; rank 0 must have returned before another process calls this.
 
@@ -154,6 +163,8 @@ class Exporter:
             Split, id and reason of samples that the data module has left out; rank 0 lists them as failures.
         dataset : DataSet, optional
             The samples: those that would come out as they are in the folder become its ``finished``.
+        alone : bool
+            Whether no other process writes to this folder; grids of Zarr are then written once.
 
         Raises
         ------
@@ -168,6 +179,7 @@ class Exporter:
         else:
             self._lock.follow(self._lock.holder())
         try:
+            self._alone = alone and self.shard is None
             self._open(batches, skipped, dataset)
         except BaseException:
             self.release()
@@ -209,6 +221,8 @@ class Exporter:
             data_set=data_set,
         )
         before = place_before(manifest, root)
+        if self.rank == 0 and not self._alone:
+            share_work(self.folder)
         known = None if dataset is None else inputs_of(dataset)
         seen_by = (known, self.root, self.settings.verify, before, made_together(dataset, self.settings.dtype))
         finished, review = ledger.review(*seen_by)
@@ -228,7 +242,7 @@ class Exporter:
             run.failures.add(sample, reason)
 
     def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> Run:
-        writer = ItemWriter(self.folder, self.settings, self.rank, again)
+        writer = ItemWriter(self.folder, self.settings, self.rank, again, alone=self._alone)
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
         self._run = Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
         return self._run
@@ -321,6 +335,7 @@ class Exporter:
         run = self._opened()
         run.background.finish()
         self._lock.check()
+        run.items.flush()
         for raster in sorted(run.blank):
             run.failures.add(raster, NOTHING_OBSERVED)
         run.blank.clear()  # an actor closes after each batch, and lists each once
