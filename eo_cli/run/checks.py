@@ -32,13 +32,26 @@ _READ: Mapping[str, Sequence[str]] = {
     "predict": ("predict_",),
 }
 _NAMED_CHECKPOINTS = ("best", "last", "hpc")
+#: Tasks that are of no use before they have learned; others may bring all weights with them.
+_LEARNING = (
+    "ClassificationTask", "EmbeddingClassificationTask", "EmbeddingDecodingTask", "MultiLabelClassificationTask",
+    "ObjectDetectionTask", "PixelwiseRegressionTask", "ScalarRegressionTask", "SemanticSegmentationTask",
+)  # fmt: skip
+_SCORES = ("test", "validate")
 _OUR_DATA = "eo_data.datamodules."
 #: Addresses, and patterns of names.
 _MAY_BE_ELSEWHERE = re.compile(r"://|[*?\[{]")
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings, *, untrained: bool = False) -> None:
     """Check names, classes, their arguments, and files.
+
+    Parameters
+    ----------
+    settings : Settings
+        What a run is asked for.
+    untrained : bool
+        Whether it may score and predict with weights that nothing has trained.
 
     Raises
     ------
@@ -51,6 +64,7 @@ def check_settings(settings: Settings) -> None:
         *_faults_of_classes(settings.content, ()),
         *_missing_data(settings),
         *_missing_checkpoint(settings),
+        *(() if untrained else _untrained(settings)),
     ):
         raise ConfigError(message)
 
@@ -146,6 +160,28 @@ def _missing_checkpoint(settings: Settings) -> Iterator[str]:
         f" There: {', '.join(there)}." if there else " Train first (`eo run fit`), or look where the checkpoint lies."
     )
     yield f"ckpt_path: there is no checkpoint {path}.{hint}"
+
+
+def _untrained(settings: Settings) -> Iterator[str]:
+    """Random weights give numbers and maps like any other; see also `eo_finetune.RunGuard`."""
+    task = settings.class_path("model").rpartition(".")[2]
+    if settings.content.get("ckpt_path") or not (
+        settings.action in _SCORES or (settings.action == "predict" and task in _LEARNING)
+    ):
+        return
+    trainer = settings.content.get("trainer")
+    trainer = trainer if isinstance(trainer, Mapping) else {}
+    callbacks = trainer.get("callbacks")
+    stated = callbacks if isinstance(callbacks, list) else [callbacks]
+    guards = [one for one in stated if isinstance(one, Mapping) and "RunGuard" in str(one.get("class_path"))]
+    if any(isinstance(given := one.get("init_args"), Mapping) and given.get("untrained") for one in guards):
+        return
+    folder = Path(str(trainer.get("default_root_dir", ".")))
+    there = ", ".join(file.as_posix() for file in sorted(folder.glob("*.ckpt")))
+    yield (
+        f"{settings.action} has no trained weights: without --ckpt_path the decoder is random, and so are its results. "
+        f"Add --ckpt_path FILE ({there or 'train first: `eo run fit` writes it'}), or --untrained if that is meant."
+    )
 
 
 def _where(settings: Settings) -> str:
