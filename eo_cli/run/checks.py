@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eo_cli.run.settings import ConfigError, Settings, nearest
+from eo_cli.run.settings import ConfigError, Settings
 from eo_cli.run.sources import Found, arguments_of, find_class, module_of, submodules
+from eo_core.text import did_you_mean
 
 #: What TerraTorch's command line knows at the top of a config.
 _TOP = (
@@ -71,7 +72,7 @@ def check_settings(settings: Settings, *, untrained: bool = False) -> None:
 
 def _unknown_top(settings: Settings) -> Iterator[str]:
     for key in settings.content:
-        if key.rstrip("+") not in _TOP and (hint := nearest(key, _TOP, _A_SLIP)):
+        if key.rstrip("+") not in _TOP and (hint := did_you_mean(key, _TOP, cutoff=_A_SLIP)):
             yield f"{_where(settings)} has an unknown key {key!r}.{hint} Valid: {', '.join(_TOP)}."
 
 
@@ -83,7 +84,7 @@ def _unknown_of_trainer(settings: Settings) -> Iterator[str]:
     if not isinstance(trainer, Mapping) or valid is None:
         return
     for key in trainer:
-        if str(key).rstrip("+") not in valid and (hint := nearest(str(key), sorted(valid), _A_SLIP)):
+        if str(key).rstrip("+") not in valid and (hint := did_you_mean(str(key), sorted(valid), cutoff=_A_SLIP)):
             yield f"trainer has no argument {key!r}.{hint}"
 
 
@@ -118,9 +119,9 @@ def _faults_of_class(path: str, given: Any, place: str) -> Iterator[str]:  # noq
         home = module_of(module) if module else None
         package, _, last = module.rpartition(".")
         beside = submodules(package) if home is None and package else []
-        if home is not None and home.lacks(name) and (hint := nearest(name, home.names())):
+        if home is not None and home.lacks(name) and (hint := did_you_mean(name, home.names())):
             yield f"{place}.class_path: {module} has no class {name!r}.{hint}"
-        elif beside and last not in beside and (hint := nearest(last, beside)):
+        elif beside and last not in beside and (hint := did_you_mean(last, beside)):
             yield f"{place}.class_path: {package} has no module {last!r}.{hint}"
         return
     valid = arguments_of(found)
@@ -129,7 +130,7 @@ def _faults_of_class(path: str, given: Any, place: str) -> Iterator[str]:  # noq
     for key in given:
         if (argument := str(key).rstrip("+")) not in valid:
             shown = ", ".join(sorted(name for name in valid if not name.startswith("_")))
-            hint = nearest(argument, sorted(valid))
+            hint = did_you_mean(argument, sorted(valid))
             yield f"{place}.init_args: {name} has no argument {argument!r}.{hint} Valid: {shown}."
 
 
