@@ -1,6 +1,6 @@
 """Looks at the built site in headless Chromium, from the file system: without a server, as somebody who unpacked it.
 
-python docs/tools/look.py SITE                   # the search answers, pages ask no server, pictures have words
+python docs/tools/look.py SITE                   # search, requests, widths, words of pictures, contrast of text
 python docs/tools/look.py SITE --screens FOLDER  # also writes five pages, wide and narrow, to look at
 """
 
@@ -24,9 +24,37 @@ SCREENS = (
     "recipes/sen1floods11_thor_S1.html",
     "notebooks/05_probe.html",
 )
+#: Further pages with text in other colours.
+CODE = ("cli.html", "start/install.html", "reference/api/eo_embed.html", "reference/errors/files.html")
 WIDTHS = {"wide": 1440, "narrow": 390}
+SCHEMES = ("light", "dark")
 #: A table or a line of code may scroll inside a page, the page itself may not.
 _TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+#: Texts whose colour is too near to that behind them, by WCAG 2: below 4.5, or 3 where letters are large.
+_PALE = """() => {
+  const channel = value => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b)
+  const colour = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a] }
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]))
+  const behind = element => {
+    const layers = []
+    for (; element; element = element.parentElement) layers.push(colour(getComputedStyle(element).backgroundColor))
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255])
+  }
+  const found = new Map()
+  const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement, style = getComputedStyle(element)
+    const place = element.getBoundingClientRect(), text = texts.currentNode.textContent.trim()
+    if (!text || !place.width || !place.height || style.visibility === "hidden" || style.opacity === "0") continue
+    const ground = behind(element), both = [luminance(over(colour(style.color), ground)), luminance(ground)]
+    const contrast = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05)
+    if (contrast < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5))
+      found.set(style.color, `${style.color} has a contrast of ${contrast.toFixed(2)}: ${text.slice(0, 40)}`)
+  }
+  return [...found.values()]
+}"""
 
 
 def faults_of_pictures(site: Path) -> list[str]:
@@ -76,6 +104,12 @@ def main(arguments: list[str]) -> None:
                     page.screenshot(path=given.screens / f"{Path(uri).stem}_{name}.png")
             if name == "wide":
                 faults += faults_of_search(page, site)
+            page.close()
+        for scheme in SCHEMES:
+            page = browser.new_page(color_scheme=scheme)
+            for uri in (*SCREENS, *CODE):
+                page.goto((site / uri).as_uri())
+                faults += [f"{uri}, {scheme}: {text}" for text in page.evaluate(_PALE)]
             page.close()
         browser.close()
     faults += [f"a page asks {url}" for url in sorted(asked) if not url.startswith(("file:", "data:", "blob:"))]
