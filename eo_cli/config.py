@@ -18,7 +18,7 @@ from eo_cli.recipes import commands, copy_recipe, find_recipe, parts, recipes, s
 
 _EXAMPLES = """examples:
   eo config list
-  eo config copy quickstart_fit . && terratorch fit --config config/quickstart_fit.yaml
+  eo config copy quickstart_fit . && eo run fit --config config/quickstart_fit.yaml
   eo config show quickstart_fit                     # or any file: one YAML, with what it includes
   eo config show best.ckpt --root new/data --out predict.yaml
   eo config best.ckpt --out predict.yaml            # the same, as version 0.1 spelled it

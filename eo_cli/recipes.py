@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from eo_core.config import config_files, read_config
 from eo_core.files import make_folder, partial_path, put_in_place, remove_partial
+from eo_core.text import did_you_mean
 
 #: Folder of the recipes, and of the embedded sample, below `home`.
 CONFIGS = "config"
@@ -67,8 +67,7 @@ def find_recipe(name: str) -> Path:
     known = {**recipes(), **parts()}
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(wanted, known, most=3, cutoff=0.5)
     msg = f"There is no recipe {name!r}.{hint} `eo config list` lists them."
     raise ValueError(msg)
 

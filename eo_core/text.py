@@ -6,8 +6,9 @@ Unicode writes an accented letter in two ways that look the same.
 from __future__ import annotations
 
 import csv
+import difflib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,3 +84,33 @@ def read_text(what: str, path: Path) -> str:
 def percent(part: float, whole: float) -> str:
     """Return a share with two digits: ``0.29 %``, ``100 %``."""
     return f"{float(f'{100 * part / whole:.2g}'):g} %"
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that are spelled most alike, the nearest first; capitals make no difference.
+
+    Parameters
+    ----------
+    name : str
+        What somebody wrote.
+    known : iterable of str
+        Names that there are.
+    most : int
+        How many to return at most.
+    cutoff : float
+        How alike they must be, 0 to 1.
+    """
+    by_spelling: dict[str, str] = {}
+    for one in known:
+        by_spelling.setdefault(one.casefold(), one)
+    near = difflib.get_close_matches(name.casefold(), list(by_spelling), n=most, cutoff=cutoff)
+    return [by_spelling[spelling] for spelling in near]
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> str:
+    """Return a sentence, with a space in front, that asks whether a near name is meant; empty if none is near.
+
+    Parameters are those of `nearest`.
+    """
+    found = nearest(name, known, most, cutoff)
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from eo_core.config import config_text
 from eo_data.dataset.loading.split_loaders import explain_lost_worker
 from eo_models.weights.checkpoint_io import CheckedCheckpointIO
 
@@ -30,13 +32,18 @@ class RunGuard(Callback):
     batch systems send. The exit code after SIGTERM is 143. When a process that reads the data is gone, the error says
     why, with any data module.
 
-    `BestCheckpoint` and `LabelMapWriter` bring it along; name it among the callbacks only to set ``on_nan``.
+    On a command line it refuses to validate, test or predict without ``--ckpt_path``: the decoder has random weights
+    then, and neither a table of metrics nor a map shows it.
+
+    `BestCheckpoint` and `LabelMapWriter` bring it along; name it among the callbacks only to set an argument.
 
     Parameters
     ----------
     on_nan : {'raise', 'skip'}
         ``skip`` goes on training: a step whose gradients are not finite is left out, with a warning. So does validation
         within a training.
+    untrained : bool
+        Whether to validate, test and predict also with the weights that the model was built with.
 
     Raises
     ------
@@ -44,13 +51,33 @@ class RunGuard(Callback):
         For another value.
     """
 
-    def __init__(self, on_nan: OnNan = "raise") -> None:
+    def __init__(self, on_nan: OnNan = "raise", *, untrained: bool = False) -> None:
         if on_nan not in get_args(OnNan):
             msg = f"on_nan must be one of {', '.join(get_args(OnNan))}, got {on_nan!r}."
             raise ValueError(msg)
         self.on_nan = on_nan
+        self.untrained = untrained
+        self._fitted = False
         self._samples: list[str] = []
         self._hook: RemovableHandle | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the weights are no longer those of the beginning."""
+        self._fitted = True
+
+    # The trainer knows its checkpoint only after `setup`.
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask for trained weights, unless this is part of a training."""
+        self._ask_for_weights(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask for trained weights."""
+        self._ask_for_weights(trainer)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask for trained weights."""
+        self._ask_for_weights(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Note which samples the next step is made of."""
@@ -150,6 +177,21 @@ class RunGuard(Callback):
         explain_lost_worker(exception, getattr(trainer, "datamodule", None))
         if isinstance(exception, SIGTERMException):
             exception.code = 128 + signal.SIGTERM
+
+    def _ask_for_weights(self, trainer: Trainer) -> None:
+        """Refuse a command that names no checkpoint; a program may have given the model its weights itself."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        allowed = any(isinstance(one, RunGuard) and (one.untrained or one._fitted) for one in callbacks)
+        if allowed or trainer.ckpt_path or config_text(trainer) is None:
+            return
+        there = ", ".join(file.as_posix() for file in sorted(Path(trainer.default_root_dir).glob("*.ckpt")))
+        action = "" if trainer.state.fn is None else trainer.state.fn.value
+        msg = (
+            f"{action} has no trained weights: without --ckpt_path the decoder is random, and so are its results. "
+            f"Add --ckpt_path FILE ({there or 'train first: fit writes it'}), or, if random weights are meant, "
+            "--trainer.callbacks+=eo_finetune.RunGuard --trainer.callbacks.untrained=true."
+        )
+        raise ValueError(msg)
 
     def _watch(self, pl_module: LightningModule, batch: object, batch_idx: int, *, only_warn: bool = False) -> None:
         self._unwatch()

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 
 #: What is imported under another name than it is installed under.
 DISTRIBUTIONS = {
@@ -77,11 +79,53 @@ def test_the_wheel_holds_the_packages_and_nothing_named_datasets(
     assert {name for name in files if name.startswith("eo_cli/files/")} == expected
 
 
-def test_the_version_is_the_same_wherever_it_is_told(root: Path, project: dict[str, Any]) -> None:
-    version = project["project"]["version"]
-    assert yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+def test_the_version_is_the_same_wherever_it_is_told(root: Path) -> None:
+    """A release is a tag; citation and changes name it before it is made."""
     (newest, *_) = re.findall(r"^## \[.*", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert version in newest
+    stated = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    assert stated in newest
+    for tag in git(root, "tag", "--points-at", "HEAD").split():
+        assert tag == f"v{stated}"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "protocol.file.allow=always"]
+    command = ["git", *who, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def version_of(folder: Path) -> Version:
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "version"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return Version(done.stdout.strip())
+
+
+def test_the_version_is_that_of_the_tag_and_there_is_one_without_tags_or_git(root: Path, tmp_path: Path) -> None:
+    """An archive, a shallow clone or a clone without tags would not install, or be taken for a release."""
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, project)
+    assert str(version_of(project)) == "0.1.dev0"
+    git(project, "init", "--quiet")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "-m", "first")
+    untagged = version_of(project)
+    assert untagged.release == (0, 1)
+    assert untagged.is_devrelease
+    assert untagged < Version("0.1.0")
+    git(project, "tag", "v0.2.0")
+    assert str(version_of(project)) == "0.2.0"
+    git(project, "commit", "--quiet", "--allow-empty", "-m", "second")
+    assert version_of(project).base_version == "0.2.1"
+    assert version_of(project).is_devrelease
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "--quiet", "--no-tags", "--depth", "1", project.as_uri(), str(shallow))
+    assert version_of(shallow).is_devrelease
+    shutil.rmtree(project / ".git")  # an sdist says its version itself
+    (project / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: thor-anysat-terratorch\nVersion: 0.7.1\n")
+    assert str(version_of(project)) == "0.7.1"
 
 
 def test_no_package_is_left_out_of_the_wheel_or_of_the_type_check(project: dict[str, Any], packages: set[str]) -> None:

@@ -12,10 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from eo_core.config import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What recipes showed, with the script that measured it.
+RESULTS = Path(__file__).with_name("recipe_results.yaml")
 CONFIGS, PAGES = ROOT / "config", ROOT / "docs" / "recipes"
+_NOTHING = "Not run on real data here."
 #: Tasks by class, as the table says them.
 TASKS = {
     "SemanticSegmentationTask": "segmentation",
@@ -44,8 +49,25 @@ def page(file: Path) -> str:
     ]
     parts += ["## Commands", "Run them from the root of the project.", f"```bash\n{commands}\n```"]
     parts += ["## Notes", notes] if notes else []
+    parts += ["## What it showed on real tiles", *shown(file.stem)]
+    if parts[-1] != _NOTHING and "published" in facts(read_config(file)).get("weights", ""):
+        parts.append("With published weights it was not run here.")
     parts += ["## Files", "\n".join(f"- [`{path}`](../../{path})" for path in parts_of(file))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def shown(name: str) -> list[str]:
+    """Return what a recipe showed on real tiles, by the committed results, or that it showed nothing."""
+    parts: list[str] = []
+    for one in yaml.safe_load(RESULTS.read_text(encoding="utf-8")):
+        if name in one["recipes"]:
+            source = f" (`{one['script']}`)" if "script" in one else ""
+            end = one["text"][-1]
+            parts.append(f"{one['text'].removesuffix(end)}{source if end == ':' else ''}{end}")
+            parts += [_table(one["table"][0], one["table"][1:])] if "table" in one else []
+            parts += [one["after"]] if "after" in one else []
+            parts += [f"Measured by `{one['script']}`."] if source and end != ":" else []
+    return parts or [_NOTHING]
 
 
 def header(text: str) -> tuple[str, str, str]:

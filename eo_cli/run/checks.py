@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eo_cli.run.settings import ConfigError, Settings, nearest
+from eo_cli.run.settings import ConfigError, Settings
 from eo_cli.run.sources import Found, arguments_of, find_class, module_of, submodules
+from eo_core.text import did_you_mean
 
 #: What TerraTorch's command line knows at the top of a config.
 _TOP = (
@@ -32,13 +33,26 @@ _READ: Mapping[str, Sequence[str]] = {
     "predict": ("predict_",),
 }
 _NAMED_CHECKPOINTS = ("best", "last", "hpc")
+#: Tasks that are of no use before they have learned; others may bring all weights with them.
+_LEARNING = (
+    "ClassificationTask", "EmbeddingClassificationTask", "EmbeddingDecodingTask", "MultiLabelClassificationTask",
+    "ObjectDetectionTask", "PixelwiseRegressionTask", "ScalarRegressionTask", "SemanticSegmentationTask",
+)  # fmt: skip
+_SCORES = ("test", "validate")
 _OUR_DATA = "eo_data.datamodules."
 #: Addresses, and patterns of names.
 _MAY_BE_ELSEWHERE = re.compile(r"://|[*?\[{]")
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings, *, untrained: bool = False) -> None:
     """Check names, classes, their arguments, and files.
+
+    Parameters
+    ----------
+    settings : Settings
+        What a run is asked for.
+    untrained : bool
+        Whether it may score and predict with weights that nothing has trained.
 
     Raises
     ------
@@ -51,13 +65,14 @@ def check_settings(settings: Settings) -> None:
         *_faults_of_classes(settings.content, ()),
         *_missing_data(settings),
         *_missing_checkpoint(settings),
+        *(() if untrained else _untrained(settings)),
     ):
         raise ConfigError(message)
 
 
 def _unknown_top(settings: Settings) -> Iterator[str]:
     for key in settings.content:
-        if key.rstrip("+") not in _TOP and (hint := nearest(key, _TOP, _A_SLIP)):
+        if key.rstrip("+") not in _TOP and (hint := did_you_mean(key, _TOP, cutoff=_A_SLIP)):
             yield f"{_where(settings)} has an unknown key {key!r}.{hint} Valid: {', '.join(_TOP)}."
 
 
@@ -69,7 +84,7 @@ def _unknown_of_trainer(settings: Settings) -> Iterator[str]:
     if not isinstance(trainer, Mapping) or valid is None:
         return
     for key in trainer:
-        if str(key).rstrip("+") not in valid and (hint := nearest(str(key), sorted(valid), _A_SLIP)):
+        if str(key).rstrip("+") not in valid and (hint := did_you_mean(str(key), sorted(valid), cutoff=_A_SLIP)):
             yield f"trainer has no argument {key!r}.{hint}"
 
 
@@ -104,9 +119,9 @@ def _faults_of_class(path: str, given: Any, place: str) -> Iterator[str]:  # noq
         home = module_of(module) if module else None
         package, _, last = module.rpartition(".")
         beside = submodules(package) if home is None and package else []
-        if home is not None and home.lacks(name) and (hint := nearest(name, home.names())):
+        if home is not None and home.lacks(name) and (hint := did_you_mean(name, home.names())):
             yield f"{place}.class_path: {module} has no class {name!r}.{hint}"
-        elif beside and last not in beside and (hint := nearest(last, beside)):
+        elif beside and last not in beside and (hint := did_you_mean(last, beside)):
             yield f"{place}.class_path: {package} has no module {last!r}.{hint}"
         return
     valid = arguments_of(found)
@@ -115,7 +130,7 @@ def _faults_of_class(path: str, given: Any, place: str) -> Iterator[str]:  # noq
     for key in given:
         if (argument := str(key).rstrip("+")) not in valid:
             shown = ", ".join(sorted(name for name in valid if not name.startswith("_")))
-            hint = nearest(argument, sorted(valid))
+            hint = did_you_mean(argument, sorted(valid))
             yield f"{place}.init_args: {name} has no argument {argument!r}.{hint} Valid: {shown}."
 
 
@@ -146,6 +161,28 @@ def _missing_checkpoint(settings: Settings) -> Iterator[str]:
         f" There: {', '.join(there)}." if there else " Train first (`eo run fit`), or look where the checkpoint lies."
     )
     yield f"ckpt_path: there is no checkpoint {path}.{hint}"
+
+
+def _untrained(settings: Settings) -> Iterator[str]:
+    """Random weights give numbers and maps like any other; see also `eo_finetune.RunGuard`."""
+    task = settings.class_path("model").rpartition(".")[2]
+    if settings.content.get("ckpt_path") or not (
+        settings.action in _SCORES or (settings.action == "predict" and task in _LEARNING)
+    ):
+        return
+    trainer = settings.content.get("trainer")
+    trainer = trainer if isinstance(trainer, Mapping) else {}
+    callbacks = trainer.get("callbacks")
+    stated = callbacks if isinstance(callbacks, list) else [callbacks]
+    guards = [one for one in stated if isinstance(one, Mapping) and "RunGuard" in str(one.get("class_path"))]
+    if any(isinstance(given := one.get("init_args"), Mapping) and given.get("untrained") for one in guards):
+        return
+    folder = Path(str(trainer.get("default_root_dir", ".")))
+    there = ", ".join(file.as_posix() for file in sorted(folder.glob("*.ckpt")))
+    yield (
+        f"{settings.action} has no trained weights: without --ckpt_path the decoder is random, and so are its results. "
+        f"Add --ckpt_path FILE ({there or 'train first: `eo run fit` writes it'}), or --untrained if that is meant."
+    )
 
 
 def _where(settings: Settings) -> str:

@@ -30,19 +30,22 @@ _ACTIONS = ("fit", "validate", "test", "predict")
 _USAGE, _ERROR = "usage: ", "\nerror: "
 #: Where Lightning and SLURM tell a process which one it is.
 _RANKS = ("LOCAL_RANK", "SLURM_PROCID")
-_VERBOSE, _CHECK, _PRINT_CONFIG = "--verbose", "--check", "--print_config"
+_VERBOSE, _CHECK, _UNTRAINED, _PRINT_CONFIG = "--verbose", "--check", "--untrained", "--print_config"
+#: What ``--untrained`` is to TerraTorch.
+_ALLOWED = ("--trainer.callbacks+=eo_finetune.RunGuard", "--trainer.callbacks.untrained=true")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an action of TerraTorch; exit code 2 for a fault of the config, 1 for one of the run."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verbose, check = _take(given, _VERBOSE), _take(given, _CHECK)
+    verbose, check, untrained = (_take(given, switch) for switch in (_VERBOSE, _CHECK, _UNTRAINED))
     parser = argparse.ArgumentParser(
         prog="eo run", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("action", choices=_ACTIONS)
     parser.add_argument(_VERBOSE, action="store_true", help="tell all that libraries tell, and whole tracebacks")
     parser.add_argument(_CHECK, action="store_true", help="check the config, and end")
+    parser.add_argument(_UNTRAINED, action="store_true", help="test, validate or predict with random weights")
     parser.add_argument("arguments", nargs="*", help="those of `terratorch ACTION`, see `eo run ACTION --help`")
     action = parser.parse_args(given[:1]).action
     rest = given[1:]
@@ -54,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         settings = read_settings(action, rest)
-        check_settings(settings)
+        check_settings(settings, untrained=untrained)
     except ConfigError as error:
         sys.stderr.write(f"eo run: error: {error}\n")
         return 2
     if any(text.startswith(_PRINT_CONFIG) for text in rest):
         return _terratorch([action, *rest], verbose=verbose)  # what it prints goes into a file
+    rest += _ALLOWED if untrained else ()
     lines = header(settings)
     _say(lines)
     if check:

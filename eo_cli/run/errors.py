@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eo_cli.run.own import is_own
-from eo_cli.run.settings import nearest
+from eo_core.text import did_you_mean
 
 _HERE = Path(__file__).resolve().parent
 #: From here on, messages of jsonargparse hold the whole section of the config.
@@ -63,17 +63,17 @@ def shortened(message: str) -> str:
 def suggestion(text: str) -> str:
     """Return a sentence with the name that is probably meant, for a message of jsonargparse; empty without any."""
     if found := _NO_ATTRIBUTE.search(text):
-        return nearest(found[2], _names_in(found[1]))
+        return did_you_mean(found[2], _names_in(found[1]))
     problems = _PROBLEM.findall(text)
     if (found := _NO_OPTION.search(text)) and problems:
-        return nearest(found[1].rpartition(".")[2], _arguments(problems[-1]))
+        return did_you_mean(found[1].rpartition(".")[2], _arguments(problems[-1]))
     if found := _UNEXPECTED.search(text):
-        return nearest(found[2], sorted({name for one in _loaded(found[1]) for name in _of_signature(one)}))
+        return did_you_mean(found[2], sorted({name for one in _loaded(found[1]) for name in _of_signature(one)}))
     if found := _NO_BACKBONE.search(text):
-        return nearest(found[1], _backbones()) + " `eo embed --models` lists those of this project."
+        return did_you_mean(found[1], _backbones()) + " `eo embed --models` lists those of this project."
     if (found := _NO_KEY.search(text)) is not None:
         name = (found[1] or found[2]).lstrip("-").partition("=")[0]
-        return nearest(name, [f"trainer.{key}" for key in _arguments("lightning.pytorch.Trainer")])
+        return did_you_mean(name, [f"trainer.{key}" for key in _arguments("lightning.pytorch.Trainer")])
     return ""
 
 

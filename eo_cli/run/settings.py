@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from eo_cli.recipes import CONFIGS, recipes
 from eo_core.config import read_config
+from eo_core.text import did_you_mean
 
 _CONFIG_OPTIONS = ("--config", "-c")
 #: Parts of a config whose text may be the name of a file.
@@ -84,12 +84,6 @@ def read_settings(action: str, arguments: Sequence[str]) -> Settings:
     return Settings(action, tuple(files), content)
 
 
-def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return a sentence that asks whether the nearest of the known names is meant; empty if none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
 def _content(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(_missing(file))
@@ -113,7 +107,7 @@ def _content(file: Path) -> dict[str, Any]:
             beside = file.parent / named
             if not beside.is_file():
                 others = [path.relative_to(file.parent).as_posix() for path in file.parent.rglob("*.yaml")]
-                msg = f"{file} includes {named} as {key}, and there is no file {beside}.{nearest(named, others)}"
+                msg = f"{file} includes {named} as {key}, and there is no file {beside}.{did_you_mean(named, others)}"
                 raise ConfigError(msg)
     return content
 
@@ -125,7 +119,7 @@ def _missing(file: Path) -> str:
         return f"There is no config {file}. {brings}"
     folder = file.parent
     beside = [path.as_posix() for path in folder.glob("*.yaml")] if folder.is_dir() else []
-    found = nearest(file.as_posix(), beside)
+    found = did_you_mean(file.as_posix(), beside)
     return f"There is no config {file}.{found or ' `eo config list` lists the recipes, `eo config copy` brings one.'}"
 
 

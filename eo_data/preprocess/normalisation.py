@@ -10,7 +10,6 @@ For the same numbers call ``fill_missing`` first.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from eo_core.text import did_you_mean
 from eo_data.sensors.units import all_finite, as_float32
 
 #: Standard deviations are taken to be at least this.
@@ -347,8 +347,7 @@ def normaliser(name: str, dialect: Dialect = OWN, **arguments: Any) -> Normalise
     names = dialect.transforms
     make = names.get(str(name).strip().lower())
     if make is None:
-        near = difflib.get_close_matches(str(name).lower(), names, n=1)
-        hint = f" Nearest: {near[0]!r}." if near else ""
+        hint = did_you_mean(str(name), names)
         msg = f"Unknown normalisation {name!r} ({dialect.name}).{hint} Valid: {', '.join(names)}."
         raise ValueError(msg)
     valid = _arguments_of(make)

@@ -5,10 +5,10 @@ Never by position alone. A file whose order nobody states is refused.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 
+from eo_core.text import did_you_mean
 from eo_data.sensors.tables import Sensor, spelling
 
 #: Stands in a declared order for a band without a name, any number of times.
@@ -48,15 +48,16 @@ def select_bands(available: Sequence[object], wanted: Sequence[object], sensor: 
     keys = [sensor.canonical(wish) if sensor else wish for wish in wishes]
     for wish, key in zip(wishes, keys, strict=True):
         if key is None and sensor is not None:
-            hint = _nearest(wish, sensor.band_names)
+            hint = did_you_mean(wish, sensor.band_names, cutoff=0.5)
             msg = (
                 f"{sensor.name} has no band {wish!r}.{hint} Valid: {', '.join(sensor.band_names)}. Available: {there}."
             )
             raise ValueError(msg)
     missing = [wish for wish, key in zip(wishes, keys, strict=True) if key not in position]
     if missing:
+        hint = did_you_mean(missing[0], names, cutoff=0.5)
         msg = (
-            f"Wanted bands that are not there: {', '.join(missing)}.{_nearest(missing[0], names)} Available: {there}. "
+            f"Wanted bands that are not there: {', '.join(missing)}.{hint} Available: {there}. "
             "Take them off the list of wanted bands, or correct the names of the bands of the file."
         )
         raise ValueError(msg)
@@ -162,12 +163,6 @@ def _resolve(description: str | None, sensor: Sensor | None) -> str | None:
     if sensor is None or not text:
         return text or None
     return sensor.canonical(text) or sensor.canonical(_BEHIND_NAME.sub("", text)) or text
-
-
-def _nearest(name: str, candidates: Sequence[str]) -> str:
-    by_upper = {candidate.upper(): candidate for candidate in candidates}
-    near = difflib.get_close_matches(name.upper(), list(by_upper), n=1, cutoff=0.5)
-    return f" Nearest: {by_upper[near[0]]!r}." if near else ""
 
 
 def _spellings(what: str, names: Sequence[object]) -> list[str]:

@@ -10,13 +10,14 @@ products, and the variable names of openEO, WorldCereal and C2RCC files (aliases
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Literal, get_args
+
+from eo_core.text import nearest
 
 BandUnit = Literal["reflectance", "dB", "K"]
 #: Physical units that a band may have.
@@ -314,7 +315,7 @@ def find_band(name: object, sensors: Iterable[Sensor]) -> Band:
     found = next((sensor.by_name[key] for sensor in reversed(chosen) if key in sensor.by_name), None)
     if found is None:
         known = dict.fromkeys(name for sensor in chosen for name in sensor.by_name)
-        near = difflib.get_close_matches(text.upper(), list(known), n=3, cutoff=0.5)
+        near = nearest(text, known, cutoff=0.5)
         hint = f" Nearest: {', '.join(near)}." if near else ""
         valid = "; ".join(f"{sensor.name}: {', '.join(sensor.band_names)}" for sensor in chosen)
         msg = f"Unknown band {text!r}.{hint} Valid names (aliases such as 'B2' work too): {valid}."

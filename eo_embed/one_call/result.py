@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eo_core.text import nearest
 from eo_embed.one_call.saving import Encoded, save
 from eo_embed.writers.embedding import Embedding
 from eo_embed.writers.layout import cell_centres
@@ -201,7 +201,7 @@ class EmbeddedPlaces(Sequence[Embedded]):
         if key in self.failures:
             msg = f"{key!r} failed: {self.failures[key]}"
         else:
-            near = difflib.get_close_matches(key, [entry.id for entry in self.entries], 3)
+            near = nearest(key, [entry.id for entry in self.entries])
             msg = f"There is no embedding of {key!r}. Nearest ids: {', '.join(near) or 'none'}."
         raise ValueError(msg)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from affine import Affine
 
+from eo_core.text import nearest
 from eo_embed.reading.sampling import Item
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def in_order(items: Sequence[Item], ids: Sequence[str] | None, where: object) ->
     wanted = sorted(by_id) if ids is None else list(ids)
     for name in wanted:
         if name not in by_id:
-            nearest = ", ".join(difflib.get_close_matches(name, by_id, 3, 0.3)) or ", ".join(sorted(by_id)[:3])
-            msg = f"{where} has no item of id {name!r} with a georeference; nearest ids: {nearest}."
+            near = nearest(name, by_id, cutoff=0.3) or sorted(by_id)[:3]
+            msg = f"{where} has no item of id {name!r} with a georeference; nearest ids: {', '.join(near)}."
             raise ValueError(msg)
     return [by_id[name] for name in wanted]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from eo_core.arguments import one_of
+from eo_core.text import nearest
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -130,9 +130,9 @@ class Vectors:
             return self.ids.index(name)
         except ValueError:
             # Among a million ids the nearest one would take minutes to find.
-            near = difflib.get_close_matches(name, self.ids, 3, 0.3) if len(self) < _MOST_COMPARED else []
-            nearest = ", ".join(near) or ", ".join(self.ids[:3])
-            msg = f"There is no vector of id {name!r} among {len(self)}; nearest ids: {nearest}."
+            near = nearest(name, self.ids, cutoff=0.3) if len(self) < _MOST_COMPARED else []
+            shown = ", ".join(near or self.ids[:3])
+            msg = f"There is no vector of id {name!r} among {len(self)}; nearest ids: {shown}."
             raise ValueError(msg) from None
 
     def usable(self, metric: Metric) -> np.ndarray:

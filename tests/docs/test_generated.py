@@ -43,6 +43,23 @@ def test_a_recipe_shows_bands_units_and_commands(root: Path) -> None:
     assert "| sentinel1 | VV, VH | decibel |" in text
 
 
+def test_a_recipe_says_what_it_showed_or_that_it_was_not_run(root: Path) -> None:
+    """Numbers that nobody measured, or of a config that is gone, would look like results."""
+    import recipes
+
+    results = yaml.safe_load(recipes.RESULTS.read_text(encoding="utf-8"))
+    named = {name for one in results for name in one["recipes"]}
+    assert named <= {file.stem for file in (root / "config").glob("*.yaml")}
+    measured = (root / "docs" / "models" / "results.md").read_text(encoding="utf-8")
+    for one in results:
+        assert (root / one["script"]).is_file() if "script" in one else "synthetic" in one["text"]
+        for row in one.get("table", [[]])[1:]:
+            assert " | ".join(row[1:]) in measured, row
+    for file in (root / "config").glob("*.yaml"):
+        text = recipes.page(file)
+        assert ("Not run on real data here." in text) == (file.stem not in named), file
+
+
 SOURCE = """
 def f(name, sides, self):
     if name:

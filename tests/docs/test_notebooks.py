@@ -40,6 +40,12 @@ def test_every_notebook_stands_in_the_navigation(root: Path) -> None:
     assert [path for path in listed if path.startswith("notebooks/")] == [f"notebooks/{name}.md" for name in NAMES]
 
 
+def test_who_reads_how_to_do_something_finds_the_notebook_that_shows_it(root: Path) -> None:
+    pages = [*(root / "docs" / "howto").glob("*.md"), *(root / "docs" / "start").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [name for name in NAMES if f"](../notebooks/{name}.ipynb)" not in text] == []
+
+
 def test_two_notebooks_of_one_source_are_the_same(root: Path) -> None:
     import notebooks
 

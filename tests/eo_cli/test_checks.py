@@ -54,7 +54,7 @@ def message(file: Path, *more: str, action: str = "fit") -> str:
 
 
 def check(file: Path, *more: str, action: str = "fit") -> None:
-    check_settings(read_settings(action, ["--config", str(file), *more]))
+    check_settings(read_settings(action, ["--config", str(file), *more]), untrained=True)
 
 
 def paths(node: Any) -> Iterator[str]:
@@ -149,6 +149,24 @@ def test_what_may_be_right_is_left_to_terratorch(config: Write) -> None:
     }
     check(config(data=elsewhere), action="predict")  # predicting reads no training data
     assert "train_data_root: there is no not_here" in message(config(data=elsewhere))
+
+
+@pytest.mark.parametrize("action", ["validate", "test", "predict"])
+def test_random_weights_are_not_scored_without_a_word(action: str, config: Write, tmp_path: Path) -> None:
+    """`test` without a checkpoint: a table of metrics that look right, 15 s later."""
+    file = config(trainer={"default_root_dir": "out"})
+    assert "train first: `eo run fit` writes it), or --untrained" in message(file, action=action)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "last.ckpt").touch()
+    assert "Add --ckpt_path FILE (out/last.ckpt), or" in message(file, action=action)
+    for right in (
+        ["--ckpt_path", "out/last.ckpt"],
+        ["--trainer.callbacks+=eo_finetune.RunGuard", "--trainer.callbacks.untrained=true"],
+    ):
+        check_settings(read_settings(action, ["--config", str(file), *right]))
+    export = {"class_path": "eo_embed.EmbeddingTask", "init_args": {"backbone": "x"}}
+    check_settings(read_settings("predict", ["--config", str(config(model=export))]))
+    check_settings(read_settings("fit", ["--config", str(file)]))
 
 
 def test_the_command_line_counts_over_the_config(config: Write) -> None:

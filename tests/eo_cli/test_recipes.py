@@ -97,7 +97,7 @@ def test_an_unknown_name_gets_the_nearest_ones(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as end:
         main(["copy", "quickstart", str(tmp_path)])
     assert end.value.code == 2
-    assert "There is no recipe 'quickstart'. Did you mean quickstart_fit" in capsys.readouterr().err
+    assert "There is no recipe 'quickstart'. Did you mean 'quickstart_fit'" in capsys.readouterr().err
     assert find_recipe("config/quickstart_fit.yaml") == find_recipe("quickstart_fit")
     assert find_recipe("shared/labels_10_percent").is_file()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eo_core.text import composed, percent, read_text, table_errors
+from eo_core.text import composed, did_you_mean, nearest, percent, read_text, table_errors
 
 
 def test_two_spellings_of_an_accent_are_one_name() -> None:
@@ -42,3 +42,14 @@ def test_whatever_a_parser_raises_names_the_file_once() -> None:
 @pytest.mark.parametrize(("part", "text"), [(3, "0.29 %"), (1024, "100 %"), (512, "50 %"), (1021, "100 %"), (0, "0 %")])
 def test_a_hundred_percent_is_not_written_as_a_power_of_ten(part: int, text: str) -> None:
     assert percent(part, 1024) == text
+
+
+def test_a_misspelt_name_is_told_with_the_one_that_is_meant() -> None:
+    """Also in capitals, in which bands are spelled and ids are not."""
+    bands = ["BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2"]
+    assert nearest("bleu", bands, cutoff=0.5) == ["BLUE"]
+    assert nearest("red_edge", bands) == ["RED_EDGE_2", "RED_EDGE_1"]
+    assert did_you_mean("red_edge_11", bands) == " Did you mean 'RED_EDGE_1'?"
+    assert did_you_mean("red_edge", bands, most=2) == " Did you mean 'RED_EDGE_2' or 'RED_EDGE_1'?"
+    assert did_you_mean("SWIR", bands) == ""
+    assert did_you_mean("anything", []) == ""

@@ -254,7 +254,8 @@ def test_terratorch_s_own_writer_writes_nothing_beside(
     chips: Make, recipe: Make, command: Make, tmp_path: Path
 ) -> None:
     config = recipe(chips(), data={"train_transform": None})
-    config["trainer"]["callbacks"] = [{"class_path": "eo_finetune.LabelMapWriter"}]
+    guard = {"class_path": "eo_finetune.RunGuard", "init_args": {"untrained": True}}
+    config["trainer"]["callbacks"] = [{"class_path": "eo_finetune.LabelMapWriter"}, guard]
     out = tmp_path / "maps"
     command("predict", config, "--predict_output_dir", str(out))
     assert sorted(path.name for path in out.rglob("*")) == ["India_SYN06_pred.tif", "Mekong_SYN07_pred.tif"]

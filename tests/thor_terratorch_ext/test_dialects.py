@@ -50,7 +50,7 @@ def test_the_z_score_of_the_dialect_gives_the_golden_numbers(shared: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("unit_scaled", "Unknown normalisation 'unit_scaled' .thor_s2.. Nearest: 'unit_scale'"), ("log2", "thor_s1")],
+    [("unit_scaled", "Unknown normalisation 'unit_scaled' .thor_s2.. Did you mean 'unit_scale'"), ("log2", "thor_s1")],
 )
 def test_other_names_are_refused_when_the_preprocessing_is_made(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
+from eo_core.text import did_you_mean
 from eo_data.catalog.date_index import DateRequest, KnownDates
 from eo_data.temporal.calendar_date import parse_date
 
@@ -85,8 +85,7 @@ def chip_dates(chip_id: str, events: Mapping[str, EventDates]) -> EventDates:
     if found is not None:
         return found
     valid = [*events, *_EVENT_OF_CHIPS]
-    near = difflib.get_close_matches(chips.capitalize(), valid, n=1, cutoff=0.5)
-    hint = f" Nearest: {near[0]}." if near else ""
+    hint = did_you_mean(chips, valid, cutoff=0.5)
     msg = (
         f"The chip {chip_id!r} belongs to no known event: expected <event>_<number>, got the event {chips!r}.{hint} "
         f"Valid events: {', '.join(sorted(valid))}."

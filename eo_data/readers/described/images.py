@@ -5,7 +5,6 @@ What cannot be known is never guessed: the error says which argument to add.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from eo_core.text import did_you_mean
 from eo_data.catalog.hrefs import Href
 from eo_data.raster.georeference import PixelGrid
 from eo_data.raster.ground import ground_pixel_size
@@ -331,9 +331,9 @@ def _refuse_misspelt(stated: Sequence[str], table: Sensor) -> None:
     names, known = [band.name for band in table.bands], {table.canonical(str(name)) for name in stated}
     for name in stated:
         alike = [own for own in names if own not in known and _digits(own) == _digits(str(name))]
-        near = difflib.get_close_matches(str(name).upper(), alike, n=1, cutoff=0.8)
-        if near and table.canonical(str(name)) is None:
-            msg = f"{table.name} has no band {name!r}. Did you mean {near[0]!r}? Its bands: {', '.join(names)}."
+        hint = did_you_mean(str(name), alike, cutoff=0.8)
+        if hint and table.canonical(str(name)) is None:
+            msg = f"{table.name} has no band {name!r}.{hint} Its bands: {', '.join(names)}."
             raise UnknownFactsError(msg)
 
 

@@ -272,7 +272,7 @@ def test_a_name_means_what_its_dialect_says() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("zscores", {}, "Unknown normalisation 'zscores' .own.. Nearest: 'zscore'. Valid: zscore, log1p_p99"),
+        ("zscores", {}, "Unknown normalisation 'zscores' .own.. Did you mean 'zscore'. Valid: zscore, log1p_p99"),
         ("thor_stats", {}, "Unknown normalisation 'thor_stats' .own."),
         ("unit_scale", {"mean": [1]}, "'unit_scale' has no argument 'mean'. Valid: none"),
         ("log1p", {"p": 99}, "'log1p' has no argument 'p'. Valid: q"),
