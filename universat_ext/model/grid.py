@@ -88,8 +88,8 @@ def patch_grid(modality: Modality, size: int, metres: float, rules: Rules) -> Pa
     if modality.is_context:
         if size != 1:
             msg = (
-                f"{modality.name!r} is one pixel of {modality.pixel_metres:g} m for the whole tile, got {size} x {size} "
-                "pixels. Take the pixel that covers the centre of the tile."
+                f"{modality.name!r} is one pixel of {modality.pixel_metres:g} m for the whole tile, got {size} x "
+                f"{size} pixels. Take the pixel that covers the centre of the tile."
             )
             raise ValueError(msg)
         return PatchGrid(1, 1, 1, 1)
@@ -189,8 +189,8 @@ def check_extents(sizes: Mapping[Modality, int]) -> None:
     if max(extents) - min(extents) >= coarsest * (1 - ROUNDING):
         listed = ", ".join(f"{m.name} {m.pixel_metres * size:g} m ({size} px)" for m, size in gridded.items())
         msg = (
-            f"All modalities must cover the same extent on the ground, to a pixel of {coarsest:g} m, got {listed}. Crop "
-            f"them to the smallest extent, {min(extents):g} m, around the same centre."
+            f"All modalities must cover the same extent on the ground, to a pixel of {coarsest:g} m, got {listed}. "
+            f"Crop them to the smallest extent, {min(extents):g} m, around the same centre."
         )
         raise ValueError(msg)
 

@@ -49,12 +49,11 @@ class Overrides:
         ValueError
             If one is not.
         """
-        given = {"wavelengths": wavelengths, "input_res": input_res, "subpatches": subpatches}
-        for argument, value in given.items():
-            if value is not None and not isinstance(value, Mapping):
-                msg = f"{argument} must be a mapping by modality such as {{'s2': ...}}, got {kind_of(value)}."
-                raise ValueError(msg)
-        return cls(**{argument: value or {} for argument, value in given.items()})
+        return cls(
+            _by_modality("wavelengths", wavelengths),
+            _by_modality("input_res", input_res),
+            _by_modality("subpatches", subpatches),
+        )
 
     def names(self) -> set[str]:
         """Sensors that something is stated of."""
@@ -63,6 +62,13 @@ class Overrides:
     def modality(self, name: str) -> Modality:
         """Return a sensor as stated."""
         return described(name, self.wavelengths.get(name), self.input_res.get(name), self.subpatches.get(name))
+
+
+def _by_modality(argument: str, given: object) -> Mapping[str, object]:
+    if given is not None and not isinstance(given, Mapping):
+        msg = f"{argument} must be a mapping by modality such as {{'s2': ...}}, got {kind_of(given)}."
+        raise ValueError(msg)
+    return given or {}
 
 
 @dataclass(frozen=True)
@@ -237,8 +243,8 @@ def _checked(observation: Observation, rules: Rules) -> Observation:
     check_days(name, dates, 0, rules.last_day, f"Convert the dates.{wider}")
     if bool((dates != dates.trunc()).any()):
         msg = (
-            f"{name + DATES!r} must hold whole days, got fractions such as {float(dates[dates != dates.trunc()][0]):g}, "
-            "which the published encoder truncates. Round them."
+            f"{name + DATES!r} must hold whole days, got fractions such as "
+            f"{float(dates[dates != dates.trunc()][0]):g}, which the published encoder truncates. Round them."
         )
         raise ValueError(msg)
     return observation
@@ -250,8 +256,8 @@ def _warn(observation: Observation, metres: float) -> None:
     real = grid.patch_pixels * modality.pixel_metres
     if not modality.is_context and abs(real - metres) > 1e-3 * metres:
         _say(
-            f"Patches of {modality.name!r} are {real:g} m (its pixels have {modality.pixel_metres:g} m), not the stated "
-            f"{metres:g} m; they are resampled to the tile's patch grid."
+            f"Patches of {modality.name!r} are {real:g} m (its pixels have {modality.pixel_metres:g} m), not the "
+            f"stated {metres:g} m; they are resampled to the tile's patch grid."
         )
     rest = grid.patch_pixels - grid.subpatches * grid.pixels
     if rest:

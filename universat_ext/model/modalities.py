@@ -243,7 +243,7 @@ def check_count(what: str, value: object) -> int:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, (bool, str)):
         return None
     try:
         return float(value)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import nn
@@ -21,12 +22,12 @@ from eo_models.forward.recompute import Call
 from universat_ext.model.grid import PatchGrid
 from universat_ext.model.inputs import Observation
 from universat_ext.model.modalities import CELL_METRES, CODES
-from universat_ext.model.numbers import VALUE_BANDWIDTH, FourierFeatures, Norm
+from universat_ext.model.numbers import MLP_RATIO, VALUE_BANDWIDTH, FourierFeatures, Norm
 from universat_ext.model.pooling import PoolingBlock
 from universat_ext.model.positions import day_angles, lattice, with_corners
 
 TEMPORAL_REGISTERS, SPATIAL_REGISTERS = 2, 4
-#: Values of a chunk on a CPU where no budget is stated; 4 k to 16 k are about equally quick (specification, section 10).
+#: Values of a chunk on a CPU where no budget is stated; 4 k to 16 k are about equally quick.
 CPU_VALUES = 2**14
 #: A patch side of one kilometre in units of 10 m. Positions of sub-patches count in it. Source: upstream.
 CELLS_PER_KILOMETRE = 100
@@ -113,12 +114,16 @@ class PatchEncoder(nn.Module):
         subpatches = self.spatial_proj(cells.detach()).view(batch, per_sample, -1)
         return PatchTokens(self._patches(rows, grid, scale, call).unflatten(0, (batch, -1)), subpatches)
 
+    def _block(self, axis: int) -> PoolingBlock:
+        """The block over an axis: pixels, channels, dates, sub-patches."""
+        return cast("PoolingBlock", self.predictor_blocks[axis])
+
     def _limit(self, values: torch.Tensor) -> int | None:
         """Sub-patches of a chunk."""
         per_subpatch = values.shape[1] * values.shape[2] * values.shape[3]
         if self.budget is None and values.device.type == "cpu" and not torch.compiler.is_compiling():
             return max(1, CPU_VALUES // per_subpatch)
-        width = self.predictor_blocks[0].mlp.fc1.out_features
+        width = MLP_RATIO * self._block(0).out
         return rows_per_chunk(self.budget, per_subpatch * 3 * width * bytes_per_value(values), values.device)
 
     def _codes(self, descriptors: Sequence[float | str]) -> torch.Tensor:
@@ -130,19 +135,19 @@ class PatchEncoder(nn.Module):
             self.get_parameter(f"Encoding_{value}") if isinstance(value, str) else next(embedded)
             for value in descriptors
         ]
-        return torch.stack(codes).repeat(1, self.predictor_blocks[0].expand)
+        return torch.stack(codes).repeat(1, self._block(0).expand)
 
     def _subpatches(
         self, values: torch.Tensor, rows: slice, *, observation: Observation, codes: torch.Tensor, per_sample: int
     ) -> torch.Tensor:
         """Values ``(r, T, C, q^2)`` of some sub-patches to ``(r, d)``."""
         count, frames, channels, _ = values.shape
-        pixel, channel, date, _ = self.predictor_blocks
+        pixel, channel, date = (self._block(axis) for axis in range(3))
         angles = None
         if observation.grid.pixels > 1:
             side = observation.grid.pixels
             metres = side * observation.modality.pixel_metres / CELL_METRES
-            angles = pixel.attn.rope(lattice(side, values.device) * metres)
+            angles = pixel.attn.angles(lattice(side, values.device) * metres)
         pooled = pixel(self.embed(values.flatten(0, 2)), angles).view(count * frames, channels, -1)
         pooled = channel(pooled + codes).view(count, frames, -1)
         if frames == 1:
@@ -152,7 +157,7 @@ class PatchEncoder(nn.Module):
 
     def _dates(self, frames: torch.Tensor, observation: Observation, samples: slice) -> torch.Tensor:
         """Frames ``(r, T, d)`` of some sub-patches of consecutive samples to ``(r, d)``."""
-        block = self.predictor_blocks[2]
+        block = self._block(2)
         days = observation.dates[samples].trunc()
         days = torch.cat([days.new_zeros(days.shape[0], TEMPORAL_REGISTERS), days], dim=1).to(frames.device)
         registers = self.registers_temporal.to(frames.dtype).expand(frames.shape[0], -1, -1)
@@ -169,15 +174,15 @@ class PatchEncoder(nn.Module):
 
     def _patches(self, rows: torch.Tensor, grid: PatchGrid, scale: float, call: Call) -> torch.Tensor:
         """Sub-patches ``(B * P, S, d)`` to patch tokens ``(B * P, D)``."""
-        block, n = self.predictor_blocks[3], grid.subpatches
+        block, n = self._block(3), grid.subpatches
         places = with_corners(lattice(n, rows.device)) * (scale * n / CELLS_PER_KILOMETRE)
 
         def encode(part: torch.Tensor) -> torch.Tensor:
             registers = self.registers_spatial.to(part.dtype).expand(part.shape[0], -1, -1)
-            pooled = block(torch.cat([registers, part], dim=1), block.attn.rope(places))
+            pooled = block(torch.cat([registers, part], dim=1), block.attn.angles(places))
             return self.final_proj(self.predictor_norm(pooled))
 
-        per_row = (n * n + SPATIAL_REGISTERS) * 3 * block.mlp.fc2.out_features * bytes_per_value(rows)
+        per_row = (n * n + SPATIAL_REGISTERS) * 3 * block.out * bytes_per_value(rows)
         limit = rows_per_chunk(self.budget, per_row, rows.device)
         return in_chunks(lambda part: call(encode, rows[part]), even_slices(rows.shape[0], limit))
 

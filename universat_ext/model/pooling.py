@@ -40,6 +40,10 @@ class PoolingAttention(nn.Module):
         self.wv = nn.Linear(dim, out, bias=key_bias)
         self.rope = PlaneRope(self.head_dim) if rope else None
 
+    def angles(self, places: torch.Tensor) -> Angles | None:
+        """Rotations of keys at places ``(N, 2)``; ``None`` if this attention knows no places."""
+        return None if self.rope is None else self.rope(places)
+
     def forward(self, tokens: torch.Tensor, angles: Angles | None, valid: torch.Tensor | None) -> torch.Tensor:
         """Pool normalised tokens ``(R, N, d)`` to ``(R, out)``; ``valid`` ``(R, N)`` says which count.
 
@@ -87,8 +91,8 @@ class PoolingBlock(nn.Module):
 
     def __init__(self, dim: int, expand: int, heads: int, *, key_bias: bool = True, rope: bool = False) -> None:
         super().__init__()
-        out = expand * dim
-        self.expand = expand
+        self.expand, self.out = expand, expand * dim
+        out = self.out
         self.gamma_1 = nn.Parameter(torch.full((out,), INITIAL_GAMMA))
         self.gamma_2 = nn.Parameter(torch.full((out,), INITIAL_GAMMA))
         self.norm1 = Norm(dim)

@@ -44,8 +44,8 @@ class GatedAttention(nn.Module):
         both = self.wq(tokens).unflatten(-1, (self.heads, 2 * self.head_dim))
         query, gate = both.chunk(2, dim=-1)
         query = self._turned(query.flatten(-2), self.q_norm, angles, value.dtype)
-        parts = (part.transpose(1, 2) for part in (query, key, value))
-        mixed = F.scaled_dot_product_attention(*parts).transpose(1, 2)
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
         return self.proj((mixed * gate.sigmoid()).flatten(-2))
 
     def _turned(self, rows: torch.Tensor, norm: nn.Module, angles: Angles, dtype: torch.dtype) -> torch.Tensor:
