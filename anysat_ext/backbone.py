@@ -17,11 +17,11 @@ from anysat_ext.model.encoder import SIZES, AnySat, SizeName
 from anysat_ext.model.grid import ReduceScale
 from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
-from anysat_ext.series import SeriesSpec
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.forward.series import SeriesSpec
 from eo_models.registry import registry_factory
 from eo_models.weights.checkpoints import LoadReport
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anysat_ext.series import DATE, SeriesSpec
+from eo_models.forward.series import DATE, SeriesSpec
 
 L8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 RADAR = {"s1-asc": ["VH", DATE, "VV"]}
