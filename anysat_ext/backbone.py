@@ -17,8 +17,8 @@ from anysat_ext.model.encoder import SIZES, AnySat, SizeName
 from anysat_ext.model.grid import ReduceScale
 from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
+from anysat_ext.sensors import TABLE
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
-from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
 from eo_models.forward.series import SeriesSpec
@@ -30,12 +30,6 @@ DEFAULT_PREFIX = "target_encoder"
 
 #: Registered names and the size behind each.
 MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
-
-#: Sensor behind the band names of a modality; the names of others are known to no table.
-_SENSORS: Mapping[str, Sensor] = MappingProxyType(
-    {"s2": SENTINEL2, "s1": SENTINEL1, "s1-asc": SENTINEL1, "l7": LANDSAT7, "l8": LANDSAT8}
-    | dict.fromkeys(("aerial", "aerial-flair", "spot", "naip"), AERIAL)
-)
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -113,6 +107,7 @@ class AnySatBackbone(FreezableBackbone):
     ) -> None:
         super().__init__()
         self.input_spec = SeriesSpec.parse(
+            TABLE,
             from_text(modalities),
             from_text(bands),
             _days(default_date),
@@ -124,7 +119,7 @@ class AnySatBackbone(FreezableBackbone):
             raise ValueError(msg)
         self.output = one_of("output", output, get_args(Output))
         names = self.input_spec.modality_names
-        self.output_modality = self.input_spec.resolve(output_modality) if output_modality else None
+        self.output_modality = self.input_spec.resolve("output_modality", output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
         self.model = AnySat(
             size,
@@ -161,8 +156,7 @@ class AnySatBackbone(FreezableBackbone):
     @property
     def band_sensors(self) -> SensorsByImage:
         """Sensor of each image, where a table knows its bands."""
-        known = {image.source: _SENSORS.get(image.modality.name) for image in self.input_spec.images}
-        return {source: (sensor,) for source, sensor in known.items() if sensor is not None}
+        return {image.source: (image.kind.sensor,) for image in self.input_spec.images if image.kind.sensor}
 
     @property
     def derived_bands(self) -> frozenset[str]:
