@@ -276,8 +276,8 @@ class SeriesSpec:
             return None
         msg = (
             f"{image.source!r} came without dates, and {self.model}'s features depend on them. Give the day of the "
-            f"year (1 January = 0) of each frame, shape (B, T) = ({batch}, {frames}), as {names[0]!r} in the image dict or "
-            f"the batch, or as a constant plane named {DATE!r} in `bands` (with "
+            f"year (1 January = 0) of each frame, shape (B, T) = ({batch}, {frames}), as {names[0]!r} in the image "
+            f"dict or the batch, or as a constant plane named {DATE!r} in `bands` (with "
             "eo_data's data modules: dated: true); or set default_date."
         )
         raise ValueError(msg)
