@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from anysat_ext.sensors import TABLE
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.forward.default_date import days_of
 from eo_models.forward.series import SeriesSpec
 from eo_models.registry import registry_factory
 from eo_models.weights.checkpoints import LoadReport
@@ -110,7 +110,7 @@ class AnySatBackbone(FreezableBackbone):
             TABLE,
             from_text(modalities),
             from_text(bands),
-            _days(default_date),
+            days_of(default_date),
             allow_missing=as_bool("allow_missing", allow_missing),
         )
         self.patch_metres = as_int("patch_size", patch_size)
@@ -203,29 +203,6 @@ class AnySatBackbone(FreezableBackbone):
     def check_values(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> None:  # noqa: ANN401
         """Refuse what `forward` refuses, and warn as it does; arguments and errors as there."""
         self.model.check_values(self.input_spec.match(x, batch), self.patch_metres, crop=self.crop)
-
-
-def _days(default_date: object) -> object:
-    """Turn dates into days of the year, 1 January = 0."""
-    given = from_text(default_date)
-    if isinstance(given, Mapping):
-        return {str(name): _days(value) for name, value in given.items()}
-    if isinstance(given, str):
-        try:
-            given = datetime.date.fromisoformat(given)
-        except ValueError as error:
-            msg = f"default_date must be a day of the year 0..365 or a date YYYY-MM-DD, got {default_date!r}."
-            raise ValueError(msg) from error
-    if isinstance(given, datetime.date):
-        # 31 December is day 364 in leap years too, as in the project's calendar.
-        return min(given.timetuple().tm_yday - 1, 364)
-    if given is None:
-        return None
-    day = as_int("default_date", given)
-    if not 0 <= day <= 365:
-        msg = f"default_date must be a day of the year 0..365 (1 January = 0) or a date YYYY-MM-DD, got {given!r}."
-        raise ValueError(msg)
-    return day
 
 
 def build_anysat(
