@@ -20,7 +20,7 @@ from eo_models.forward.checks import kind_of
 from eo_models.forward.chunking import check_budget
 from eo_models.forward.recompute import calls_of
 from eo_models.precision.matmul import unless_chosen
-from universat_ext.model.grid import PUBLISHED, Rules, check_patch_size, latent_side, output_side
+from universat_ext.model.grid import PUBLISHED, Rules, check_patch_size, latent_side, output_side, warn_if_costly
 from universat_ext.model.inputs import Observation, Overrides, checked, match
 from universat_ext.model.modalities import CELL_METRES
 from universat_ext.model.patches import PatchEncoder, PatchTokens
@@ -127,7 +127,7 @@ class UniverSat(nn.Module):
         output: str = "grid",
         *,
         latent_grid: int | None = None,
-        output_grid: int | None = None,
+        output_grid: int | Literal["patch"] | None = None,
         wavelengths: Mapping[str, Sequence[float | str]] | None = None,
         input_res: Mapping[str, float] | None = None,
         subpatches: Mapping[str, int] | None = None,
@@ -150,8 +150,9 @@ class UniverSat(nn.Module):
             ``grid``, ``all`` (four registers in front), ``subpatches``, or ``tokens/<modality>``.
         latent_grid : int, optional
             Number of patches of the tile, a square; see ``rules`` for the default.
-        output_grid : int, optional
-            Cells per side of the output; see `universat_ext.model.grid.output_side` for the default.
+        output_grid : int or 'patch', optional
+            Cells per side of the output, or that of the patches; see `universat_ext.model.grid.output_side` for the
+            default.
         wavelengths : mapping of str to sequence of (float or str), optional
             By modality, a wavelength in micrometres (0.2 to 20) or a code of each channel.
         input_res : mapping of str to float, optional
@@ -182,6 +183,8 @@ class UniverSat(nn.Module):
         grids = {observation.modality: observation.grid for observation in observations}
         latent = latent_side(latent_grid, grids, rules)
         cells = output_side(output_grid, latent, grids)
+        if rules.pixel_count == "nearest" and not torch.compiler.is_compiling():
+            warn_if_costly(cells, grids)
         with unless_chosen():
             # MODIS goes first. Its one token stands for the whole tile, and the output does not read it.
             ordered = sorted(observations, key=lambda observation: not observation.modality.is_context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ from universat_ext.model.modalities import CELL_METRES, LAST_TABLE_DAY, Modality
 
 #: Relative distance of a pixel count from a whole number that is rounding.
 ROUNDING = 1e-6
+#: Pairs of output cells and sub-patches from which the output costs more than the rest: 128 x 128 cells of as many.
+COSTLY_PAIRS = 2**28
 
 
 @dataclass(frozen=True)
@@ -251,14 +254,30 @@ def latent_side(given: object, grids: Mapping[Modality, PatchGrid], rules: Rules
 def output_side(given: object, latent: int, grids: Mapping[Modality, PatchGrid]) -> int:
     """Return the cells per side of the output.
 
-    By default, as published, the latent side times the largest number of pixels per side of a sub-patch. (That is not
-    the number of sub-patches: 10 cells a patch of SPOT, whatever its size; and for sensors of 10 m the patch grid.)
+    ``patch`` is the latent side. By default, as published, it is the latent side times the largest number of pixels per
+    side of a sub-patch. (That is not the number of sub-patches: 10 cells a patch of SPOT, whatever its size; and for
+    sensors of 10 m the patch grid.)
 
     Raises
     ------
     ValueError
         If it is no positive whole number.
     """
+    if given == "patch":
+        return latent
     if given is None:
         return latent * max(grid.pixels for grid in grids.values())
-    return check_count("output_grid (cells per side)", given)
+    return check_count("output_grid (cells per side, or 'patch')", given)
+
+
+def warn_if_costly(side: int, grids: Mapping[Modality, PatchGrid]) -> None:
+    """Warn of an output whose cells and sub-patches make very many pairs: every cell attends to every sub-patch."""
+    subpatches = sum((grid.side * grid.subpatches) ** 2 for modality, grid in grids.items() if not modality.is_context)
+    pairs = side**2 * subpatches
+    if pairs > COSTLY_PAIRS:
+        warnings.warn(
+            f"{side} x {side} output cells attend to {subpatches} sub-patches: {pairs:.1e} pairs a sample, which take "
+            "longer than all the rest. Take coarser cells (cell_metres), larger sub-patches, or a smaller tile.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -110,8 +110,8 @@ class PatchEncoder(nn.Module):
         encode = partial(self._subpatches, observation=observation, codes=codes, per_sample=per_sample)
         cells = in_chunks(lambda rows: call(encode, values[rows], rows), slices)  # (B * P * S, d)
         rows = cells.unflatten(0, (-1, grid.subpatches**2))
-        # Published so: what the output block reads takes no part in the training of the patch encoder.
-        subpatches = self.spatial_proj(cells.detach()).view(batch, per_sample, -1)
+        # Published so: what the output block reads trains neither the patch encoder nor this projection.
+        subpatches = self.spatial_proj(cells.detach()).detach().view(batch, per_sample, -1)
         return PatchTokens(self._patches(rows, grid, scale, call).unflatten(0, (batch, -1)), subpatches)
 
     def _block(self, axis: int) -> PoolingBlock:
