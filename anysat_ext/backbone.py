@@ -14,12 +14,12 @@ from anysat_ext.model.attention import AttentionBackend
 from anysat_ext.model.dense import unscramble_dense
 from anysat_ext.model.encoder import SIZES, AnySat, SizeName
 from anysat_ext.model.grid import ReduceScale
-from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
 from anysat_ext.sensors import TABLE
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.decoders.channel_norm import ChannelLayerNorm
 from eo_models.forward.default_date import days_of
 from eo_models.forward.series import SeriesSpec
 from eo_models.registry import registry_factory
