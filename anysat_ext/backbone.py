@@ -19,7 +19,6 @@ from anysat_ext.sensors import TABLE
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
-from eo_models.decoders.channel_norm import ChannelLayerNorm
 from eo_models.forward.default_date import days_of
 from eo_models.forward.series import SeriesSpec
 from eo_models.registry import registry_factory
@@ -256,8 +255,8 @@ def build_anysat(
 
 
 def register() -> None:
-    """Enter the backbones and the neck in TerraTorch's registries (imports TerraTorch)."""
-    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
+    """Enter the backbones in TerraTorch's registry (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY  # noqa: PLC0415
 
     for name, size in MODEL_NAMES.items():
         doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
@@ -266,4 +265,3 @@ def register() -> None:
             return build_anysat(size, **arguments)
 
         TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, AnySatBackbone))
-    TERRATORCH_NECK_REGISTRY.register(ChannelLayerNorm)
