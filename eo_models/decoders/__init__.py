@@ -1,7 +1,7 @@
 """Decoders that compute what TerraTorch's do, in less time, and a neck.
 
-``import eo_models.decoders`` registers ``QuickFCNDecoder`` and ``ChannelLayerNorm`` with TerraTorch: at once if TerraTorch
-is loaded, else as soon as it gets loaded. The import itself loads neither TerraTorch nor PyTorch.
+``import eo_models.decoders`` registers ``QuickFCNDecoder`` and ``ChannelLayerNorm`` with TerraTorch: at once if it is
+loaded, else as soon as it gets loaded. The import itself loads neither TerraTorch nor PyTorch.
 """
 
 from __future__ import annotations
