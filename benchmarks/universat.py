@@ -5,9 +5,9 @@
 
 A case is side in pixels : frames : patch size in metres : batch, of Sentinel-2. The published code of UniverSat is not
 on the package index, so there is no peer to compare with. Encoders take turns, and times are the shortest of the
-repeats: on a machine that others use, the rest is their load. The peak is what one large product of matrices reaches in
-the same minute. Operations are those of all products, a multiply-add counted as two; what UniverSat multiplies element
-by element is not among them.
+repeats. On a CPU they are seconds of the processor, not of the clock, so that other work on the machine counts less.
+The peak is what one large product of matrices reaches, timed in the same way between the encoders. Operations are those
+of all products, a multiply-add counted as two; what UniverSat multiplies element by element is not among them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from anysat import Case
-from throughput.peak import device_facts, measured_tflops
+from throughput.peak import device_facts
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +29,7 @@ from anysat_ext.model.encoder import AnySat
 from universat_ext.model.encoder import UniverSat
 
 CASES = ("24:8:40:1", "24:8:40:4", "32:1:40:1")
+PRODUCT = "product of matrices"
 Call = Callable[[], torch.Tensor]
 
 
@@ -44,11 +45,15 @@ def encoders(size: str, device: str) -> dict[str, Callable[[Case, dict[str, torc
 
 
 def seconds(call: Call, device: str) -> float:
-    """How long a call takes."""
+    """How long a call takes: seconds of the processor on a CPU, of the clock on a GPU."""
+    if device == "cpu":
+        begun = time.process_time()
+        call()
+        return (time.process_time() - begun) / torch.get_num_threads()
+    torch.cuda.synchronize()
     begun = time.perf_counter()
     call()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - begun
 
 
@@ -63,6 +68,7 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure all cases."""
     found = []
     both = encoders(options.size, options.device)
+    left, right = torch.randn(2, options.product, options.product, device=options.device).unbind()
     for text in options.cases:
         case = Case.parse(text)
         data = {key: value.to(options.device) for key, value in case.data().items()}
@@ -70,11 +76,11 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
             name: lambda run=run, case=case, data=data: run(case, data) for name, run in both.items()
         }
         work = {name: gflop(call) for name, call in calls.items()}
-        took: dict[str, list[float]] = {name: [] for name in calls}
+        took: dict[str, list[float]] = {name: [] for name in (*calls, PRODUCT)}
         for _ in range(options.repeats):
-            for name, call in calls.items():
+            for name, call in (*calls.items(), (PRODUCT, lambda: left @ right)):
                 took[name].append(seconds(call, options.device))
-        peak = measured_tflops(options.device, 3, options.product)["float32"] * 1e3
+        peak = 2 * options.product**3 / min(took.pop(PRODUCT)) / 1e9
         for name, times in took.items():
             shortest = min(times)
             found.append(
