@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import rasterio
@@ -52,6 +55,24 @@ GDAL_OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Directories of a TIFF that are looked at; GDAL's own limit of those that it reads is 65 535.
+_MOST = 1000
+
+
+class _Kind(NamedTuple):
+    """How directories of a TIFF are written: where the first is named, forms of numbers and offsets, bytes of an entry.
+
+    Source: TIFF 6.0, section 2, and the BigTIFF design.
+    """
+
+    first: int
+    entries: str
+    entry: int
+    offset: str
+
+
+_KINDS = {42: _Kind(4, "H", 12, "I"), 43: _Kind(8, "Q", 20, "Q")}
+
 
 @contextmanager
 def open_dataset(href: Href) -> Iterator[Any]:
@@ -82,6 +103,8 @@ def _open_local(href: Href) -> Any:  # noqa: ANN401
     kind = "" if driver else disguise_of(href.path)
     try:
         if not kind:
+            if driver == "GTiff" and href.path.is_file():
+                refuse_cut_off(href.path)
             return rasterio.open(href.path, driver=driver)
     except RasterioError:
         kind = disguise_of(href.path)
@@ -106,6 +129,58 @@ def _driver_of(suffix: str) -> str | None:
     with rasterio.Env() as env:
         installed = env.drivers()
     return next((name for name in own if name in installed), None)
+
+
+def refuse_cut_off(path: Path) -> None:
+    """Refuse a TIFF whose second directory, or one after it, is not in the file.
+
+    Each page, overview and mask has a directory, which names the place of the next one. A file that was not copied
+    whole and has lost the directory of its mask is read without it otherwise, and what it hides is taken for data.
+
+    Parameters
+    ----------
+    path : Path
+        The file; of anything but a TIFF nothing is said.
+
+    Raises
+    ------
+    ValueError
+        If one is not there, or not whole. Of the first, whoever opens the file says that.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        head, size = file.read(16), os.fstat(file.fileno()).st_size
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        kind = _KINDS.get(struct.unpack(f"{order}H", head[2:4])[0]) if order and len(head) == 16 else None
+        if kind is not None:
+            _follow(file, order or "", kind, size)
+
+
+def _follow(file: BinaryIO, order: str, kind: _Kind, size: int) -> None:
+    seen: set[int] = set()
+    at = _number(file, order + kind.offset, kind.first)
+    while at and at not in seen and len(seen) < _MOST:
+        seen.add(at)
+        width = struct.calcsize(order + kind.entries)
+        count = _number(file, order + kind.entries, at) if at + width <= size else 0
+        following = at + width + count * kind.entry
+        lost = at + width > size or following + struct.calcsize(order + kind.offset) > size
+        if lost and len(seen) == 1:
+            return
+        if lost:
+            msg = (
+                f"it is cut off: its directory {len(seen)} lies at byte {at}, and ends beyond the file's {size} bytes. "
+                "A mask may be lost. Copy the file again."
+            )
+            raise ValueError(msg)
+        at = _number(file, order + kind.offset, following)
+
+
+def _number(file: BinaryIO, form: str, at: int) -> int:
+    file.seek(at)
+    (number,) = struct.unpack(form, file.read(struct.calcsize(form)))
+    return int(number)
 
 
 @contextmanager
