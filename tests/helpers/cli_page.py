@@ -48,7 +48,8 @@ _TIME = re.compile(r"(?:\d+ h )?(?:\d+ min )?\d[\d.]* s\b")
 _FRAME = re.compile(r"[\s\u2500-\u257f]+|-{3,}:?")
 #: Lines that depend on the machine, or on how quick it is.
 _OF_THE_MACHINE = re.compile(
-    r"GPU available|Products of float32|embedding: batch|(?:Epoch|Testing|Predicting) |.*it/s|.*not have many workers"
+    r"GPU available|Products of float32|embedding: batch|(?:Epoch|Testing|Predicting) |.*it/s|[\s\d:]+$"
+    r"|.*not have many workers"
 )
 
 
