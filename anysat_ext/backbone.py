@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,13 +14,13 @@ from anysat_ext.model.attention import AttentionBackend
 from anysat_ext.model.dense import unscramble_dense
 from anysat_ext.model.encoder import SIZES, AnySat, SizeName
 from anysat_ext.model.grid import ReduceScale
-from anysat_ext.necks import ChannelLayerNorm
 from anysat_ext.preprocess import RATIO
-from anysat_ext.series import SeriesSpec
+from anysat_ext.sensors import TABLE
 from eo_core.arguments import as_bool, as_int, as_path, from_text, one_of
-from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor
 from eo_models.backbone import FreezableBackbone, constructor_arguments, refuse_unknown
 from eo_models.contract import BandsByImage, SensorsByImage
+from eo_models.forward.default_date import days_of
+from eo_models.forward.series import SeriesSpec
 from eo_models.registry import registry_factory
 from eo_models.weights.checkpoints import LoadReport
 
@@ -30,12 +29,6 @@ DEFAULT_PREFIX = "target_encoder"
 
 #: Registered names and the size behind each.
 MODEL_NAMES: Mapping[str, SizeName] = MappingProxyType({f"anysat_{size}": size for size in SIZES} | {"anysat": "base"})
-
-#: Sensor behind the band names of a modality; the names of others are known to no table.
-_SENSORS: Mapping[str, Sensor] = MappingProxyType(
-    {"s2": SENTINEL2, "s1": SENTINEL1, "s1-asc": SENTINEL1, "l7": LANDSAT7, "l8": LANDSAT8}
-    | dict.fromkeys(("aerial", "aerial-flair", "spot", "naip"), AERIAL)
-)
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -113,9 +106,10 @@ class AnySatBackbone(FreezableBackbone):
     ) -> None:
         super().__init__()
         self.input_spec = SeriesSpec.parse(
+            TABLE,
             from_text(modalities),
             from_text(bands),
-            _days(default_date),
+            days_of(default_date),
             allow_missing=as_bool("allow_missing", allow_missing),
         )
         self.patch_metres = as_int("patch_size", patch_size)
@@ -124,7 +118,7 @@ class AnySatBackbone(FreezableBackbone):
             raise ValueError(msg)
         self.output = one_of("output", output, get_args(Output))
         names = self.input_spec.modality_names
-        self.output_modality = self.input_spec.resolve(output_modality) if output_modality else None
+        self.output_modality = self.input_spec.resolve("output_modality", output_modality) if output_modality else None
         self.crop = as_bool("crop", crop)
         self.model = AnySat(
             size,
@@ -161,8 +155,7 @@ class AnySatBackbone(FreezableBackbone):
     @property
     def band_sensors(self) -> SensorsByImage:
         """Sensor of each image, where a table knows its bands."""
-        known = {image.source: _SENSORS.get(image.modality.name) for image in self.input_spec.images}
-        return {source: (sensor,) for source, sensor in known.items() if sensor is not None}
+        return {image.source: (image.kind.sensor,) for image in self.input_spec.images if image.kind.sensor}
 
     @property
     def derived_bands(self) -> frozenset[str]:
@@ -209,29 +202,6 @@ class AnySatBackbone(FreezableBackbone):
     def check_values(self, x: torch.Tensor | Mapping[str, torch.Tensor], **batch: Any) -> None:  # noqa: ANN401
         """Refuse what `forward` refuses, and warn as it does; arguments and errors as there."""
         self.model.check_values(self.input_spec.match(x, batch), self.patch_metres, crop=self.crop)
-
-
-def _days(default_date: object) -> object:
-    """Turn dates into days of the year, 1 January = 0."""
-    given = from_text(default_date)
-    if isinstance(given, Mapping):
-        return {str(name): _days(value) for name, value in given.items()}
-    if isinstance(given, str):
-        try:
-            given = datetime.date.fromisoformat(given)
-        except ValueError as error:
-            msg = f"default_date must be a day of the year 0..365 or a date YYYY-MM-DD, got {default_date!r}."
-            raise ValueError(msg) from error
-    if isinstance(given, datetime.date):
-        # 31 December is day 364 in leap years too, as in the project's calendar.
-        return min(given.timetuple().tm_yday - 1, 364)
-    if given is None:
-        return None
-    day = as_int("default_date", given)
-    if not 0 <= day <= 365:
-        msg = f"default_date must be a day of the year 0..365 (1 January = 0) or a date YYYY-MM-DD, got {given!r}."
-        raise ValueError(msg)
-    return day
 
 
 def build_anysat(
@@ -285,8 +255,8 @@ def build_anysat(
 
 
 def register() -> None:
-    """Enter the backbones and the neck in TerraTorch's registries (imports TerraTorch)."""
-    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
+    """Enter the backbones in TerraTorch's registry (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY  # noqa: PLC0415
 
     for name, size in MODEL_NAMES.items():
         doc = f"Build AnySat {size}; arguments as for `anysat_ext.backbone.build_anysat`."
@@ -295,4 +265,3 @@ def register() -> None:
             return build_anysat(size, **arguments)
 
         TERRATORCH_BACKBONE_REGISTRY.register(registry_factory(name, doc, build, AnySatBackbone))
-    TERRATORCH_NECK_REGISTRY.register(ChannelLayerNorm)

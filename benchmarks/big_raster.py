@@ -10,9 +10,10 @@ with random weights, which are as quick as any. What is measured:
 
 - *encoder*: share of the time from the beginning of the first batch to the end of the last, that forward passes take;
 - *memory*: of that process and all it starts, every second: PSS counts shared pages once, RSS in each process.
-  Flat is what the last tenth of that time needs as the first, and a quarter of the scene as the whole;
+  Flat is what the last tenth of that time needs as the first, and a quarter of the scene as the whole: by RSS, as pages
+  that other processes share come and go with these in PSS;
 - *written*: bytes that the processes have sent to the disk, and what of them was removed before it got there; *kept*:
-  bytes of the folder;
+  bytes of the folder. With `--format zarr`, what calls write is what is kept: nothing is written twice;
 - *after*: what follows the last batch, with the functions of these packages that take longest.
 
 Linux only. Other work on the machine lengthens all times: the load is printed beside them.
@@ -42,7 +43,7 @@ BANDS = (
 )
 MEGABYTE = 1e6
 #: Arguments that a checkout of before does not have.
-LATER = ("halo",)
+LATER = ("halo", "precision")
 #: Seconds below which a function is not listed.
 SHORTEST = 0.1
 #: Seconds between two looks at the memory; a look takes 20 ms.
@@ -112,9 +113,9 @@ def export(given: dict[str, Any]) -> None:
         **tiling,
     )
     inputs = {"model_bands": list(BANDS), "input_gsd": 10}
-    task = EmbeddingTask(
-        given["encoder"], {"pretrained": False, **inputs}, given["out"], output="grid", grid_format=given["format"]
-    )
+    chosen = {"output": "grid", "grid_format": given["format"]}
+    chosen |= {} if given["precision"] is None else {"precision": given["precision"]}
+    task = EmbeddingTask(given["encoder"], {"pretrained": False, **inputs}, given["out"], **chosen)
     clock = Clock()
     clock.watch(task.model)
     trainer = Trainer(
@@ -204,7 +205,7 @@ def run(checkout: Path, options: argparse.Namespace, folder: Path, *, later: boo
     """Export the scene of a folder with the code of a checkout, and return what was measured."""
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         out = Path(temporary) / "out"
-        names = ("tile", "halo", "batch_size", "workers", "threads", "encoder", "format")
+        names = ("tile", "halo", "batch_size", "workers", "threads", "encoder", "format", "precision")
         given = {name: None if name in LATER and not later else getattr(options, name) for name in names}
         text = json.dumps({**given, "folder": str(folder), "out": str(out)})
         environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONWARNINGS": "ignore"}
@@ -241,8 +242,8 @@ def measured(clock: dict[str, Any], watched: Watched, top: int) -> dict[str, Any
         "peak_mb": watched.most(0, end) / MEGABYTE,
         "peak_rss_mb": watched.most(0, end, 2) / MEGABYTE,
         "during_mb": watched.most(first, last) / MEGABYTE,
-        "first_tenth_mb": watched.most(first, first + tenth) / MEGABYTE,
-        "last_tenth_mb": watched.most(last - tenth, last) / MEGABYTE,
+        "first_tenth_mb": watched.most(first, first + tenth, 2) / MEGABYTE,
+        "last_tenth_mb": watched.most(last - tenth, last, 2) / MEGABYTE,
         "written_mb": sum(one["write_bytes"] for one in io.values()) / MEGABYTE,
         "cancelled_mb": sum(one["cancelled_write_bytes"] for one in io.values()) / MEGABYTE,
         "calls_mb": sum(one["wchar"] for one in io.values()) / MEGABYTE,
@@ -260,9 +261,9 @@ ROWS = {
     "after_s": ("after the last batch, s", "{:,.1f}"),
     "peak_mb": ("peak memory (PSS), MB", "{:,.0f}"),
     "peak_rss_mb": ("peak memory (sum of RSS), MB", "{:,.0f}"),
-    "during_mb": ("most during the batches, MB", "{:,.0f}"),
-    "first_tenth_mb": ("in their first tenth, MB", "{:,.0f}"),
-    "last_tenth_mb": ("in their last tenth, MB", "{:,.0f}"),
+    "during_mb": ("most during the batches (PSS), MB", "{:,.0f}"),
+    "first_tenth_mb": ("in their first tenth (RSS), MB", "{:,.0f}"),
+    "last_tenth_mb": ("in their last tenth (RSS), MB", "{:,.0f}"),
     "written_mb": ("sent to the disk, MB", "{:,.1f}"),
     "cancelled_mb": ("removed before, MB", "{:,.1f}"),
     "calls_mb": ("written by calls, MB", "{:,.1f}"),
@@ -274,9 +275,9 @@ ROWS = {
 
 def table(runs: dict[str, dict[str, Any]]) -> str:
     """Return the figures of all runs side by side."""
-    lines = [f"{'':<32}" + "".join(f"{name:>20}" for name in runs)]
+    lines = [f"{'':<36}" + "".join(f"{name:>20}" for name in runs)]
     for key, (text, form) in ROWS.items():
-        lines.append(f"{text:<32}" + "".join(f"{form.format(found[key]):>20}" for found in runs.values()))
+        lines.append(f"{text:<36}" + "".join(f"{form.format(found[key]):>20}" for found in runs.values()))
     for name, found in runs.items():
         lines.append(f"after the last batch, {name}: " + ", ".join(f"{what} {s:.1f} s" for what, s in found["after"]))
     return "\n".join(lines)
@@ -302,6 +303,7 @@ def main() -> None:
     add("--workers", type=int, default=0)
     add("--threads", type=int, default=os.cpu_count())
     add("--format", default="geotiff")
+    add("--precision", choices=("auto", "32", "bf16", "int8"), help="that of the task by default")
     add("--before", type=Path, help="an older checkout, measured first")
     add("--no-quarter", action="store_true", help="leave out the scene of a quarter of the area")
     add("--folder", type=Path, help="for scenes and exports (the system's temporary folder)")

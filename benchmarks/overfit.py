@@ -34,7 +34,7 @@ SIDE = 64
 #: Folders of both data sets, the end of a file's name, and where each config expects them.
 FLOODS = {"S1GRDHand": "_S1Hand.tif", "S2L1CHand": "_S2Hand.tif", "LabelHand": "_LabelHand.tif"}
 COVER = {"S1RTC": ".tif", "S2L2A": ".tif", "LULC": ".tif"}
-SMALLEST = {"thor_v1_base": "thor_v1_tiny", "anysat_base": "anysat_tiny"}
+SMALLEST = {f"{kind}_base": f"{kind}_tiny" for kind in ("thor_v1", "anysat", "universat")}
 
 
 class TrainableOnly(Callback):

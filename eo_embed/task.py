@@ -223,7 +223,7 @@ class EmbeddingTask(BaseTask):
         dataset = getattr(data, "predict_dataset", None)
         known = dataset if hasattr(dataset, "inputs") else None
         if self.global_rank == 0:
-            exporter.open(None, getattr(data, "skipped", ()), known)
+            exporter.open(None, getattr(data, "skipped", ()), known, alone=self.trainer.world_size == 1)
         self.trainer.strategy.barrier()
         if self.global_rank != 0:
             exporter.open(None, (), known)

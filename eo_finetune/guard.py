@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -32,8 +33,8 @@ class RunGuard(Callback):
     batch systems send. The exit code after SIGTERM is 143. When a process that reads the data is gone, the error says
     why, with any data module.
 
-    On a command line it refuses to validate, test or predict without ``--ckpt_path``: the decoder has random weights
-    then, and neither a table of metrics nor a map shows it.
+    On a command line it warns, before and after, of a validation, test or prediction without ``--ckpt_path``: the
+    decoder has random weights then, and neither a table of metrics nor a map shows it. `eo run` refuses that.
 
     `BestCheckpoint` and `LabelMapWriter` bring it along; name it among the callbacks only to set an argument.
 
@@ -43,7 +44,7 @@ class RunGuard(Callback):
         ``skip`` goes on training: a step whose gradients are not finite is left out, with a warning. So does validation
         within a training.
     untrained : bool
-        Whether to validate, test and predict also with the weights that the model was built with.
+        Whether the weights that the model was built with are meant, so that there is nothing to warn of.
 
     Raises
     ------
@@ -57,7 +58,7 @@ class RunGuard(Callback):
             raise ValueError(msg)
         self.on_nan = on_nan
         self.untrained = untrained
-        self._fitted = False
+        self._fitted = self._random = False
         self._samples: list[str] = []
         self._hook: RemovableHandle | None = None
 
@@ -78,6 +79,18 @@ class RunGuard(Callback):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask for trained weights."""
         self._ask_for_weights(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what scores are worth."""
+        self._remind()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what scores are worth."""
+        self._remind()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what maps are worth."""
+        self._remind()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Note which samples the next step is made of."""
@@ -179,11 +192,13 @@ class RunGuard(Callback):
             exception.code = 128 + signal.SIGTERM
 
     def _ask_for_weights(self, trainer: Trainer) -> None:
-        """Refuse a command that names no checkpoint; a program may have given the model its weights itself."""
+        """Warn of a command that names no checkpoint; a program may have given the model its weights itself."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        allowed = any(isinstance(one, RunGuard) and (one.untrained or one._fitted) for one in callbacks)
-        if allowed or trainer.ckpt_path or config_text(trainer) is None:
+        guards = [one for one in callbacks if isinstance(one, RunGuard)]
+        meant = any(one.untrained or one._fitted for one in guards)
+        if meant or trainer.ckpt_path or config_text(trainer) is None or self is not guards[0]:
             return
+        self._random = True
         there = ", ".join(file.as_posix() for file in sorted(Path(trainer.default_root_dir).glob("*.ckpt")))
         action = "" if trainer.state.fn is None else trainer.state.fn.value
         msg = (
@@ -191,7 +206,12 @@ class RunGuard(Callback):
             f"Add --ckpt_path FILE ({there or 'train first: fit writes it'}), or, if random weights are meant, "
             "--trainer.callbacks+=eo_finetune.RunGuard --trainer.callbacks.untrained=true."
         )
-        raise ValueError(msg)
+        rank_zero_warn(msg)
+
+    def _remind(self) -> None:
+        if self._random:
+            rank_zero_warn("These results are of a random decoder: no --ckpt_path was given. Do not use them.")
+        self._random = False
 
     def _watch(self, pl_module: LightningModule, batch: object, batch_idx: int, *, only_warn: bool = False) -> None:
         self._unwatch()

@@ -10,7 +10,11 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGES = ("eo_core", "eo_data", "eo_models", "thor_terratorch_ext", "anysat_ext", "eo_embed", "eo_finetune", "eo_cli")
+PACKAGES = (
+    *("eo_core", "eo_data", "eo_models"),
+    *("thor_terratorch_ext", "anysat_ext", "universat_ext"),
+    *("eo_embed", "eo_finetune", "eo_cli"),
+)
 #: Rooms from the ground up; rooms of one floor do not see each other.
 FLOORS = (
     ("eo_core",),
@@ -35,8 +39,8 @@ FLOORS = (
     ("eo_models.forward",),
     ("eo_models",),
     ("eo_models.multi", "eo_models.export"),
-    ("thor_terratorch_ext.model", "anysat_ext.model"),
-    ("thor_terratorch_ext", "anysat_ext"),
+    ("thor_terratorch_ext.model", "anysat_ext.model", "universat_ext.model"),
+    ("thor_terratorch_ext", "anysat_ext", "universat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),
     ("eo_embed.writers.rasters",),
     ("eo_embed.reading",),
@@ -149,7 +153,7 @@ def strings_and_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def test_generic_rooms_name_no_encoder_and_no_data_set(root: Path) -> None:
     """What generic code needs of an encoder is declared by the encoder, never guessed from its name."""
-    named = re.compile(r"(?<!au)thor|anysat|sen1floods", re.IGNORECASE)
+    named = re.compile(r"(?<!au)thor|anysat|universat|sen1floods", re.IGNORECASE)
     allowed = re.compile(r"thor-anysat-terratorch|eo_data\.catalog\.known[\w.]*")
     found = []
     for package in GENERIC:

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from anysat_ext.model.attention import AttentionBackend, RelativePositions, check_backend
-from anysat_ext.model.chunking import check_budget
 from anysat_ext.model.dense import dense_map
 from anysat_ext.model.grid import ReduceScale, TileLayout, check_reduce_scale, patch_scale
 from anysat_ext.model.inputs import InputSpec, Observation, checked
@@ -23,6 +22,7 @@ from anysat_ext.model.modalities import MODALITIES, select_modalities
 from anysat_ext.model.positions import sincos_2d
 from anysat_ext.model.projectors import make_projector
 from anysat_ext.model.transformer import GLOBAL_EPS, Block, MergingBlock, SpatialEncoder
+from eo_models.forward.chunking import check_budget
 from eo_models.forward.layout_cache import LayoutCache
 from eo_models.forward.recompute import calls_of
 from eo_models.precision.matmul import unless_chosen

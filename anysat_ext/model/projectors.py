@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.temporal import SeriesProjector
+from eo_models.forward.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from eo_models.forward.recompute import Call
 
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anysat_ext.model.chunking import bytes_per_value, in_chunks, rows_per_chunk, sample_slices
 from anysat_ext.model.inputs import Observation
 from anysat_ext.model.modalities import Modality
 from anysat_ext.model.positions import encode_dates
+from eo_models.forward.chunking import bytes_per_value, in_chunks, rows_per_chunk, sample_slices
 from eo_models.forward.recompute import Call
 from eo_models.precision.plain import has_plain_weight
 

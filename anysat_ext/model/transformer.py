@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from anysat_ext.model.attention import AttentionBackend, BlockAttention, RelativePositions, attend, split_heads
-from anysat_ext.model.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from anysat_ext.model.grid import TileLayout
 from anysat_ext.model.positions import CLASS_BUCKET, grid_buckets, sincos_2d, token_buckets
+from eo_models.forward.chunking import bytes_per_value, even_slices, in_chunks, rows_per_chunk
 from eo_models.forward.layout_cache import LayoutCache
 from eo_models.forward.recompute import Call
 

@@ -22,6 +22,7 @@ PAGES: Mapping[str, tuple[str, Sequence[str]]] = MappingProxyType(
         "data": ("Data sections and preprocessing", ("eo_data",)),
         "thor": ("THOR", ("thor_terratorch_ext",)),
         "anysat": ("AnySat", ("anysat_ext",)),
+        "universat": ("UniverSat", ("universat_ext",)),
         "models": ("Weights, decoders and precision", ("eo_models",)),
         "exports": ("Exports of embeddings", ("eo_embed",)),
         "training": ("Training and label maps", ("eo_finetune",)),

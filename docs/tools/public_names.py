@@ -12,6 +12,7 @@ PACKAGES = (
     "eo_finetune",
     "thor_terratorch_ext",
     "anysat_ext",
+    "universat_ext",
     "eo_data.datamodules",
     "eo_data.preprocess",
     "eo_embed.map",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,11 +26,11 @@ from eo_data.dataset.contract import extras_of
 from eo_data.dataset.sample_grid import SampleGrid, image_size, sample_grids
 from eo_embed.export.completing import complete
 from eo_embed.export.facts import data_set_of, shard_provenance
-from eo_embed.export.flow.background import Background
 from eo_embed.export.flow.summary import Counts, ProgressLines, summary_table
 from eo_embed.export.flow.transfer import OnHost, to_host
 from eo_embed.export.folder import open_export, place_before, refuse_another_data_set, refuse_beside_whole
 from eo_embed.export.items import with_names
+from eo_embed.export.opened import Run
 from eo_embed.export.record.blank_tiles import rasters_with_data, without_blank_tiles
 from eo_embed.export.record.failures import NOTHING_OBSERVED, Failures
 from eo_embed.export.record.finished import Key
@@ -40,6 +39,7 @@ from eo_embed.export.record.manifest import Manifest
 from eo_embed.export.record.review import DataSet, inputs_of, made_together
 from eo_embed.export.settings import ExportSettings
 from eo_embed.export.writing import ItemWriter
+from eo_embed.writers.rasters.work import share_work
 from eo_models.features import Features
 
 Image = torch.Tensor | Mapping[str, torch.Tensor]
@@ -51,26 +51,6 @@ class Encoder(Protocol):
     def __call__(self, image: Image, **extras: Any) -> Sequence[Features]:  # noqa: ANN401
         """Return the features of each layer; ``extras`` are the other entries of the batch, such as dates."""
         ...
-
-
-@dataclass
-class _Run:
-    """What an open export works with."""
-
-    manifest: Manifest
-    ledger: Ledger
-    finished: Container[Key]
-    items: ItemWriter
-    failures: Failures
-    progress: ProgressLines
-    data_set: Mapping[str, str] | None = None
-    blank: set[str] = field(default_factory=set)
-    started: float = field(default_factory=time.perf_counter)
-    batches: int = 0
-    #: What needed no work; and what the background has written, which is complete once that has finished.
-    skipped: Counts = field(default_factory=Counts)
-    written: Counts = field(default_factory=Counts)
-    background: Background = field(default_factory=lambda: Background("writer of embeddings"))
 
 
 class Exporter:
@@ -118,9 +98,12 @@ class Exporter:
         self.shard, self.rank, self._lines = shard, rank, lines
         self.root = None if root is None else Path(root)
         self._lock = FolderLock(self.folder, take_over=settings.take_over)
-        self._run: _Run | None = None
+        self._alone = False
+        self._run: Run | None = None
 
-    def run(self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = ()) -> str:
+    def run(
+        self, batches: Iterable[Mapping[str, Any]], skipped: Iterable[tuple[str, str, str]] = (), *, alone: bool = False
+    ) -> str:
         """Export all batches in this process.
 
         Parameters
@@ -130,6 +113,8 @@ class Exporter:
             ``dataset`` is a `DataSet`, batches that are finished are not read.
         skipped : iterable of (str, str, str)
             Split, id and reason of samples that the data module has left out.
+        alone : bool
+            See `open`.
 
         Returns
         -------
@@ -148,6 +133,7 @@ class Exporter:
                 len(batches) if isinstance(batches, Sized) else None,
                 skipped,
                 dataset if hasattr(dataset, "inputs") else None,
+                alone=alone,
             )
             for batch in batches:
                 self.add(batch)
@@ -162,6 +148,8 @@ class Exporter:
         batches: int | None = None,
         skipped: Iterable[tuple[str, str, str]] = (),
         dataset: DataSet | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         """Begin the export or go on with it; rank 0 must have returned before another process calls this.
 
@@ -175,6 +163,8 @@ class Exporter:
             Split, id and reason of samples that the data module has left out; rank 0 lists them as failures.
         dataset : DataSet, optional
             The samples: those that would come out as they are in the folder become its ``finished``.
+        alone : bool
+            Whether no other process writes to this folder; grids of Zarr are then written once.
 
         Raises
         ------
@@ -189,6 +179,7 @@ class Exporter:
         else:
             self._lock.follow(self._lock.holder())
         try:
+            self._alone = alone and self.shard is None
             self._open(batches, skipped, dataset)
         except BaseException:
             self.release()
@@ -230,6 +221,8 @@ class Exporter:
             data_set=data_set,
         )
         before = place_before(manifest, root)
+        if self.rank == 0 and not self._alone:
+            share_work(self.folder)
         known = None if dataset is None else inputs_of(dataset)
         seen_by = (known, self.root, self.settings.verify, before, made_together(dataset, self.settings.dtype))
         finished, review = ledger.review(*seen_by)
@@ -248,10 +241,10 @@ class Exporter:
         for _, sample, reason in skipped if self.rank == 0 else ():
             run.failures.add(sample, reason)
 
-    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> _Run:
-        writer = ItemWriter(self.folder, self.settings, self.rank, again)
+    def _begin(self, manifest: Manifest, ledger: Ledger, finished: Container[Key], again: Collection[Key]) -> Run:
+        writer = ItemWriter(self.folder, self.settings, self.rank, again, alone=self._alone)
         failures = Failures(self.folder, self.rank, None if self.settings.absolute_paths else self.root)
-        self._run = _Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
+        self._run = Run(manifest, ledger, finished, writer, failures, ProgressLines(None))
         return self._run
 
     def expect(self, batches: int) -> None:
@@ -303,7 +296,7 @@ class Exporter:
         work = functools.partial(self._write, run, features, samples, run.batches)
         run.background.submit(work, features.size + sum(sample.nbytes for sample in samples))
 
-    def _write(self, run: _Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
+    def _write(self, run: Run, features: OnHost, samples: Sequence[SampleGrid], batches: int) -> None:
         """Write a batch, beside the encoder that works on the next one."""
         found = features.wait()
         self._lock.check()
@@ -342,6 +335,7 @@ class Exporter:
         run = self._opened()
         run.background.finish()
         self._lock.check()
+        run.items.flush()
         for raster in sorted(run.blank):
             run.failures.add(raster, NOTHING_OBSERVED)
         run.blank.clear()  # an actor closes after each batch, and lists each once
@@ -393,7 +387,7 @@ class Exporter:
         others = self.rank != 0 or self.shard is not None or any(run.manifest.items())
         run.failures.raise_if_any(self.settings.on_error, others=others, partial=self.shard is not None)
 
-    def _opened(self) -> _Run:
+    def _opened(self) -> Run:
         if self._run is None:
             msg = f"The export to {self.folder} is not open. Call Exporter.open before the first batch."
             raise ValueError(msg)

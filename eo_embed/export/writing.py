@@ -48,6 +48,8 @@ class ItemWriter:
         Number of this process among those that write to the folder.
     again : collection of (str, str)
         Id and layer of rasters whose tiles are all made again.
+    alone : bool
+        Whether no other process writes to the folder, and tiles are of no shard.
 
     Attributes
     ----------
@@ -60,12 +62,18 @@ class ItemWriter:
     """
 
     def __init__(
-        self, folder: Path, settings: ExportSettings, rank: int, again: Collection[tuple[str, str]] = ()
+        self,
+        folder: Path,
+        settings: ExportSettings,
+        rank: int,
+        again: Collection[tuple[str, str]] = (),
+        *,
+        alone: bool = False,
     ) -> None:
         self._folder, self._settings, self._rank, self.again = folder, settings, rank, again
         self._grids = settings.format.writer(folder, settings.encoding)
         takes_tiles = settings.format.name in MAKERS
-        self._rasters = RasterWriter(folder, settings.format, again) if takes_tiles else None
+        self._rasters = RasterWriter(folder, settings.format, again, alone=alone) if takes_tiles else None
         self._parts: PartWriter | None = None
         self.dimensions = 0
         self.gsd = 0.0
@@ -100,6 +108,17 @@ class ItemWriter:
         table = self._write_vectors([item for item, _, _ in written])
         entries = tuple(item.entry([*files, *table], cells) for item, files, cells in written)
         return Written(entries, tuple(faults), sum(item.cells for item, _, _ in written))
+
+    def flush(self) -> None:
+        """Write what of rasters is still in memory.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        if self._rasters is not None:
+            self._rasters.flush()
 
     def _write_grid(self, item: Item) -> tuple[list[str], Part | None]:
         """Write the grid of an item: that of a tile into its raster, if the format can do that; return its file."""

@@ -74,7 +74,7 @@ def exported(run: Run, folder: Path, failures: Sequence[PlaceFailure], *, progre
     exporter = Exporter(*made, root=run.prepared.root, shard=shard, lines=False)  # there is a bar
     lost = [("predict", one.id, one.reason) for one in failures if shard is None or shard.holds(one.id)]
     try:
-        exporter.open(len(dataset), lost, cast("DataSet", dataset))
+        exporter.open(len(dataset), lost, cast("DataSet", dataset), alone=True)
         with closing(prefetched(_batches(run), tensor_bytes)) as ahead:
             bar = _shown(ahead, len(dataset), progress=progress)
             for name, batch in bar:

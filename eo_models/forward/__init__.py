@@ -1,1 +1,1 @@
-"""How an encoder runs its forward pass: what it keeps between calls, and what it computes again."""
+"""How an encoder's forward pass runs: what goes in, in which chunks, what it keeps between calls and computes again."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anysat_ext import AnySat, build_anysat
-from anysat_ext.model import chunking
+from eo_models.forward import chunking
 
 Data = dict[str, torch.Tensor]
 

@@ -14,7 +14,9 @@ from eo_core.config import read_config
 #: Where each config expects its data, and how the files of the parts are called.
 DATA_ROOT = "datasets/sen1floods11_v1.1"
 SAMPLE = "datasets/sample/v1.1"
-SMALLEST = {f"{kind}_{size}": f"{kind}_tiny" for kind in ("anysat", "thor_v1") for size in ("tiny", "base")}
+SMALLEST = {
+    f"{kind}_{size}": f"{kind}_tiny" for kind in ("anysat", "thor_v1", "universat") for size in ("tiny", "base")
+}
 
 
 def replace_text(node: Any, old: str, new: str) -> Any:
@@ -76,7 +78,7 @@ def exported(root: Path, tmp_path: Path) -> Callable[..., Path]:
         config["data"]["init_args"] |= {"num_workers": 0, "batch_size": 1}
         model = config["model"]["init_args"]
         if "backbone" in model:
-            model["backbone"] = "anysat_tiny" if model["backbone"].startswith("anysat") else "thor_v1_tiny"
+            model["backbone"] = SMALLEST[model["backbone"]]
             model["backbone_args"]["pretrained"] = False
         else:
             model["model_args"] |= {"backbone": "thor_v1_tiny", "backbone_pretrained": False}

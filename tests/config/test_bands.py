@@ -15,7 +15,6 @@ import pytest
 import rasterio
 import torch
 
-from anysat_ext.model.modalities import MODALITIES
 from eo_data.sensors.tables import SENTINEL2
 from thor_terratorch_ext.model.channels import weight_name
 
@@ -47,14 +46,17 @@ THOR_CONFIGS = {
     "sen1floods11_thor_anysat_S2": S2_KERNELS,
     "sen1floods11_thor_timm_S2": S2_KERNELS,
 }
-#: AnySat's channel of each physical band.
+#: Of encoders that read dated series, the channel of each physical band.
 S2_CHANNELS = {esa: ("s2", esa) if kernel else None for esa, kernel in S2_KERNELS.items()}
-ANYSAT_CONFIGS = {
+SERIES_READERS = {
     "quickstart_anysat": S2_CHANNELS,
     "sen1floods11_anysat_S2": S2_CHANNELS,
     "sen1floods11_anysat_S1S2": S2_CHANNELS | {"VV": ("s1-asc", "VV"), "VH": ("s1-asc", "VH")},
     "sen1floods11_anysat_S1S2_probe": S2_CHANNELS | {"VV": ("s1", "VV"), "VH": ("s1", "VH")},
     "sen1floods11_thor_anysat_S2": S2_CHANNELS,
+    "quickstart_universat": S2_CHANNELS,
+    "sen1floods11_universat_S2": S2_CHANNELS,
+    "sen1floods11_universat_S1S2": S2_CHANNELS | {"VV": ("s1", "VV"), "VH": ("s1", "VH")},
 }
 #: Models that take a plain tensor: the bands in the order of their channels.
 S2_ORDER = [esa for esa, kernel in S2_KERNELS.items() if kernel]
@@ -76,6 +78,8 @@ EXPORT_CONFIGS = {
 }
 #: Series: the hand-computed pixels of test_data_configs.py cover the same data section.
 SERIES_CONFIGS = {"embed_anysat_s2"}
+#: Exports of the embedded sample: test_runs.py compares the vectors with those of the encoder called by hand.
+SAMPLE_CONFIGS = {"embed_universat_quickstart"}
 #: Places: test_places.py compares them with embed, by a catalogue and by files that name their bands.
 PLACE_CONFIGS = {"embed_places_thor_s2", "embed_places_anysat_s2"}
 #: Of other data sets: test_other_recipes.py, and test_data_configs.py for TerraMesh's data section.
@@ -85,12 +89,14 @@ OTHER_CONFIGS = {
     "hls_burnscars_thor",
     "olci_thor_S3",
     "pastis_anysat_S1S2",
+    "pastis_universat_S1S2",
     "terramesh_thor_S1S2",
 }
 
 
 def test_every_config_is_covered_here(root: Path) -> None:
-    covered = {*THOR_CONFIGS, *ANYSAT_CONFIGS, *PLAIN_CONFIGS, *EXPORT_CONFIGS, *SERIES_CONFIGS, *OTHER_CONFIGS}
+    covered = {*THOR_CONFIGS, *SERIES_READERS, *PLAIN_CONFIGS, *EXPORT_CONFIGS, *SERIES_CONFIGS, *OTHER_CONFIGS}
+    covered |= SAMPLE_CONFIGS
     assert {file.stem for file in (root / "config").glob("*.yaml")} == covered | PLACE_CONFIGS
     assert list(S2_KERNELS) == [band.aliases[0] for band in SENTINEL2.bands]
 
@@ -239,8 +245,10 @@ def test_each_physical_band_moves_its_own_channel_of_an_export(
         assert moved == ({kernel} if kernel else set()), f"{band} moved {moved}"
 
 
-@pytest.mark.parametrize("name", ANYSAT_CONFIGS)
-def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path, adapted: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("name", SERIES_READERS)
+def test_each_physical_band_moves_its_own_channel_of_a_series(
+    name: str, chips: Path, adapted: Callable[..., Path]
+) -> None:
     model, images = batches_by_chip(adapted(name, chips, batch_size=1))
     encoder = model.encoder
     if "_thor_anysat_" in name:
@@ -250,14 +258,13 @@ def test_each_physical_band_moves_its_own_anysat_channel(name: str, chips: Path,
     def channels(image: Any) -> dict[tuple[str, str], torch.Tensor]:
         data = encoder.input_spec.match(image, {})
         return {
-            (modality, band): data[modality][:, :, k]
-            for modality in data
-            if modality in MODALITIES
-            for k, band in enumerate(MODALITIES[modality].bands)
+            (own.kind.name, band): data[own.kind.name][..., k, :, :]
+            for own in encoder.input_spec.images
+            for k, band in enumerate(own.chosen)
             if band != "VV/VH"  # moves with either
         }
 
-    expected = ANYSAT_CONFIGS[name]
+    expected = SERIES_READERS[name]
     flat = channels(images["Somalia_00"])
     assert set(flat) == {channel for channel in expected.values() if channel}
     for k, band in enumerate([*S2_KERNELS, *S1_KERNELS], start=1):

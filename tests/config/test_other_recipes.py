@@ -88,7 +88,7 @@ def recipe(root: Path, tmp_path: Path) -> Callable[..., Path]:
         config = yaml.safe_load((tmp_path / f"config/{name}.yaml").read_text())
         config["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "default_root_dir": str(tmp_path / "output")}
         config["trainer"]["logger"] = {"class_path": "CSVLogger", "init_args": {"save_dir": str(tmp_path / "output")}}
-        smallest = {"anysat_base": "anysat_tiny", "thor_v1_base": "thor_v1_tiny"}
+        smallest = {f"{kind}_base": f"{kind}_tiny" for kind in ("anysat", "thor_v1", "universat")}
         args = config["model"]["init_args"]["model_args"]
         args |= {"backbone": smallest[args["backbone"]], "backbone_pretrained": False} | dict(model_args or {})
         config["model"]["init_args"] |= model
@@ -133,8 +133,8 @@ class Run:
         with torch.no_grad():
             return self.cli.model.eval()(batch["image"], **rest).output
 
-    def anysat(self) -> dict[str, torch.Tensor]:
-        """AnySat's input ``(B, T, C, H, W)`` with dates, in the order of the weights."""
+    def series(self) -> dict[str, torch.Tensor]:
+        """An encoder's input ``(B, T, C, H, W)`` with dates, in the order of its table."""
         return self.encoder.input_spec.match(self.batch()["image"], {})
 
     def thor(self) -> dict[str, float]:
@@ -220,7 +220,8 @@ def test_burn_scars(tmp_path: Path, recipe: Any) -> None:
     assert [str(dataset.read(i).reference.dates[0]) for i in range(2)] == ["2018-07-09", "2020-09-04"]
 
 
-def test_pastis(tmp_path: Path, recipe: Any) -> None:
+@pytest.mark.parametrize("kind", ["anysat", "universat"])
+def test_pastis(kind: str, tmp_path: Path, recipe: Any) -> None:
     data, side = tmp_path / "PASTIS-R", 16
     features = []
     for fold in range(1, 6):
@@ -239,8 +240,8 @@ def test_pastis(tmp_path: Path, recipe: Any) -> None:
         folds = {f"Fold_{k}": {"mean": means, "std": [std] * len(means)} for k in range(1, 6)}
         (data / f"NORM_{name}_patch.json").write_text(json.dumps(folds))
     write_index(["pastis", str(data)])
-    run = run_all(recipe("pastis_anysat_S1S2", "datasets/PASTIS-R", data, {}))
-    read = run.anysat()
+    run = run_all(recipe(f"pastis_{kind}_S1S2", "datasets/PASTIS-R", data, {}))
+    read = run.series()
     assert read["s2"].shape == (1, 20, 10, side, side)
     # 456 days in 20 parts of 22.8: 24 September 2018 is day 23 and in the part of days 22 to 44, 1 May 2019 is day 242
     # and in that of days 228 to 249, 30 November 2019 is day 455 and in the last one, of days 433 to 455.
@@ -322,7 +323,7 @@ def test_biomassters(tmp_path: Path, recipe: Any) -> None:
     (data / "index.json").write_text(json.dumps(index))
     crop = {"class_path": "albumentations.RandomCrop", "init_args": {"height": 8, "width": 8}}
     run = run_all(recipe("biomassters_anysat_S1S2", "datasets/biomassters", data, {"train_transform": [crop]}))
-    read = run.anysat()
+    read = run.series()
     # The 15th of September, October, ... August; the month without an image is a masked frame at the end.
     days = [257, 287, 318, 348, 14, 45, 73, 104, 134, 165, 195, 226]
     assert read["s1-asc_dates"][0].tolist() == days

@@ -96,9 +96,12 @@ def test_quickstart_fits_tests_and_predicts_georeferenced_maps(
     check_maps(maps, sample / "data/flood_events/HandLabeled/S2Hand", 16)
 
 
-def test_anysat_quickstart_fits_tests_and_predicts(sample: Path, adapted: Callable[..., Path], tmp_path: Path) -> None:
-    config = str(adapted("quickstart_anysat", one_chip(sample, tmp_path / "one"), batch_size=1))
-    out = tmp_path / "output" / "quickstart_anysat"
+@pytest.mark.parametrize("name", ["quickstart_anysat", "quickstart_universat"])
+def test_the_other_quickstarts_fit_test_and_predict(
+    name: str, sample: Path, adapted: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = str(adapted(name, one_chip(sample, tmp_path / "one"), batch_size=1))
+    out = tmp_path / "output" / name
     terratorch("fit", "--config", config, "--trainer.max_epochs", "1")
     checkpoint = str(out / "last.ckpt")
     terratorch("test", "--config", config, "--ckpt_path", checkpoint)
@@ -172,11 +175,13 @@ REAL = {
 REAL |= {
     "sen1floods11_anysat_S2": REAL["sen1floods11_thor_S2"],
     "sen1floods11_anysat_S1S2": REAL["sen1floods11_thor_multimodal"],
+    "sen1floods11_universat_S2": REAL["sen1floods11_thor_S2"],
+    "sen1floods11_universat_S1S2": REAL["sen1floods11_thor_multimodal"],
 }
 
 
 #: One recipe an encoder is tested and predicts, too; the others do with CI_FULL=1.
-WHOLE_RUNS = ("sen1floods11_thor_S1", "sen1floods11_anysat_S1S2")
+WHOLE_RUNS = ("sen1floods11_thor_S1", "sen1floods11_anysat_S1S2", "sen1floods11_universat_S1S2")
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -184,7 +189,7 @@ def test_real_floods_fit_test_and_predict_with_finite_losses(
     name: str, shared: Path, adapted: Callable[..., Path], tmp_path: Path
 ) -> None:
     names, chips = REAL[name]
-    side, crop = (24, 16) if "anysat" in name else (96, 64)  # an AnySat token is 10 m wide
+    side, crop = (96, 64) if "_thor_" in name else (24, 16)  # a token of the others is 10 m wide
     ids = cut(shared / "data" / "sen1floods11_v1.1", tmp_path / "real", names, chips, side)
     file = adapted(name, tmp_path / "real")
     config = yaml.safe_load(file.read_text())
@@ -251,6 +256,40 @@ def test_the_quick_start_export_holds_every_chip(sample: Path, exported: Callabl
     assert grid.shape == (192, 16, 16)
     assert float(grid.x[0]) == pytest.approx(left + 4 * step, abs=1e-9)
     assert float(grid.y[0]) == pytest.approx(top - 4 * step, abs=1e-9)
+
+
+def test_the_export_of_the_sample_by_universat_holds_the_vectors_of_the_encoder(
+    sample: Path, exported: Callable[..., Path], tmp_path: Path
+) -> None:
+    import eo_embed
+    from eo_data.sensors.tables import SENTINEL2
+    from universat_ext import build_universat
+
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.pth"
+    torch.save(build_universat("tiny", pretrained=False).model.state_dict(), weights)
+    file = exported("embed_universat_quickstart", sample)
+    config = yaml.safe_load(file.read_text())
+    config["model"]["init_args"]["backbone_args"]["ckpt"] = str(weights)
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    terratorch("predict", "--config", str(file))
+    export = eo_embed.open_embeddings(tmp_path / "output" / "embed_universat_quickstart")
+    assert len(export.ids) == 16
+    name = export.ids[0]
+    assert export.grid(name).shape == (192, 16, 16)
+
+    # By hand: the ten bands of the file, as reflectance, standardised.
+    settings = config["data"]["init_args"]["preprocess"]["init_args"]
+    bands = config["model"]["init_args"]["backbone_args"]["bands"]["S2L1C"]
+    with rasterio.open(sample / "data/flood_events/HandLabeled/S2Hand" / f"{name}_S2Hand.tif") as source:
+        numbers = {band: source.read(k) / 1e4 for k, band in enumerate(SENTINEL2.band_names, start=1)}
+    means, stds = settings["means"]["S2L1C"], settings["stds"]["S2L1C"]
+    image = np.stack([(numbers[band] - means[band]) / stds[band] for band in bands]).astype(np.float32)
+    encoder = build_universat("tiny", ckpt=weights).eval()
+    with torch.no_grad():
+        expected = encoder.model({"s2": torch.from_numpy(image)[None]}, 80)[0]
+    found = export.grid(name).values.reshape(192, -1).T
+    np.testing.assert_allclose(found, expected.numpy(), rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
 
 
 def test_the_dated_series_is_exported_with_its_dates(

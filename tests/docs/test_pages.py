@@ -116,7 +116,7 @@ def test_pages_name_files_and_commands_that_exist(root: Path, pages: dict[str, s
             assert shown_as_missing or (root / path).is_file(), (name, path)
         for command in re.findall(r"(?:^|`|uv run )eo ([a-z]+)\b", text, re.MULTILINE):
             assert command in COMMANDS, (name, command)
-        for module in re.findall(r"python -m ((?:eo_|anysat_|thor_)[\w.]+)", text):
+        for module in re.findall(r"python -m ((?:eo_|anysat_|universat_|thor_)[\w.]+)", text):
             folder = root.joinpath(*module.split("."))
             assert folder.with_suffix(".py").is_file() or (folder / "__main__.py").is_file(), (name, module)
 
@@ -127,5 +127,5 @@ def test_yaml_in_pages_is_yaml_and_its_classes_exist(root: Path, pages: dict[str
     for name, text in pages.items():
         for block in re.findall(r"^```yaml\n(\w.*?)^```", text, re.DOTALL | re.MULTILINE):
             assert yaml.safe_load(block.replace("...,", "")), name
-        for path in set(re.findall(r"class_path: ((?:eo_|anysat_|thor_)[\w.]+)", text)):
+        for path in set(re.findall(r"class_path: ((?:eo_|anysat_|universat_|thor_)[\w.]+)", text)):
             assert public_names.definition(root, path) is not None, (name, path)

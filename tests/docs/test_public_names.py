@@ -13,7 +13,15 @@ ELSEWHERE = {"main", "EarthEngine", "StacCatalogue", "MultiBackboneWrapper", "Pr
 
 
 def names() -> list[str]:
-    return ["eo_embed", "eo_finetune", "thor_terratorch_ext", "anysat_ext", "eo_data.datamodules", "eo_data.preprocess"]
+    return [
+        "eo_embed",
+        "eo_finetune",
+        "thor_terratorch_ext",
+        "anysat_ext",
+        "universat_ext",
+        "eo_data.datamodules",
+        "eo_data.preprocess",
+    ]
 
 
 @pytest.mark.parametrize("package", [*names(), "eo_embed.map", "eo_embed.pictures", "eo_embed.ray"])

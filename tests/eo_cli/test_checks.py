@@ -77,7 +77,7 @@ def test_every_recipe_passes_but_for_its_data(root: Path, monkeypatch: pytest.Mo
             check(file, action=action)
     monkeypatch.undo()
     monkeypatch.chdir(root)
-    for name in ("quickstart_fit", "quickstart_anysat"):
+    for name in ("quickstart_fit", "quickstart_anysat", "quickstart_universat"):
         check(root / "config" / f"{name}.yaml", "--data.init_args.batch_size", "1", "--trainer.max_epochs=2")
     check(root / "config" / "embed_quickstart.yaml", action="predict")
 
@@ -85,7 +85,7 @@ def test_every_recipe_passes_but_for_its_data(root: Path, monkeypatch: pytest.Mo
 def test_the_sources_tell_all_arguments_that_a_class_of_ours_takes(root: Path) -> None:
     """An argument that they miss would be refused, though it works."""
     named = {path for file in (root / "config").rglob("*.yaml") for path in paths(read_config(file))}
-    ours = sorted(path for path in named if path.startswith(("eo_", "thor_", "anysat_")))
+    ours = sorted(path for path in named if path.startswith(("eo_", "thor_", "anysat_", "universat_")))
     assert len(ours) > 12
     told = 0
     for path in ours:

@@ -27,7 +27,10 @@ def test_every_recipe_of_the_repository_is_listed_with_what_it_does(
     assert names == sorted(file.stem for file in (root / "config").glob("*.yaml"))
     assert all(len(row.split()) > 3 and len(row) <= 120 for row in rows)
     runs_here = {row[2:].split()[0] for row in rows if row.startswith("*")}
-    assert runs_here == {"embed_quickstart", "quickstart_anysat", "quickstart_fit"}
+    assert runs_here == {
+        *("embed_quickstart", "embed_universat_quickstart"),
+        *("quickstart_anysat", "quickstart_fit", "quickstart_universat"),
+    }
 
 
 def test_a_copy_reads_the_same_as_the_recipe_and_has_all_files_that_it_names(root: Path, tmp_path: Path) -> None:

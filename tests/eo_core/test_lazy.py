@@ -10,7 +10,7 @@ import pytest
 
 from eo_core.lazy import lazy_attributes
 
-PACKAGES = ("thor_terratorch_ext", "anysat_ext", "eo_embed", "eo_finetune")
+PACKAGES = ("thor_terratorch_ext", "anysat_ext", "universat_ext", "eo_embed", "eo_finetune")
 
 
 @pytest.fixture

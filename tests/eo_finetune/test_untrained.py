@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 import pytest
 
 Make = Callable[..., Any]
+
+
+def _told(run: Callable[[], object]) -> list[str]:
+    """What a run says of random weights."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        run()
+    return [text for one in seen if "trained weights" in (text := str(one.message)) or "random decoder" in text]
 
 
 @pytest.fixture
@@ -20,27 +29,25 @@ def config(chips: Make, recipe: Make) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["validate", "test", "predict"])
-def test_a_command_without_checkpoint_does_not_score_random_weights(
+def test_a_command_without_checkpoint_says_that_its_results_are_of_random_weights(
     name: str, config: dict[str, Any], command: Make, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=f"{name} has no trained weights: .*--ckpt_path FILE .train first: fit writes"):
+    first = f"{name} has no trained weights: .*--ckpt_path FILE .train first: fit writes"
+    with pytest.warns(UserWarning, match="results are of a random decoder"), pytest.warns(UserWarning, match=first):
         command(name, config)
-    assert not list(out.rglob("*_metrics.*"))
-    assert not list(out.rglob("*.tif"))
     command("fit", config)
-    with pytest.raises(ValueError, match="--ckpt_path FILE .*out/best.ckpt, .*out/last.ckpt"):
+    with pytest.warns(UserWarning, match="--ckpt_path FILE .*out/best.ckpt, .*out/last.ckpt"):
         command(name, config)
-    command(name, config, "--ckpt_path", str(out / "best.ckpt"))
+    assert _told(lambda: command(name, config, "--ckpt_path", str(out / "best.ckpt"))) == []
     wanted = {"validate": "val_metrics.md", "test": "test_metrics.md", "predict": "maps/*.tif"}
     assert list(out.glob(wanted[name]))
 
 
-def test_random_weights_are_scored_where_they_are_asked_for(
-    config: dict[str, Any], command: Make, tmp_path: Path
-) -> None:
-    """As the error says it, on the command line; and by a program, which may have loaded weights itself."""
-    command("test", config, "--trainer.callbacks+=eo_finetune.RunGuard", "--trainer.callbacks.untrained=true")
+def test_nothing_is_said_where_random_weights_are_meant(config: dict[str, Any], command: Make, tmp_path: Path) -> None:
+    """As the warning says it, on the command line."""
+    meant = ("--trainer.callbacks+=eo_finetune.RunGuard", "--trainer.callbacks.untrained=true")
+    assert _told(lambda: command("test", config, *meant)) == []
     assert (tmp_path / "out" / "test_metrics.md").is_file()
 
 
@@ -48,9 +55,9 @@ def test_a_program_may_bring_weights_of_its_own(config: dict[str, Any], build: M
     from eo_finetune import RunGuard
 
     run = build(config, RunGuard())
-    run.trainer.test(run.task, datamodule=run.data, verbose=False)
+    assert _told(lambda: run.trainer.test(run.task, datamodule=run.data, verbose=False)) == []
 
 
 def test_what_a_command_has_fitted_is_tested_after_it(config: dict[str, Any], command: Make) -> None:
     cli = command("fit", config)
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    assert _told(lambda: cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)) == []

@@ -10,13 +10,14 @@ from eo_models.backbone import FreezableBackbone
 from eo_models.contract import Encoder, Features, TokenReader
 from eo_models.multi.backbone import MultiBackboneWrapper
 from thor_terratorch_ext import ThorBackbone
+from universat_ext import UniverSatBackbone
 
 
 def members(protocol: type) -> set[str]:
     return {name for name in protocol.__protocol_attrs__ if not name.startswith("_")}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("backbone", [ThorBackbone, AnySatBackbone, MultiBackboneWrapper])
+@pytest.mark.parametrize("backbone", [ThorBackbone, AnySatBackbone, UniverSatBackbone, MultiBackboneWrapper])
 def test_every_backbone_declares_everything(backbone: type[FreezableBackbone]) -> None:
     set_when_built = {"out_channels", "out_indices"}
     assert all(hasattr(backbone, name) for name in members(Encoder) - set_when_built)

@@ -40,9 +40,12 @@ def test_every_size_of_an_encoder_has_a_name() -> None:
     from anysat_ext.model.encoder import SIZES
     from thor_terratorch_ext.backbone import MODEL_NAMES as THOR
     from thor_terratorch_ext.model.encoder import VARIANTS
+    from universat_ext.backbone import MODEL_NAMES as UNIVERSAT
+    from universat_ext.model.encoder import SIZES as UNIVERSAT_SIZES
 
     assert set(THOR.values()) == set(VARIANTS)
     assert set(ANYSAT.values()) == set(SIZES)
+    assert set(UNIVERSAT.values()) == set(UNIVERSAT_SIZES)
 
 
 @pytest.mark.parametrize("name", ["timm_resnet18", "resnet18", "no_such_model", "terratorch_no_such_model", ""])

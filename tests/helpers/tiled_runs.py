@@ -125,7 +125,7 @@ def export(
 ) -> None:
     """Export in this process."""
     batches = Tiles(root, most, broken, shard, tiles=tiles)
-    exporter(root, out, shard=shard, encoder=encoder, **kind).run(batches)
+    exporter(root, out, shard=shard, encoder=encoder, **kind).run(batches, alone=shard is None)
 
 
 def export_by_two_processes(

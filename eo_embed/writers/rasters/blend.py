@@ -62,10 +62,10 @@ def blended(work: WorkFile, onto: WorkFile, entries: Sequence[Mapping[str, Any]]
         If cells cannot be read or written.
     """
     whole = work.whole
-    planes, (depth, height, width) = work.cells, whole.shape
+    planes, (depth, height, width) = work.raw, whole.shape
     onto.remove()
     onto.begin(replace(whole, planes=1, unit=False))
-    cells, held = onto.cells, onto.whole.held
+    cells, held = onto.raw, onto.whole.held
     weights_of = _weights([_Tile.of_entry(entry) for entry in entries], height, width)
     step = max(1, _AT_ONCE // (depth * width * 4))
     with work.path.open("rb") as file:

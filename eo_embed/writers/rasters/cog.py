@@ -113,7 +113,7 @@ def stored_blocks(path: Path) -> Iterator[tuple[int, int, np.ndarray]]:
 
 def _stored(work: WorkFile, whole: Whole, made: list[Path]) -> tuple[RawCells, np.ndarray | None]:
     """Return the cells as the file will store them, with the scale of each band where there is one."""
-    cells = work.cells
+    cells = work.raw
     if whole.held == whole.encoding:
         return cells, None
     path = work.path.with_name(f"{work.path.name}.int8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,15 +27,21 @@ class Maker:
         Makes it of a work file, with tags; calls back before it gets its name.
     blocks : callable
         Yields band, first row and stored values of the rows of a finished file.
+    straight : bool
+        Whether one process can write cells straight into what becomes the file.
     """
 
     write: Callable[[WorkFile, Path, Mapping[str, str], Callable[[Path], object]], None]
     blocks: Callable[[Path], Iterator[tuple[int, int, np.ndarray]]]
+    straight: bool = False
 
 
 #: Of other formats each tile has a file of its own.
 MAKERS: Mapping[GridFormat, Maker] = MappingProxyType(
-    {"geotiff": Maker(cog.write_cog, cog.stored_blocks), "zarr": Maker(cube.write_group, cube.stored_blocks)}
+    {
+        "geotiff": Maker(cog.write_cog, cog.stored_blocks),  # overviews of a COG lie before its cells
+        "zarr": Maker(cube.write_group, cube.stored_blocks, straight=True),
+    }
 )
 
 
@@ -50,16 +56,21 @@ class RasterWriter:
         Format of the grids, one of `MAKERS`.
     again : collection of (str, str)
         Id and layer of rasters all of whose tiles are made again, so that a finished file does not count.
+    alone : bool
+        Whether no other process writes tiles of these rasters: they then go straight into the file, where the format
+        can do that.
     """
 
-    def __init__(self, folder: Path, form: Format, again: Collection[tuple[str, str]] = ()) -> None:
-        self._folder, self._form, self._again = folder, form, again
-        self._begun: set[Path] = set()
+    def __init__(
+        self, folder: Path, form: Format, again: Collection[tuple[str, str]] = (), *, alone: bool = False
+    ) -> None:
+        self._folder, self._form, self._again, self._alone = folder, form, again, alone
+        self._begun: dict[Path, WorkFile] = {}
 
     def write(
         self, whole: Whole, values: np.ndarray, row: int, column: int, plane: int | None = None
     ) -> tuple[Path, Part]:
-        """Write the cells of a tile, and return the file of its raster, which is made in the end, and what they are.
+        """Take the cells of a tile, and return the file of its raster, which is made in the end, and what they are.
 
         A tile that is blended with others has a plane.
 
@@ -70,20 +81,36 @@ class RasterWriter:
         OSError
             If they cannot be written.
         """
-        work, path = WorkFile(self._folder, whole.id, whole.layer), self._form.path(self._folder, whole.id, whole.layer)
-        if work.path not in self._begun:
-            self._begin(work, whole, path)
+        path = self._form.path(self._folder, whole.id, whole.layer)
+        work = self._begun.get(path)
+        if work is None:
+            work = self._begin(whole, path)
         elif not work.exists:
             msg = f"{work.path} has vanished while tiles of {whole.id} were written. Run the export again."
             raise OSError(msg)
         work.begin(whole)
-        self._begun.add(work.path)
         return path, work.write(values, row, column, plane)
 
-    def _begin(self, work: WorkFile, whole: Whole, path: Path) -> None:
+    def flush(self) -> None:
+        """Write the cells that are in memory, of which there is a whole number of rows to come.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written.
+        """
+        for work in self._begun.values():
+            if work.exists:
+                work.cells.flush()
+
+    def _begin(self, whole: Whole, path: Path) -> WorkFile:
         """Begin the work file of a raster; one that is finished and gets more tiles is taken over."""
+        work, maker = WorkFile(self._folder, whole.id, whole.layer), MAKERS[self._form.name]
         if (whole.id, whole.layer) not in self._again and not work.exists and self._form.is_grid(path):
-            work.take_over(whole, MAKERS[self._form.name].blocks(path))
+            work.take_over(whole, maker.blocks(path))
+        work.begin(replace(whole, straight=self._alone and maker.straight and whole.planes == 1))
+        self._begun[path] = work
+        return work
 
 
 def finish_raster(
@@ -125,6 +152,21 @@ def finish_raster(
     name = path.relative_to(folder).as_posix()
     tiles = sorted(entries, key=lambda entry: tuple(entry["cells"]))
     parts = [Part.of_entry(entry) for entry in tiles]
+    _check_intact(work, tiles, parts)
+    made = work
+    if work.whole.planes > 1:
+        made = WorkFile(folder, raster_id, layer, ".blended")
+        blended(work, made, tiles)
+    elif work.fill_rest(parts) < 1 and work.whole.straight:
+        _check_intact(work, tiles, parts)  # strips were written again
+    tags = _tags(work.whole, path, folder, tiles)
+    MAKERS[form.name].write(made, path, tags, lambda partial: before(name, partial))
+    made.remove()
+    work.remove()
+    return name
+
+
+def _check_intact(work: WorkFile, tiles: Sequence[Mapping[str, Any]], parts: Sequence[Part]) -> None:
     lost = [str(entry["id"]) for entry, whole in zip(tiles, work.intact(parts), strict=True) if not whole]
     if lost:
         msg = (
@@ -132,17 +174,6 @@ def finish_raster(
             f"{', '.join(lost[:3])}). Run again: they are then made again. If it happens again, check the disk."
         )
         raise ValueError(msg)
-    made = work
-    if work.whole.planes > 1:
-        made = WorkFile(folder, raster_id, layer, ".blended")
-        blended(work, made, tiles)
-    else:
-        work.fill_rest(parts)
-    tags = _tags(work.whole, path, folder, tiles)
-    MAKERS[form.name].write(made, path, tags, lambda partial: before(name, partial))
-    made.remove()
-    work.remove()
-    return name
 
 
 def _tags(whole: Whole, path: Path, folder: Path, tiles: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,21 @@ class RawCells:
             msg = f"{self.path} is shorter than its {self.shape} cells of {self.dtype} need. Run the export again."
             raise OSError(msg)
         return np.moveaxis(np.frombuffer(content, self.dtype).reshape(count, -1, len(group)), -1, 0)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[range, int, int], np.ndarray]]:
+        """Open the file, and give what reads ``count`` rows of a group of bands from ``first`` on.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read, or ends before.
+        """
+        with self.path.open("rb") as file:
+            yield lambda group, first, count: self.rows(file.fileno(), group, first, count)
+
+    def flush(self) -> None:
+        """Do nothing: what was written is in the file."""
 
     def blocks(self, step: int = 0) -> Iterator[tuple[range, int, np.ndarray]]:
         """Yield group of bands, first row and cells ``(d, rows, w)`` of blocks of ``step`` rows, or of an even number.

@@ -1,6 +1,9 @@
 """The cells of a raster while its tiles are written: one raw file, in which every tile has a place of its own.
 
-The file holds the numbers as they are stored in the end (``int8``, whose scale only the whole raster tells, as
+Where one process alone writes and the format has chunks, they go straight into what becomes the file of the raster
+instead (`eo_embed.writers.rasters.strips`), and are written once.
+
+The raw file holds the numbers as they are stored in the end (``int8``, whose scale only the whole raster tells, as
 float32). It is sparse, tiles may come in any order and from several processes, and nothing is brought to the disk
 before the end: of each tile a checksum is kept, by which a later run knows what is there.
 """
@@ -11,17 +14,18 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from affine import Affine
 
-from eo_core.files import partial_path, place_if_first, remove_partial, write_text
+from eo_core.files import partial_path, place_if_first, remove_file_or_folder, remove_partial, write_text
 from eo_embed.writers.layout import PARTS, item_path
 from eo_embed.writers.quantise import DType, Encoding
 from eo_embed.writers.rasters.raw_cells import RawCells
+from eo_embed.writers.rasters.strips import StripCells
 
 #: Folder of the work files, below that of the export; it goes with the parts.
 WORK = f"{PARTS}/rasters"
@@ -77,6 +81,8 @@ class Whole:
         Grids that the work file holds: `PLANES` of tiles that are blended in the end.
     unit : bool
         Whether vectors have length one when they are blended.
+    straight : bool
+        Whether the cells are in what becomes the file, to which one process writes, rather than in a raw file.
     """
 
     id: str
@@ -88,6 +94,7 @@ class Whole:
     names: tuple[str, ...]
     planes: int = 1
     unit: bool = False
+    straight: bool = False
 
     @property
     def affine(self) -> Affine:
@@ -148,11 +155,12 @@ class WorkFile:
     def __init__(self, folder: Path, raster_id: str, layer: str, suffix: str = ".raw") -> None:
         self.path = item_path(folder / WORK, raster_id, layer, suffix)
         self._facts = _facts_of(self.path)
+        self._strips: StripCells | None = None
 
     @property
     def exists(self) -> bool:
         """Whether tiles have been written since the last file of the raster was made."""
-        return self.path.is_file() and self._facts.is_file()
+        return self.path.exists() and self._facts.is_file()
 
     @property
     def whole(self) -> Whole:
@@ -160,8 +168,19 @@ class WorkFile:
         return Whole.of_file(self._facts)
 
     @property
-    def cells(self) -> RawCells:
-        """The file as it is read and written: the bands of one plane after those of another."""
+    def cells(self) -> RawCells | StripCells:
+        """The cells as they are read and written."""
+        whole = self.whole
+        if not whole.straight:
+            return self.raw
+        if self._strips is None:  # it keeps cells in memory
+            self._strips = StripCells(self.path, whole.shape)
+            self._strips.create()
+        return self._strips
+
+    @property
+    def raw(self) -> RawCells:
+        """The raw file as it is read and written: the bands of one plane after those of another."""
         whole = self.whole
         depth, height, width = whole.shape
         return RawCells(self.path, (whole.planes * depth, height, width), whole.held.storage, whole.planes)
@@ -177,7 +196,7 @@ class WorkFile:
             If it cannot be made.
         """
         if self.exists:
-            if self.whole != whole:
+            if self.whole != replace(whole, straight=self.whole.straight):
                 msg = (
                     f"The tiles of {whole.id} are of two rasters: one of {self.whole.shape} cells (bands, rows, "
                     f"columns) from {self.whole.transform} on, one of {whole.shape} from {whole.transform} on. Give "
@@ -221,10 +240,10 @@ class WorkFile:
         for number, part in enumerate(parts):
             strips[part.row, part.rows, self.bands(part)].append(number)
         try:
-            with self.path.open("rb") as file:
+            with cells.reading() as rows_of:
                 for (row, rows, bands), numbers in strips.items():
                     for group in (own for own in cells.groups if own.start in bands):
-                        strip = cells.rows(file.fileno(), group, row, rows)
+                        strip = rows_of(group, row, rows)
                         for number in numbers:
                             own = strip[:, :, parts[number].column : parts[number].column + parts[number].columns]
                             sums[number] = zlib.crc32(np.ascontiguousarray(own), sums[number])
@@ -243,6 +262,7 @@ class WorkFile:
             edges = np.flatnonzero(np.diff(missing[row].astype(np.int8), prepend=0, append=0))
             for first, end in zip(edges[::2], edges[1::2], strict=True):
                 cells.write(np.full((depth, 1, end - first), nodata, cells.dtype), int(row), int(first))
+        cells.flush()
         return float(1 - missing.mean())
 
     def take_over(self, whole: Whole, blocks: Iterator[tuple[int, int, np.ndarray]]) -> None:
@@ -283,7 +303,7 @@ class WorkFile:
             If cells cannot be read or written.
         """
         self.begin(other.whole)
-        theirs, mine = other.cells, self.cells
+        theirs, mine = other.raw, self.raw
         with other.path.open("rb") as file:
             for part in parts:
                 columns = slice(part.column, part.column + part.columns)
@@ -293,7 +313,7 @@ class WorkFile:
 
     def remove(self) -> None:
         """Remove the file, once what is made of it is in place."""
-        self.path.unlink(missing_ok=True)
+        remove_file_or_folder(self.path)
         self._facts.unlink(missing_ok=True)
 
 
@@ -311,9 +331,35 @@ def remove_other_work(folder: Path, kept: Iterable[tuple[str, str]]) -> bool:
     files = {WorkFile(folder, *raster).path for raster in kept} if there else set()
     others = [path for path in there if path not in files]
     for path in others:
-        path.unlink()
+        remove_file_or_folder(path)
         _facts_of(path).unlink(missing_ok=True)
     return bool(others)
+
+
+def share_work(folder: Path) -> None:
+    """Turn what one process alone could write to into raw files, before several go on with an export.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the export.
+
+    Raises
+    ------
+    ValueError
+        If what tells of one is damaged.
+    OSError
+        If one cannot be written.
+    """
+    for path in [path for path in (folder / WORK).rglob("*.raw") if path.is_dir()]:
+        whole, alone = Whole.of_file(_facts_of(path)), partial_path(path)
+        path.replace(alone)
+        try:
+            shared, cells = replace(whole, straight=False), StripCells(alone, whole.shape)
+            cells.create()
+            WorkFile(folder, whole.id, whole.layer).take_over(shared, cells.blocks())
+        finally:
+            remove_file_or_folder(alone)
 
 
 def _facts_of(path: Path) -> Path:

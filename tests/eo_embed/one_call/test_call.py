@@ -117,6 +117,20 @@ def test_a_series_keeps_its_dates_in_order_of_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(of_array.vector, found.vector, atol=1e-5)
 
 
+def test_universat_embeds_series_single_scenes_and_some_of_the_bands(tmp_path: Path) -> None:
+    files = [write_scene(tmp_path / f"a_{day}.tif", numbers(seed=i)) for i, day in enumerate(("20220611", "20220601"))]
+    tile = {"normalization": "per_tile_zscore", "patch_size": 80, **TINY}
+    found = embed("universat_tiny", files, sensor="sentinel2_l2a", **tile)
+    assert found.dates == (date(2022, 6, 1), date(2022, 6, 11))
+    assert found.grid.shape == (192, 8, 8)
+    of_some = {"bands": ["B2", "B4"], "unit": "reflectance", "pixel_size": 10, "sensor": "sentinel2_l2a"}
+    two = numbers()[[0, 2]].astype(np.float32) * np.float32(1e-4)
+    fine = embed("universat_tiny", two, dates="2022-06-01", features="dense", cell_metres=40, **of_some, **tile)
+    assert fine.grid.shape == (192, 16, 16)
+    with pytest.raises(ValueError, match="no published statistics"):
+        embed("universat_tiny", two, dates="2022-06-01", **of_some, **TINY)
+
+
 def test_several_files_become_their_median_for_an_encoder_of_single_images(tmp_path: Path) -> None:
     days = ("20220601", "20220611", "20220621")
     files = [write_scene(tmp_path / f"S2A_MSIL2A_{day}.tif", numbers(seed=i)) for i, day in enumerate(days)]

@@ -13,7 +13,7 @@ def run(code: str) -> str:
 
 
 def test_every_package_brings_the_wrapper_and_loads_nothing_heavy() -> None:
-    for package in ("eo_models.multi", "thor_terratorch_ext", "anysat_ext"):
+    for package in ("eo_models.multi", "thor_terratorch_ext", "anysat_ext", "universat_ext"):
         code = f"""
 import sys
 import {package}
@@ -32,7 +32,7 @@ import eo_models.multi
 from terratorch.registry import BACKBONE_REGISTRY, TERRATORCH_BACKBONE_REGISTRY
 if "MultiBackboneWrapper" not in BACKBONE_REGISTRY:
     raise SystemExit("not registered when TerraTorch is loaded later")
-if any("thor" in name or "anysat" in name for name in BACKBONE_REGISTRY):
+if any("thor" in name or "anysat" in name or "universat" in name for name in BACKBONE_REGISTRY):
     raise SystemExit("an encoder came along")
 del TERRATORCH_BACKBONE_REGISTRY._registry["MultiBackboneWrapper"], sys.modules["eo_models.multi"]
 import eo_models.multi

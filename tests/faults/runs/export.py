@@ -188,7 +188,7 @@ def begun(plan: Plan, rank: int = 0, encoder: nn.Module | None = None) -> tuple[
 def export(plan: Plan, encoder: nn.Module | None = None) -> None:
     """Export in this process, as a plain loop does."""
     exporter, batches = begun(plan, encoder=encoder)
-    exporter.run(batches)
+    exporter.run(batches, alone=plan.ranks == 1)
 
 
 def content(out: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anysat_ext.model.chunking import even_slices, in_chunks, sample_slices
+from eo_models.forward.chunking import even_slices, in_chunks, sample_slices
 
 
 @pytest.mark.parametrize(("samples", "per_sample", "limit"), [(3, 10, 4), (3, 10, 25), (5, 1, 2), (1, 7, 9), (2, 9, 9)])

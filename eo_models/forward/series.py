@@ -1,4 +1,4 @@
-"""From TerraTorch's batch to AnySat's dictionary: modalities, bands by name, time axis and dates.
+"""From TerraTorch's batch to an encoder's dictionary: modalities, bands by name, time axis and dates.
 
 All but the contents of date planes follows from names and shapes. In a trace by `torch.export` or `torch.compile` the
 planes are read without a look at whether they are planes.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Literal
 
 import torch
 
-from anysat_ext.model.modalities import MODALITIES, Modality, select_modalities
-from eo_data.sensors.tables import AERIAL, LANDSAT7, LANDSAT8, SENTINEL1, SENTINEL2, Sensor, find_band, spelling
+from eo_data.sensors.tables import Sensor, find_band, spelling
 
 DATE = "DATE"
 #: Value of the date plane of a frame that is not to be used, as `eo_data.dataset.dataset` writes it.
@@ -21,19 +20,94 @@ UNUSED_FRAME = -1.0
 
 
 @dataclass(frozen=True)
+class SeriesKind:
+    """What the reader must know of a modality.
+
+    Parameters
+    ----------
+    name : str
+        What the encoder calls it.
+    bands : tuple of str
+        In the order that the encoder expects.
+    sensor : Sensor or None
+        Whose names of bands count, too.
+    times : {'series', 'image', 'either'}
+        Whether it is a dated series, a single image, or either: a single frame needs no date then.
+    all_bands : bool
+        Whether all bands must be there, or any of them will do.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    sensor: Sensor | None = None
+    times: Literal["series", "image", "either"] = "series"
+    all_bands: bool = True
+
+    def canonical(self, name: str) -> str:
+        """Return the name of a band in ``bands``, or the name itself if the sensor has it and the encoder has not.
+
+        Raises
+        ------
+        ValueError
+            For a name that the sensor does not know either.
+        """
+        upper = name.strip().upper()
+        literal = next((band for band in self.bands if band.upper() == upper), None)
+        if literal is not None or self.sensor is None:
+            return literal or name
+        known = find_band(name, [self.sensor]).name
+        return next((band for band in self.bands if self.sensor.canonical(band) == known), name)
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """The modalities of an encoder.
+
+    Parameters
+    ----------
+    model : str
+        Its name, for messages.
+    kinds : mapping of str to SeriesKind
+        By name.
+    """
+
+    model: str
+    kinds: Mapping[str, SeriesKind]
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse unknown and repeated names, and none at all.
+
+        Raises
+        ------
+        ValueError
+            With the valid names.
+        """
+        unknown = [name for name in names if name not in self.kinds]
+        if unknown or not names or len(set(names)) != len(names):
+            fault = f"unknown: {', '.join(map(repr, unknown))}" if unknown else f"got {list(names)!r}"
+            msg = (
+                f"modalities must name some of the modalities of {self.model}, each once ({fault}). Valid: "
+                f"{', '.join(self.kinds)}."
+            )
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True)
 class Channels:
-    """How the channels of one image become AnySat's.
+    """How the channels of one image become the encoder's.
 
     Parameters
     ----------
     source : str
         Name of the image in the data.
-    modality : Modality
-        What it is for AnySat.
+    kind : SeriesKind
+        What it is for the encoder.
     bands : tuple of str
         Band of each input channel, as the user wrote it, the date plane among them.
+    chosen : tuple of str
+        Bands of the modality that are there, in its order.
     order : tuple of int
-        Input channel of each band of the modality.
+        Input channel of each of them.
     date_plane : int or None
         Input channel that holds the day of the year.
     default_day : int or None
@@ -41,8 +115,9 @@ class Channels:
     """
 
     source: str
-    modality: Modality
+    kind: SeriesKind
     bands: tuple[str, ...]
+    chosen: tuple[str, ...]
     order: tuple[int, ...]
     date_plane: int | None
     default_day: int | None
@@ -54,45 +129,59 @@ class SeriesSpec:
 
     Parameters
     ----------
+    model : str
+        Name of the encoder, for messages.
     images : tuple of Channels
         One for each image.
     allow_missing : bool
         Whether a batch may come without some of the images.
     """
 
+    model: str
     images: tuple[Channels, ...]
     allow_missing: bool = False
 
     @classmethod
     def parse(
-        cls, modalities: object, bands: object, default_days: object, *, allow_missing: bool = False
+        cls, table: SeriesTable, modalities: object, bands: object, default_days: object, *, allow_missing: bool = False
     ) -> SeriesSpec:
         """Check the arguments of the backbone.
+
+        Parameters
+        ----------
+        table : SeriesTable
+            The modalities of the encoder.
+        modalities : str, sequence of str, or mapping of str to str
+            Those of the input; a mapping gives the encoder's name by the name in the data.
+        bands : mapping of str to sequence of str, or sequence of str
+            Band of each channel by modality, under either name.
+        default_days : int or mapping of str to int, optional
+            Day of the year for samples without dates.
+        allow_missing : bool
+            Whether a batch may come without some of the images.
 
         Raises
         ------
         ValueError
             For unknown modalities or bands; the message names the valid ones.
         """
-        sources = _sources(modalities)
+        sources = _sources(table, modalities)
         by_source = _by_source("bands", bands, sources)
         days = default_days if isinstance(default_days, Mapping) else dict.fromkeys(sources, default_days)
         day_of = _by_source("default_date", days, sources)
-        return cls(
-            tuple(
-                _channels(source, MODALITIES[name], by_source.get(source), day_of.get(source))
-                for source, name in sources.items()
-            ),
-            allow_missing,
-        )
+        images = [
+            _channels(table.model, source, table.kinds[name], by_source.get(source), day_of.get(source))
+            for source, name in sources.items()
+        ]
+        return cls(table.model, tuple(images), allow_missing)
 
     @property
     def modality_names(self) -> list[str]:
-        """AnySat's names of the modalities, in the order of the input."""
-        return [image.modality.name for image in self.images]
+        """The encoder's names of the modalities, in the order of the input."""
+        return [image.kind.name for image in self.images]
 
-    def resolve(self, name: str) -> str:
-        """Return AnySat's name of a modality given under either name.
+    def resolve(self, argument: str, name: str) -> str:
+        """Return the encoder's name of a modality given under either name.
 
         Raises
         ------
@@ -100,9 +189,9 @@ class SeriesSpec:
             If it is none of the input.
         """
         for image in self.images:
-            if name in (image.source, image.modality.name):
-                return image.modality.name
-        msg = f"output_modality must be one of {', '.join(self.modality_names)}, got {name!r}."
+            if name in (image.source, image.kind.name):
+                return image.kind.name
+        msg = f"{argument} must be one of {', '.join(self.modality_names)}, got {name!r}."
         raise ValueError(msg)
 
     def match(
@@ -129,17 +218,19 @@ class SeriesSpec:
             if image.source not in images:
                 continue
             series = _as_series(images[image.source], image)
-            name = image.modality.name
-            if not image.modality.is_series:
-                data[name] = series[:, list(image.order), 0]
-                continue
-            data[name] = series[:, list(image.order)].transpose(1, 2)
+            name = image.kind.name
             mask = extras.get(f"{image.source}_mask", extras.get(f"{name}_mask"))
-            if image.date_plane is None:
-                data[f"{name}_dates"] = self._dates(series, image, extras)
-            else:
-                data[f"{name}_dates"], seen = _read_plane(series[:, image.date_plane], image.source)
+            dates: torch.Tensor | None = None
+            if image.date_plane is not None and image.kind.times != "image":
+                dates, seen = _read_plane(series[:, image.date_plane], image.source)
                 mask = seen if mask is None else mask
+            elif image.kind.times != "image":
+                dates = self._dates(series, image, extras)
+            pixels = series[:, list(image.order)]
+            if dates is None:
+                data[name] = pixels[:, :, 0]
+                continue
+            data[name], data[f"{name}_dates"] = pixels.transpose(1, 2), dates
             if isinstance(mask, torch.Tensor):
                 data[f"{name}_mask"] = mask
         return data
@@ -155,15 +246,15 @@ class SeriesSpec:
         if missing and not (self.allow_missing and len(missing) < len(names)):
             msg = (
                 f"The images {missing} are missing from the input, which has {list(x)}. If they have other names "
-                "there, say so: modalities={name in the data: AnySat modality}. If batches may come without some, set "
-                "allow_missing."
+                f"there, say so: modalities={{name in the data: {self.model} modality}}. If batches may come without "
+                "some, set allow_missing."
             )
             raise ValueError(msg)
         return x
 
-    def _dates(self, series: torch.Tensor, image: Channels, extras: Mapping[str, object]) -> torch.Tensor:
+    def _dates(self, series: torch.Tensor, image: Channels, extras: Mapping[str, object]) -> torch.Tensor | None:
         batch, frames = series.shape[0], series.shape[2]
-        names = [f"{image.source}_dates", f"{image.modality.name}_dates"]
+        names = [f"{image.source}_dates", f"{image.kind.name}_dates"]
         if len(self.images) == 1:
             names.append("dates")
         for name in names:
@@ -181,28 +272,30 @@ class SeriesSpec:
             return dates
         if image.default_day is not None:
             return torch.full((batch, frames), image.default_day, device=series.device)
+        if image.kind.times == "either" and frames == 1:
+            return None
         msg = (
-            f"{image.source!r} came without dates, and AnySat's features depend on them. Give the day of the year "
-            f"(1 January = 0) of each frame, shape (B, T) = ({batch}, {frames}), as {names[0]!r} in the image dict or "
-            f"the batch, or as a constant plane named {DATE!r} in `bands` (with "
+            f"{image.source!r} came without dates, and {self.model}'s features depend on them. Give the day of the "
+            f"year (1 January = 0) of each frame, shape (B, T) = ({batch}, {frames}), as {names[0]!r} in the image "
+            f"dict or the batch, or as a constant plane named {DATE!r} in `bands` (with "
             "eo_data's data modules: dated: true); or set default_date."
         )
         raise ValueError(msg)
 
 
-def _sources(modalities: object) -> dict[str, str]:
-    """Map the name in the data to AnySat's name."""
+def _sources(table: SeriesTable, modalities: object) -> dict[str, str]:
+    """Map the name in the data to the encoder's name."""
     if isinstance(modalities, Mapping):
         sources = {str(source): str(name) for source, name in modalities.items()}
     elif isinstance(modalities, str):
         sources = {modalities: modalities}
     elif isinstance(modalities, Sequence):
-        select_modalities(str(name) for name in modalities)  # refuses a name given twice
+        table.check([str(name) for name in modalities])  # refuses a name given twice
         sources = {str(name): str(name) for name in modalities}
     else:
-        msg = f"modalities must be a list such as ['s2'], got {modalities!r}. Valid: {', '.join(MODALITIES)}."
+        msg = f"modalities must be a list such as ['s2'], got {modalities!r}. Valid: {', '.join(table.kinds)}."
         raise ValueError(msg)
-    select_modalities(sources.values())
+    table.check(list(sources.values()))
     return sources
 
 
@@ -223,54 +316,38 @@ def _by_source(argument: str, given: object, sources: Mapping[str, str]) -> dict
     return {either[name]: value for name, value in given.items()}
 
 
-#: Sensors whose canonical names of bands count, too.
-_TABLES: Mapping[str, Sensor] = MappingProxyType({"l7": LANDSAT7, "l8": LANDSAT8, "aerial": AERIAL})
-
-
-def _canonical(modality: Modality, name: str) -> str:
-    """Name of a band in AnySat's table."""
-    if modality.name == "s2":
-        return next(a for a in find_band(name, [SENTINEL2]).aliases if a.startswith("B") and not a.startswith("B0"))
-    upper = name.strip().upper()
-    if modality.name in ("s1", "s1-asc") and "/" not in upper:
-        return find_band(name, [SENTINEL1]).name.removeprefix("IW_")
-    literal = next((band for band in modality.bands if band.upper() == upper), None)
-    table = _TABLES.get(modality.name)
-    if literal is not None or table is None or (known := table.canonical(name)) is None:
-        return literal or name
-    return next((band for band in modality.bands if table.canonical(band) == known), name)
-
-
-def _channels(source: str, modality: Modality, bands: object, default_day: object) -> Channels:
+def _channels(model: str, source: str, kind: SeriesKind, bands: object, default_day: object) -> Channels:
     if bands is None:
-        bands = modality.bands
+        bands = kind.bands
     if isinstance(bands, str) or not isinstance(bands, Sequence):
-        msg = f"bands of {source!r} must be a list of names such as {list(modality.bands)}, got {bands!r}."
+        msg = f"bands of {source!r} must be a list of names such as {list(kind.bands)}, got {bands!r}."
         raise ValueError(msg)
     names = tuple(spelling(band) for band in bands)
-    canonical = [DATE if name.strip().upper() == DATE else _canonical(modality, name) for name in names]
-    missing = [band for band in modality.bands if band not in canonical]
-    surplus = [n for n, band in zip(names, canonical, strict=True) if band != DATE and band not in modality.bands]
+    canonical = [DATE if name.strip().upper() == DATE else kind.canonical(name) for name in names]
+    chosen = tuple(band for band in kind.bands if band in canonical)
+    missing = [band for band in kind.bands if band not in canonical] if kind.all_bands or not chosen else []
+    surplus = [n for n, band in zip(names, canonical, strict=True) if band != DATE and band not in kind.bands]
     repeated = sorted({band for band in canonical if canonical.count(band) > 1})
     if missing or surplus or repeated:
-        faults = (("missing", missing), ("not read by AnySat", surplus), ("named twice", repeated))
+        faults = (("missing", missing), (f"not read by {model}", surplus), ("named twice", repeated))
         fault = "; ".join(f"{what}: {', '.join(found)}" for what, found in faults if found)
+        those = "those of" if kind.all_bands else "some of those of"
         msg = (
-            f"bands of {source!r} must be those of AnySat's {modality.name!r}, each once, in the order of the input "
-            f"channels: {', '.join(modality.bands)}. {fault[0].upper()}{fault[1:]}."
+            f"bands of {source!r} must be {those} {model}'s {kind.name!r}, each once, in the order of the input "
+            f"channels: {', '.join(kind.bands)}. {fault[0].upper()}{fault[1:]}."
         )
         raise ValueError(msg)
-    order = tuple(canonical.index(band) for band in modality.bands)
+    order = tuple(canonical.index(band) for band in chosen)
     plane = canonical.index(DATE) if DATE in canonical else None
-    return Channels(source, modality, names, order, plane, default_day if isinstance(default_day, int) else None)
+    return Channels(source, kind, names, chosen, order, plane, default_day if isinstance(default_day, int) else None)
 
 
 def _as_series(image: torch.Tensor, channels: Channels) -> torch.Tensor:
     """Check an image and give it a time axis: ``(B, C, T, H, W)``."""
     name, expected = channels.source, len(channels.bands)
     series = image.unsqueeze(2) if image.ndim == 4 else image
-    if series.ndim != 5 or series.shape[1] != expected or (not channels.modality.is_series and series.shape[2] != 1):
-        axes = "(B, C, T, H, W) or (B, C, H, W)" if channels.modality.is_series else "(B, C, H, W)"
+    if series.ndim != 5 or series.shape[1] != expected or (channels.kind.times == "image" and series.shape[2] != 1):
+        axes = "(B, C, H, W)" if channels.kind.times == "image" else "(B, C, T, H, W) or (B, C, H, W)"
         msg = (
             f"Expected {name!r} as {axes} with C = {expected} channels ({', '.join(channels.bands)}), got shape "
             f"{tuple(image.shape)}. Make the data module's output bands and `bands` the same list"

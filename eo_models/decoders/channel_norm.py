@@ -1,4 +1,4 @@
-"""What stands between AnySat's dense features and its published linear head."""
+"""What stands between the features of an encoder and a linear head, where heads were published so."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NAME = "ChannelLayerNorm"
 
 
 class ChannelLayerNorm(nn.Module):
-    """LayerNorm over the channels of each pixel, as in front of AnySat's linear probe.
+    """LayerNorm over the channels of each pixel, as in front of published linear probes.
 
-    Source: the published head is ``LayerNorm(w) -> Linear(w, classes)`` per dense vector, w = 2 D.
+    Source: ``LayerNorm(w) -> Linear(w, classes)`` per vector of width w.
 
     Parameters
     ----------
@@ -44,3 +44,10 @@ class ChannelLayerNorm(nn.Module):
     def process_channel_list(channel_list: list[int]) -> list[int]:
         """Return the channels, which stay."""
         return channel_list
+
+
+def register() -> None:
+    """Enter the neck in TerraTorch's registry (imports TerraTorch)."""
+    from terratorch.registry import TERRATORCH_NECK_REGISTRY  # noqa: PLC0415
+
+    TERRATORCH_NECK_REGISTRY.register(ChannelLayerNorm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anysat_ext.necks import ChannelLayerNorm
+from eo_models.decoders.channel_norm import ChannelLayerNorm
 
 
 def test_every_pixel_is_normalised_over_its_channels() -> None:

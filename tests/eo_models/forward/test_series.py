@@ -1,18 +1,19 @@
-"""TerraTorch's layout becomes AnySat's dictionary: bands in AnySat's order, time before channels, dates beside them."""
+"""TerraTorch's layout becomes an encoder's dictionary: bands in its order, time before channels, dates beside them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from anysat_ext.series import DATE, SeriesSpec
+from anysat_ext.sensors import TABLE
+from eo_models.forward.series import DATE, SeriesSpec
 
 L8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 RADAR = {"s1-asc": ["VH", DATE, "VV"]}
 
 
 def test_bands_are_sorted_and_the_date_plane_becomes_dates_and_a_mask() -> None:
-    spec = SeriesSpec.parse(["s1-asc"], RADAR, None)
+    spec = SeriesSpec.parse(TABLE, ["s1-asc"], RADAR, None)
     image = torch.zeros(1, 3, 2, 4, 4)
     image[:, 0], image[:, 2] = 2.0, 1.0
     image[0, 1, 0], image[0, 1, 1] = 40.0, -1.0
@@ -24,7 +25,7 @@ def test_bands_are_sorted_and_the_date_plane_becomes_dates_and_a_mask() -> None:
 
 
 def test_zeros_of_augmentations_in_a_date_plane_are_no_dates() -> None:
-    spec = SeriesSpec.parse(["s1-asc"], RADAR, None)
+    spec = SeriesSpec.parse(TABLE, ["s1-asc"], RADAR, None)
     image = torch.zeros(1, 3, 1, 4, 4)
     image[:, 1, :, 1:] = 200.0
     assert spec.match(image, {})["s1-asc_dates"].tolist() == [[200.0]]
@@ -34,7 +35,7 @@ def test_zeros_of_augmentations_in_a_date_plane_are_no_dates() -> None:
 
 
 def test_a_mask_of_the_batch_goes_before_that_of_the_plane() -> None:
-    spec = SeriesSpec.parse(["s1-asc"], RADAR, None)
+    spec = SeriesSpec.parse(TABLE, ["s1-asc"], RADAR, None)
     given = torch.tensor([[True, False]])
     data = spec.match(torch.ones(1, 3, 2, 4, 4), {"s1-asc_mask": given})
     assert data["s1-asc_mask"] is given
@@ -51,5 +52,5 @@ def test_a_mask_of_the_batch_goes_before_that_of_the_plane() -> None:
 def test_bands_of_landsat_and_aerial_images_go_by_their_canonical_names(
     modality: str, names: list[str], order: tuple[int, ...]
 ) -> None:
-    (channels,) = SeriesSpec.parse([modality], {modality: names}, None).images
+    (channels,) = SeriesSpec.parse(TABLE, [modality], {modality: names}, None).images
     assert channels.order == order
