@@ -14,13 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import rasterio
-import segmentation_models_pytorch as smp
 import torch
 from rasterio.windows import Window
 
@@ -28,6 +28,10 @@ from eo_embed import open_embeddings
 from eo_embed.probe import ProbeOptions, probe
 from eo_embed.reading.probing.bootstrap import Bootstrap, classification_scores
 from eo_embed.reading.probing.table import Columns
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of bars that are not used here
+    import segmentation_models_pytorch as smp
 
 # Paths below begin at the root of the project.
 os.chdir(next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "datasets").is_dir()))

@@ -82,11 +82,12 @@ def test_a_part_of_an_output_is_that_of_the_whole() -> None:
         ("fit took 9 s\nresults  out\n┃ test/loss ┃ 0.2 ┃\nGPU available: True\n", True),
         ("fit took 584 s\nresults  out\n┃   test/loss   ┃   1.2e-05   ┃\n", True),
         ("fit took 1 min 01 s\n--------\nresults  out\n┃ test/loss ┃ 0.2 ┃\n", True),
+        ("fit took 9 s\nresults  out\nembedding: batch 1 of 4, 2 items, 9 s left\n┃ test/loss ┃ 0.2 ┃\n", True),
         ("fit took 584 s\nwarning: something\nresults  out\n┃ test/loss ┃ 0.2 ┃\n", False),
         ("fit took 584 s\nresults  elsewhere\n┃ test/loss ┃ 0.2 ┃\n", False),
         ("fit took 584 s\n┃ test/loss ┃ 0.2 ┃\n", False),
     ],
 )
 def test_only_numbers_and_times_may_be_others(today: str, same: bool) -> None:
-    shown = "fit took 584 s\nresults  out\n┃  test/loss  ┃  0.208  ┃\nEpoch 19/19 ━━━ 2/2 0:00:14\n"
+    shown = "fit took 584 s\nresults  out\n┃  test/loss  ┃  0.208  ┃\nEpoch 19/19 ━━━ 2/2 0:00:14\n      0:00:00\n"
     assert (stable(shown) == stable(today)) is same

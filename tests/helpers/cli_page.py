@@ -48,7 +48,8 @@ _TIME = re.compile(r"(?:\d+ h )?(?:\d+ min )?\d[\d.]* s\b")
 _FRAME = re.compile(r"[\s\u2500-\u257f]+|-{3,}:?")
 #: Lines that depend on the machine, or on how quick it is.
 _OF_THE_MACHINE = re.compile(
-    r"GPU available|TPU|Products of float32|Epoch |Testing |Predicting |\d+ of \d+ items|.*it/s"
+    r"GPU available|Products of float32|embedding: batch|(?:Epoch|Testing|Predicting) |.*it/s|[\s\d:]+$"
+    r"|.*not have many workers"
 )
 
 
@@ -191,15 +192,15 @@ def main(arguments: list[str]) -> None:
         folder = (given.keep or Path(temporary)).resolve()
         folder.mkdir(exist_ok=True)
         texts = start_pages(given.programs, folder, quick=given.check)
+    changes: list[str] = []
     for page, text in texts.items():
         if not given.check:
             page.write_text(text, encoding="utf-8")
             continue
         shown, today = stable(page.read_text(encoding="utf-8")), stable(text)
-        if shown != today:
-            name = page.relative_to(ROOT)
-            changes = "\n".join(difflib.unified_diff(shown, today, str(name), "today", lineterm="", n=0))
-            sys.exit(f"{changes}\nRun python tests/helpers/cli_page.py --start, and look at {name}.")
+        changes += difflib.unified_diff(shown, today, str(page.relative_to(ROOT)), "today", lineterm="", n=0)
+    if changes:
+        sys.exit("\n".join([*changes, "Run python tests/helpers/cli_page.py --start, and look at these pages."]))
 
 
 if __name__ == "__main__":
