@@ -19,7 +19,7 @@ from eo_models.weights.checkpoints import (
     load_strictly,
     read_tensors,
 )
-from universat_ext.model.encoder import SIZES, UniverSat
+from universat_ext.model.encoder import HEADS, SIZES, UniverSat
 
 #: Hugging Face repository and file of the only published weights, those of base.
 HUB_REPOSITORY = "g-astruc/UniverSat"
@@ -28,8 +28,6 @@ HUB_FILE = "model.safetensors"
 DEFAULT_PREFIX = "model"
 #: A key that only this encoder has, once; its last axis tells the size.
 ANCHOR = "spatial_encoder.registers_spatial"
-#: Heads of the pre-training, which no feature depends on.
-HEADS = r"projector__"
 
 
 def hub_location(size: str) -> tuple[str, str]:

@@ -32,6 +32,8 @@ SizeName = Literal["tiny", "base"]
 #: Outputs beside ``tokens/<modality>``.
 OUTPUTS = ("grid", "all", "subpatches")
 TOKENS = "tokens/"
+#: Beginning of the keys of the heads of the pre-training.
+HEADS = "projector__"
 REGISTERS = len(CORNERS)
 #: Heads of the block that fuses modalities, at every size.
 FUSION_HEADS = 8
@@ -119,6 +121,7 @@ class UniverSat(nn.Module):
                 OutputBlock(dim, heads, budget),
             ]
         )
+        self.register_load_state_dict_pre_hook(_without_heads)
 
     def forward(
         self,
@@ -245,6 +248,12 @@ class UniverSat(nn.Module):
         call = calls_of(self, gradient_checkpointing=self.gradient_checkpointing)
         block = cast("OutputBlock", self.blocks[-1])
         return call(block, cells, with_corners(lattice(side, cells.device)), read, places)
+
+
+def _without_heads(_module: nn.Module, state: dict[str, object], prefix: str, *_: object) -> None:
+    """Leave out the heads of the pre-training, which are not built, before a state is compared with the module."""
+    for key in [key for key in state if key.startswith(prefix + HEADS)]:
+        del state[key]
 
 
 def resampled(tokens: torch.Tensor, side: int) -> torch.Tensor:

@@ -158,7 +158,8 @@ class PatchEncoder(nn.Module):
     def _dates(self, frames: torch.Tensor, observation: Observation, samples: slice) -> torch.Tensor:
         """Frames ``(r, T, d)`` of some sub-patches of consecutive samples to ``(r, d)``."""
         block = self._block(2)
-        days = observation.dates[samples].trunc()
+        days = observation.dates[samples]
+        days = days.trunc() if days.is_floating_point() else days
         days = torch.cat([days.new_zeros(days.shape[0], TEMPORAL_REGISTERS), days], dim=1).to(frames.device)
         registers = self.registers_temporal.to(frames.dtype).expand(frames.shape[0], -1, -1)
         tokens = torch.cat([registers, frames], dim=1)

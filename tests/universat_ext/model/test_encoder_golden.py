@@ -65,6 +65,17 @@ def test_names_and_shapes_are_the_published_ones_but_for_the_heads(size: str, go
     assert sum(p.numel() for p in encoder.parameters()) == counts[size]
 
 
+def test_a_published_state_loads_strictly_with_its_heads_and_no_other_surplus(golden: Any, filled: Any) -> None:
+    published = golden.read_json("state_dict_tiny.json")
+    state = {key: torch.from_numpy(golden.fill.fill_array(key, e["shape"])) for key, e in published.items()}
+    given, encoder = dict(state), UniverSat("tiny")
+    encoder.load_state_dict(given)
+    assert list(given) == list(state)  # the caller's stays whole
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        encoder.load_state_dict(state | {"spatial_encoder.new": torch.ones(1)})
+
+
 def test_the_table_of_sensors_is_the_published_one(golden: Any) -> None:
     published = golden.read_json("modalities.json")["modalities"]
     unusable = {name for name, entry in published.items() if entry["input_res"] is None}
