@@ -92,7 +92,7 @@ class RasterWriter:
         return path, work.write(values, row, column, plane)
 
     def flush(self) -> None:
-        """Write the cells that are in memory, of which there is a whole number of rows to come.
+        """Write the cells that are still in memory, of strips whose other cells did not come.
 
         Raises
         ------
