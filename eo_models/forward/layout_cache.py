@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from eo_models.precision.matmul import matmul_precision
+
 
 class LayoutCache:
     """Least-recently-used cache that never travels with its owner.
@@ -29,13 +31,14 @@ class LayoutCache:
     def get(self, key: Hashable, version: Hashable, make: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Return the value of ``key`` if it was made for ``version``, else make it anew in its place.
 
-        ``make`` runs without gradients and outside inference mode, so that what is kept serves every later call.
+        ``make`` runs without gradients, outside inference mode and with products in float32, so that what is kept
+        serves every later call: in float32 none may find what another has made in TF32.
         """
         if torch.compiler.is_compiling():
             return make()
         entry = self._entries.pop(key, None)
         if entry is None or entry[0] != version:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), matmul_precision("highest"):
                 entry = (version, make())
         self._entries[key] = entry
         while len(self._entries) > self.max_entries:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eo_models.forward.layout_cache import LayoutCache
+from eo_models.precision.matmul import chosen_matmul, matmul_precision
 
 
 def test_a_value_is_made_once_per_key_and_version() -> None:
@@ -28,6 +29,18 @@ def test_what_inference_mode_made_serves_training() -> None:
     assert not kept.requires_grad
     assert not kept.is_inference()
     (kept * weight).sum().backward()
+
+
+def test_what_a_call_in_tf32_or_bfloat16_made_serves_one_in_float32() -> None:
+    cache = LayoutCache(max_entries=1)
+    left, right = torch.rand(300, 400), torch.rand(400, 500)
+    with matmul_precision("medium"):  # bfloat16 on a CPU with AMX, TF32 on a GPU
+        asked = cache.get("k", None, lambda: (chosen_matmul(), left @ right))
+    with matmul_precision("highest"):
+        kept = cache.get("k", None, lambda: ("made again", left))
+    assert asked[0] == kept[0] == "highest"
+    exact = left.double() @ right.double()
+    assert (kept[1] - exact).norm() < 1e-6 * exact.norm()
 
 
 def test_a_trace_neither_reads_nor_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
