@@ -75,19 +75,17 @@ class Encoder:
 
 
 ENCODERS = (
-    Encoder("THOR tiny", "THOR tiny", 192, 80, core=10.2, gpu=24_829, gpu_with_copies=24_829 * 0.31),
-    Encoder("THOR base", "THOR base", 768, 80, core=1.18, gpu=5_752, gpu_with_copies=5_752 * 0.31),
-    Encoder(
-        "AnySat base, 1 date", "AnySat base 96 px T1 p40", 768, 40, core=0.066, gpu=159, gpu_with_copies=159 * 0.96
-    ),
+    Encoder("THOR tiny", "THOR tiny", 192, 80, core=10.2, gpu=26_190, gpu_with_copies=6_912),
+    Encoder("THOR base", "THOR base", 768, 80, core=1.18, gpu=5_939, gpu_with_copies=1_593),
+    Encoder("AnySat base, 1 date", "AnySat base 96 px T1 p40", 768, 40, core=0.066, gpu=172, gpu_with_copies=160),
     Encoder(
         "AnySat base, 12 dates",
         "AnySat base 96 px T12 p40",
         768,
         40,
         core=0.040,
-        gpu=51,
-        gpu_with_copies=51 * 0.98,
+        gpu=63.4,
+        gpu_with_copies=61.4,
         frames=DATES,
     ),
 )

@@ -47,7 +47,7 @@ def encoder_rows(cases: Sequence[Case], device: str, budget: Budget, repeats: in
 
 
 def compiled_rows(
-    cases: Sequence[Case], device: str, budget: Budget, repeats: int, seconds: float = 60
+    cases: Sequence[Case], device: str, budget: Budget, repeats: int, seconds: float = 80
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each case, compiled as one graph, with the largest batch; each is expected to take so long."""
     for precision in precisions(device):

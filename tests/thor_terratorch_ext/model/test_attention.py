@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import pytest
@@ -57,6 +58,15 @@ def test_auto_bounds_the_memory_of_the_bias(monkeypatch: pytest.MonkeyPatch) -> 
     parts = make_attend("auto", layout.coordinates(), slopes, torch.float32)(query, query, query)
     assert max(shape[2] for shape in calls) <= attention.QUERY_CHUNK
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_card_keeps_a_larger_bias_and_a_small_one_no_less_than_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = []
+    for gib in (80, 8):
+        properties = types.SimpleNamespace(total_memory=gib * 2**30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device, own=properties: own)
+        budgets.append(attention._bias_budget(torch.device("cuda")) / 2**30)
+    assert budgets == [5, 1]
 
 
 def test_without_gradients_the_mlp_goes_in_chunks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
