@@ -86,7 +86,7 @@ def make_attend(
     dtype : torch.dtype
         In which query, key and value come.
     """
-    n_tokens, n_heads = coordinates.shape[0], slopes.numel()
+    n_tokens = coordinates.shape[0]
     if backend == "flex":
         return _flex(coordinates.float(), slopes.float())
     if backend == "chunked":
