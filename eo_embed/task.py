@@ -22,7 +22,7 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
-from eo_models.compiled import CompiledEncoder
+from eo_models.engines.compiled import CompiledEncoder
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
 from eo_models.precision.matmul import Matmul, check_matmul

@@ -39,6 +39,7 @@ FLOORS = (
     ("eo_models.forward",),
     ("eo_models",),
     ("eo_models.multi", "eo_models.export"),
+    ("eo_models.engines",),
     ("thor_terratorch_ext.model", "anysat_ext.model", "universat_ext.model"),
     ("thor_terratorch_ext", "anysat_ext", "universat_ext"),
     ("eo_embed.writers", "eo_finetune.cache", "eo_finetune.panels"),

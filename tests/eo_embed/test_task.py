@@ -291,7 +291,7 @@ def test_vectors_of_unit_length_and_bfloat16(config: Any, tmp_path: Path) -> Non
 
 @OF_TRACES
 def test_compiled_batches_are_the_same_export(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eo_models.compiled.BACKEND", "eager")  # what is around the compiler is under test
+    monkeypatch.setattr("eo_models.engines.compiled.BACKEND", "eager")  # what is around the compiler is under test
     root = tmp_path / "data"
     for i in range(3):
         write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from eo_models.compiled import CompiledEncoder, FlatEncoder, OtherNumbersError, Run
+from eo_models.engines.compiled import CompiledEncoder, FlatEncoder, OtherNumbersError, Run
 from eo_models.features import FeatureExtractor
 from eo_models.precision.numbers import Arithmetic
 from eo_models.preset import find_preset
@@ -61,7 +61,7 @@ def test_the_compiler_gets_one_graph_for_batches_of_any_size(kind: Kind, monkeyp
         graphs.append(module)
         return module.forward
 
-    monkeypatch.setattr("eo_models.compiled.BACKEND", eager)  # the graph is under test, not the compiler
+    monkeypatch.setattr("eo_models.engines.compiled.BACKEND", eager)  # the graph is under test, not the compiler
     torch.compiler.reset()
     extractor = encoder(kind)
     engine = CompiledEncoder(extractor, reduced=False)
