@@ -22,6 +22,7 @@ from eo_embed.export.settings import ExportSettings, GroupMerge, Output, Pooling
 from eo_embed.guard import EndOfRun, GroundInBar
 from eo_embed.writers.formats import GridFormat
 from eo_embed.writers.quantise import DType
+from eo_models.engines.chosen import Engine, arithmetic_of_pytorch, check_engine, described, encoder_by
 from eo_models.engines.compiled import CompiledEncoder
 from eo_models.features import FeatureExtractor
 from eo_models.precision.callback import MatmulPrecision
@@ -41,7 +42,7 @@ else:
 _NO_FACTS = frozenset(
     (
         *("out", "overwrite", "on_error", "verify", "absolute_paths", "take_over", "shard"),
-        *("compile", "precision", "matmul"),
+        *("compile", "precision", "matmul", "engine"),
     )
 )
 
@@ -80,6 +81,9 @@ class EmbeddingTask(BaseTask):
         with an error, or just list them.
     compile : bool
         Use PyTorch's compiler, which pays on GPUs (`docs/precision.md`). The first batch is compared with the encoder.
+    engine : {'pytorch', 'openvino'}
+        What computes the features: ``openvino`` (extra ``openvino``) is quicker on Intel's CPUs (`docs/precision.md`).
+        The first batch is compared with the encoder.
     precision : {'auto', '32', 'bf16', 'int8'}
         In which numbers the encoder computes, see `eo_models.precision.numbers.Arithmetic`; ``auto`` is bf16 where the
         hardware multiplies it faster. Instead, Lightning's ``trainer.precision: bf16-mixed`` or ``16-mixed`` goes, too.
@@ -127,13 +131,15 @@ class EmbeddingTask(BaseTask):
         shard: Shard | None = None,
         precision: Precision | int = "32",
         matmul: Matmul = "highest",
+        engine: Engine = "pytorch",
     ) -> None:
         stored = (tuple(layers), output, pooling, group_merge, l2_normalise, grid_format, dtype)
         self.settings = ExportSettings(*stored, overwrite, on_error, verify, absolute_paths, take_over)
         self.out, self.shard = Path(out), shard
         self.precision, self.matmul = check_precision(precision), check_matmul(matmul)
+        self.engine = check_engine(engine, compile=compile)
         self._exporter: Exporter | None = None
-        self._compiled: CompiledEncoder | None = None
+        self._encoder: CompiledEncoder | FeatureExtractor | None = None
         #: Of the weights before they became bf16 or int8; empty while they are what was loaded.
         self._loaded_sha256 = ""
         super().__init__()
@@ -250,13 +256,12 @@ class EmbeddingTask(BaseTask):
         if checkpoint:
             blocks = getattr(self._extractor().backbone, "out_indices", None)
             check_same_inputs_as_training(checkpoint, blocks, data)
-        arithmetic, facts = self.arithmetic, (self.facts(), self.provenance())
-        if arithmetic.changes_weights and not self._loaded_sha256:
+        own, facts = arithmetic_of_pytorch(self.engine, self.arithmetic), (self.facts(), self.provenance())
+        if own.changes_weights and not self._loaded_sha256:
             self._loaded_sha256 = self.weights_sha256()
-            arithmetic.prepare(self._extractor())
-        if self.hparams["compile"]:
-            self._compiled = CompiledEncoder(self._extractor(), reduced=not arithmetic.is_float32)
-        made = (self.out, self._compiled or self._extractor(), self.settings, *facts)
+            own.prepare(self._extractor())
+        self._encoder = encoder_by(self.engine, self._extractor(), self.arithmetic, compile=self.hparams["compile"])
+        made = (self.out, self._encoder, self.settings, *facts)
         return Exporter(*made, rank=rank, root=getattr(data, "root", None), shard=shard_of(data, self.shard))
 
     @property
@@ -278,12 +283,14 @@ class EmbeddingTask(BaseTask):
 
     def computing(self) -> AbstractContextManager[None]:
         """Return what a block runs in that calls the encoder."""
-        return self.arithmetic.computing()
+        return arithmetic_of_pytorch(self.engine, self.arithmetic).computing()
 
     def facts(self) -> dict[str, Any]:
         """Everything that changes the numbers."""
         own = {k: v for k, v in self.hparams.items() if k not in _NO_FACTS and not k.startswith("_")}
         own["backbone_args"] = {k: v for k, v in (own["backbone_args"] or {}).items() if k != "ckpt"}
+        if self.engine != "pytorch":
+            own["engine"] = self.engine
         return export_facts(own, self.weights_sha256(), self.arithmetic.numbers, self._data_module(), self.matmul)
 
     def provenance(self) -> dict[str, Any]:
@@ -291,7 +298,11 @@ class EmbeddingTask(BaseTask):
         data = self._data_module()
         named, records = self.settings.absolute_paths, getattr(getattr(data, "predict_dataset", None), "records", ())
         root, config = getattr(data, "root", ""), config_text(self.trainer)
-        options: dict[str, Any] = {"absolute_paths": named, "records": records, "numbers": self.arithmetic.described}
+        options: dict[str, Any] = {
+            "absolute_paths": named,
+            "records": records,
+            "numbers": described(self.engine, self.arithmetic),
+        }
         return run_provenance(self._checkpoint(), config, root, **options)
 
     def weights_sha256(self) -> str:
@@ -311,7 +322,7 @@ class EmbeddingTask(BaseTask):
         precision = self.trainer.precision_plugin
         moved = self.trainer.strategy.batch_to_device(precision.convert_input(batch))
         with precision.predict_step_context(), self.computing():
-            return (self._compiled or self._extractor())(moved["image"], **extras_of(moved))
+            return (self._encoder or self._extractor())(moved["image"], **extras_of(moved))
 
     def on_predict_end(self) -> None:
         """Merge what all processes wrote, complete the manifest, and print the summary.

@@ -45,9 +45,14 @@ class CompiledEncoder:
         Whether it computes in fewer bits than float32, which allows a larger difference: the compiler rounds elsewhere.
     """
 
+    #: What a user has asked for to have it, and the largest difference in fewer bits than float32.
+    asked, reduced_tolerance = "compile: true", REDUCED_TOLERANCE
+    #: Whether a batch of one sample runs by the graph, too.
+    takes_one = False
+
     def __init__(self, extractor: FeatureExtractor, *, reduced: bool) -> None:
         self.extractor = extractor
-        self.tolerance = REDUCED_TOLERANCE if reduced else TOLERANCE
+        self.tolerance = self.reduced_tolerance if reduced else TOLERANCE
         self._graphs: dict[_InputForm, _Graph] = {}
 
     def __call__(self, image: Image, **extras: Any) -> list[Features]:  # noqa: ANN401
@@ -73,15 +78,15 @@ class CompiledEncoder:
             backbone.check_values(image, **extras)
         form = _InputForm.of(image, extras)
         tensors = form.tensors(image, extras)
-        if tensors[0].shape[0] == 1:
+        if tensors[0].shape[0] == 1 and not self.takes_one:
             return self.extractor(image, **extras)
         if form not in self._graphs:
             self._start(form, tensors, self.extractor(image, **extras))
         graph = self._graphs[form]
         return graph.features.features(graph.run(tensors))
 
-    def graph(self, flat: FlatEncoder) -> Run:
-        """Return what runs the compiled encoder; it is compiled by the first batch."""
+    def graph(self, flat: FlatEncoder, _example: Sequence[torch.Tensor]) -> Run:
+        """Return what runs the compiled encoder on batches like ``_example``; it is compiled by the first one."""
         compiled = torch.compile(flat, fullgraph=True, backend=BACKEND)
 
         def run(own: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
@@ -92,7 +97,7 @@ class CompiledEncoder:
         return run
 
     def _start(self, form: _InputForm, tensors: Sequence[torch.Tensor], expected: Sequence[Features]) -> None:
-        features, run = _FeatureForm.of(expected), self.graph(FlatEncoder(self.extractor, form).eval())
+        features, run = _FeatureForm.of(expected), self.graph(FlatEncoder(self.extractor, form).eval(), tensors)
         for name, mine, wanted in zip(features.names, run(tensors), _tensors_of(expected), strict=True):
             self._compare(name, mine, wanted)
         while len(self._graphs) >= KEPT:
@@ -108,9 +113,9 @@ class CompiledEncoder:
         if off <= self.tolerance:
             return
         msg = (
-            f"compile: true gives {name} {tuple(found.shape)} that is {off:.2g} (relative to its norm) away from what "
+            f"{self.asked} gives {name} {tuple(found.shape)} that is {off:.2g} (relative to its norm) away from what "
             f"the encoder gives by itself, {tuple(wanted.shape)}; {self.tolerance:g} is allowed. Nothing of it is "
-            "written. Leave compile out, or try another version of torch."
+            f"written. Leave {self.asked} out, or try another version of what it needs."
         )
         raise OtherNumbersError(msg)
 

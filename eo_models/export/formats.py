@@ -89,11 +89,28 @@ def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram,
     if (size := sum(value.nbytes for value in encoder.state_dict().values())) >= _LARGEST_ONNX:
         msg = f"The weights have {size / 2**30:.1f} GB, and one ONNX file holds 2 GB. Take torch_export."
         raise ValueError(msg)
+    model = onnx_model(program, encoder.input_names, encoder.output_names)
+    _name_batch(model)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, metadata
+    facts = json.loads(metadata)["software"]
+    model.producer_name, model.producer_version = facts["name"], facts["version"]
+    return {"": model.SerializeToString()}
+
+
+def onnx_model(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:  # noqa: ANN401
+    """Return a graph as a model of the package onnx, with these names.
+
+    Raises
+    ------
+    RuntimeError
+        If PyTorch makes none.
+    """
     converted = torch.onnx.export(
         program,
         dynamo=True,
-        input_names=list(encoder.input_names),
-        output_names=list(encoder.output_names),
+        input_names=list(inputs),
+        output_names=list(outputs),
         opset_version=OPSET,
         external_data=False,
         verbose=False,
@@ -101,13 +118,7 @@ def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram,
     if converted is None:
         msg = "torch.onnx.export returned no model. Take torch_export, or another version of torch."
         raise RuntimeError(msg)
-    model = converted.model_proto
-    _name_batch(model)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, metadata
-    facts = json.loads(metadata)["software"]
-    model.producer_name, model.producer_version = facts["name"], facts["version"]
-    return {"": model.SerializeToString()}
+    return converted.model_proto
 
 
 def _name_batch(model: Any) -> None:  # noqa: ANN401  (of a package that is an extra)

@@ -85,7 +85,7 @@ class Copying(CompiledEncoder):
 
     factor = 1.0
 
-    def graph(self, flat: FlatEncoder) -> Run:
+    def graph(self, flat: FlatEncoder, _example: Sequence[torch.Tensor]) -> Run:
         """See `CompiledEncoder`."""
         return lambda own: [value * self.factor for value in flat(*own)]
 
