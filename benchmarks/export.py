@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 KINDS = ("ours", "stock", "peer")
 PEER_PYTHON = HERE.parent / "tests" / "parity" / ".venv" / "bin" / "python"
 SIDE = 288
-ASKED = ("size", "chips", "side", "batch", "workers", "matmul", "precision", "threads")
+ASKED = ("size", "chips", "side", "batch", "workers", "matmul", "precision", "engine", "threads")
 
 
 def environment(threads: int | None) -> dict[str, str]:
@@ -188,6 +188,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--precision", default="default", help="of our task, such as auto or bf16; default: as it comes"
     )
+    parser.add_argument("--engine", default="pytorch", choices=("pytorch", "openvino"), help="of our task")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python that has rs-embed")
     parser.add_argument("--no-start", action="store_true", help="leave the start out")
     parser.add_argument("--quick", action="store_true", help="4 chips of 64 px, one round: does it run")
@@ -210,17 +211,13 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "quick": options.quick,
         "device": device_facts("cpu"),
-        "asked": {
-            key: str(getattr(options, key))
-            for key in ("size", "chips", "side", "batch", "workers", "matmul", "precision", "threads")
-        },
+        "asked": {key: str(getattr(options, key)) for key in ASKED},
         "left_out": left_out,
     }
     with tempfile.TemporaryDirectory() as folder:
         found["pixels"] = write_chips(Path(folder), options.chips, options.side)
-        asked = Asked(
-            folder, "", options.size, "pooled", options.batch, options.workers, options.matmul, options.precision
-        )
+        same = {key: getattr(options, key) for key in ("size", "batch", "workers", "matmul", "precision", "engine")}
+        asked = Asked(folder, "", **same)
         rows: list[dict[str, Any]] = []
         for output in options.outputs.split(","):
             for row in rounds(replace(asked, output=output), kinds, options.runs, options.peer_python, options.threads):

@@ -260,7 +260,8 @@ def exports(folder: Path) -> str:
     for name, one in results(folder, "benchmarks/export.py"):
         asked = one["asked"]
         km2 = (int(asked["side"]) * 0.01) ** 2
-        how = asked["matmul"] + ("" if asked["precision"] == "default" else f", {asked['precision']}")
+        told = (asked["precision"], asked.get("engine", "pytorch"))
+        how = ", ".join((asked["matmul"], *(one for one in told if one not in ("default", "pytorch"))))
         rows += [
             (
                 f"{asked['size']}, {asked['side']} px, {how}",

@@ -28,6 +28,8 @@ class Asked:
         See `eo_models.precision.matmul`.
     precision : str
         Of the task; ``default`` says nothing.
+    engine : str
+        Of the task, such as ``openvino``; the seconds in the encoder are then unknown.
     count : int
         How many chips are encoded; 0 for all.
     """
@@ -40,6 +42,7 @@ class Asked:
     workers: int = 2
     matmul: str = "highest"
     precision: str = "default"
+    engine: str = "pytorch"
     count: int = 0
 
     @classmethod

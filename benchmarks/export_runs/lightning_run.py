@@ -50,11 +50,10 @@ def ours(asked: Asked) -> tuple[Any, torch.nn.Module]:
     """Return our task and its encoder."""
     from eo_embed import EmbeddingTask
 
-    more = {} if asked.precision == "default" else {"precision": asked.precision}
+    more: dict[str, Any] = {} if asked.precision == "default" else {"precision": asked.precision}
     arguments = {"pretrained": False, "model_bands": list(BANDS), "input_gsd": 10}
-    task = EmbeddingTask(
-        f"thor_v1_{asked.size}", arguments, asked.out, output=asked.output, matmul=asked.matmul, **more
-    )
+    more |= {"output": asked.output, "matmul": asked.matmul, "engine": asked.engine}
+    task = EmbeddingTask(f"thor_v1_{asked.size}", arguments, asked.out, **more)
     return task, task.model.backbone
 
 
@@ -80,7 +79,7 @@ def stock(asked: Asked) -> tuple[Any, torch.nn.Module]:
     return task, task.model.encoder
 
 
-def exported(kind: str, asked: Asked) -> dict[str, float]:
+def exported(kind: str, asked: Asked) -> dict[str, float | None]:
     """Export, and return the seconds.
 
     Parameters
@@ -101,7 +100,8 @@ def exported(kind: str, asked: Asked) -> dict[str, float]:
     trainer.predict(task, datamodule=data, return_predictions=False)
     took = {"seconds": time.perf_counter() - begun, "core_s": cores_busy() - used}
     written = sum(path.stat().st_size for path in Path(asked.out).rglob("*") if path.is_file())
-    return {"items": len(asked.files), **took, "encoder_s": clock.seconds, "written_mb": written / 1e6}
+    encoder_s = clock.seconds if asked.engine == "pytorch" or kind == "stock" else None
+    return {"items": len(asked.files), **took, "encoder_s": encoder_s, "written_mb": written / 1e6}
 
 
 def main() -> None:

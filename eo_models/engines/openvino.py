@@ -28,8 +28,8 @@ class OpenVinoEncoder(CompiledEncoder):
         and the residual stream in float32.
     """
 
-    # THOR differs by 0.005 to 0.01 in bfloat16, AnySat by more than this.
-    asked, reduced_tolerance = "engine: openvino", 0.03
+    # Of THOR tiny with random weights bfloat16 differs by 0.003, of AnySat base by 0.03 (by 0.007 in PyTorch).
+    asked, reduced_tolerance = "engine: openvino", 0.02
     takes_one = True
 
     def __init__(self, extractor: FeatureExtractor, *, reduced: bool) -> None:
@@ -47,11 +47,17 @@ class OpenVinoEncoder(CompiledEncoder):
             "PERFORMANCE_HINT": "THROUGHPUT",
         }
         compiled = core.compile_model(core.read_model(_onnx_of_one(flat, example)), "CPU", settings)
-        return _Samples(openvino.AsyncInferQueue(compiled))
+        return SamplesInTurn(openvino.AsyncInferQueue(compiled))
 
 
-class _Samples:
-    """Runs the samples of a batch one by one, as many at once as OpenVINO takes."""
+class SamplesInTurn:
+    """Runs the samples of a batch one by one, as many at once as OpenVINO takes.
+
+    Parameters
+    ----------
+    queue : openvino.AsyncInferQueue
+        Of a model of one sample.
+    """
 
     def __init__(self, queue: Any) -> None:  # noqa: ANN401  (of a package that is an extra)
         self.queue = queue
@@ -59,6 +65,7 @@ class _Samples:
         self._found: dict[int, list[np.ndarray]] = {}
 
     def __call__(self, own: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return what the model gives for a batch, samples first."""
         count = own[0].shape[0]
         for index in range(count):
             self.queue.start_async([tensor[index : index + 1].numpy() for tensor in own], index)

@@ -303,6 +303,23 @@ def test_compiled_batches_are_the_same_export(config: Any, tmp_path: Path, monke
         np.testing.assert_allclose(found.grid(name).values, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
+@OF_TRACES
+def test_another_engine_makes_the_same_export_and_stands_in_its_manifest(config: Any, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for i in range(3):
+        write_raster(root / f"tile{i}.tif", 64, 64, "EPSG:32631", 10, i)
+    predict(config(root, {"batch_size": 2}, out=str(tmp_path / "pytorch")))
+    predict(config(root, {"batch_size": 2}, out=str(tmp_path / "openvino"), engine="openvino"))
+    expected, found = (eo_embed.open_embeddings(tmp_path / kind) for kind in ("pytorch", "openvino"))
+    for name in ("tile0", "tile1", "tile2"):
+        wanted = expected.grid(name).values
+        np.testing.assert_allclose(found.grid(name).values, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    told = json.loads((tmp_path / "openvino" / "manifest.json").read_text())
+    assert "float32 (openvino 2" in json.dumps(told["provenance"])
+    with pytest.raises(ValueError, match="engine"):  # two exports, not one
+        predict(config(root, {"batch_size": 2}, out=str(tmp_path / "openvino")))
+
+
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
     """Five images, of which one shard of three has none."""

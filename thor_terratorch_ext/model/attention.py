@@ -9,7 +9,9 @@
   this one is 1.4 times faster (340 against 160 and 240 GFLOP/s, two cores with AVX-512 BF16).
 * ``chunked``: queries are taken a chunk at a time and the bias is computed for the chunk, so that memory grows
   linearly with the number of tokens. A GPU takes as many as the memory budget allows: 256 leave most of it idle.
-* ``flex``: PyTorch's FlexAttention computes the bias from coordinates inside the kernel. For CUDA.
+* ``flex``: PyTorch's FlexAttention computes the bias from coordinates inside the kernel. For CUDA, where it takes the
+  least memory; compiled for a CPU with AMX it reaches a quarter of the shared bias (80 against 275 GFLOP/s in bfloat16,
+  38 against 91 in float32).
 
 ``auto`` takes ``distance`` or ``products`` where they apply, else ``shared_bias`` while that fits a memory budget, else
 ``chunked``.
