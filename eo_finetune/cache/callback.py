@@ -25,6 +25,7 @@ from eo_data.dataset.facts import describe_data
 from eo_finetune.cache.axes import AxisOrder, as_computed, with_batch
 from eo_finetune.cache.dataset import CachedDataset, Uncached, Variant
 from eo_finetune.cache.variants import variants_of
+from eo_models.precision.matmul import chosen_matmul
 from eo_models.weights.checkpoints import sha256_of_weights
 
 #: What features can be stored as.
@@ -43,8 +44,8 @@ class FrozenFeatureCache(Callback):
     each step is the one that a run without the cache would draw, so that the losses are the same.
 
     A folder below ``folder`` is named by the fingerprint of everything that changes features: data, preprocessing,
-    weights, arguments of the backbone, precision. Another run with the same settings finds its files there, and an
-    interrupted run goes on. Old folders are never removed.
+    weights, arguments of the backbone, precision and matmul. Another run with the same settings finds its files there,
+    and an interrupted run goes on. Old folders are never removed.
 
     Validation is read from the cache, too, unless it runs by tiles (``tiled_inference_on_validation``).
 
@@ -130,6 +131,8 @@ class FrozenFeatureCache(Callback):
             "weights_sha256": sha256_of_weights(encoder),
             "padding": [str(getattr(model, name, None)) for name in ("patch_size", "padding")],
             "precision": str(trainer.precision),
+            # Encoders of ours compute in what a run chose, others in what the process is set to.
+            "matmul": chosen_matmul() or torch.get_float32_matmul_precision(),
             "dtype": self.dtype,
         }
 

@@ -13,7 +13,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback
 
-from eo_finetune import BestCheckpoint, FrozenFeatureCache, PredictionPanels, SeedByEpoch
+from eo_finetune import BestCheckpoint, FrozenFeatureCache, MatmulPrecision, PredictionPanels, SeedByEpoch
 
 Make = Callable[..., Any]
 #: AnySat tiny reads Sentinel-2 and Sentinel-1 with a date each.
@@ -246,12 +246,14 @@ def test_a_second_run_encodes_nothing_and_every_change_encodes_again(
     root = chips()
     config = recipe(root, data={"train_transform": None})
 
-    def encoded(**model: Any) -> int:
+    def encoded(*callbacks: Callback, **model: Any) -> int:
         config["model"]["init_args"]["model_args"] |= model
-        return count(cached(build, config, tmp_path), encodes)
+        return count(cached(build, config, tmp_path, *callbacks), encodes)
 
     assert encoded() == 6
     assert encoded(decoder_channels=8) == 0
+    assert encoded(MatmulPrecision("highest")) == 0
+    assert encoded(MatmulPrecision("medium")) == 6  # TF32 or bfloat16 where the hardware has it
     data = config["data"]["init_args"]
     # One image, then one label.
     for kind in ("S2", "label"):
