@@ -196,12 +196,15 @@ def _chunked(coordinates: torch.Tensor, slopes: torch.Tensor, dtype: torch.dtype
     if coordinates.device.type == "cuda":
         chunk = max(QUERY_CHUNK, _bias_budget(coordinates.device) // _bytes_per_query(coordinates, slopes, dtype))
 
+    def bias_of(rows: slice) -> torch.Tensor:
+        return alibi_bias(coordinates[rows], coordinates, slopes, _bias_dtype(coordinates, dtype))
+
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         parts = []
         for start in range(0, coordinates.shape[0], chunk):
             rows = slice(start, start + chunk)
-            bias = alibi_bias(coordinates[rows], coordinates, slopes, _bias_dtype(coordinates, dtype))
-            parts.append(_kernel(query[:, :, rows], key, value, bias))
+            # No name keeps the bias of one chunk while that of the next is made.
+            parts.append(_kernel(query[:, :, rows], key, value, bias_of(rows)))
         return torch.cat(parts, dim=2)
 
     return attend
