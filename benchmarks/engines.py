@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from throughput.peak import device_facts
 
-from eo_models.engines.openvino import SamplesInTurn
+from eo_models.engines.openvino import samples_by_openvino
 from eo_models.export.call import Asked, Weights, deployed_encoder
 from eo_models.export.formats import find_format
 from eo_models.export.graph import DeployedEncoder
@@ -116,13 +116,7 @@ def _onnxruntime(onnx: bytes, threads: int) -> Callable[[Sequence[np.ndarray]], 
 
 def _openvino(onnx: bytes, hint: str, threads: int) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """As `engine: openvino` runs it: one sample at a time, several at once."""
-    import openvino
-
-    core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "THROUGHPUT"}
-    model = core.read_model(onnx)
-    model.reshape({one: [1, *(side.get_length() for side in list(one.partial_shape)[1:])] for one in model.inputs})
-    samples = SamplesInTurn(openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings)))
+    samples = samples_by_openvino(onnx, reduced=hint == "bf16", threads=threads)
     return lambda arrays: [value.numpy() for value in samples([torch.from_numpy(array) for array in arrays])]
 
 

@@ -9,12 +9,12 @@ from typing import Literal, get_args
 
 from eo_core.arguments import one_of
 from eo_models.engines.compiled import CompiledEncoder
+from eo_models.export.formats import FORMATS
 from eo_models.features import FeatureExtractor
 from eo_models.precision.numbers import Arithmetic
 
 #: ``pytorch``: one operation after the other; ``openvino``: Intel's library for CPUs (extra ``openvino``).
 Engine = Literal["pytorch", "openvino"]
-_PACKAGES = ("openvino", "onnx", "onnxscript")
 
 
 def check_engine(engine: object, *, compile: bool) -> Engine:  # noqa: A002  (the word of the config)
@@ -40,7 +40,7 @@ def check_engine(engine: object, *, compile: bool) -> Engine:  # noqa: A002  (th
     if compile:
         msg = f"compile: true is of PyTorch, and engine: {known} does without it. Leave one of them out."
         raise ValueError(msg)
-    if missing := [package for package in _PACKAGES if importlib.util.find_spec(package) is None]:
+    if missing := [package for package in FORMATS[known].packages if importlib.util.find_spec(package) is None]:
         msg = (
             f"engine: {known} needs {', '.join(missing)}: pip install 'thor-anysat-terratorch[{known}]'. Without "
             "further packages: engine: pytorch."

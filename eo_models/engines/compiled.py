@@ -51,7 +51,7 @@ class CompiledEncoder:
     takes_one = False
 
     def __init__(self, extractor: FeatureExtractor, *, reduced: bool) -> None:
-        self.extractor = extractor
+        self.extractor, self.reduced = extractor, reduced
         self.tolerance = self.reduced_tolerance if reduced else TOLERANCE
         self._graphs: dict[_InputForm, _Graph] = {}
 

@@ -10,7 +10,6 @@ import torch
 
 from eo_models.engines.compiled import CompiledEncoder, FlatEncoder, Run
 from eo_models.export.formats import onnx_model
-from eo_models.features import FeatureExtractor
 
 
 class OpenVinoEncoder(CompiledEncoder):
@@ -32,22 +31,9 @@ class OpenVinoEncoder(CompiledEncoder):
     asked, reduced_tolerance = "engine: openvino", 0.02
     takes_one = True
 
-    def __init__(self, extractor: FeatureExtractor, *, reduced: bool) -> None:
-        super().__init__(extractor, reduced=reduced)
-        self.reduced = reduced
-
     def graph(self, flat: FlatEncoder, example: Sequence[torch.Tensor]) -> Run:
         """Return what runs the encoder on batches like ``example`` of any number of samples."""
-        import openvino  # noqa: PLC0415  (an extra)
-
-        core = openvino.Core()
-        settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if self.reduced else "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "THROUGHPUT",
-        }
-        compiled = core.compile_model(core.read_model(_onnx_of_one(flat, example)), "CPU", settings)
-        return SamplesInTurn(openvino.AsyncInferQueue(compiled))
+        return samples_by_openvino(_onnx_of_one(flat, example), reduced=self.reduced, threads=torch.get_num_threads())
 
 
 class SamplesInTurn:
@@ -77,11 +63,37 @@ class SamplesInTurn:
         self._found[index] = [np.array(output.data) for output in request.output_tensors]
 
 
+def samples_by_openvino(onnx: bytes, *, reduced: bool, threads: int) -> SamplesInTurn:
+    """Compile a model for one sample at a time.
+
+    Parameters
+    ----------
+    onnx : bytes
+        The model, for one sample or any number of them.
+    reduced : bool
+        Whether to compute in bfloat16.
+    threads : int
+        Of all samples together.
+    """
+    import openvino  # noqa: PLC0415  (an extra)
+
+    core = openvino.Core()
+    model = core.read_model(onnx)
+    model.reshape({one: [1, *list(one.partial_shape)[1:]] for one in model.inputs})
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "THROUGHPUT",
+    }
+    return SamplesInTurn(openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings)))
+
+
 def _onnx_of_one(flat: FlatEncoder, example: Sequence[torch.Tensor]) -> bytes:
     """Return the encoder of one sample as ONNX: OpenVINO is quickest with several of these side by side."""
     one = tuple(tensor[:1].contiguous() for tensor in example)
     with torch.no_grad():
-        program, count = torch.export.export(flat, one), len(flat(*one))
-    model = onnx_model(program, [f"in_{i}" for i in range(len(one))], [f"out_{i}" for i in range(count)])
+        program = torch.export.export(flat, one)
+    outputs = range(len(program.graph_signature.user_outputs))
+    model = onnx_model(flat, program, [f"in_{i}" for i in range(len(one))], [f"out_{i}" for i in outputs])
     content: bytes = model.SerializeToString()
     return content

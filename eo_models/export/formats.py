@@ -86,10 +86,7 @@ def find_format(name: str) -> Format:
 
 
 def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram, metadata: str) -> Parts:
-    if (size := sum(value.nbytes for value in encoder.state_dict().values())) >= _LARGEST_ONNX:
-        msg = f"The weights have {size / 2**30:.1f} GB, and one ONNX file holds 2 GB. Take torch_export."
-        raise ValueError(msg)
-    model = onnx_model(program, encoder.input_names, encoder.output_names)
+    model = onnx_model(encoder, program, encoder.input_names, encoder.output_names)
     _name_batch(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, metadata
@@ -98,14 +95,24 @@ def _write_onnx(encoder: DeployedEncoder, program: torch.export.ExportedProgram,
     return {"": model.SerializeToString()}
 
 
-def onnx_model(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:  # noqa: ANN401
-    """Return a graph as a model of the package onnx, with these names.
+def onnx_model(
+    encoder: torch.nn.Module, program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
+) -> Any:  # noqa: ANN401  (of a package that is an extra)
+    """Return the graph of an encoder as a model of the package onnx, with these names.
 
     Raises
     ------
+    ValueError
+        If the weights are too large for one.
     RuntimeError
         If PyTorch makes none.
     """
+    if (size := sum(value.nbytes for value in encoder.state_dict().values())) >= _LARGEST_ONNX:
+        msg = (
+            f"The weights have {size / 2**30:.1f} GB, and one ONNX file holds 2 GB. Take torch_export; in an export, "
+            "engine: pytorch."
+        )
+        raise ValueError(msg)
     converted = torch.onnx.export(
         program,
         dynamo=True,
